@@ -1,0 +1,208 @@
+"""`Client`: the one object that is made once and used from every task, loop and thread.
+
+Owns the options and the pools of all loops, and decides for each command how it travels. Contains no command, parses
+no bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, AnyStr, Final, Generic, Literal, TypeVar, Unpack, overload
+
+from aioresp.command import SPECIAL, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
+from aioresp.commands import Commands
+from aioresp.connection import Connection
+from aioresp.contexts.lease import Lease, words
+from aioresp.errors import CommandRefused, RedisError
+from aioresp.handshake import connect
+from aioresp.loops import Loops
+from aioresp.options import Options, Settings, check, settings
+from aioresp.pool import Pool, PoolStats
+from aioresp.protocol import Packed, pack, unpack
+from aioresp.replies import as_is
+
+T = TypeVar("T")
+
+#: Seconds that replies under way have to arrive when a client is closed.
+CLOSE_GRACE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(PoolStats):
+    """The figures of a client: of all its loops in sum, since the start where they count."""
+
+    loops: tuple[PoolStats, ...] = ()
+    """The figures of each loop in which the client is in use."""
+
+
+class Client(Commands[AnyStr], Generic[AnyStr]):
+    """A client of one server, for any number of tasks, event loops and threads, and for forked children.
+
+    It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
+
+    Args:
+        url: redis://, rediss://, valkey://, valkeys:// or unix://, with user, password, database and options in the query.
+        decode_responses: whether replies are str (UTF-8) or bytes.
+        options: override the URL. `limit`: connections a loop at most; `concurrency`: commands under way on one
+            connection before another is opened, 1 for the classic pool; `timeout`: seconds that a call may take, with
+            the wait for a connection (None: for ever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
+            after which an unused connection is closed; `protocol`: 3, or 2 to avoid RESP3.
+
+    Raises ValueError or TypeError that names the option for one that is unknown or does not fit.
+    """
+
+    @overload
+    def __init__(
+        self: Client[str], url: str | None = None, *, decode_responses: Literal[True] = True, **options: Unpack[Options]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Client[bytes], url: str | None = None, *, decode_responses: Literal[False], **options: Unpack[Options]
+    ) -> None: ...
+    def __init__(self, url: str | None = None, *, decode_responses: bool = True, **options: Unpack[Options]) -> None:
+        check("decode_responses", decode_responses)
+        self._settings: Settings = settings(url, options)
+        self._loops: Loops[Pool[Connection]] = Loops(partial(_make_pool, self._settings))
+        self._decode = decode_responses
+        self._timeout = self._settings.timeout
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: Literal[True] = True, **options: Unpack[Options]
+    ) -> Client[str]: ...
+    @overload
+    @classmethod
+    def from_url(cls, url: str, *, decode_responses: Literal[False], **options: Unpack[Options]) -> Client[bytes]: ...
+    @classmethod
+    def from_url(cls, url: str, *, decode_responses: bool = True, **options: Unpack[Options]) -> Client[Any]:
+        """Return a client for `url`; the same as `Client(url, ...)`."""
+        make: Callable[..., Client[Any]] = cls
+        return make(url, decode_responses=decode_responses, **options)
+
+    def __repr__(self) -> str:
+        s = self._settings
+        kind = "" if self._decode else ", bytes"
+        return f"Client({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{kind})"
+
+    async def __aenter__(self) -> Client[AnyStr]:
+        self._loops.closed = False
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the pools of all loops, each in its own loop; replies under way have a second to arrive.
+
+        Commands raise ClientClosed from now on; `async with` opens the client again.
+        """
+        await self._loops.aclose(CLOSE_GRACE)
+
+    # --- Commands ----------------------------------------------------------------------------------------------------
+
+    async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        if arguments[0] in SPECIAL and self._needs_lease(arguments):
+            return await self._execute_on_lease(arguments, reply)
+        packed = pack(arguments)
+        # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
+        del arguments
+        try:
+            pool = self._loops.pool()
+            connection = pool.current
+            if connection.in_flight < connection.capacity or (connection := pool.share()) is not None:
+                value = await connection.send(packed, self._decode, self._timeout)
+            else:
+                value = await self._wait(pool, packed)
+        except RedisError as error:
+            error.command, error.key = locate(unpack(packed))
+            raise
+        # Most replies are what they should be already: the call is spared.
+        return value if reply is as_is else reply(value)  # type: ignore[no-any-return]
+
+    async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        async with Lease(self._loops.pool, self._decode, self._timeout, full_name(arguments)) as lease:
+            return await lease.execute(arguments, reply)
+
+    if TYPE_CHECKING:
+        # A coroutine function in truth. Declared as what its callers may rely on, pipelines included: see `Result`.
+        def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+            """Send the command; its raw reply becomes the result by way of `reply`."""
+    else:
+        execute = _execute
+
+    def _wait(self, pool: Pool[Connection], packed: Packed) -> asyncio.Future[Any]:
+        """Return the future of a reply to a command that is sent as soon as a connection has room."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        deadline = None if self._timeout is None else loop.time() + self._timeout
+
+        def start(connection: Connection) -> None:
+            rest = None if deadline is None else max(deadline - loop.time(), 0.0)
+            connection.send(packed, self._decode, rest, future)
+
+        pool.wait(future, start, deadline)
+        return future
+
+    @staticmethod
+    def _needs_lease(arguments: Arguments) -> bool:
+        why = refusal(arguments)
+        if why is not None:
+            error = CommandRefused(f"a client does not send this command: {why}")
+            error.command = full_name(arguments)
+            raise error
+        return blocking_timeout(arguments) is not None
+
+    def call(self, *arguments: Value) -> Result[Any]:
+        """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.
+
+        The shape follows the protocol in use; typed methods are the same under both.
+        """
+        return self.execute(words(arguments), as_is)
+
+    # --- Views and contexts ------------------------------------------------------------------------------------------
+
+    @overload
+    def with_options(self, *, timeout: float | None = ...) -> Client[AnyStr]: ...
+    @overload
+    def with_options(self, *, decode_responses: Literal[True], timeout: float | None = ...) -> Client[str]: ...
+    @overload
+    def with_options(self, *, decode_responses: Literal[False], timeout: float | None = ...) -> Client[bytes]: ...
+    def with_options(self, **options: Any) -> Client[Any]:
+        """Return a view on the same pools with another decoding or deadline; closing one closes both."""
+        for name, value in options.items():
+            if name not in ("decode_responses", "timeout"):
+                raise TypeError(f"with_options() takes decode_responses and timeout, not {name!r}")
+            check(name, value)
+        view: Client[Any] = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._decode = options.get("decode_responses", self._decode)
+        view._timeout = options.get("timeout", self._timeout)
+        return view
+
+    def connection(self) -> Lease[AnyStr]:
+        """Return a context with one connection of its own, for commands that change it or refer to it."""
+        return Lease(self._loops.pool, self._decode, self._timeout, "connection()")
+
+    def stats(self) -> Stats:
+        """Return the figures of this moment: in sum, and for each loop in use."""
+        total, loops = self._loops.stats()
+        return Stats(**{name: getattr(total, name) for name in PoolStats.__slots__}, loops=loops)
+
+
+def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
+    return Pool(
+        partial(
+            connect, settings.endpoint, concurrency=settings.concurrency, timeout=settings.connect_timeout
+        ),
+        limit=settings.limit,
+        concurrency=settings.concurrency,
+        idle_timeout=settings.idle_timeout,
+        loop=loop,
+    )

@@ -1,0 +1,132 @@
+"""What a command is: its arguments, what its method returns, and the facts of its name.
+
+Owns the type aliases that every signature uses and the few facts that decide how a command travels. Never imports
+asyncio or hiredis and keeps no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias, TypeVar
+
+from aioresp.catalogue import FIRST_KEY
+
+Key: TypeAlias = str | bytes | memoryview
+Value: TypeAlias = str | bytes | bytearray | memoryview | int | float
+Number: TypeAlias = int | float
+Seconds: TypeAlias = int | timedelta
+Instant: TypeAlias = int | datetime
+Arguments: TypeAlias = tuple[Value, ...]
+#: Names and values; three forms, as a mapping's key type is exact.
+Fields: TypeAlias = Mapping[str, Value] | Mapping[bytes, Value] | Mapping[Key, Value]
+
+#: Characters of a key that messages show.
+KEY_SHOWN: Final = 60
+
+T_co = TypeVar("T_co", covariant=True)
+
+#: Turns a raw reply into the value that the caller sees.
+Converter: TypeAlias = Callable[[Any], T_co]
+
+
+class Result(Coroutine[Any, Any, T_co]):
+    """What a command method returns: await it for the value, or hand it to `create_task`.
+
+    On a client it is a coroutine, which sends when it is first awaited. It is declared as a class of its own, so that
+    type checkers accept it wherever a coroutine may stand and do not call a queued command a forgotten one.
+    """
+
+
+# --- How a command travels -------------------------------------------------------------------------------------------
+
+# Where the server-side timeout of a blocking command stands, and how many of its units make a second.
+_BLOCKING: Final[dict[str, tuple[int, float]]] = {
+    "BLPOP": (-1, 1),
+    "BRPOP": (-1, 1),
+    "BRPOPLPUSH": (-1, 1),
+    "BLMOVE": (-1, 1),
+    "BLMPOP": (1, 1),
+    "BZPOPMIN": (-1, 1),
+    "BZPOPMAX": (-1, 1),
+    "BZMPOP": (1, 1),
+    "BLMOVEM": (5, 1),
+}
+
+_ON_A_LEASE = "it belongs to one connection: use `async with client.connection() as c`"
+_NEVER = "it would break the connection it is sent on"
+
+# Commands that change a connection, or mean something only where earlier commands ran.
+_REFUSED: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        ("SELECT", "AUTH", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "READONLY", "READWRITE"), _ON_A_LEASE
+    ),
+    **dict.fromkeys(("ASKING", "WAIT", "WAITAOF", "QUIT", "HELLO"), _ON_A_LEASE),
+    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "its messages are not replies"),
+    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "its confirmations are not replies"),
+    "MONITOR": "its lines are not replies",
+    **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF"), _NEVER),
+    "CLIENT REPLY": _NEVER,
+    "DEBUG PROTOCOL": "its RESP3 attributes would be taken for replies",
+    **dict.fromkeys(("CLIENT TRACKING", "CLIENT CACHING", "CLIENT NO-EVICT", "CLIENT NO-TOUCH"), _ON_A_LEASE),
+    **dict.fromkeys(("CLIENT SETNAME", "CLIENT SETINFO", "CLIENT CAPA", "CLIENT IMPORT-SOURCE"), _ON_A_LEASE),
+}
+
+#: Refused even on a leased connection.
+FORBIDDEN: Final = frozenset(name for name, why in _REFUSED.items() if why is not _ON_A_LEASE)
+
+#: First words of all commands that do not simply travel on a shared connection: one look-up keeps the rest fast.
+SPECIAL: Final = frozenset({name.partition(" ")[0] for name in _REFUSED} | set(_BLOCKING) | {"XREAD", "XREADGROUP"})
+
+
+def full_name(arguments: Sequence[object]) -> str:
+    """Return the command's name in upper case, with its subcommand where such a one is in the tables above."""
+    first = _word(arguments[0])
+    if len(arguments) > 1 and (name := f"{first} {_word(arguments[1])}") in _REFUSED:
+        return name
+    return first
+
+
+def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
+    """Return the command's name and its first key, shortened, for messages. Never a value or a password."""
+    name = full_name(arguments)
+    two_words = f"{name} {_word(arguments[1])}" if len(arguments) > 1 else name
+    position = FIRST_KEY.get(two_words, FIRST_KEY.get(name))
+    if position is None or position >= len(arguments):
+        return name, None
+    if position > 1 and arguments[position - 1] in (0, "0", b"0"):
+        return name, None  # "numkeys" says that there is none
+    raw = arguments[position]
+    key = repr(raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw)
+    return name, key if len(key) <= KEY_SHOWN else f"{key[:KEY_SHOWN]}..."
+
+
+def refusal(arguments: Sequence[object]) -> str | None:
+    """Return why a shared connection must not carry this command, or None if it may."""
+    return _REFUSED.get(full_name(arguments))
+
+
+def blocking_timeout(arguments: Sequence[object]) -> float | None:
+    """Return for how many seconds the server may hold this command back (0: for ever), or None if it does not block."""
+    name = _word(arguments[0])
+    if name in ("XREAD", "XREADGROUP"):
+        # Only the options count: a group, a consumer or a stream may be called "BLOCK".
+        options = [_word(argument) for argument in arguments[4 if name == "XREADGROUP" else 1 :]]
+        if "STREAMS" in options:
+            options = options[: options.index("STREAMS")]
+        return _seconds(options[options.index("BLOCK") + 1], 1000) if "BLOCK" in options[:-1] else None
+    where = _BLOCKING.get(name)
+    return None if where is None or len(arguments) < 3 else _seconds(arguments[where[0]], where[1])
+
+
+def _word(argument: object) -> str:
+    if isinstance(argument, (bytes, bytearray)):
+        return bytes(argument).decode("utf-8", "replace").upper()
+    return str(argument).upper()
+
+
+def _seconds(argument: object, units: float) -> float:
+    try:
+        return float(_word(argument)) / units
+    except ValueError:
+        return 0.0  # the server will refuse it and say why

@@ -1,0 +1,27 @@
+"""The typed commands, one mixin a group."""
+
+from __future__ import annotations
+
+from typing import AnyStr
+
+from aioresp.commands.connection import ConnectionCommands
+from aioresp.commands.hashes import HashCommands
+from aioresp.commands.keys import KeyCommands
+from aioresp.commands.lists import ListCommands
+from aioresp.commands.server import ServerCommands
+from aioresp.commands.sets import SetCommands
+from aioresp.commands.strings import StringCommands
+
+__all__ = ["Commands"]
+
+
+class Commands(
+    StringCommands[AnyStr],
+    KeyCommands[AnyStr],
+    HashCommands[AnyStr],
+    ListCommands[AnyStr],
+    SetCommands[AnyStr],
+    ConnectionCommands[AnyStr],
+    ServerCommands[AnyStr],
+):
+    """All commands, for whoever has an `execute`."""

@@ -1,0 +1,96 @@
+"""The seam between the commands and whoever sends them, and what many of them need to build their arguments.
+
+A command method hands its arguments and the converter of their reply to `execute`. It never awaits and never asks who
+executes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, AnyStr, Generic, TypeVar
+
+from aioresp.command import Arguments, Instant, Result, Seconds, Value
+
+T = TypeVar("T")
+
+
+class Executor(Generic[AnyStr]):
+    """Whoever can send a command: a client, a leased connection, a pipeline."""
+
+    def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+        """Send the command; its raw reply becomes the result by way of `reply`."""
+        raise NotImplementedError
+
+
+def listed(names: Value | Iterable[Value], more: Iterable[Value] = ()) -> tuple[Value, ...]:
+    """Return one name, or several, as redis-py takes them: `f("a")`, `f("a", "b")` or `f(["a", "b"])`."""
+    if isinstance(names, (str, bytes, bytearray, memoryview, int, float)):
+        return (names, *more)
+    return (*names, *more)
+
+
+def flat(mapping: Mapping[Any, Value]) -> tuple[Value, ...]:
+    """Return the keys and values of `mapping` in turn."""
+    return tuple(part for pair in mapping.items() for part in pair)
+
+
+def filled(command: str, argument: str, items: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return `items`, of which there must be one at least."""
+    if not items:
+        raise ValueError(f"{command}: {argument} is empty")
+    return items
+
+
+def seconds(duration: Seconds) -> int:
+    """Return whole seconds, rounded up: a key must not be gone before its time."""
+    return -int(-duration.total_seconds() // 1) if isinstance(duration, timedelta) else duration
+
+
+def milliseconds(duration: Seconds) -> int:
+    """Return whole milliseconds."""
+    return duration // timedelta(milliseconds=1) if isinstance(duration, timedelta) else duration
+
+
+def unix_seconds(instant: Instant) -> int:
+    """Return Unix time in seconds; a naive datetime is local time."""
+    return int(instant.timestamp()) if isinstance(instant, datetime) else instant
+
+
+def unix_milliseconds(instant: Instant) -> int:
+    """Return Unix time in milliseconds; a naive datetime is local time."""
+    return round(instant.timestamp() * 1000) if isinstance(instant, datetime) else instant
+
+
+def at_most_one(command: str, **options: object) -> None:
+    """Raise ValueError if more than one of `options` is given (neither None nor False)."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if len(given) > 1:
+        raise ValueError(f"{command}: {' and '.join(given)} exclude each other")
+
+
+def expiry(
+    command: str,
+    ex: Seconds | None = None,
+    px: Seconds | None = None,
+    exat: Instant | None = None,
+    pxat: Instant | None = None,
+    **others: bool,
+) -> Arguments:
+    """Return the option that says when a key expires; at most one may be given. `others` are flags: keepttl, persist."""
+    at_most_one(command, ex=ex, px=px, exat=exat, pxat=pxat, **others)
+    if ex is not None:
+        return ("EX", seconds(ex))
+    if px is not None:
+        return ("PX", milliseconds(px))
+    if exat is not None:
+        return ("EXAT", unix_seconds(exat))
+    if pxat is not None:
+        return ("PXAT", unix_milliseconds(pxat))
+    return tuple(name.upper() for name, given in others.items() if given)
+
+
+def condition(command: str, **flags: bool) -> Arguments:
+    """Return the one flag that is set, in upper case, or nothing."""
+    at_most_one(command, **flags)
+    return tuple(name.upper() for name, given in flags.items() if given)

@@ -1,0 +1,131 @@
+"""Lists: stacks and queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, AnyStr, Literal, TypeAlias, overload
+
+from aioresp.command import Key, Number, Result, Value
+from aioresp.commands.base import Executor, filled, listed
+from aioresp.replies import array, as_tuple, integer, ok, text
+
+End: TypeAlias = Literal["LEFT", "RIGHT"]
+
+
+class ListCommands(Executor[AnyStr]):
+    """Commands on lists. The blocking ones take a connection of their own for as long as they wait."""
+
+    def blmove(
+        self, first_list: Key, second_list: Key, timeout: Number, src: End = "LEFT", dest: End = "RIGHT"
+    ) -> Result[AnyStr | None]:
+        """Move an element between lists, waiting `timeout` s (0: for ever) for one; None if none came. Since 6.2."""
+        return self.execute(("BLMOVE", first_list, second_list, src, dest, timeout), text)
+
+    def blpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
+        """Pop from the left of the first list that has an element, waiting `timeout` s (0: for ever); (key, element)."""
+        return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), timeout), as_tuple)
+
+    def brpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
+        """Pop from the right of the first list that has an element, waiting `timeout` s (0: for ever); (key, element)."""
+        return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), timeout), as_tuple)
+
+    def brpoplpush(self, src: Key, dst: Key, timeout: Number = 0) -> Result[AnyStr | None]:
+        """Move the last element of `src` to the front of `dst`, waiting `timeout` s (0: for ever) for one."""
+        return self.execute(("BRPOPLPUSH", src, dst, timeout), text)
+
+    def lindex(self, name: Key, index: int) -> Result[AnyStr | None]:
+        """Return the element at `index`; negative ones count from the end."""
+        return self.execute(("LINDEX", name, index), text)
+
+    def linsert(self, name: Key, where: Literal["BEFORE", "AFTER"], refvalue: Value, value: Value) -> Result[int]:
+        """Insert beside `refvalue` and return the new length; -1: it is not in the list, 0: there is no list."""
+        return self.execute(("LINSERT", name, where, refvalue, value), integer)
+
+    def llen(self, name: Key) -> Result[int]:
+        """Return how many elements there are."""
+        return self.execute(("LLEN", name), integer)
+
+    def lmove(self, first_list: Key, second_list: Key, src: End = "LEFT", dest: End = "RIGHT") -> Result[AnyStr | None]:
+        """Move an element between lists and return it, or None if there is none. Since 6.2."""
+        return self.execute(("LMOVE", first_list, second_list, src, dest), text)
+
+    @overload
+    def lpop(self, name: Key, count: None = None) -> Result[AnyStr | None]: ...
+    @overload
+    def lpop(self, name: Key, count: int) -> Result[list[AnyStr] | None]: ...
+    def lpop(self, name: Key, count: int | None = None) -> Result[Any]:
+        """Pop the first element, or a list of up to `count` (since 6.2); None if there is no list."""
+        return self._pop("LPOP", name, count)
+
+    @overload
+    def lpos(self, name: Key, value: Value, rank: int | None = None, *, maxlen: int | None = None) -> Result[int | None]: ...
+    @overload
+    def lpos(
+        self, name: Key, value: Value, rank: int | None = None, *, count: int, maxlen: int | None = None
+    ) -> Result[list[int]]: ...
+    def lpos(
+        self,
+        name: Key,
+        value: Value,
+        rank: int | None = None,
+        *,
+        count: int | None = None,
+        maxlen: int | None = None,
+    ) -> Result[Any]:
+        """Return the index of `value`, or a list of up to `count` (0: all). Since 6.0.6.
+
+        `rank` says which match is the first to count, from the end if negative; `maxlen` how many elements to look at.
+        """
+        options: tuple[Value, ...] = () if rank is None else ("RANK", rank)
+        options += () if count is None else ("COUNT", count)
+        options += () if maxlen is None else ("MAXLEN", maxlen)
+        return self.execute(("LPOS", name, value, *options), array if count is not None else text)
+
+    def lpush(self, name: Key, *values: Value) -> Result[int]:
+        """Push to the left, the last value outermost, and return the new length."""
+        return self.execute(("LPUSH", name, *filled("LPUSH", "values", values)), integer)
+
+    def lpushx(self, name: Key, *values: Value) -> Result[int]:
+        """Push to the left of a list that exists and return the new length, 0 if there is none."""
+        return self.execute(("LPUSHX", name, *filled("LPUSHX", "values", values)), integer)
+
+    def lrange(self, name: Key, start: int, end: int) -> Result[list[AnyStr]]:
+        """Return the elements from `start` to `end`, both included; negative ones count from the end."""
+        return self.execute(("LRANGE", name, start, end), array)
+
+    def lrem(self, name: Key, count: int, value: Value) -> Result[int]:
+        """Remove `count` elements equal to `value` (from the end if negative, 0: all) and return how many were removed."""
+        return self.execute(("LREM", name, count, value), integer)
+
+    def lset(self, name: Key, index: int, value: Value) -> Result[bool]:
+        """Replace the element at `index`. Raises ResponseError if there is none."""
+        return self.execute(("LSET", name, index, value), ok)
+
+    def ltrim(self, name: Key, start: int, end: int) -> Result[bool]:
+        """Keep only the elements from `start` to `end`, both included."""
+        return self.execute(("LTRIM", name, start, end), ok)
+
+    @overload
+    def rpop(self, name: Key, count: None = None) -> Result[AnyStr | None]: ...
+    @overload
+    def rpop(self, name: Key, count: int) -> Result[list[AnyStr] | None]: ...
+    def rpop(self, name: Key, count: int | None = None) -> Result[Any]:
+        """Pop the last element, or a list of up to `count` (since 6.2); None if there is no list."""
+        return self._pop("RPOP", name, count)
+
+    def rpoplpush(self, src: Key, dst: Key) -> Result[AnyStr | None]:
+        """Move the last element of `src` to the front of `dst` and return it; `lmove` is the newer way."""
+        return self.execute(("RPOPLPUSH", src, dst), text)
+
+    def rpush(self, name: Key, *values: Value) -> Result[int]:
+        """Push to the right, the last value outermost, and return the new length."""
+        return self.execute(("RPUSH", name, *filled("RPUSH", "values", values)), integer)
+
+    def rpushx(self, name: Key, *values: Value) -> Result[int]:
+        """Push to the right of a list that exists and return the new length, 0 if there is none."""
+        return self.execute(("RPUSHX", name, *filled("RPUSHX", "values", values)), integer)
+
+    def _pop(self, command: str, name: Key, count: int | None) -> Result[Any]:
+        if count is None:
+            return self.execute((command, name), text)
+        return self.execute((command, name, count), array)

@@ -1,0 +1,409 @@
+"""One socket to one server: commands out, replies in, each to the caller who asked.
+
+Owns a FIFO of waiters whose order is the order of the commands on the wire. A waiter never leaves it before its reply
+was read, whether its caller still waits or not: so replies and callers cannot be off by one. Never knows pools or
+command groups, and never sends anything twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from aioresp.errors import (
+    ERROR_TYPES,
+    CommandTimeout,
+    ConnectionLost,
+    DecodeError,
+    Outcome,
+    ProtocolError,
+    RedisError,
+)
+from aioresp.protocol import INCOMPLETE, Packed, Parser, Push
+
+#: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
+BACKLOG: Final = 4 * 1024 * 1024
+
+#: Bytes that the transport may hold back before the connection takes no more commands.
+WRITE_BUFFER: Final = 1024 * 1024
+
+#: Replies that are handed out in one turn of the loop.
+SLICE: Final = 512
+
+#: Seconds that a closed connection may take to send what it still has and say good-bye.
+CLOSE_GRACE: Final = 1.0
+
+_NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
+_NO_RUN: Final[Any] = object()
+
+
+class _Run(NamedTuple):
+    """Commands that were sent in one turn of the loop with the same time limit: they expire together."""
+
+    deadline: float
+    timeout: float
+    first: int
+    """The number of its first command, counted from the connection's start."""
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+class Connection(asyncio.Protocol):
+    """A connection that takes up to `concurrency` commands at a time.
+
+    `capacity` is what it takes at present: `concurrency`, or 0 before the handshake, while the transport's buffer is
+    full, while the server is silent beyond a deadline, and after the end.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
+        self.in_flight = 0
+        self.capacity = 0
+        self.on_room: Callable[[], None] = _ignore
+        self.on_close: Callable[[Connection], None] = _ignore
+        self.on_push: Callable[[list[Any]], None] = _ignore
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._concurrency = concurrency
+        self._loop = loop
+        self._create_future = loop.create_future
+        self._transport: asyncio.Transport | None = None
+        self._parser = Parser()
+        self._waiters: deque[asyncio.Future[Any]] = deque()
+        self._outgoing: list[Packed] = []
+        self._backlog = 0
+        self._answered = 0  # commands whose replies were read
+        self._flushed = 0  # commands given to the transport
+        self._more = False  # complete replies may be left for the next turn
+        self._ready = False
+        self._paused = False
+        self._silent = False
+        self._ended: RedisError | None = None
+        # Deadlines: one timer, and one run for all commands of a turn.
+        self._run_timeout: float | None = _NO_RUN
+        self._runs: deque[_Run] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = 0.0  # when bytes last arrived
+        # How replies are decoded, in the order of sending: `_decode_next` for the reply that comes next, and the
+        # numbers of the commands at which it turns over.
+        self._decode_last = True
+        self._decode_next = True
+        self._turns: deque[int] = deque()
+
+    def __repr__(self) -> str:
+        if self._ended is not None:
+            return "Connection(closed)"
+        state = "" if self._ready else ", handshake"
+        state += ", paused" if self._paused else ""
+        state += ", silent" if self._silent else ""
+        return f"Connection({self.in_flight} in flight{state})"
+
+    # --- Out ---------------------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        packed: Packed,
+        decode: bool = True,
+        timeout: float | None = None,
+        future: asyncio.Future[Any] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Send a command with this turn's others and return the future of its raw reply.
+
+        The future gets ConnectionLost if the connection ends first, CommandTimeout after `timeout` seconds, DecodeError
+        if the reply is not UTF-8 and `decode` is asked for, or the ResponseError that the server answered with. Raises
+        ConnectionLost if the connection has ended already.
+        """
+        if timeout is not self._run_timeout:
+            self._start_run(timeout)
+        if future is None:
+            future = self._create_future()
+        if decode is not self._decode_last:
+            self._decode_last = decode
+            self._turns.append(self._answered + self.in_flight)
+        if packed.__class__ is list:
+            self._count_backlog(packed)
+        self._outgoing.append(packed)
+        self._waiters.append(future)
+        self.in_flight += 1
+        return future
+
+    def _start_run(self, timeout: float | None) -> None:
+        """Note the deadline of the commands that follow; the first of a turn also schedules the write."""
+        if self._ended is not None:
+            raise self._lost("not sent")
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._run_timeout = timeout
+        runs = self._runs
+        while len(runs) > 1 and runs[1].first <= self._answered:
+            runs.popleft()
+        if timeout is None:
+            if runs:
+                runs.append(_Run(math.inf, 0.0, self._answered + self.in_flight))
+            return
+        deadline = self._loop.time() + timeout
+        runs.append(_Run(deadline, timeout, self._answered + self.in_flight))
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer(deadline)
+
+    def _count_backlog(self, chunks: Packed) -> None:
+        self._backlog += sum(map(len, chunks))  # type: ignore[arg-type]  # chunks, not bytes: the caller looked
+        if self._backlog > BACKLOG:
+            self.capacity = 0
+
+    def _flush(self) -> None:
+        """Write the commands of this turn. Nothing is held back when paused: `capacity` kept callers away before."""
+        self._run_timeout = _NO_RUN
+        outgoing, self._outgoing = self._outgoing, []
+        self._flushed = self._answered + self.in_flight
+        if self._transport is None or self._ended is not None:
+            return
+        if self._backlog:
+            self._write_chunks(outgoing)
+        else:
+            data = b"".join(outgoing)  # type: ignore[arg-type]  # no backlog: all of them are bytes
+            self.bytes_sent += len(data)
+            self._transport.write(data)
+
+    def _write_chunks(self, outgoing: list[Packed]) -> None:
+        assert self._transport is not None
+        chunks: list[bytes | bytearray | memoryview] = []
+        for packed in outgoing:
+            chunks += (packed,) if isinstance(packed, bytes) else packed
+        self.bytes_sent += sum(map(len, chunks))
+        if sys.version_info >= (3, 12):
+            self._transport.writelines(chunks)
+        else:
+            # writelines() would join, and so copy, what the socket takes at once piece by piece.
+            for chunk in chunks:
+                self._transport.write(chunk)
+        self._backlog = 0
+        self._set_capacity()
+
+    def _set_capacity(self) -> None:
+        usable = self._ready and not self._paused and not self._silent and self._ended is None
+        self.capacity = self._concurrency if usable else 0
+        if usable:
+            self.on_room()
+
+    def pause_writing(self) -> None:
+        """Take no more commands until the transport's buffer has drained."""
+        self._paused = True
+        self.capacity = 0
+
+    def resume_writing(self) -> None:
+        """Take commands again."""
+        self._paused = False
+        self._set_capacity()
+
+    # --- In ----------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the transport."""
+        self.bytes_received += len(data)
+        self._heard = self._loop.time()
+        self._parser.feed(data)
+        if not self._more:
+            self._read()
+
+    def _read(self) -> None:
+        """Hand each complete reply to the waiter at the head of the line: a slice of them now, the rest next turn.
+
+        So callers go on while their replies are still in the processor's cache, and the garbage collector never meets
+        tens of thousands of finished calls at once.
+        """
+        waiters = self._waiters
+        turns = self._turns
+        popleft = waiters.popleft
+        gets = self._parser.gets
+        decode = self._decode_of_next() if turns else self._decode_next
+        self._more = False
+        slice_ = iter(range(SLICE))
+        while True:
+            try:
+                for _ in slice_:
+                    reply = gets(decode)
+                    if reply is INCOMPLETE:
+                        break
+                    if reply.__class__ in _NOT_PLAIN:
+                        self._take_odd(reply)
+                    else:
+                        try:
+                            popleft().set_result(reply)
+                        except asyncio.InvalidStateError:
+                            pass  # the caller has gone; its reply was read all the same
+                    if turns:
+                        decode = self._decode_of_next()
+                else:
+                    self._more = True
+                    self._loop.call_soon(self._read_on)
+                break
+            except UnicodeDecodeError as error:
+                self._take_undecodable(error)
+                if turns:
+                    decode = self._decode_of_next()
+            except IndexError:
+                self._end(ProtocolError("the server sent a reply nobody had asked for; the connection was dropped"))
+                break
+            except Exception as error:
+                self._end(self._parser.broken(error))
+                break
+        self._answered += self.in_flight - len(waiters)
+        self.in_flight = len(waiters)
+        if self._silent:
+            self._silent = False
+            self._set_capacity()
+        else:
+            self.on_room()
+
+    def _read_on(self) -> None:
+        if self._more:
+            self._read()
+
+    def _decode_of_next(self) -> bool:
+        number = self._answered + self.in_flight - len(self._waiters)
+        while self._turns and self._turns[0] <= number:
+            self._turns.popleft()
+            self._decode_next = not self._decode_next
+        return self._decode_next
+
+    def _take_odd(self, reply: Any) -> None:
+        if reply.__class__ is Push:
+            self.on_push(reply)
+        else:
+            self._fail(self._waiters.popleft(), reply)
+
+    def _take_undecodable(self, error: UnicodeDecodeError) -> None:
+        self._fail(
+            self._waiters.popleft(),
+            DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes"),
+        )
+
+    @staticmethod
+    def _fail(waiter: asyncio.Future[Any], error: RedisError) -> None:
+        if not waiter.done():
+            waiter.set_exception(error)
+            waiter.exception()  # a cancellation may win the race to the caller: nothing to log then
+
+    # --- Deadlines ---------------------------------------------------------------------------------------------------
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""
+        self._timer = None
+        now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
+        next_deadline = math.inf
+        runs = [*self._runs, _Run(math.inf, 0.0, self._answered + self.in_flight)]
+        for run, following in zip(runs, runs[1:], strict=False):
+            if following.first <= self._answered:
+                continue
+            deadline = run.deadline
+            if deadline <= now:
+                deadline = self._expire_run(run, following.first, now)
+            next_deadline = min(next_deadline, deadline)
+        if self._silent and all(waiter.done() for waiter in self._waiters):
+            # Nobody waits for what it owes, and it says nothing: a peer that is gone, as far as can be told.
+            self._end(ConnectionLost("the server did not answer in time; the connection was dropped"))
+        elif next_deadline < math.inf:
+            self._set_timer(next_deadline)
+
+    def _expire_run(self, run: _Run, end: int, now: float) -> float:
+        """Fail the late commands of `run`, and return when to look at it again."""
+        again = math.inf
+        start = max(0, run.first - self._answered)
+        patience = run.timeout / 4
+        if start == 0 and self._parser.has_partial() and now - self._heard < patience:
+            again = self._heard + patience  # a big reply that keeps arriving is not late
+            start = 1
+        if self._heard < run.deadline - run.timeout:
+            self._silent = True
+            self.capacity = 0
+        for waiter in islice(self._waiters, start, end - self._answered):
+            self._fail(waiter, CommandTimeout(f"no reply in {run.timeout:.3g} s"))
+        return again
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    @property
+    def viable(self) -> bool:
+        """Whether commands can still be sent."""
+        return self._ended is None
+
+    def usage(self) -> tuple[int, int, int]:
+        """Return the commands, bytes sent and bytes received so far."""
+        return self._answered + self.in_flight, self.bytes_sent, self.bytes_received
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport; commands are taken once `opened` says so."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def opened(self) -> None:
+        """Take commands: the handshake is done."""
+        self._ready = True
+        self._set_capacity()
+
+    def close(self) -> None:
+        """End the connection; what was given to the transport is still sent, within a second."""
+        self._end(ConnectionLost("the connection was closed by this client"), abort=False)
+
+    def _end(self, error: RedisError, *, abort: bool = True) -> None:
+        """Take no more commands; `connection_lost` follows and fails those under way with `error`."""
+        if self._ended is not None:
+            return
+        if self._outgoing:
+            self._flush()
+        self._run_timeout = _NO_RUN  # so that the next `send` comes by `_start_run`, and is refused there
+        self._ended = error
+        self.capacity = 0
+        if self._transport is None:
+            return
+        if abort:
+            self._transport.abort()
+        else:
+            self._transport.close()
+            # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
+            self._loop.call_later(CLOSE_GRACE, self._transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail every waiter whose reply is not here: nothing more will come."""
+        while self._more and self._ended is None:
+            self._read()
+        self._more = False
+        if self._ended is None:
+            why = f" ({exc})" if exc is not None else ""
+            self._ended = ConnectionLost(f"the server closed the connection{why}")
+        self.capacity = 0
+        self._run_timeout = _NO_RUN
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for number, waiter in enumerate(self._waiters, self._answered):
+            self._fail(waiter, self._lost("not sent" if number >= self._flushed else "unknown"))
+        # What nobody answered stays in `usage`, but is not under way any more.
+        self._answered += self.in_flight
+        self.in_flight = 0
+        self._waiters.clear()
+        self._outgoing.clear()
+        self.on_close(self)
+
+    def _lost(self, outcome: Outcome) -> RedisError:
+        """Return a new error, as each caller hangs a traceback on his own, that says why the connection ended."""
+        why = self._ended or ConnectionLost("the connection was lost")
+        message = why.args[0]
+        return type(why)(message, outcome) if isinstance(why, ConnectionLost) else type(why)(message)

@@ -1,0 +1,227 @@
+"""What can go wrong, under one root.
+
+Owns the exception classes and the one table from a server's error code to its class. Never imports asyncio, keeps no
+state, and never holds a value or a password: an error names its command and a shortened key, nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Outcome = Literal["not sent", "unknown"]
+
+
+class RedisError(Exception):
+    """The root of every error that aioresp raises about a server or a connection.
+
+    `command` and `key` tell which call it was, where that is known.
+    """
+
+    command: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        """Return the message, and after it the command and the key it happened to."""
+        message = super().__str__()
+        if self.command is None:
+            return message
+        where = self.command if self.key is None else f"{self.command} {self.key}"
+        return f"{message} [{where}]"
+
+
+class ClientClosed(RedisError):
+    """The client was closed; enter it again with `async with` to reopen it."""
+
+
+class CommandRefused(RedisError):
+    """This command is not sent here; the message says why, and where it belongs."""
+
+
+class ConnectError(RedisError, ConnectionError):
+    """No connection could be made: the address, TLS, or the handshake failed."""
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """No connection could be made in time (`connect_timeout`, or the call's own deadline)."""
+
+
+class ConnectionLost(RedisError, ConnectionError):
+    """The connection ended before the reply arrived.
+
+    `outcome` is "not sent" where no byte of the command left, so that it is safe to call again, and "unknown" where
+    the server may or may not have run it.
+    """
+
+    def __init__(self, message: str, outcome: Outcome = "unknown") -> None:
+        super().__init__(message)
+        self.outcome: Outcome = outcome
+
+
+class ProtocolError(ConnectionLost):
+    """The server sent bytes that are not RESP, or a reply nobody had asked for; the connection was dropped."""
+
+
+class DecodeError(RedisError, ValueError):
+    """The reply is not valid UTF-8; ask for bytes with `decode_responses=False`."""
+
+
+class CommandTimeout(RedisError, TimeoutError):
+    """The call's deadline passed; `phase` tells what it was waiting for."""
+
+    phase: Literal["pool", "reply"] = "reply"
+
+
+class PoolTimeout(CommandTimeout):
+    """The call's deadline passed while it waited for a connection; nothing was sent."""
+
+    phase = "pool"
+
+
+class ResponseError(RedisError):
+    """The server answered with an error; `code` is its first word."""
+
+    code: str = "ERR"
+
+
+class AuthenticationError(ResponseError):
+    """The credentials are wrong, or missing."""
+
+
+class NoPermissionError(ResponseError):
+    """The user's ACL does not allow this command, key or channel."""
+
+
+class WrongTypeError(ResponseError):
+    """The key holds another kind of value."""
+
+
+class UnknownCommandError(ResponseError):
+    """The server does not know this command: it is too old, a module is missing, or it was renamed."""
+
+
+class LoadingError(ResponseError):
+    """The server is loading its data set."""
+
+
+class BusyError(ResponseError):
+    """The server is running a slow script or function."""
+
+
+class NoScriptError(ResponseError):
+    """The server does not have the script with this hash."""
+
+
+class ExecAbortError(ResponseError):
+    """The transaction was refused because one of its commands was."""
+
+
+class ReadOnlyError(ResponseError):
+    """The server is a replica and takes no writes."""
+
+
+class OutOfMemoryError(ResponseError):
+    """The server has reached `maxmemory`."""
+
+
+class PersistenceError(ResponseError):
+    """The server refuses writes because it cannot save them (MISCONF)."""
+
+
+class MasterDownError(ResponseError):
+    """The replica has lost its primary and serves no stale data."""
+
+
+class NoReplicasError(ResponseError):
+    """Too few replicas are connected for a write."""
+
+
+class BusyGroupError(ResponseError):
+    """The consumer group exists already."""
+
+
+class NoGroupError(ResponseError):
+    """The stream or its consumer group does not exist."""
+
+
+class UnblockedError(ResponseError):
+    """The blocking command was ended by CLIENT UNBLOCK or a failover."""
+
+
+class MaxClientsError(ResponseError):
+    """The server has as many clients as it accepts."""
+
+
+class ClusterError(ResponseError):
+    """The cluster cannot serve this key here."""
+
+
+class MovedError(ClusterError):
+    """The slot lives on another node."""
+
+
+class AskError(ClusterError):
+    """The slot is being moved; the next node must be asked once."""
+
+
+class TryAgainError(ClusterError):
+    """A multi-key command met a slot that is being moved."""
+
+
+class ClusterDownError(ClusterError):
+    """The cluster is down, or the slot is not served."""
+
+
+class CrossSlotError(ClusterError):
+    """The keys of one command belong to different slots."""
+
+
+BY_CODE: dict[str, type[ResponseError]] = {
+    "ASK": AskError,
+    "BUSY": BusyError,
+    "BUSYGROUP": BusyGroupError,
+    "CLUSTERDOWN": ClusterDownError,
+    "CROSSSLOT": CrossSlotError,
+    "EXECABORT": ExecAbortError,
+    "LOADING": LoadingError,
+    "MASTERDOWN": MasterDownError,
+    "MISCONF": PersistenceError,
+    "MOVED": MovedError,
+    "NOAUTH": AuthenticationError,
+    "NOGROUP": NoGroupError,
+    "NOPERM": NoPermissionError,
+    "NOREPLICAS": NoReplicasError,
+    "NOSCRIPT": NoScriptError,
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
+    "UNBLOCKED": UnblockedError,
+    "WRONGPASS": AuthenticationError,
+    "WRONGTYPE": WrongTypeError,
+}
+
+# Conditions that the server reports under the bare code ERR, told by how their text begins.
+BY_TEXT: tuple[tuple[str, type[ResponseError]], ...] = (
+    ("unknown command", UnknownCommandError),
+    ("unknown subcommand", UnknownCommandError),
+    ("max number of clients", MaxClientsError),
+    ("invalid password", AuthenticationError),
+    ("Client sent AUTH", AuthenticationError),
+    ("AUTH <password> called without", AuthenticationError),
+)
+
+
+def response_error(message: str) -> ResponseError:
+    """Return the error that a server's error line means.
+
+    The code stays in the text, so that the message reads as the server wrote it, and is also in `code`.
+    """
+    code, _, text = message.partition(" ")
+    kind = BY_CODE.get(code)
+    if kind is None:
+        kind = next((kind for start, kind in BY_TEXT if text.startswith(start)), ResponseError)
+    error = kind(message)
+    error.code = code
+    return error
+
+
+ERROR_TYPES: frozenset[type] = frozenset({ResponseError, *BY_CODE.values(), *(kind for _, kind in BY_TEXT)})

@@ -1,0 +1,111 @@
+"""Open a connection and introduce ourselves: one round trip, then it is ready for commands.
+
+Owns how a transport is made for an endpoint and what is said first. Never knows pools; a connection that fails here was
+never handed to anyone, and is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aioresp.connection import Connection
+from aioresp.endpoint import Endpoint
+from aioresp.errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    RedisError,
+    ResponseError,
+    UnknownCommandError,
+)
+from aioresp.protocol import pack
+from aioresp.version import VERSION
+
+logger = logging.getLogger("aioresp")
+
+_INFO: Final = (("CLIENT", "SETINFO", "LIB-NAME", "aioresp"), ("CLIENT", "SETINFO", "LIB-VER", VERSION))
+
+
+async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None) -> Connection:
+    """Return a connection that is ready for commands.
+
+    Raises AuthenticationError for wrong credentials, ConnectTimeout after `timeout` seconds, and ConnectError, saying
+    which step failed, for all else.
+    """
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, concurrency)
+    try:
+        async with asyncio.timeout(timeout):
+            await _open_transport(loop, endpoint, connection)
+            await _introduce(connection, endpoint)
+    except BaseException as error:
+        connection.close()
+        raise _explain(error, endpoint, timeout) from error
+    connection.opened()
+    return connection
+
+
+def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None) -> BaseException:
+    """Return what to raise for `error`: itself, if it already says which server and why."""
+    if isinstance(error, ConnectionLost):
+        return ConnectError(f"{endpoint} ended the handshake: {error}")
+    if isinstance(error, RedisError):
+        return error
+    if isinstance(error, TimeoutError):
+        within = "" if timeout is None else f" in {timeout:.3g} s"
+        return ConnectTimeout(f"no connection to {endpoint}{within}")
+    if isinstance(error, OSError):  # ssl.SSLError and socket.gaierror are, too
+        return ConnectError(f"cannot connect to {endpoint}: {error}")
+    return error
+
+
+async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection) -> None:
+    if endpoint.unix_socket_path is not None:
+        await loop.create_unix_connection(lambda: connection, endpoint.unix_socket_path)
+    else:
+        await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
+
+
+async def _introduce(connection: Connection, endpoint: Endpoint) -> None:
+    """Say HELLO; to a server that does not know it, or if RESP2 is wanted, the older words for the same."""
+    name = endpoint.client_name
+    if endpoint.protocol == 3:
+        hello: tuple[Any, ...] = ("HELLO", 3)
+        if endpoint.password is not None:
+            hello += ("AUTH", endpoint.username or "default", endpoint.password)
+        if name is not None:
+            hello += ("SETNAME", name)
+        try:
+            await _say(connection, endpoint, hello)
+        except UnknownCommandError as error:
+            logger.debug("%s does not speak RESP3 (%s): RESP2 is used", endpoint, error)
+        else:
+            return
+    words: list[tuple[Any, ...]] = []
+    if endpoint.credentials:
+        words.append(("AUTH", *endpoint.credentials))
+    if name is not None:
+        words.append(("CLIENT", "SETNAME", name))
+    if not words:
+        words.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
+    await _say(connection, endpoint, *words)
+
+
+async def _say(connection: Connection, endpoint: Endpoint, *words: tuple[Any, ...]) -> None:
+    """Send `words` and what always follows them in one write, and read all the replies."""
+    commands = [*words, ("SELECT", endpoint.db)] if endpoint.db else list(words)
+    answers = [connection.send(pack(command)) for command in (*commands, *_INFO)]
+    replies = await asyncio.gather(*answers, return_exceptions=True)
+    for command, reply in zip(commands, replies, strict=False):  # whether _INFO is known does not matter
+        if isinstance(reply, ResponseError):
+            if command[0] == "HELLO" and reply.code == "NOPROTO":
+                raise UnknownCommandError(str(reply))
+            if isinstance(reply, (UnknownCommandError, AuthenticationError)):
+                reply.command = command[0]
+                raise reply
+            raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
+        if isinstance(reply, BaseException):
+            raise reply

@@ -1,0 +1,250 @@
+"""Everything a client can be told: keywords, URL and defaults become one checked `Settings`.
+
+Owns the names of the options, their defaults and their limits. Never connects; an unknown option or a bad value is a
+ValueError or TypeError that names it.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypedDict
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from aioresp.endpoint import Endpoint, tls_context
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `Client`; each overrides what the URL says."""
+
+    host: str
+    port: int
+    db: int
+    username: str | None
+    password: str | None
+    unix_socket_path: str | None
+    ssl: bool
+    ssl_context: ssl.SSLContext | None
+    ssl_ca_certs: str | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    ssl_check_hostname: bool
+    limit: int
+    concurrency: int
+    idle_timeout: float | None
+    timeout: float | None
+    connect_timeout: float | None
+    protocol: Literal[2, 3]
+    client_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of one client, checked and complete."""
+
+    endpoint: Endpoint
+    limit: int
+    concurrency: int
+    idle_timeout: float | None
+    timeout: float | None
+    connect_timeout: float | None
+
+
+DEFAULTS: Final[Options] = {
+    "limit": 100,
+    "concurrency": 5000,
+    "idle_timeout": 300.0,
+    "timeout": 10.0,
+    "connect_timeout": 5.0,
+}
+
+_SCHEMES: Final[dict[str, Options]] = {
+    "redis": {},
+    "valkey": {},
+    "rediss": {"ssl": True},
+    "valkeys": {"ssl": True},
+    "unix": {},
+}
+
+_ENDPOINT: Final = ("host", "port", "unix_socket_path", "username", "password", "db", "client_name", "protocol")
+_TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+
+
+def settings(url: str | None, options: Options) -> Settings:
+    """Return what `url` and `options` say together, keywords first, then the URL, then the defaults."""
+    given: dict[str, Any] = {**DEFAULTS, **(parse_url(url) if url is not None else {}), **options}
+    for name, value in given.items():
+        check(name, value)
+    if given.get("unix_socket_path") is not None and (given.get("ssl") or given.get("ssl_context") is not None):
+        raise ValueError("unix_socket_path and ssl exclude each other")
+    if given.get("username") is not None and given.get("password") is None:
+        raise ValueError("username needs a password")
+    endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _ENDPOINT if name in given})
+    return Settings(endpoint, **{name: given[name] for name in DEFAULTS})
+
+
+def check(name: str, value: object) -> None:
+    """Raise TypeError or ValueError, naming the option, unless there is such a one and `value` fits."""
+    fits = _CHECKS.get(name)
+    if fits is None:
+        raise TypeError(f"unknown option {name!r}")
+    fits(name, value)
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
+
+    Raises ValueError, never showing the password, for an unknown scheme or option and for a value that does not fit.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(f"the URL's scheme is {parts.scheme!r}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
+    options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
+    if parts.username:
+        options["username"] = unquote(parts.username)
+    if parts.password is not None:
+        options["password"] = unquote(parts.password)
+    if parts.scheme == "unix":
+        path = unquote(parts.netloc.rpartition("@")[2] + parts.path)
+        if not path:
+            raise ValueError("the URL has no path to a socket (as in unix:///run/redis.sock)")
+        options["unix_socket_path"] = path
+    else:
+        if parts.hostname:
+            options["host"] = unquote(parts.hostname)
+        options.update(_port(parts.netloc))
+        if database := parts.path.strip("/"):
+            options["db"] = _read("db", database)
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "decode_responses":
+            raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
+        if name not in _READERS:
+            raise ValueError(f"unknown option {name!r} in the URL; known are {', '.join(sorted(_READERS))}")
+        options[name] = _read(name, text)
+    return options
+
+
+def _port(netloc: str) -> dict[str, int]:
+    # urlsplit's own `port` would accept an empty one and raise without naming the option.
+    _, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
+    return {"port": _read("port", port)} if colon else {}
+
+
+def _read(name: str, text: str) -> Any:
+    try:
+        return _READERS[name](text)
+    except ValueError:
+        raise ValueError(f"option {name!r} in the URL does not fit: {text!r}") from None
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _seconds(text: str) -> float | None:
+    return None if text.lower() == "none" else float(text)
+
+
+_READERS: Final[dict[str, Callable[[str], Any]]] = {
+    "client_name": str,
+    "concurrency": int,
+    "connect_timeout": _seconds,
+    "db": int,
+    "idle_timeout": _seconds,
+    "limit": int,
+    "password": str,
+    "port": int,
+    "protocol": int,
+    "ssl_ca_certs": str,
+    "ssl_certfile": str,
+    "ssl_check_hostname": _boolean,
+    "ssl_keyfile": str,
+    "timeout": _seconds,
+    "username": str,
+}
+
+
+def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
+    files = {name.removeprefix("ssl_"): given[name] for name in _TLS if name in given}
+    context: ssl.SSLContext | None = given.get("ssl_context")
+    if context is not None:
+        if files:
+            raise ValueError(f"ssl_context and {', '.join('ssl_' + name for name in files)} exclude each other")
+        return context
+    if given.get("ssl"):
+        return tls_context(**files)
+    if files:
+        raise ValueError(f"{', '.join('ssl_' + name for name in files)} needs ssl=True or a rediss:// URL")
+    return None
+
+
+# --- Checks: each takes the option's name and value, and raises an error that shows both, except for a password ------
+
+
+def _integer(low: int, high: int | None = None) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} is {type(value).__name__}, not int")
+        if value < low or (high is not None and value > high):
+            raise ValueError(f"{name} is {value}, not {low} or more" + (f" and at most {high}" if high else ""))
+
+    return check
+
+
+def _duration(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__}, not seconds or None")
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} is {value}, not a number of seconds above 0; None waits for ever")
+
+
+def _of(*kinds: type) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}")
+
+    return check
+
+
+def _protocol(name: str, value: Any) -> None:
+    if value not in (2, 3) or isinstance(value, (bool, float)):
+        raise ValueError(f"{name} is {value!r}, not 2 or 3")
+
+
+def _name(name: str, value: Any) -> None:
+    _of(str, type(None))(name, value)
+    if value is not None and (not value or any(not "!" <= letter <= "~" for letter in value)):
+        raise ValueError(f"{name} is {value!r}, not printable ASCII without spaces")
+
+
+_text = _of(str, type(None))
+
+_CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
+    "host": _of(str),
+    "port": _integer(1, 65535),
+    "db": _integer(0),
+    "username": _text,
+    "password": _text,
+    "unix_socket_path": _text,
+    "ssl": _of(bool),
+    "ssl_context": _of(ssl.SSLContext, type(None)),
+    "ssl_ca_certs": _text,
+    "ssl_certfile": _text,
+    "ssl_keyfile": _text,
+    "ssl_check_hostname": _of(bool),
+    "limit": _integer(1),
+    "concurrency": _integer(1),
+    "idle_timeout": _duration,
+    "timeout": _duration,
+    "connect_timeout": _duration,
+    "protocol": _protocol,
+    "client_name": _name,
+    "decode_responses": _of(bool),
+}

@@ -1,0 +1,450 @@
+"""The pool of one event loop: share, grow, lease, retire, prune, drain.
+
+Owns which resources are open and who may use which. Generic: it knows resources by `in_flight`, `capacity` and `close()`
+and never what travels on them. Every decision is a synchronous function, and nothing is awaited between reading the
+state and changing it; so there is no lock, and a cancellation finds nothing half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
+
+from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
+
+logger = logging.getLogger("aioresp")
+
+#: Seconds until the pool tries to grow again after a failure, while it has other connections to work with.
+GROWTH_PAUSE: Final = 1.0
+
+
+class Resource(Protocol):
+    """What the pool must know of a connection."""
+
+    in_flight: int
+    """How many commands are under way."""
+    capacity: int
+    """How many it takes at present: `concurrency`, or 0 while it takes none."""
+    on_room: Callable[[], None]
+    """Called after replies arrived or writing became possible again."""
+    on_close: Callable[[Any], None]
+    """Called once with the resource when it has ended, however it ended."""
+
+    @property
+    def viable(self) -> bool:
+        """Whether it can still be used."""
+
+    def close(self) -> None:
+        """End it; `on_close` follows."""
+
+    def usage(self) -> tuple[int, int, int]:
+        """Return the commands, bytes sent and bytes received since it was made."""
+
+
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """The figures of one pool, or of several in sum."""
+
+    open: int = 0
+    """Connections open now."""
+    leased: int = 0
+    """Connections in exclusive use now."""
+    in_flight: int = 0
+    """Commands sent whose replies have not arrived."""
+    waiting: int = 0
+    """Callers waiting for a connection."""
+    made: int = 0
+    """Connections made since the start."""
+    commands: int = 0
+    """Commands sent since the start, handshakes included."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def __add__(self, other: PoolStats) -> PoolStats:
+        """Return the sum, figure by figure."""
+        return PoolStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(PoolStats)))
+
+
+@dataclass(slots=True)
+class _Waiter(Generic[R]):
+    """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
+
+    start: Callable[[R], None]
+    timer: asyncio.TimerHandle | None
+
+
+# Ordered by arrival, and a dict, as a waiter that gives up must leave the middle of the line at once.
+_Line: TypeAlias = OrderedDict["asyncio.Future[Any]", _Waiter[R]]
+
+
+@dataclass(slots=True)
+class _Holder:
+    """Who leases a resource, for the message of `PoolTimeout`."""
+
+    name: str
+    since: float
+
+
+class _Nobody:
+    """Stands for the current resource while there is none: it never has room, so it is never handed out."""
+
+    in_flight = 0
+    capacity = 0
+
+
+_NOBODY: Final = _Nobody()
+
+
+class Pool(Generic[R]):
+    """Resources of one event loop: made lazily by `connect`, at most `limit` of them, kept until idle too long."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[R]],
+        *,
+        limit: int,
+        concurrency: int,
+        idle_timeout: float | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.limit = limit
+        self.made = 0
+        self._connect = connect
+        self._concurrency = concurrency
+        self._idle_timeout = idle_timeout
+        self._loop = loop
+        self._closing = False
+        #: The resource that the hot path tries first, before it calls `share`.
+        self.current: R = cast("R", _NOBODY)
+        self._shared: list[R] = []
+        self._leased: dict[R, _Holder] = {}
+        self._draining: list[R] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: _Line[R] = OrderedDict()
+        self._lease_waiting: _Line[R] = OrderedDict()
+        self._grow_after = 0.0
+        self._past_usage = (0, 0, 0)
+        self._idle_since: dict[R, tuple[int, float]] = {}
+        self._prune_timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        s = self.stats()
+        waiting = f", {s.waiting} waiting" if s.waiting else ""
+        return f"Pool({s.open} open, {s.leased} leased, {s.in_flight} in flight{waiting}, limit {self.limit})"
+
+    # --- Sharing -----------------------------------------------------------------------------------------------------
+
+    def share(self) -> R | None:
+        """Return a resource with room for one more command, or None: then the caller has to `wait`."""
+        resource = self.current
+        if resource.in_flight < resource.capacity:
+            return resource
+        return self._choose()
+
+    def _choose(self) -> R | None:
+        for resource in self._shared:
+            if resource.in_flight < resource.capacity:
+                self.current = resource
+                return resource
+        self._grow()
+        if not self._opening or self._concurrency == 1:
+            return None
+        # Another one is on its way: until it is there, a fuller connection is better than a wait.
+        resource = min((r for r in self._shared if r.capacity), key=lambda r: r.in_flight, default=None)
+        if resource is not None:
+            resource.capacity += self._concurrency
+            self.current = resource
+        return resource
+
+    def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
+        """Stand in line until `start` can be called with a resource that has room.
+
+        A `future` that is done by then has left the line. At `deadline` (loop time) it gets `PoolTimeout`.
+        """
+        self._enqueue(self._waiting, future, start, deadline)
+
+    def _enqueue(
+        self,
+        line: _Line[R],
+        future: asyncio.Future[Any],
+        start: Callable[[R], None],
+        deadline: float | None,
+    ) -> None:
+        if self._closing:
+            raise ClientClosed("the client was closed")
+        timer = None
+        if deadline is not None:
+            timer = self._loop.call_at(deadline, self._expire, future, self._loop.time())
+        line[future] = _Waiter(start, timer)
+        future.add_done_callback(self._leave)
+        self._dispatch()
+
+    def _leave(self, future: asyncio.Future[Any]) -> None:
+        future.remove_done_callback(self._leave)
+        waiter = self._waiting.pop(future, None) or self._lease_waiting.pop(future, None)
+        if waiter is not None and waiter.timer is not None:
+            waiter.timer.cancel()
+
+    def _expire(self, future: asyncio.Future[Any], since: float) -> None:
+        if not future.done():
+            waited = self._loop.time() - since
+            future.set_exception(PoolTimeout(f"no connection became free in {waited:.3g} s: {self.describe()}"))
+            future.exception()  # if its caller was cancelled meanwhile, that is no reason for a log line
+
+    def _anyone(self, line: _Line[R]) -> bool:
+        """Return whether somebody stands in line who has not given up; those who have are let go."""
+        while line:
+            future = next(iter(line))
+            if not future.done():
+                return True
+            self._leave(future)
+        return False
+
+    def _serve(self, line: _Line[R], resource: R) -> None:
+        """Hand `resource` to the first in line, of whom `_anyone` said that he is there."""
+        future = next(iter(line))
+        waiter = line[future]
+        self._leave(future)
+        waiter.start(resource)
+
+    def _dispatch(self) -> None:
+        """Serve those who wait, as far as there is room. Called whenever there may be more of it."""
+        while self._anyone(self._waiting):
+            resource = self.share()
+            if resource is None:
+                break
+            self._serve(self._waiting, resource)
+        while self._anyone(self._lease_waiting):
+            resource = self._lendable()
+            if resource is None:
+                break
+            self._serve(self._lease_waiting, resource)
+        for resource in [r for r in self._draining if r.in_flight == 0]:
+            # Whoever it was drained for has gone: back to the others.
+            self._draining.remove(resource)
+            self._admit(resource)
+
+    def _on_room(self) -> None:
+        if self._waiting or self._lease_waiting or self._draining:
+            self._dispatch()
+
+    # --- Growing -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> int:
+        return len(self._shared) + len(self._leased) + len(self._draining)
+
+    def _grow(self, limit: int = 0) -> None:
+        """Start to open what those who wait could use, but one at a time for the shared use and until one is open."""
+        if self._closing or self._loop.time() < self._grow_after:
+            return
+        wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
+        wanted = max(1, wanted) if self._open else 1
+        while len(self._opening) < wanted and self._open + len(self._opening) < max(limit, self.limit):
+            task = self._loop.create_task(self._make(), name="aioresp: open a connection")
+            self._opening.add(task)
+            task.add_done_callback(self._opened)
+
+    async def _make(self) -> None:
+        resource = await self._connect()
+        self.made += 1
+        resource.on_room = self._on_room
+        resource.on_close = self._on_close
+        self._shared.append(resource)  # even if it died already: then on_close is not called any more, so look
+        if not resource.viable:
+            self._on_close(resource)
+        elif self._prune_timer is None:
+            self._schedule_prune()
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        for resource in self._shared:
+            resource.capacity = min(resource.capacity, self._concurrency)  # it was raised until this one came
+        if task.cancelled():
+            if not self._closing:
+                self._fail_waiting(ConnectError("the attempt to connect was cancelled"))
+            return
+        error = task.exception()
+        if self._closing:
+            return
+        if error is not None:
+            self._growth_failed(error)
+        self._dispatch()
+
+    def _growth_failed(self, error: BaseException) -> None:
+        if self._shared:
+            logger.warning("the pool could not grow: %s; it goes on with %r", error, self)
+            self._grow_after = self._loop.time() + GROWTH_PAUSE
+            self._loop.call_at(self._grow_after, self._dispatch)
+        else:
+            self._fail_waiting(error)
+
+    def _fail_waiting(self, error: BaseException) -> None:
+        for line in (self._waiting, self._lease_waiting):
+            while self._anyone(line):
+                future = next(iter(line))
+                self._leave(future)
+                # A copy each: a traceback and the name of a command are going to be attached to it.
+                future.set_exception(copy.copy(error))
+                future.exception()
+
+    # --- Leasing -----------------------------------------------------------------------------------------------------
+
+    async def lease(self, holder: str, deadline: float | None) -> R:
+        """Return a resource for exclusive use; hand it to `give_back` or `discard` afterwards.
+
+        Ordinary commands always keep one for themselves: at most `limit - 1` are leased. With `limit=1` a second
+        resource is opened for the lease. Raises PoolTimeout at `deadline` (loop time).
+        """
+        future: asyncio.Future[R] = self._loop.create_future()
+
+        def start(resource: R) -> None:
+            self._leased[resource] = _Holder(holder, self._loop.time())
+            future.set_result(resource)
+
+        self._enqueue(self._lease_waiting, future, start, deadline)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.give_back(future.result())
+            raise
+
+    def _lendable(self) -> R | None:
+        """Take an idle resource out of the shared ones, or see to it that there will be one."""
+        for resource in self._draining:
+            if resource.in_flight == 0:
+                self._draining.remove(resource)
+                return resource
+        if len(self._leased) + len(self._draining) >= max(1, self.limit - 1):
+            return None
+        can_open = self._open < max(2, self.limit)
+        if len(self._shared) > 1 or (self._shared and can_open):
+            for resource in self._shared:
+                if resource.in_flight == 0 < resource.capacity:
+                    self._withdraw(resource)
+                    return resource
+        if can_open:
+            self._grow(limit=2)
+        elif len(self._shared) > 1 and len(self._draining) < len(self._lease_waiting):
+            resource = min(self._shared, key=lambda r: r.in_flight)
+            self._withdraw(resource)
+            self._draining.append(resource)
+        return None
+
+    def _withdraw(self, resource: R) -> None:
+        self._shared.remove(resource)
+        if self.current is resource:
+            self.current = cast("R", _NOBODY)
+
+    def give_back(self, resource: R) -> None:
+        """End a lease: the resource is as it was and owes no reply."""
+        if self._leased.pop(resource, None) is not None:
+            self._admit(resource)
+
+    def discard(self, resource: R) -> None:
+        """End a lease whose resource nobody else may use."""
+        resource.close()
+
+    def _admit(self, resource: R) -> None:
+        if self._closing or not resource.viable:
+            resource.close()
+        elif self._anyone(self._lease_waiting):
+            self._serve(self._lease_waiting, resource)
+        elif self._open >= self.limit:
+            resource.close()  # the second resource of a pool with limit=1
+        else:
+            self._shared.append(resource)
+        self._dispatch()
+
+    # --- Retiring ----------------------------------------------------------------------------------------------------
+
+    def _on_close(self, resource: R) -> None:
+        for place in (self._shared, self._draining):
+            if resource in place:
+                place.remove(resource)
+        self._leased.pop(resource, None)
+        self._idle_since.pop(resource, None)
+        if self.current is resource:
+            self.current = cast("R", _NOBODY)
+        commands, sent, received = resource.usage()
+        self._past_usage = (
+            self._past_usage[0] + commands,
+            self._past_usage[1] + sent,
+            self._past_usage[2] + received,
+        )
+        if not self._closing:
+            self._dispatch()
+
+    def _schedule_prune(self) -> None:
+        if self._idle_timeout is not None:
+            self._prune_timer = self._loop.call_later(self._idle_timeout / 4, self._prune)
+
+    def _prune(self) -> None:
+        """Close what has carried nothing for `idle_timeout`. Looks at counters, so that commands need no clock."""
+        self._prune_timer = None
+        now = self._loop.time()
+        for resource in list(self._shared):
+            commands = resource.usage()[0]
+            seen, since = self._idle_since.get(resource, (-1, now))
+            if resource.in_flight or commands != seen:
+                self._idle_since[resource] = (commands, now)
+            elif self._idle_timeout is not None and now - since >= self._idle_timeout:
+                # Withdrawn at once: close() takes a turn of the loop, and nobody may be handed it meanwhile.
+                self._withdraw(resource)
+                resource.close()
+        if self._open:
+            self._schedule_prune()
+
+    async def aclose(self, grace: float = 0.0) -> None:
+        """Close everything: callers in line get ClientClosed, replies under way have `grace` seconds to arrive."""
+        self._closing = True
+        if self._prune_timer is not None:
+            self._prune_timer.cancel()
+        self._fail_waiting(ClientClosed("the client was closed"))
+        for task in list(self._opening):
+            task.cancel()
+        resources = [*self._shared, *self._leased, *self._draining]
+        until = self._loop.time() + grace
+        try:
+            while any(r.in_flight for r in resources) and self._loop.time() < until:
+                await asyncio.sleep(0.001)
+        finally:
+            for resource in resources:
+                resource.close()
+        await asyncio.sleep(0)  # most connections end in the next turn
+        while self._opening or self._open:
+            await asyncio.sleep(0.001)
+
+    # --- Telling -----------------------------------------------------------------------------------------------------
+
+    def stats(self) -> PoolStats:
+        """Return the figures of this moment."""
+        resources = [*self._shared, *self._leased, *self._draining]
+        usages = [self._past_usage, *(r.usage() for r in resources)]
+        return PoolStats(
+            open=len(resources),
+            leased=len(self._leased),
+            in_flight=sum(r.in_flight for r in resources),
+            waiting=sum(not f.done() for f in [*self._waiting, *self._lease_waiting]),
+            made=self.made,
+            commands=sum(u[0] for u in usages),
+            bytes_sent=sum(u[1] for u in usages),
+            bytes_received=sum(u[2] for u in usages),
+        )
+
+    def describe(self) -> str:
+        """Return the repr, and who has held a lease for how long, longest first."""
+        now = self._loop.time()
+        holders = sorted(self._leased.values(), key=lambda h: h.since)
+        said = ", ".join(f"{h.name} for {now - h.since:.3g} s" for h in holders[:5])
+        more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
+        return f"{self!r}" + (f"; leased by {said}{more}" if said else "")

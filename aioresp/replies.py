@@ -1,0 +1,137 @@
+"""Raw replies become the values that callers see: the same under RESP2 and RESP3.
+
+Each converter takes what the parser gave, text already decoded or not, as the caller asked. Never imports asyncio or
+hiredis, keeps no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from aioresp.command import Converter
+
+T = TypeVar("T")
+
+
+def as_is(value: Any) -> Any:
+    """Return the reply as it came. The client knows this one and does not call it."""
+    return value
+
+
+# One function under the names of what it passes on, so that signatures can be exact.
+text: Converter[Any] = as_is
+integer: Converter[int] = as_is
+integer_or_none: Converter[int | None] = as_is
+array: Converter[list[Any]] = as_is
+
+
+def ok(value: Any) -> bool:
+    """Return True for OK, and False for nil: a condition was not met."""
+    return value is not None
+
+
+def boolean(value: Any) -> bool:
+    """Return whether the reply is 1 or true."""
+    return bool(value)
+
+
+def booleans(value: Any) -> list[bool]:
+    """Return a bool for each 0 or 1."""
+    return [bool(item) for item in value]
+
+
+def floating(value: Any) -> float:
+    """Return a double; RESP2 has it as text."""
+    return float(value)
+
+
+def floating_or_none(value: Any) -> float | None:
+    """Return a double, or None for nil."""
+    return None if value is None else float(value)
+
+
+def mapping(value: Any) -> dict[Any, Any]:
+    """Return a dict; RESP2 has it as a flat list of keys and values."""
+    if value.__class__ is dict:
+        return value  # type: ignore[no-any-return]  # the line above has just said so
+    pairs = iter(value)
+    return dict(zip(pairs, pairs, strict=True))
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]]:
+    """Return pairs; RESP2 has them as a flat list."""
+    if not value or isinstance(value[0], list):
+        return [(first, second) for first, second in value]
+    items = iter(value)
+    return list(zip(items, items, strict=True))
+
+
+def members(value: Any) -> set[Any]:
+    """Return a set; the parser and RESP2 have it as a list."""
+    return set(value)
+
+
+def as_tuple(value: Any) -> tuple[Any, Any] | None:
+    """Return a pair, or None for nil."""
+    return None if value is None else (value[0], value[1])
+
+
+def scan_page(item: Callable[[Any], T]) -> Converter[tuple[int, T]]:
+    """Return a converter of a SCAN reply: the next cursor, and the page as `item` makes it."""
+
+    def convert(value: Any) -> tuple[int, T]:
+        return int(value[0]), item(value[1])
+
+    return convert
+
+
+page = scan_page(list)
+mapping_page = scan_page(mapping)
+
+
+def string(value: Any) -> str:
+    """Return what is always ASCII text, a name or a number of the server's own, as str for every client."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def info(value: Any) -> dict[str, Any]:
+    """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str."""
+    lines = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
+    return {
+        name: _info_value(said) for name, colon, said in (line.partition(":") for line in lines if line[:1] != "#") if colon
+    }
+
+
+def _info_value(said: str) -> Any:
+    if "=" in said and all("=" in part for part in said.split(",")):
+        return {name: _number(part) for name, _, part in (item.partition("=") for item in said.split(","))}
+    return _number(said)
+
+
+def _number(said: str) -> int | float | str:
+    # Only what is written like a number is one: a hexadecimal run id may look like 12e4567, a version like 7.0.
+    for kind in (int, float):
+        try:
+            number: int | float = kind(said)
+        except ValueError:
+            continue
+        plain = said.removeprefix("-").replace(".", "", 1)
+        if plain.isdigit() and (plain == "0" or kind is float or not plain.startswith("0")):
+            return number
+    return said
+
+
+def client_line(value: Any) -> dict[str, str]:
+    """Return the fields of one client's line in CLIENT INFO or CLIENT LIST."""
+    return dict(part.partition("=")[::2] for part in string(value).strip().split(" "))
+
+
+def client_lines(value: Any) -> list[dict[str, str]]:
+    """Return the fields of every line of CLIENT LIST."""
+    return [client_line(line) for line in string(value).splitlines() if line]
+
+
+def time(value: Sequence[Any]) -> tuple[int, int]:
+    """Return the server's clock: Unix seconds, and microseconds of that second."""
+    return int(value[0]), int(value[1])

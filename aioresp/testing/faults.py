@@ -1,0 +1,84 @@
+"""What is wrong with one direction of the network, for all connections through a proxy.
+
+Owns the settings, their random draws, and what is to happen at which byte. Never touches a transport.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Direction: TypeAlias = Literal["up", "down"]
+Delay: TypeAlias = float | tuple[float, float] | Callable[[], float]
+Split: TypeAlias = int | tuple[int, int] | Callable[[], int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Close the connection."""
+
+    rst: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Send `data`, and drop so many of the stream's next bytes."""
+
+    data: bytes
+    drop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Something that happens once, when so many bytes have passed in a direction."""
+
+    at: int
+    action: Cut | Change
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with one direction, for all connections, and how many bytes it has passed on."""
+
+    chance: random.Random
+    delay: Delay = 0.0
+    split: Split = None
+    stalled: bool = False
+    passed: int = 0
+    cuts: int = 0
+    triggers: list[Trigger] = field(default_factory=list)
+
+    @property
+    def none(self) -> bool:
+        """Whether bytes may simply pass."""
+        return not (self.delay or self.split or self.stalled or self.triggers)
+
+    def draw_delay(self) -> float:
+        """Return the seconds that the next bytes are to wait."""
+        if isinstance(self.delay, tuple):
+            return self.chance.uniform(*self.delay)
+        return self.delay() if callable(self.delay) else self.delay
+
+    def draw_size(self, most: int) -> int:
+        """Return how many of `most` bytes go into the next write."""
+        size = self.split
+        if isinstance(size, tuple):
+            size = self.chance.randint(*size)
+        elif callable(size):
+            size = size()
+        return most if size is None else max(1, min(size, most))
+
+    def add(self, after: int, action: Cut | Change) -> None:
+        """Let something happen when `after` more bytes have passed."""
+        self.triggers.append(Trigger(self.passed + after, action))
+        self.triggers.sort(
+            key=lambda trigger: trigger.at
+        )  # stable: at the same byte, in the order of the calls
+
+    def due(self) -> Cut | Change | None:
+        """Take out the next thing to happen if its byte has been reached."""
+        if self.triggers and self.triggers[0].at <= self.passed:
+            return self.triggers.pop(0).action
+        return None

@@ -1,0 +1,309 @@
+"""One connection through the proxy: two transports, and a pipe in each direction on which the faults act.
+
+Owns the bytes on their way, their order, and back-pressure: what cannot be passed on is not read either. Has
+no tasks but the one that connects. Never decides what is broken: `Faults`, one for each direction and shared
+by all connections, says so, and the proxy changes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from aioresp.testing.faults import Change, Cut, Faults
+
+HELD = (
+    1 << 20
+)  # bytes that a delay may hold for one direction of one connection before its sender has to wait
+SOON = 0.001  # uvloop's clock counts in milliseconds
+
+
+class Pipe:
+    """One direction of one connection."""
+
+    def __init__(self, link: Link, faults: Faults) -> None:
+        self.link = link
+        self.loop = link.loop
+        self.faults = faults
+        self.source: asyncio.Transport | None = None
+        self.target: asyncio.Transport | None = None
+        self.blocked = False  # the target's buffer is full
+        self.dead = False
+        self.ended = False  # the source has sent its last byte
+        self.delivered = False  # ... and the target has been told
+        self.drop = 0  # bytes to swallow, as others went in their place
+        self.held = 0
+        self._queue: deque[tuple[float, memoryview]] = deque()  # time of arrival, bytes; no bytes: the end
+        self._due: float | None = None  # when the head of the queue may go
+        self._last = 0.0  # when the bytes before it were to go: a random delay must not reorder
+        self._timer: asyncio.Handle | None = None
+        self._reading = True
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the source."""
+        if (
+            self.target is not None
+            and not (self._queue or self.drop)
+            and self.faults.none
+            and self._may_pass()
+        ):
+            self.faults.passed += len(data)
+            self.target.write(data)
+        elif data and not self.dead:
+            self._queue.append((self.loop.time(), memoryview(data)))
+            self.held += len(data)
+            self.settle()
+
+    def feed_end(self) -> None:
+        """Take the end of the stream from the source."""
+        if not self.ended:
+            self.ended = True
+            self._queue.append((self.loop.time(), memoryview(b"")))
+            self.settle()
+
+    def settle(self, redraw: bool = False) -> None:
+        """Pass on what may pass now, arrange for the rest, and let the source send or wait accordingly."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if redraw:
+            self._due = None
+        while self._queue and self.target is not None and self._may_pass() and self._step(self.target):
+            pass
+        reading = self.held < HELD and self._may_pass()
+        if reading == self._reading or self.ended or self.source is None or self.source.is_closing():
+            return
+        self._reading = reading
+        if reading:
+            self.source.resume_reading()
+        else:
+            self.source.pause_reading()
+
+    def stop(self) -> None:
+        """Pass nothing on any more, and read nothing."""
+        self.dead = True
+        self._queue.clear()
+        self.held = 0
+        self.settle()
+
+    def _may_pass(self) -> bool:
+        closing = self.target is not None and self.target.is_closing()
+        return not (self.dead or self.blocked or self.faults.stalled or closing)
+
+    def _step(self, target: asyncio.Transport) -> bool:
+        """Pass on the head of the queue or a part of it; False if the next step has to wait for the timer."""
+        faults = self.faults
+        arrival, data = self._queue[0]
+        if self._due is None:
+            self._due = max(self._last, arrival + faults.draw_delay())
+        if self._due > self.loop.time() + SOON:
+            self._timer = self.loop.call_at(self._due, self.settle)
+            return False
+        self._last, self._due = self._due, None
+        if not data:
+            self._queue.popleft()
+            self.delivered = True
+            with contextlib.suppress(OSError):  # the target has gone meanwhile; it will say so
+                target.write_eof()
+            self.link.settle()
+            return True
+        size = faults.draw_size(len(data))
+        if self.drop:
+            size = min(size, self.drop)
+            self.drop -= size
+        else:
+            if (action := faults.due()) is not None:
+                self._due = self._last
+                self._act(action, target)
+                return True
+            if faults.triggers:
+                size = min(size, faults.triggers[0].at - faults.passed)
+            target.write(data[:size])
+        faults.passed += size
+        self.held -= size
+        if size == len(data):
+            self._queue.popleft()
+        else:
+            self._queue[0] = (arrival, data[size:])
+        while not self.dead and (action := faults.due()) is not None:
+            self._act(action, target)
+        if faults.split is None or self.dead:
+            return True
+        # In the next turn of the loop, and there after its sockets were read: so a receiver in this loop sees
+        # each piece by itself. `call_soon` would come before they are read.
+        self._timer = self.loop.call_later(0, self.settle)
+        return False
+
+    def _act(self, action: Cut | Change, target: asyncio.Transport) -> None:
+        if isinstance(action, Change):
+            self.drop += action.drop
+            target.write(action.data)
+        elif not self.link.finished:
+            self.faults.cuts += 1
+            self.link.finish(rst=action.rst, flush=True)
+
+
+class Side(asyncio.Protocol):
+    """One of the two transports: what it reads goes into `outgoing`, and `incoming` writes to it."""
+
+    def __init__(self, link: Link, outgoing: Pipe, incoming: Pipe) -> None:
+        self.link = link
+        self.outgoing = outgoing
+        self.incoming = incoming
+        self.transport: asyncio.Transport | None = None
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the two pipes."""
+        self.transport = self.outgoing.source = self.incoming.target = cast(asyncio.Transport, transport)
+        self.link.made(self)
+        self.incoming.settle()
+        self.outgoing.settle()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass it on."""
+        self.outgoing.feed(data)
+
+    def eof_received(self) -> bool:
+        """Pass it on."""
+        self.outgoing.feed_end()
+        return True  # the other direction is still open
+
+    def pause_writing(self) -> None:
+        """Let the other side wait."""
+        self.incoming.blocked = True
+        self.incoming.settle()
+
+    def resume_writing(self) -> None:
+        """Let the other side go on."""
+        self.incoming.blocked = False
+        self.incoming.settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the link."""
+        self.lost = True
+        self.link.side_lost(exc)
+
+    def close(self, *, rst: bool, flush: bool) -> None:
+        """Close the socket with a FIN or an RST, after what was written has gone out or at once."""
+        transport = self.transport
+        if transport is None or self.lost:
+            return
+        connection = transport.get_extra_info("socket")
+        if rst:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            discard(connection.fileno())
+        if flush:
+            transport.close()
+        else:
+            transport.abort()
+
+
+class Link:
+    """A client's connection and the one to the server that belongs to it."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        up: Faults,
+        down: Faults,
+        arrived: Callable[[Link], None],
+        gone: Callable[[Link], None],
+    ) -> None:
+        """Call `arrived` when the client's transport is there, and `gone` when all of the link is gone."""
+        self.loop = loop
+        self.up = Pipe(self, up)
+        self.down = Pipe(self, down)
+        self.client = Side(self, self.up, self.down)
+        self.server = Side(self, self.down, self.up)
+        self.finished = False
+        self.stranded = False
+        self._arrived = arrived
+        self._gone = gone
+        self._connecting: asyncio.Task[None] | None = None
+
+    def connect(self, host: str, port: int) -> None:
+        """Open the connection to the server."""
+        self._connecting = self.loop.create_task(self._connect(host, port))
+        # Not in a `finally` of the task: a task cancelled before its first step never gets there.
+        self._connecting.add_done_callback(self._connected)
+
+    async def _connect(self, host: str, port: int) -> None:
+        try:
+            await self.loop.create_connection(lambda: self.server, host, port)
+        except OSError:
+            self.finish(rst=True)
+
+    def _connected(self, _: asyncio.Task[None]) -> None:
+        self._connecting = None
+        self._check_gone()
+
+    def made(self, side: Side) -> None:
+        """Let the proxy decide about a new client; close a server's side that comes too late."""
+        if side is self.client:
+            self._arrived(self)
+        elif self.finished or self.stranded:
+            side.close(rst=False, flush=False)
+
+    def settle(self) -> None:
+        """Close when both directions have ended."""
+        if self.up.delivered and self.down.delivered:
+            self.finish(flush=True)
+
+    def side_lost(self, exc: Exception | None) -> None:
+        """Close the other side as well, with an RST if this one was reset."""
+        if not self.stranded or self.client.lost:
+            self.finish(rst=exc is not None)
+        self._check_gone()
+
+    def strand(self) -> None:
+        """Leave the client with a peer that is gone and has said nothing; the server's side is closed."""
+        if not self.finished:
+            self.stranded = True
+            self.up.stop()
+            self.down.stop()
+            self._stop_connecting()
+            self.server.close(rst=False, flush=False)
+
+    def finish(self, *, rst: bool = False, flush: bool = False) -> None:
+        """Close both sides; what is still held here is dropped."""
+        if not self.finished:
+            self.finished = True
+            self.up.stop()
+            self.down.stop()
+            self._stop_connecting()
+            self.client.close(rst=rst, flush=flush)
+            self.server.close(rst=rst, flush=flush)
+
+    def abort(self) -> None:
+        """Close both sides at once, also where an earlier close still waits for its last bytes to go out."""
+        self.finish()
+        for side in (self.client, self.server):
+            if side.transport is not None and not side.lost:
+                side.transport.abort()
+
+    def _stop_connecting(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+
+    def _check_gone(self) -> None:
+        ended = self.server.transport is None or self.server.lost
+        if self.client.lost and ended and self._connecting is None:
+            self._gone(self)
+
+
+def discard(fd: int) -> None:
+    """Read away what nobody wants: closing a socket with unread bytes sends an RST instead of a FIN."""
+    try:
+        for _ in range(64):
+            if not os.read(fd, 1 << 16):
+                break
+    except OSError:
+        pass

@@ -1,0 +1,49 @@
+"""The few things a test server needs of the network: a free port, and whether somebody answers on it."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Sequence
+from typing import TypeAlias
+
+HOST = "127.0.0.1"
+Address: TypeAlias = str | tuple[str, int]
+
+
+def ask(address: Address, commands: Sequence[Sequence[str]], timeout: float) -> str:
+    """Send commands over a connection of their own and return the first line of the last reply.
+
+    The replies before it must be of one line. Raises OSError if nobody answers.
+    """
+    reply = b""
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as connection:
+        connection.settimeout(timeout)
+        connection.connect(address)
+        with connection.makefile("rb") as replies:
+            for words in commands:
+                parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
+                connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
+                reply = replies.readline()
+    if not reply.endswith(b"\r\n"):
+        raise ConnectionError("the server closed the connection")
+    return reply.decode(errors="replace").rstrip()
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on just now.
+
+    It lies below the ports that operating systems give to outgoing connections, and so does the one 10,000
+    above it, the cluster bus: otherwise a connection of any process might sit on it by the time the server
+    binds.
+    """
+    chance = random.SystemRandom()  # tests seed the shared generator, in many processes alike
+    while True:
+        port = chance.randrange(10_240, 22_760)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
