@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AnyStr, Final, Generic, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
-from aioresp.command import SPECIAL, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
+from aioresp.command import SPECIAL, AnyStr, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
 from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.lease import Lease, words
@@ -45,7 +45,7 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
 
     Args:
-        url: redis://, rediss://, valkey://, valkeys:// or unix://, with user, password, database and options in the query.
+        url: redis://, rediss://, valkey://, valkeys:// or unix://, with user, password, database and options.
         decode_responses: whether replies are str (UTF-8) or bytes.
         options: override the URL. `limit`: connections a loop at most; `concurrency`: commands under way on one
             connection before another is opened, 1 for the classic pool; `timeout`: seconds that a call may take, with
@@ -81,8 +81,9 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
     @classmethod
     def from_url(cls, url: str, *, decode_responses: bool = True, **options: Unpack[Options]) -> Client[Any]:
         """Return a client for `url`; the same as `Client(url, ...)`."""
-        make: Callable[..., Client[Any]] = cls
-        return make(url, decode_responses=decode_responses, **options)
+        make: Any = cls
+        client: Client[Any] = make(url, decode_responses=decode_responses, **options)
+        return client
 
     def __repr__(self) -> str:
         s = self._settings
@@ -116,29 +117,34 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         try:
             pool = self._loops.pool()
             connection = pool.current
-            if connection.in_flight < connection.capacity or (connection := pool.share()) is not None:
+            if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
             else:
-                value = await self._wait(pool, packed)
+                value = await self._send_elsewhere(pool, packed)
         except RedisError as error:
             error.command, error.key = locate(unpack(packed))
             raise
         # Most replies are what they should be already: the call is spared.
-        return value if reply is as_is else reply(value)  # type: ignore[no-any-return]
+        return value if reply is as_is else reply(value)
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        async with Lease(self._loops.pool, self._decode, self._timeout, full_name(arguments)) as lease:
+        lease: Lease[Any] = Lease(self._loops.pool, self._decode, self._timeout, full_name(arguments))
+        async with lease:
             return await lease.execute(arguments, reply)
 
     if TYPE_CHECKING:
         # A coroutine function in truth. Declared as what its callers may rely on, pipelines included: see `Result`.
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
             """Send the command; its raw reply becomes the result by way of `reply`."""
+            ...
     else:
         execute = _execute
 
-    def _wait(self, pool: Pool[Connection], packed: Packed) -> asyncio.Future[Any]:
-        """Return the future of a reply to a command that is sent as soon as a connection has room."""
+    def _send_elsewhere(self, pool: Pool[Connection], packed: Packed) -> asyncio.Future[Any]:
+        """Return the future of the reply: the command goes to another connection, or to the first that has room."""
+        connection = pool.share()
+        if connection is not None:
+            return connection.send(packed, self._decode, self._timeout)
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         deadline = None if self._timeout is None else loop.time() + self._timeout
@@ -198,9 +204,7 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
 
 def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
     return Pool(
-        partial(
-            connect, settings.endpoint, concurrency=settings.concurrency, timeout=settings.connect_timeout
-        ),
+        partial(connect, settings.endpoint, concurrency=settings.concurrency, timeout=settings.connect_timeout),
         limit=settings.limit,
         concurrency=settings.concurrency,
         idle_timeout=settings.idle_timeout,

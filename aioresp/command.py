@@ -24,6 +24,9 @@ Fields: TypeAlias = Mapping[str, Value] | Mapping[bytes, Value] | Mapping[Key, V
 #: Characters of a key that messages show.
 KEY_SHOWN: Final = 60
 
+#: What a client's replies are: str or bytes.
+AnyStr = TypeVar("AnyStr", bound=str | bytes)
+
 T_co = TypeVar("T_co", covariant=True)
 
 #: Turns a raw reply into the value that the caller sees.
@@ -59,7 +62,8 @@ _NEVER = "it would break the connection it is sent on"
 # Commands that change a connection, or mean something only where earlier commands ran.
 _REFUSED: Final[dict[str, str]] = {
     **dict.fromkeys(
-        ("SELECT", "AUTH", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "READONLY", "READWRITE"), _ON_A_LEASE
+        ("SELECT", "AUTH", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "READONLY", "READWRITE"),
+        _ON_A_LEASE,
     ),
     **dict.fromkeys(("ASKING", "WAIT", "WAITAOF", "QUIT", "HELLO"), _ON_A_LEASE),
     **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "its messages are not replies"),

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final, NamedTuple
 
 from aioresp.errors import (
@@ -66,12 +66,12 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
         self.in_flight = 0
         self.capacity = 0
-        self.on_room: Callable[[], None] = _ignore
-        self.on_close: Callable[[Connection], None] = _ignore
         self.on_push: Callable[[list[Any]], None] = _ignore
         self.bytes_sent = 0
         self.bytes_received = 0
         self._concurrency = concurrency
+        self._on_room: Callable[[], None] = _ignore
+        self._on_close: Callable[[Any], None] = _ignore
         self._loop = loop
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
@@ -104,6 +104,11 @@ class Connection(asyncio.Protocol):
         state += ", paused" if self._paused else ""
         state += ", silent" if self._silent else ""
         return f"Connection({self.in_flight} in flight{state})"
+
+    def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
+        """Have `on_room` called when more commands may be taken, and `on_close` with the connection at its end."""
+        self._on_room = on_room
+        self._on_close = on_close
 
     # --- Out ---------------------------------------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ class Connection(asyncio.Protocol):
 
     def _write_chunks(self, outgoing: list[Packed]) -> None:
         assert self._transport is not None
-        chunks: list[bytes | bytearray | memoryview] = []
+        chunks: list[bytes] = []
         for packed in outgoing:
             chunks += (packed,) if isinstance(packed, bytes) else packed
         self.bytes_sent += sum(map(len, chunks))
@@ -191,7 +196,7 @@ class Connection(asyncio.Protocol):
         usable = self._ready and not self._paused and not self._silent and self._ended is None
         self.capacity = self._concurrency if usable else 0
         if usable:
-            self.on_room()
+            self._on_room()
 
     def pause_writing(self) -> None:
         """Take no more commands until the transport's buffer has drained."""
@@ -261,7 +266,7 @@ class Connection(asyncio.Protocol):
             self._silent = False
             self._set_capacity()
         else:
-            self.on_room()
+            self._on_room()
 
     def _read_on(self) -> None:
         if self._more:
@@ -305,7 +310,7 @@ class Connection(asyncio.Protocol):
         now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
         next_deadline = math.inf
         runs = [*self._runs, _Run(math.inf, 0.0, self._answered + self.in_flight)]
-        for run, following in zip(runs, runs[1:], strict=False):
+        for run, following in pairwise(runs):
             if following.first <= self._answered:
                 continue
             deadline = run.deadline
@@ -400,7 +405,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self._waiters.clear()
         self._outgoing.clear()
-        self.on_close(self)
+        self._on_close(self)
 
     def _lost(self, outcome: Outcome) -> RedisError:
         """Return a new error, as each caller hangs a traceback on his own, that says why the connection ended."""

@@ -1,7 +1,7 @@
 """One pool for each running event loop, found by the loop.
 
-Owns the map from loops to pools: makes a pool at the first use in a loop, closes it when the loop shuts down, forgets it
-when the loop is gone, and starts afresh in a forked child. Knows nothing of what the pools hold.
+Owns the map from loops to pools: makes a pool at the first use in a loop, closes it when the loop shuts down, forgets
+it when the loop is gone, and starts afresh in a forked child. Knows nothing of what the pools hold.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Closable(Protocol):
 
     def stats(self) -> PoolStats:
         """Return its figures."""
+        ...
 
 
 P = TypeVar("P", bound=Closable)
@@ -92,9 +93,9 @@ class Loops(Generic[P]):
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the next use in `loop` begin with a new pool."""
-        self.pools.pop(loop, None)
-        for thread, (known, _) in list(self._by_thread.items()):
-            if known is loop:
+        gone = self.pools.pop(loop, None)
+        for thread, (_, pool) in list(self._by_thread.items()):
+            if pool is gone:
                 self._by_thread.pop(thread, None)
         self._guards.pop(loop, None)
 
@@ -171,9 +172,7 @@ class Loops(Generic[P]):
             )
 
 
-async def _guard(
-    owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P
-) -> AsyncGenerator[None, None]:
+async def _guard(owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P) -> AsyncGenerator[None, None]:
     """Close `pool` when its loop shuts down or its client is collected.
 
     An asynchronous generator that still waits is closed by `loop.shutdown_asyncgens()`, which `asyncio.run()` calls

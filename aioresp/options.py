@@ -100,7 +100,9 @@ def parse_url(url: str) -> dict[str, Any]:
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
-        raise ValueError(f"the URL's scheme is {parts.scheme!r}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
+        raise ValueError(
+            f"the URL's scheme is {parts.scheme!r}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)"
+        )
     options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
     if parts.username:
         options["username"] = unquote(parts.username)

@@ -1,8 +1,8 @@
 """The pool of one event loop: share, grow, lease, retire, prune, drain.
 
-Owns which resources are open and who may use which. Generic: it knows resources by `in_flight`, `capacity` and `close()`
-and never what travels on them. Every decision is a synchronous function, and nothing is awaited between reading the
-state and changing it; so there is no lock, and a cancellation finds nothing half done.
+Owns which resources are open and who may use which. Generic: it knows resources by `in_flight`, `capacity` and
+`close()` and never what travels on them. Every decision is a synchronous function, and nothing is awaited between
+reading the state and changing it; so there is no lock, and a cancellation finds nothing half done.
 """
 
 from __future__ import annotations
@@ -30,20 +30,23 @@ class Resource(Protocol):
     """How many commands are under way."""
     capacity: int
     """How many it takes at present: `concurrency`, or 0 while it takes none."""
-    on_room: Callable[[], None]
-    """Called after replies arrived or writing became possible again."""
-    on_close: Callable[[Any], None]
-    """Called once with the resource when it has ended, however it ended."""
+
+    def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
+        """Have `on_room` called when more commands may be taken, and `on_close` once with the resource at its end."""
+        ...
 
     @property
     def viable(self) -> bool:
         """Whether it can still be used."""
+        ...
 
     def close(self) -> None:
         """End it; `on_close` follows."""
+        ...
 
     def usage(self) -> tuple[int, int, int]:
         """Return the commands, bytes sent and bytes received since it was made."""
+        ...
 
 
 R = TypeVar("R", bound=Resource)
@@ -130,6 +133,7 @@ class Pool(Generic[R]):
         self._opening: set[asyncio.Task[None]] = set()
         self._waiting: _Line[R] = OrderedDict()
         self._lease_waiting: _Line[R] = OrderedDict()
+        self._changed: asyncio.Future[None] | None = None
         self._grow_after = 0.0
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
@@ -158,11 +162,11 @@ class Pool(Generic[R]):
         if not self._opening or self._concurrency == 1:
             return None
         # Another one is on its way: until it is there, a fuller connection is better than a wait.
-        resource = min((r for r in self._shared if r.capacity), key=lambda r: r.in_flight, default=None)
-        if resource is not None:
-            resource.capacity += self._concurrency
-            self.current = resource
-        return resource
+        least = min((r for r in self._shared if r.capacity), key=lambda r: r.in_flight, default=None)
+        if least is not None:
+            least.capacity += self._concurrency
+            self.current = least
+        return least
 
     def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
         """Stand in line until `start` can be called with a resource that has room.
@@ -218,22 +222,24 @@ class Pool(Generic[R]):
     def _dispatch(self) -> None:
         """Serve those who wait, as far as there is room. Called whenever there may be more of it."""
         while self._anyone(self._waiting):
-            resource = self.share()
-            if resource is None:
+            roomy = self.share()
+            if roomy is None:
                 break
-            self._serve(self._waiting, resource)
+            self._serve(self._waiting, roomy)
         while self._anyone(self._lease_waiting):
-            resource = self._lendable()
-            if resource is None:
+            idle = self._lendable()
+            if idle is None:
                 break
-            self._serve(self._lease_waiting, resource)
-        for resource in [r for r in self._draining if r.in_flight == 0]:
+            self._serve(self._lease_waiting, idle)
+        for drained in [r for r in self._draining if r.in_flight == 0]:
             # Whoever it was drained for has gone: back to the others.
-            self._draining.remove(resource)
-            self._admit(resource)
+            self._draining.remove(drained)
+            self._admit(drained)
 
     def _on_room(self) -> None:
-        if self._waiting or self._lease_waiting or self._draining:
+        if self._closing:
+            self._note_change()
+        elif self._waiting or self._lease_waiting or self._draining:
             self._dispatch()
 
     # --- Growing -----------------------------------------------------------------------------------------------------
@@ -256,8 +262,7 @@ class Pool(Generic[R]):
     async def _make(self) -> None:
         resource = await self._connect()
         self.made += 1
-        resource.on_room = self._on_room
-        resource.on_close = self._on_close
+        resource.attach(self._on_room, self._on_close)
         self._shared.append(resource)  # even if it died already: then on_close is not called any more, so look
         if not resource.viable:
             self._on_close(resource)
@@ -268,12 +273,9 @@ class Pool(Generic[R]):
         self._opening.discard(task)
         for resource in self._shared:
             resource.capacity = min(resource.capacity, self._concurrency)  # it was raised until this one came
-        if task.cancelled():
-            if not self._closing:
-                self._fail_waiting(ConnectError("the attempt to connect was cancelled"))
-            return
-        error = task.exception()
+        error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
         if self._closing:
+            self._note_change()
             return
         if error is not None:
             self._growth_failed(error)
@@ -381,7 +383,9 @@ class Pool(Generic[R]):
             self._past_usage[1] + sent,
             self._past_usage[2] + received,
         )
-        if not self._closing:
+        if self._closing:
+            self._note_change()
+        else:
             self._dispatch()
 
     def _schedule_prune(self) -> None:
@@ -413,16 +417,24 @@ class Pool(Generic[R]):
         for task in list(self._opening):
             task.cancel()
         resources = [*self._shared, *self._leased, *self._draining]
-        until = self._loop.time() + grace
         try:
-            while any(r.in_flight for r in resources) and self._loop.time() < until:
-                await asyncio.sleep(0.001)
+            async with asyncio.timeout(grace):
+                await self._until(lambda: not any(r.in_flight for r in resources))
+        except TimeoutError:
+            pass
         finally:
             for resource in resources:
                 resource.close()
-        await asyncio.sleep(0)  # most connections end in the next turn
-        while self._opening or self._open:
-            await asyncio.sleep(0.001)
+        await self._until(lambda: not self._opening and not self._open)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            self._changed = self._loop.create_future()
+            await self._changed
+
+    def _note_change(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
     # --- Telling -----------------------------------------------------------------------------------------------------
 

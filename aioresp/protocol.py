@@ -15,7 +15,7 @@ from aioresp.errors import ProtocolError, ResponseError, response_error
 #: Arguments from this many bytes on travel as chunks of their own: hiredis copies 1 MiB in about a millisecond.
 CHUNK: Final = 32 * 1024
 
-Packed: TypeAlias = bytes | list[bytes | bytearray | memoryview]
+Packed: TypeAlias = bytes | list[bytes]
 
 #: What `Parser.gets` returns while the reply is not complete.
 INCOMPLETE: Final = object()
@@ -23,7 +23,7 @@ INCOMPLETE: Final = object()
 #: The type of out-of-band messages (RESP3 pushes); a list of their parts.
 Push = hiredis.PushNotification
 
-_pack_command = hiredis.pack_command
+_pack_command: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 
 def pack(arguments: tuple[Any, ...]) -> Packed:
@@ -48,23 +48,23 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
 
 
 def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
-    """Pack what hiredis packs slowly, wrongly (memoryviews with strides) or not at all, and name what cannot be sent."""
+    """Pack what hiredis packs slowly, wrongly (views with strides) or not at all, and name what cannot be sent."""
     head = b"*%d\r\n" % len(arguments)
-    chunks: list[bytes | bytearray | memoryview] = []
+    chunks: list[bytes] = []
     for position, argument in enumerate(arguments):
         data = _encode(arguments[0], position, argument)
         if len(data) > CHUNK:
             chunks += (head + b"$%d\r\n" % len(data), data)
             head = b"\r\n"
         else:
-            head += b"$%d\r\n%b\r\n" % (len(data), data)
+            head += b"$%d\r\n" % len(data) + data + b"\r\n"
     if not chunks:
         return head
     chunks.append(head)
     return chunks
 
 
-def _encode(command: object, position: int, argument: object) -> bytes | memoryview:
+def _encode(command: object, position: int, argument: object) -> bytes:
     if isinstance(argument, str):
         try:
             return argument.encode()
@@ -90,7 +90,7 @@ def _encode(command: object, position: int, argument: object) -> bytes | memoryv
 
 def unpack(packed: Packed) -> list[bytes]:
     """Return the first arguments of a packed command, as many of the first four as stand before a large one."""
-    head = packed if isinstance(packed, bytes) else bytes(packed[0])
+    head = packed if isinstance(packed, bytes) else packed[0]
     arguments: list[bytes] = []
     position = head.index(b"\r\n") + 2
     while len(arguments) < 4 and head[position : position + 1] == b"$":

@@ -54,7 +54,7 @@ def floating_or_none(value: Any) -> float | None:
 def mapping(value: Any) -> dict[Any, Any]:
     """Return a dict; RESP2 has it as a flat list of keys and values."""
     if value.__class__ is dict:
-        return value  # type: ignore[no-any-return]  # the line above has just said so
+        return value
     pairs = iter(value)
     return dict(zip(pairs, pairs, strict=True))
 
@@ -98,9 +98,8 @@ def string(value: Any) -> str:
 def info(value: Any) -> dict[str, Any]:
     """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str."""
     lines = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
-    return {
-        name: _info_value(said) for name, colon, said in (line.partition(":") for line in lines if line[:1] != "#") if colon
-    }
+    fields = (line.partition(":") for line in lines if not line.startswith("#"))
+    return {name: _info_value(said) for name, colon, said in fields if colon}
 
 
 def _info_value(said: str) -> Any:
@@ -124,7 +123,8 @@ def _number(said: str) -> int | float | str:
 
 def client_line(value: Any) -> dict[str, str]:
     """Return the fields of one client's line in CLIENT INFO or CLIENT LIST."""
-    return dict(part.partition("=")[::2] for part in string(value).strip().split(" "))
+    fields = (part.partition("=") for part in string(value).strip().split(" "))
+    return {name: said for name, _, said in fields}
 
 
 def client_lines(value: Any) -> list[dict[str, str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import AnyStr
-
+from aioresp.command import AnyStr
 from aioresp.commands.connection import ConnectionCommands
 from aioresp.commands.hashes import HashCommands
 from aioresp.commands.keys import KeyCommands

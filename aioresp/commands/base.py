@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, AnyStr, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
-from aioresp.command import Arguments, Instant, Result, Seconds, Value
+from aioresp.command import AnyStr, Arguments, Instant, Result, Seconds, Value
 
 T = TypeVar("T")
+
+_SINGLE: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview, int, float)
 
 
 class Executor(Generic[AnyStr]):
@@ -25,9 +27,9 @@ class Executor(Generic[AnyStr]):
 
 def listed(names: Value | Iterable[Value], more: Iterable[Value] = ()) -> tuple[Value, ...]:
     """Return one name, or several, as redis-py takes them: `f("a")`, `f("a", "b")` or `f(["a", "b"])`."""
-    if isinstance(names, (str, bytes, bytearray, memoryview, int, float)):
-        return (names, *more)
-    return (*names, *more)
+    if isinstance(names, _SINGLE):
+        return (cast(Value, names), *more)
+    return (*cast(Iterable[Value], names), *more)
 
 
 def flat(mapping: Mapping[Any, Value]) -> tuple[Value, ...]:
@@ -77,7 +79,7 @@ def expiry(
     pxat: Instant | None = None,
     **others: bool,
 ) -> Arguments:
-    """Return the option that says when a key expires; at most one may be given. `others` are flags: keepttl, persist."""
+    """Return the option that says when a key expires; at most one may be given. `others` are flags."""
     at_most_one(command, ex=ex, px=px, exat=exat, pxat=pxat, **others)
     if ex is not None:
         return ("EX", seconds(ex))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, AnyStr, Literal, overload
+from typing import Any, Literal, overload
 
-from aioresp.command import Result, Value
+from aioresp.command import AnyStr, Result, Value
 from aioresp.commands.base import Executor, at_most_one
 from aioresp.replies import boolean, client_line, client_lines, integer, ok, string, text
 
@@ -59,7 +59,7 @@ class ConnectionCommands(Executor[AnyStr]):
         return self.execute(("CLIENT", "PAUSE", timeout, *(() if all else ("WRITE",))), ok)
 
     def client_unblock(self, client_id: int, error: bool = False) -> Result[bool]:
-        """End the blocking command of another connection, as if timed out or with an error; return whether there was one."""
+        """End another connection's blocking command, as if timed out or with an error; return whether there was one."""
         return self.execute(("CLIENT", "UNBLOCK", client_id, *(("ERROR",) if error else ())), boolean)
 
     def client_unpause(self) -> Result[bool]:

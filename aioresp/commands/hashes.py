@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, AnyStr, Literal, overload
+from typing import Any, Literal, overload
 
-from aioresp.command import Fields, Key, Result, Value
+from aioresp.command import AnyStr, Fields, Key, Result, Value
 from aioresp.commands.base import Executor, filled, flat, listed
 from aioresp.replies import array, boolean, floating, integer, mapping, mapping_page, ok, pairs, text
 
@@ -60,7 +60,10 @@ class HashCommands(Executor[AnyStr]):
     @overload
     def hrandfield(self, key: Key, count: int, withvalues: Literal[True]) -> Result[list[tuple[AnyStr, AnyStr]]]: ...
     def hrandfield(self, key: Key, count: int | None = None, withvalues: bool = False) -> Result[Any]:
-        """Return a random field, or `count` different ones, or with a negative count that many which may repeat. Since 6.2."""
+        """Return a random field, or up to `count` different ones, or with a negative count that many which may repeat.
+
+        Since 6.2.
+        """
         if count is None:
             return self.execute(("HRANDFIELD", key), text)
         if withvalues:

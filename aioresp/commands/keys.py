@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, AnyStr
+from typing import Any
 
-from aioresp.command import Instant, Key, Result, Seconds, Value
+from aioresp.command import AnyStr, Instant, Key, Result, Seconds, Value
 from aioresp.commands.base import (
     Executor,
     condition,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, AnyStr, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
-from aioresp.command import Key, Number, Result, Value
+from aioresp.command import AnyStr, Key, Number, Result, Value
 from aioresp.commands.base import Executor, filled, listed
 from aioresp.replies import array, as_tuple, integer, ok, text
 
@@ -22,11 +22,11 @@ class ListCommands(Executor[AnyStr]):
         return self.execute(("BLMOVE", first_list, second_list, src, dest, timeout), text)
 
     def blpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
-        """Pop from the left of the first list that has an element, waiting `timeout` s (0: for ever); (key, element)."""
+        """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: for ever)."""
         return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), timeout), as_tuple)
 
     def brpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
-        """Pop from the right of the first list that has an element, waiting `timeout` s (0: for ever); (key, element)."""
+        """Pop (key, element) from the right of the first list that has one, waiting `timeout` s (0: for ever)."""
         return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), timeout), as_tuple)
 
     def brpoplpush(self, src: Key, dst: Key, timeout: Number = 0) -> Result[AnyStr | None]:
@@ -58,7 +58,9 @@ class ListCommands(Executor[AnyStr]):
         return self._pop("LPOP", name, count)
 
     @overload
-    def lpos(self, name: Key, value: Value, rank: int | None = None, *, maxlen: int | None = None) -> Result[int | None]: ...
+    def lpos(
+        self, name: Key, value: Value, rank: int | None = None, *, maxlen: int | None = None
+    ) -> Result[int | None]: ...
     @overload
     def lpos(
         self, name: Key, value: Value, rank: int | None = None, *, count: int, maxlen: int | None = None
@@ -94,7 +96,7 @@ class ListCommands(Executor[AnyStr]):
         return self.execute(("LRANGE", name, start, end), array)
 
     def lrem(self, name: Key, count: int, value: Value) -> Result[int]:
-        """Remove `count` elements equal to `value` (from the end if negative, 0: all) and return how many were removed."""
+        """Remove `count` elements equal to `value` (from the end if negative, 0: all) and return how many that were."""
         return self.execute(("LREM", name, count, value), integer)
 
     def lset(self, name: Key, index: int, value: Value) -> Result[bool]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, AnyStr
+from typing import Any
 
-from aioresp.command import Result, Value
+from aioresp.command import AnyStr, Result, Value
 from aioresp.commands.base import Executor, condition, filled, flat
 from aioresp.replies import info, integer, mapping, ok, string, time
 
@@ -23,7 +23,7 @@ class ServerCommands(Executor[AnyStr]):
 
     def config_set(self, name: str | Mapping[str, Value], value: Value | None = None) -> Result[bool]:
         """Change a setting, or all of a mapping at once (since 7.0)."""
-        if isinstance(name, Mapping):
+        if not isinstance(name, str):
             return self.execute(("CONFIG", "SET", *filled("CONFIG SET", "name", flat(name))), ok)
         if value is None:
             raise ValueError(f"CONFIG SET: {name} needs a value")

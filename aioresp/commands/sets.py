@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, AnyStr, overload
+from typing import Any, overload
 
-from aioresp.command import Key, Result, Value
+from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, filled, listed
 from aioresp.replies import array, boolean, booleans, integer, members, scan_page, text
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import AnyStr, Literal, overload
+from typing import Literal, overload
 
-from aioresp.command import Fields, Instant, Key, Result, Seconds, Value
+from aioresp.command import AnyStr, Fields, Instant, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, condition, expiry, filled, flat, listed, milliseconds, seconds
 from aioresp.replies import array, boolean, floating, integer, ok, text
 
@@ -126,8 +126,8 @@ class StringCommands(Executor[AnyStr]):
     ) -> Result[bool] | Result[AnyStr | None]:
         """Set the value at `name` and return whether it was set (False if `nx` or `xx` was not met).
 
-        It expires `ex` seconds or `px` milliseconds from now, or at the time `exat` or `pxat` (since 6.2); `keepttl` (since
-        6.0) leaves the old expiry. With `get` (since 6.2; with `nx` since 7.0) the old value is returned instead.
+        It expires `ex` seconds or `px` milliseconds from now, or at the time `exat` or `pxat` (since 6.2); `keepttl`
+        (since 6.0) leaves the old expiry. With `get` (since 6.2; with `nx`: 7.0) the old value is returned instead.
         """
         if not (get or nx or xx or keepttl) and ex is px is exat is pxat is None:
             return self.execute(("SET", name, value), ok)

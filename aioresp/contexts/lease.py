@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AnyStr, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from aioresp.command import FORBIDDEN, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
+from aioresp.command import FORBIDDEN, AnyStr, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
 from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.errors import CommandRefused, RedisError
@@ -86,6 +86,7 @@ class Lease(Commands[AnyStr], Generic[AnyStr]):
 
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
             """Send the command on the leased connection."""
+            ...
     else:
         execute = _execute
 

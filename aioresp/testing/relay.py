@@ -44,6 +44,7 @@ class Pipe:
         self._last = 0.0  # when the bytes before it were to go: a random delay must not reorder
         self._timer: asyncio.Handle | None = None
         self._reading = True
+        self._turn = False  # this call comes from the timer, for one piece
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the source."""
@@ -105,6 +106,11 @@ class Pipe:
         if self._due > self.loop.time() + SOON:
             self._timer = self.loop.call_at(self._due, self.settle)
             return False
+        if faults.split is not None and not self._turn:
+            # Each piece in a turn of the loop of its own, and there after the sockets were read: so a receiver in
+            # this loop sees it by itself. `call_soon` would come before they are read.
+            self._timer = self.loop.call_later(0, self._take_turn)
+            return False
         self._last, self._due = self._due, None
         if not data:
             self._queue.popleft()
@@ -113,6 +119,7 @@ class Pipe:
                 target.write_eof()
             self.link.settle()
             return True
+        self._turn = False
         size = faults.draw_size(len(data))
         if self.drop:
             size = min(size, self.drop)
@@ -133,12 +140,11 @@ class Pipe:
             self._queue[0] = (arrival, data[size:])
         while not self.dead and (action := faults.due()) is not None:
             self._act(action, target)
-        if faults.split is None or self.dead:
-            return True
-        # In the next turn of the loop, and there after its sockets were read: so a receiver in this loop sees
-        # each piece by itself. `call_soon` would come before they are read.
-        self._timer = self.loop.call_later(0, self.settle)
-        return False
+        return True
+
+    def _take_turn(self) -> None:
+        self._turn = True
+        self.settle()
 
     def _act(self, action: Cut | Change, target: asyncio.Transport) -> None:
         if isinstance(action, Change):

@@ -370,9 +370,7 @@ print(os.path.exists(folder))
 
 
 def test_a_forked_child_neither_ends_it_nor_keeps_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=20, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.splitlines() == [
         "the server belongs to the process that started it, not to this forked child",
         "flushed True",
@@ -454,13 +452,9 @@ def test_where_it_looks_for_the_executable(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_valkey_is_told_from_redis(tmp_path: Path) -> None:
-    redis = find_executable(
-        script(tmp_path, 'echo "Redis server v=7.0.15 sha=00000000:0 malloc=libc bits=64"', "a")
-    )
+    redis = find_executable(script(tmp_path, 'echo "Redis server v=7.0.15 sha=00000000:0 malloc=libc bits=64"', "a"))
     assert (redis.flavour, redis.version) == ("redis", (7, 0, 15))
-    valkey = find_executable(
-        script(tmp_path, 'echo "Valkey server v=8.1.0 sha=00000000:0 malloc=libc bits=64"', "b")
-    )
+    valkey = find_executable(script(tmp_path, 'echo "Valkey server v=8.1.0 sha=00000000:0 malloc=libc bits=64"', "b"))
     assert (valkey.flavour, valkey.version) == ("valkey", (8, 1, 0))
 
 
