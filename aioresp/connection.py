@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._backlog = 0
         self._answered = 0  # commands whose replies were read
         self._flushed = 0  # commands given to the transport
+        self._partial = False  # the last bytes completed no reply
         self._more = False  # complete replies may be left for the next turn
         self._ready = False
         self._paused = False
@@ -260,7 +261,9 @@ class Connection(asyncio.Protocol):
             except Exception as error:
                 self._end(self._parser.broken(error))
                 break
-        self._answered += self.in_flight - len(waiters)
+        handed_out = self.in_flight - len(waiters)
+        self._partial = not handed_out
+        self._answered += handed_out
         self.in_flight = len(waiters)
         if self._silent:
             self._silent = False
@@ -328,7 +331,7 @@ class Connection(asyncio.Protocol):
         again = math.inf
         start = max(0, run.first - self._answered)
         patience = run.timeout / 4
-        if start == 0 and self._parser.has_partial() and now - self._heard < patience:
+        if start == 0 and (self._partial or self._parser.has_partial()) and now - self._heard < patience:
             again = self._heard + patience  # a big reply that keeps arriving is not late
             start = 1
         if self._heard < run.deadline - run.timeout:

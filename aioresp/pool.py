@@ -248,13 +248,18 @@ class Pool(Generic[R]):
     def _open(self) -> int:
         return len(self._shared) + len(self._leased) + len(self._draining)
 
-    def _grow(self, limit: int = 0) -> None:
+    @property
+    def _ceiling(self) -> int:
+        """How many may be open: `limit`, but with a limit of 1 a lease has a second one beside the shared."""
+        return max(2, self.limit) if self._leased or self._lease_waiting else self.limit
+
+    def _grow(self) -> None:
         """Start to open what those who wait could use, but one at a time for the shared use and until one is open."""
         if self._closing or self._loop.time() < self._grow_after:
             return
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
         wanted = max(1, wanted) if self._open else 1
-        while len(self._opening) < wanted and self._open + len(self._opening) < max(limit, self.limit):
+        while len(self._opening) < wanted and self._open + len(self._opening) < self._ceiling:
             task = self._loop.create_task(self._make(), name="aioresp: open a connection")
             self._opening.add(task)
             task.add_done_callback(self._opened)
@@ -328,14 +333,14 @@ class Pool(Generic[R]):
                 return resource
         if len(self._leased) + len(self._draining) >= max(1, self.limit - 1):
             return None
-        can_open = self._open < max(2, self.limit)
+        can_open = self._open < self._ceiling
         if len(self._shared) > 1 or (self._shared and can_open):
             for resource in self._shared:
                 if resource.in_flight == 0 < resource.capacity:
                     self._withdraw(resource)
                     return resource
         if can_open:
-            self._grow(limit=2)
+            self._grow()
         elif len(self._shared) > 1 and len(self._draining) < len(self._lease_waiting):
             resource = min(self._shared, key=lambda r: r.in_flight)
             self._withdraw(resource)

@@ -106,8 +106,8 @@ def unpack(packed: Packed) -> list[bytes]:
 class Parser:
     """Turns bytes into replies.
 
-    `feed(data)` takes bytes; `gets(decode)` returns the next reply, or `INCOMPLETE`. Error replies come out as
-    `ResponseError` values, pushes as `Push`. `gets` raises UnicodeDecodeError for a reply that is not UTF-8, which it
+    `feed(data)` takes bytes; `gets(decode)` returns the next reply, or `INCOMPLETE`; `has_partial()` tells whether bytes
+    are left of which nothing could be made yet. Error replies come out as `ResponseError` values, pushes as `Push`. `gets` raises UnicodeDecodeError for a reply that is not UTF-8, which it
     has then consumed, and anything else when the stream is broken for good: hand that to `broken`.
     """
 

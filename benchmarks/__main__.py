@@ -16,13 +16,11 @@ from aioresp.testing import server
 from . import measure, report
 from .clients import ADAPTERS, Adapter, Ask
 from .measure import Result
-from .scenarios import SCENARIOS, Scenario, data
+from .scenarios import SCENARIOS, data
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks", description="aioresp, a bare floor, and the peers."
-    )
+    parser = argparse.ArgumentParser("python -m benchmarks", description="aioresp, a bare floor, and the peers.")
     parser.add_argument("--only", metavar="NAMES", help=f"scenarios: {', '.join(SCENARIOS)}, import")
     parser.add_argument("--clients", metavar="NAMES", help=f"clients: {', '.join(ADAPTERS)}")
     parser.add_argument("--rounds", type=int, default=15, help="measured rounds, after one of warm-up (15)")
@@ -31,9 +29,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--url", help="a running server, instead of one started here")
     parser.add_argument("--free", action="store_true", help="pin nothing to a core")
     parser.add_argument("--floor-protocol", type=int, choices=(2, 3), default=2, help="its RESP version (2)")
-    parser.add_argument(
-        "--targets", action="store_true", help="print the targets; exit with 1 if one is missed"
-    )
+    parser.add_argument("--targets", action="store_true", help="print the targets; exit with 1 if one is missed")
     parser.add_argument("--json", metavar="FILE", help="write every figure of every round")
     parser.add_argument("--markdown", metavar="FILE", help="write the report")
     return parser.parse_args(argv)
@@ -49,14 +45,13 @@ def _choose(wanted: str | None, known: Sequence[str]) -> list[str]:
 async def _measure(
     url: str, names: Sequence[str], adapters: Sequence[Adapter], rounds: int, floor_protocol: int
 ) -> tuple[list[Result], str]:
-    def ask(scenario: Scenario) -> Ask:
-        return Ask(url, scenario.decode, scenario.tasks, floor_protocol)
-
     results = []
     async with data(url) as version:
         for name in names:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            results.append(await measure.interleave(SCENARIOS[name], adapters, ask, rounds))
+            scenario = SCENARIOS[name]
+            ask = Ask(url, scenario.decode, scenario.tasks, floor_protocol)
+            results.append(await measure.interleave(scenario, adapters, ask, rounds))
     return results, version
 
 

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.hotpath HEAD .` compares the last commit with the work tree; each argument is a git
 revision, or a directory that holds the package. Both versions and the floor share one event loop and take
-slices in turn; all of it in several processes, as the layout of memory makes one differ from the next.
+slices in turn; all of it in several processes, as the layout of memory makes one differ from the next. What is
+compared is the processor time of the client, with which the rest of the machine interferes least.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from .clients import ADAPTERS, Adapter, Ask, Bound
 from .scenarios import SCENARIOS, data
 
 HERE = Path(__file__).resolve().parent.parent
+SLICE = 0.03  # seconds
 DEFAULT = "get-50,get-500,tasks-10000"
 PAIRS = (("before", "floor"), ("after", "floor"), ("after", "before"))
 
@@ -37,9 +40,7 @@ def _directory(version: str, stack: contextlib.ExitStack) -> str:
     if (Path(version) / "aioresp").is_dir():
         return str(Path(version).resolve())
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    archive = subprocess.run(
-        ["git", "archive", version, "aioresp"], cwd=HERE, check=True, stdout=subprocess.PIPE
-    )
+    archive = subprocess.run(["git", "archive", version, "aioresp"], cwd=HERE, check=True, stdout=subprocess.PIPE)
     subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
     return folder
 
@@ -73,9 +74,8 @@ async def _work(url: str, adapters: list[Adapter], names: list[str], rounds: int
     """Return for each scenario, for each of PAIRS, the ratios of the rounds."""
     ratios = []
     for name in names:
-        result = await measure.interleave(
-            SCENARIOS[name], adapters, lambda scenario: Ask(url, scenario.decode, scenario.tasks, 2), rounds
-        )
+        ask = Ask(url, SCENARIOS[name].decode, SCENARIOS[name].tasks, 2)
+        result = await measure.interleave(SCENARIOS[name], adapters, ask, rounds, SLICE, time.process_time)
         if result.failures:
             raise SystemExit(f"{name}: {result.failures}")
         ratios.append([result.ratios(client, base) for client, base in PAIRS])
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("after", help="the same")
     parser.add_argument("--only", default=DEFAULT, help=f"scenarios, comma-separated ({DEFAULT})")
     parser.add_argument("--processes", type=int, default=4, help="(4)")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds in a process (15)")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds in a process (40)")
     parser.add_argument("--uvloop", action="store_true")
     parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -55,39 +55,47 @@ class Result:
         return low, high
 
 
-async def timed(go: Go, n: int) -> float:
+async def timed(go: Go, n: int, clock: Callable[[], float] = time.perf_counter) -> float:
     gc.collect()
-    start = time.perf_counter()
+    start = clock()
     await go(n)
-    return time.perf_counter() - start
+    return clock() - start
 
 
-async def calibrate(go: Go, scenario: Scenario) -> int:
+async def calibrate(go: Go, scenario: Scenario, target: float) -> int:
     """Return how many units of work fill a slice; this also opens the client's connections."""
     await timed(go, 1)
     if scenario.once:
         return 1
     n = 1
-    while (seconds := await timed(go, n)) < SLICE / 5:
+    while (seconds := await timed(go, n)) < target / 5:
         n *= 2
-    return max(1, round(n * SLICE / seconds))
+    return max(1, round(n * target / seconds))
 
 
 async def interleave(
-    scenario: Scenario, adapters: Sequence[Adapter], ask: Callable[[Scenario], Ask], rounds: int
+    scenario: Scenario,
+    adapters: Sequence[Adapter],
+    ask: Ask,
+    rounds: int,
+    target: float = SLICE,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
-    """Measure all clients in one loop of this process, in shuffled order, `rounds` times after a warm-up."""
+    """Measure all clients in one loop of this process, in shuffled order, `rounds` times after a warm-up.
+
+    `target` is the length of a slice in seconds.
+    """
     result = Result(scenario.name, scenario.title, scenario.unit)
     ready: dict[str, tuple[Go, int]] = {}
     async with AsyncExitStack() as stack:
         for adapter in adapters:
             try:
-                bound = await stack.enter_async_context(adapter.open(ask(scenario)))
+                bound = await stack.enter_async_context(adapter.open(ask))
                 came, expected = await scenario.check(bound)
                 if came != expected or type(came) is not type(expected):
                     raise AssertionError(f"wrong reply: {str(came)[:80]}")
                 go = scenario.make(bound)
-                ready[adapter.name] = (go, await calibrate(go, scenario))
+                ready[adapter.name] = (go, await calibrate(go, scenario, target))
                 result.rates[adapter.name] = []
             except Exception as error:
                 result.failures[adapter.name] = f"{type(error).__name__}: {error}"[:200]
@@ -97,7 +105,7 @@ async def interleave(
             for name in order:
                 go, n = ready[name]
                 try:
-                    seconds = await timed(go, n)
+                    seconds = await timed(go, n, clock)
                 except Exception as error:
                     result.failures[name] = f"{type(error).__name__}: {error}"[:200]
                     del ready[name], result.rates[name]

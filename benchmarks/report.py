@@ -109,7 +109,5 @@ def targets(results: Sequence[Result]) -> tuple[str, bool]:
 
 
 def failures(results: Sequence[Result]) -> str:
-    lines = [
-        f"- {client}, {result.title}: {why}" for result in results for client, why in result.failures.items()
-    ]
+    lines = [f"- {client}, {result.title}: {why}" for result in results for client, why in result.failures.items()]
     return "\n".join(lines)

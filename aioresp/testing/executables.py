@@ -89,9 +89,7 @@ def _bundled() -> str | None:
 def _identify(words: tuple[str, ...]) -> Executable:
     # `loader --library-path DIR redis-server --loadmodule x.so`: the server's own options begin after its
     # name, and the configuration file must stand between the two.
-    end = next(
-        (n for n, word in enumerate(words, 1) if os.path.basename(word).endswith("server")), len(words)
-    )
+    end = next((n for n, word in enumerate(words, 1) if os.path.basename(word).endswith("server")), len(words))
     program = words[:end]
     command = shlex.join([*program, "--version"])
     try:
@@ -108,8 +106,6 @@ def _identify(words: tuple[str, ...]) -> Executable:
     found = re.search(r"(\w+) server v=(\d+(?:\.\d+)*)", done.stdout)
     if found is None:
         output = (done.stdout + done.stderr).strip()[-1000:]
-        raise ServerNotFound(
-            f"`{command}` is no Redis or Valkey server (exit status {done.returncode}): {output}"
-        )
+        raise ServerNotFound(f"`{command}` is no Redis or Valkey server (exit status {done.returncode}): {output}")
     flavour: Flavour = "valkey" if found[1].lower() == "valkey" else "redis"
     return Executable(program, words[end:], flavour, tuple(int(part) for part in found[2].split(".")))

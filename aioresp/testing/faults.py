@@ -73,9 +73,7 @@ class Faults:
     def add(self, after: int, action: Cut | Change) -> None:
         """Let something happen when `after` more bytes have passed."""
         self.triggers.append(Trigger(self.passed + after, action))
-        self.triggers.sort(
-            key=lambda trigger: trigger.at
-        )  # stable: at the same byte, in the order of the calls
+        self.triggers.sort(key=lambda trigger: trigger.at)  # stable: at the same byte, in the order of the calls
 
     def due(self) -> Cut | Change | None:
         """Take out the next thing to happen if its byte has been reached."""

@@ -193,17 +193,14 @@ class Proxy:
     async def __aenter__(self) -> Proxy:
         if self._listener is not None:
             raise RuntimeError(f"{self!r} is listening already")
-        listener = socket.socket()
+        # asyncio turns Nagle's algorithm off only where the socket says it is TCP; accepted ones say what this does.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self._receive_buffer is not None:
-                listener.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer
-                )  # connections inherit it
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)  # connections inherit it
             listener.bind((self.host, self._wanted_port))
-            self._listener = await asyncio.get_running_loop().create_server(
-                self._client, sock=listener, backlog=1024
-            )
+            self._listener = await asyncio.get_running_loop().create_server(self._client, sock=listener, backlog=1024)
         except BaseException:
             listener.close()
             raise

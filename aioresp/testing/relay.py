@@ -18,9 +18,7 @@ from typing import cast
 
 from aioresp.testing.faults import Change, Cut, Faults
 
-HELD = (
-    1 << 20
-)  # bytes that a delay may hold for one direction of one connection before its sender has to wait
+HELD = 1 << 20  # bytes that a delay may hold for one direction of one connection before its sender has to wait
 SOON = 0.001  # uvloop's clock counts in milliseconds
 
 
@@ -48,12 +46,7 @@ class Pipe:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the source."""
-        if (
-            self.target is not None
-            and not (self._queue or self.drop)
-            and self.faults.none
-            and self._may_pass()
-        ):
+        if self.target is not None and not (self._queue or self.drop) and self.faults.none and self._may_pass():
             self.faults.passed += len(data)
             self.target.write(data)
         elif data and not self.dead:
@@ -296,7 +289,8 @@ class Link:
                 side.transport.abort()
 
     def _stop_connecting(self) -> None:
-        if self._connecting is not None:
+        # With a transport there, its own end is enough; cancelled now, uvloop would close it and not say so.
+        if self._connecting is not None and self.server.transport is None:
             self._connecting.cancel()
 
     def _check_gone(self) -> None:

@@ -23,9 +23,7 @@ from aioresp.testing.sockets import HOST, Address, ask, free_port
 T = TypeVar("T")
 
 SOCKET_NAME = "redis.sock"
-FOLDER_LIMIT = 103 - len(
-    f"/{SOCKET_NAME}"
-)  # macOS allows a unix socket 104 bytes with the final zero, Linux 108
+FOLDER_LIMIT = 103 - len(f"/{SOCKET_NAME}")  # macOS allows a unix socket 104 bytes with the final zero, Linux 108
 PORT_ATTEMPTS = 20
 OWNED = ("bind", "daemonize", "dir", "port", "tls-port", "unixsocket")
 
@@ -267,9 +265,7 @@ class Server:
 
     def _opened(self) -> Process:
         if self._process is None:
-            raise RuntimeError(
-                "the server is not there: use `with server() as s:` or `async with server() as s:`"
-            )
+            raise RuntimeError("the server is not there: use `with server() as s:` or `async with server() as s:`")
         return self._process
 
     def _identity(self) -> Executable:

@@ -120,9 +120,7 @@ class Supervisor:
                 return
             except FileNotFoundError:
                 return
-            except (
-                OSError
-            ):  # a child of the server, killed a moment ago, may have written its last file just now
+            except OSError:  # a child of the server, killed a moment ago, may have written its last file just now
                 time.sleep(0.01)
 
 

@@ -74,7 +74,7 @@ class Client:
         await self.send(*words)
         return await self.line()
 
-    async def silent(self, seconds: float = 0.05) -> bool:
+    async def silent(self, seconds: float = 0.03) -> bool:
         """Tell whether nothing comes, neither bytes nor an end."""
         try:
             async with asyncio.timeout(seconds):
@@ -168,8 +168,8 @@ def test_a_large_value_passes_quickly_both_ways(run: Run, real: Server) -> None:
 
 def test_delay_is_a_latency_each_way_and_not_a_queue(run: Run, real: Server) -> None:
     async def main() -> None:
-        async with Proxy(real.host, real.port, delay=0.03) as p, connect(p) as c:
-            assert 0.055 < await timed(c.call("PING")) < 0.2
+        async with Proxy(real.host, real.port, delay=0.04) as p, connect(p) as c:
+            assert 0.075 < await timed(c.call("PING")) < 1.0
 
             async def pipelined() -> None:
                 for n in range(20):
@@ -178,7 +178,7 @@ def test_delay_is_a_latency_each_way_and_not_a_queue(run: Run, real: Server) -> 
                 for n in range(20):
                     assert [await c.line(), await c.line()] == [b"$3\r\n", b"%03d\r\n" % n]
 
-            assert 0.055 < await timed(pipelined()) < 0.4  # one after the other it would be 1.2
+            assert 0.075 < await timed(pipelined()) < 1.0  # one after the other it would be 1.6
             p.delay = 5.0
             slow = asyncio.create_task(c.call("PING"))
             await asyncio.sleep(0.03)
@@ -195,7 +195,7 @@ def test_a_random_delay_keeps_the_order_and_is_repeatable(run: Run, real: Server
     drawn: list[list[float]] = []
 
     async def main() -> None:
-        async with Proxy(real.host, real.port, delay=(0.0, 0.02), split=2, seed=7) as p, connect(p) as c:
+        async with Proxy(real.host, real.port, delay=(0.0, 0.01), split=2, seed=7) as p, connect(p) as c:
             for n in range(5):
                 assert await c.call("PING", f"{n}") == b"$1\r\n"
                 assert await c.line() == b"%d\r\n" % n

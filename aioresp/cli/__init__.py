@@ -1,0 +1,28 @@
+"""The `aioresp` command.
+
+Owns the entry point only: what it does beyond importing lies in the modules below. Needs the extra `cli`, and says so
+where it is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+__all__ = ["main"]
+
+_NEEDED = ("typer", "rich")
+
+
+def main() -> None:
+    """Run the command line and exit with its status: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C."""
+    try:
+        # Not at the top: without the extra this module must be importable, in order to say what is missing.
+        app = importlib.import_module("aioresp.cli.app").app
+        app(prog_name="aioresp")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
+            raise
+        sys.exit(f"the `aioresp` command needs the package {error.name}: pip install 'aioresp[cli]'")
+    except KeyboardInterrupt:
+        sys.exit(130)

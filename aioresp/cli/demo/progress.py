@@ -1,0 +1,81 @@
+"""What is under way: plain data that the measuring side writes and the showing side reads.
+
+Owns the phases of a run, their names and their colours. Holds nothing that costs the measured code more than an append
+to a list.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from aioresp.cli.demo.figures import ServerFacts
+
+
+class Sample(NamedTuple):
+    """The server's `total_connections_received` at one moment."""
+
+    at: float
+    """Seconds since the run began."""
+    total: int
+    """Connections since the run began."""
+    phase: int
+    """The number of the phase that was under way."""
+
+
+@dataclass(slots=True)
+class Phase:
+    """One way, or the threads: what it is called, and how far it is."""
+
+    number: int
+    name: str
+    colour: str
+    total: int
+    """How many SETs it is to send."""
+    latencies: list[float] = field(default_factory=list)
+    """Seconds of each SET that has its reply."""
+    baseline: int = 0
+    """How many connections the server had received when it began."""
+    connections: int = 0
+    """How many the server has received in this phase so far."""
+    began: float | None = None
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been under way, or took."""
+        if self.began is None:
+            return 0.0
+        return (time.perf_counter() if self.ended is None else self.ended) - self.began
+
+
+# Short enough for a table of 80 columns. The colours are those of Okabe and Ito, which colour-blind people can tell apart.
+NAMES_AND_COLOURS = (
+    ("a connection for each SET", "#D55E00"),
+    ("a client for a job of 20", "#E69F00"),
+    ("a pool of 10 connections", "#0072B2"),
+    ("the shared pool: Client()", "#009E73"),
+    ("5 threads, one client", "#CC79A7"),
+)
+
+
+@dataclass(slots=True)
+class Progress:
+    """A whole run."""
+
+    server: ServerFacts
+    count: int
+    phases: tuple[Phase, ...]
+    current: Phase
+    """The phase under way, or the last that was."""
+    samples: list[Sample] = field(default_factory=list)
+
+
+def planned(server: ServerFacts, count: int, sets_of_threads: int) -> Progress:
+    """Return the progress of a run that has not begun: four ways with `count` SETs each, then the threads."""
+    phases = tuple(
+        Phase(number, name, colour, count if number < len(NAMES_AND_COLOURS) else sets_of_threads)
+        for number, (name, colour) in enumerate(NAMES_AND_COLOURS, 1)
+    )
+    return Progress(server, count, phases, phases[0])

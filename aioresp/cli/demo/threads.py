@@ -1,0 +1,89 @@
+"""One client, five threads, an event loop in each: the fifth thing the demo measures.
+
+Owns the threads and their loops, which live across both rounds, as pools live as long as their loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from time import perf_counter
+from types import TracebackType
+from typing import Any, TypeVar
+
+from aioresp import Client
+from aioresp.cli.demo.figures import RoundFigures
+from aioresp.cli.demo.ways import LIMIT, Done, all_at_once
+
+T = TypeVar("T")
+
+THREADS = 5
+ROUNDS = 2
+
+
+class LoopThread:
+    """A thread that runs an event loop from entering to leaving."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def __enter__(self) -> LoopThread:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Run `work` in the thread and return a future of its result in the caller's loop; cancelling reaches it."""
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+
+async def run_threads(
+    url: str, keys: Sequence[str], done: Done, received: Callable[[], Awaitable[int]]
+) -> tuple[RoundFigures, ...]:
+    """Send a SET for each key in two rounds, a fifth of each round in each thread, all through one client.
+
+    `received` asks the server how many connections it has received.
+    """
+    share = len(keys) // (THREADS * ROUNDS)
+    shares = [keys[start : start + share] for start in range(0, len(keys), share)]
+    rounds: list[RoundFigures] = []
+    with ExitStack() as stack:
+        threads = [stack.enter_context(LoopThread(f"aioresp demo {n}")) for n in range(1, THREADS + 1)]
+        # Left before the threads are: it closes the pool of each loop in that loop.
+        async with Client(url, limit=LIMIT, concurrency=1, timeout=None) as client:
+            connections, made = await received(), 0
+            for _ in range(ROUNDS):
+                began = perf_counter()
+                await _round(threads, client, [shares.pop() for _ in threads], done)
+                seconds = perf_counter() - began
+                now, now_made = await received(), client.stats().made
+                rounds.append(RoundFigures(seconds, now - connections, now_made - made))
+                connections, made = now, now_made
+    return tuple(rounds)
+
+
+async def _round(
+    threads: Sequence[LoopThread], client: Client[str], shares: Sequence[Sequence[str]], done: Done
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for thread, share in zip(threads, shares, strict=True):
+            group.create_task(_in_thread(thread, all_at_once(client, share, done)))
+
+
+async def _in_thread(thread: LoopThread, work: Coroutine[Any, Any, None]) -> None:
+    await thread.submit(work)

@@ -1,0 +1,106 @@
+"""The four ways to send 10,000 SETs: what is measured, and nothing else.
+
+Owns how each way uses `Client`. Never looks at the clock but for the latency of a SET, never prints.
+
+All callers are there from the start, each a task, in each way. So a latency begins when the caller wants its SET, and
+standing in line, for a turn to connect or for a connection of the pool, is part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import TypeAlias
+
+from aioresp import Client
+from aioresp.cli.demo.keys import TTL, VALUE
+
+#: Callers that may connect at a time in the ways without a pool: more would want for descriptors, or for `maxclients`.
+AT_A_TIME = 100
+
+#: SETs of a job in the second way.
+JOB = 20
+
+#: The limit of the classic pool: connections, each with one command at a time.
+LIMIT = 10
+
+#: Takes the seconds of one SET.
+Done: TypeAlias = Callable[[float], None]
+
+#: Sends a SET for each key and returns how many connections its clients made.
+Way: TypeAlias = Callable[[str, Sequence[str], Done], Awaitable[int]]
+
+
+async def fresh_connections(url: str, keys: Sequence[str], done: Done) -> int:
+    """A fresh connection for each command: a client is made, connects, sends one SET and is closed."""
+    turn = asyncio.Semaphore(AT_A_TIME)
+    made = 0
+
+    async def one(key: str) -> None:
+        nonlocal made
+        wanted = perf_counter()
+        async with turn:
+            async with Client(url) as client:
+                await client.set(key, VALUE, ex=TTL)
+            done(perf_counter() - wanted)
+            made += client.stats().made
+
+    async with asyncio.TaskGroup() as group:
+        for key in keys:
+            group.create_task(one(key))
+    return made
+
+
+async def client_for_each_job(url: str, keys: Sequence[str], done: Done) -> int:
+    """A new client for each job of 20 SETs, sent one after another."""
+    turn = asyncio.Semaphore(AT_A_TIME)
+    made = 0
+
+    async def job(names: Sequence[str]) -> None:
+        nonlocal made
+        wanted = perf_counter()
+        async with turn:
+            async with Client(url) as client:
+                for key in names:
+                    await client.set(key, VALUE, ex=TTL)
+                    now = perf_counter()
+                    done(now - wanted)
+                    wanted = now
+            made += client.stats().made
+
+    async with asyncio.TaskGroup() as group:
+        for start in range(0, len(keys), JOB):
+            group.create_task(job(keys[start : start + JOB]))
+    return made
+
+
+async def persistent_pool(url: str, keys: Sequence[str], done: Done) -> int:
+    """One client with the classic pool: at most 10 connections, one command on each at a time."""
+    # No timeout: the last caller stands in line as long as it takes. The monitor notices a server that is gone.
+    async with Client(url, limit=LIMIT, concurrency=1, timeout=None) as client:
+        await all_at_once(client, keys, done)
+    return client.stats().made
+
+
+async def shared_pool(url: str, keys: Sequence[str], done: Done) -> int:
+    """One client as it comes: all callers share a connection or two, and their commands are written together."""
+    async with Client(url) as client:
+        await all_at_once(client, keys, done)
+    return client.stats().made
+
+
+async def all_at_once(client: Client[str], keys: Sequence[str], done: Done) -> None:
+    """Send a SET for each key, each in a task of its own, all started together."""
+
+    async def one(key: str) -> None:
+        wanted = perf_counter()
+        await client.set(key, VALUE, ex=TTL)
+        done(perf_counter() - wanted)
+
+    async with asyncio.TaskGroup() as group:
+        for key in keys:
+            group.create_task(one(key))
+
+
+WAYS: tuple[Way, ...] = (fresh_connections, client_for_each_job, persistent_pool, shared_pool)

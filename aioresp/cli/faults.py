@@ -1,0 +1,47 @@
+"""What went wrong, in one line for a person at a terminal.
+
+Owns which errors are the user's to understand; everything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from aioresp.errors import MaxClientsError, MovedError, RedisError
+from aioresp.testing import ServerFailed, ServerNotFound
+
+#: The errors that `one_line` explains.
+EXPECTED = (RedisError, OSError, ServerFailed, ServerNotFound)
+
+
+def one_line(error: BaseException, address: str | None = None) -> str | None:
+    """Return what to tell the user, naming the server at `address`; None if it is nothing he could understand."""
+    leaves = list(_leaves(error))
+    if not leaves or not all(isinstance(leaf, EXPECTED) for leaf in leaves):
+        return None
+    leaf = leaves[0]  # of the others most follow from the first
+    # Not str() of ours: it names the one command, of thousands, that happened to meet the error first.
+    text = str(leaf.args[0] if isinstance(leaf, RedisError) and leaf.args else leaf) or type(leaf).__name__
+    if address is not None and isinstance(leaf, RedisError) and address not in text:
+        text = f"{address}: {text}"
+    return text + _advice(leaf)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _advice(error: BaseException) -> str:
+    cause = error.__cause__
+    if isinstance(error, MaxClientsError) or isinstance(cause, MaxClientsError):
+        return "; the demo opens 100 connections at a time: raise the server's maxclients"
+    if isinstance(error, MovedError):
+        return "; the demo needs a server that is no cluster"
+    if isinstance(cause, OSError) and cause.errno == errno.EADDRNOTAVAIL:
+        return "; this machine's ports are used up: wait a minute, or take a smaller --count"
+    return ""

@@ -1,0 +1,59 @@
+"""Ctrl-C, once: the work is cancelled and tidies up, and nothing disturbs it while it does.
+
+Owns the signal handlers of a run. Never decides what tidying up is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The user, or whoever sent SIGTERM, ended the run, and it has tidied up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in an event loop of its own, as asyncio.run() does.
+
+    The first SIGINT or SIGTERM cancels it; more of them are ignored until it has ended: a second, impatient Ctrl-C must
+    not stop the tidying up. Raises Interrupted then, whatever `work` itself raised.
+    """
+    received: list[int] = []
+
+    async def watched() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop(number: int) -> None:
+            if not received:
+                received.append(number)
+                task.cancel()
+
+        # One that is ignored, as under nohup, stays ignored.
+        handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in handled:
+            loop.add_signal_handler(number, stop, number)
+        try:
+            return await work
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    try:
+        return asyncio.run(watched())
+    except (Exception, asyncio.CancelledError):
+        if received:
+            raise Interrupted(received[0]) from None
+        raise

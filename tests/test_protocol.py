@@ -1,0 +1,323 @@
+"""`protocol` against wire forms that other clients and the specification collected, and against any split of bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aioresp.errors import ProtocolError, ResponseError
+from aioresp.protocol import CHUNK, INCOMPLETE, Parser, Push, pack, unpack
+
+VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "resp_vectors.json").read_text())
+
+Outcome = tuple[Any, str]
+
+DIGITS = "a big number comes as its digits: hiredis has no Python integer for it; typed methods make it one"
+PLUS = "an explicit plus sign is refused as a protocol error: no server sends one"
+BULK_ERROR = "bulk errors are refused as a protocol error: no server sends one"
+UNHASHABLE = "a map with an unhashable key is a protocol error: the reader is ruined, the connection is dropped"
+EQUAL_KEYS = "map keys that are equal in Python (1, True, 1.0) become one: no server sends such a map"
+REPEATED_KEY = "a key repeated within a map mixes up its values: no server sends such a map"
+ATTRIBUTE = "an attribute comes out as a reply: no server sends one unless told to by DEBUG PROTOCOL, which is refused"
+
+ERROR: Outcome = ([], "error")
+
+#: Where the parser does not do what the vector expects: why, and what comes out instead.
+DEVIATIONS: dict[str, tuple[str, Outcome]] = {
+    **dict.fromkeys(("int_plus_one", "double_plus_1"), (PLUS, ERROR)),
+    "bignum_spec": (DIGITS, ([b"3492890328409238509324850943850943825024385"], "clean")),
+    "bignum_negative": (DIGITS, ([b"-654333333333333333366546456546123135646"], "clean")),
+    "bignum_2_128": (DIGITS, ([b"340282366920938463463374607431768211456"], "clean")),
+    "bignum_zero": (DIGITS, ([b"0"], "clean")),
+    "bignum_minus_one": (DIGITS, ([b"-1"], "clean")),
+    "bignum_5000_digits": (DIGITS, ([b"9" * 5000], "clean")),
+    "bignum_bad_empty": (DIGITS, ([b""], "clean")),
+    "all_types_in_array_no_bloberror": (
+        DIGITS,
+        ([[None, False, 0, b"0", 0.0, b"", b"", b"", ("error", ""), [], [], {}]], "clean"),
+    ),
+    **dict.fromkeys(
+        (
+            "incomplete_blob_error",
+            "blob_error_spec",
+            "blob_error_foo",
+            "blob_error_empty",
+            "blob_error_crlf",
+            "blob_error_in_array",
+            "blob_error_non_utf8",
+            "all_types_in_array",
+        ),
+        (BULK_ERROR, ERROR),
+    ),
+    **dict.fromkeys(("map_key_set", "map_key_list", "map_key_map", "map_key_list_then_pong"), (UNHASHABLE, ERROR)),
+    "map_keys_equal_in_python": (EQUAL_KEYS, ([{1: b"double"}], "clean")),
+    "map_key_repeated_not_last": (REPEATED_KEY, ([{b"a": None, b"b": 3}], "clean")),
+    "incomplete_attr_without_reply": (ATTRIBUTE, ([[b"ttl", 3600]], "clean")),
+    "attr_outer_spec": (
+        ATTRIBUTE,
+        ([[b"key-popularity", {b"a": 0.1923, b"b": 0.0012}], [2039123, 9543892]], "clean"),
+    ),
+    "attr_inner_spec": (ATTRIBUTE, ([[1, 2, [b"ttl", 3600]], 3], "clean")),
+    "attr_empty": (ATTRIBUTE, ([[], b"OK"], "clean")),
+    "attr_then_two_replies": (ATTRIBUTE, ([[b"ttl", 3600], 1, 2], "clean")),
+    "attr_in_map_value": (ATTRIBUTE, ([{b"k": [b"ttl", 1]}, 7], "clean")),
+    "attr_before_map_key": (ATTRIBUTE, ERROR),
+    "attr_in_set": (ATTRIBUTE, ([[1, [b"a", 1]], 2], "clean")),
+    "attr_before_error": (ATTRIBUTE, ([[b"a", 1], ("error", "ERR x")], "clean")),
+    "attr_before_push": (ATTRIBUTE, ([[b"a", 1], ("push", [b"message", b"x"])], "clean")),
+    "attr_two_in_a_row": (ATTRIBUTE, ([[b"a", 1], [b"b", 2], b"OK"], "clean")),
+    "attr_nested_in_attr": (ATTRIBUTE, ([[b"a", [b"b", 2]], 1, b"OK"], "clean")),
+    "attr_list_key": (ATTRIBUTE, ([[[1], 2], b"OK"], "clean")),
+}
+
+
+def meant(v: dict[str, Any]) -> Any:
+    """Return the Python value that a vector's value stands for, in the form `plain` has it."""
+    kind, value = v["type"], v.get("value")
+    if "b64" in v:
+        value = base64.b64decode(v["b64"])
+    match kind:
+        case "simple" | "blob" | "verbatim":
+            return value.encode() if isinstance(value, str) else value
+        case "error" | "bloberror":
+            return ("error", value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+        case "double":
+            return float(value)
+        case "bignum":
+            return value if len(value) > 4000 else int(value)
+        case "array" | "set":
+            return [meant(item) for item in value]
+        case "push":
+            return ("push", [meant(item) for item in value])
+        case "map":
+            return [(meant(key), meant(item)) for key, item in value]
+        case _:
+            return value
+
+
+def plain(value: Any) -> Any:
+    """Return a parsed value in a form that shows what `==` alone would hide: errors, pushes, the order of maps."""
+    if isinstance(value, ResponseError):
+        return ("error", value.args[0])
+    if isinstance(value, Push):
+        return ("push", [plain(item) for item in value])
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return [(plain(key), plain(item)) for key, item in value.items()]
+    return value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal, type for type; nan equals nan."""
+    if isinstance(one, dict):
+        one = [(key, item) for key, item in one.items()]
+    if isinstance(other, dict):
+        other = [(key, item) for key, item in other.items()]
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    return bool(one == other)
+
+
+def parse(chunks: Iterable[bytes]) -> Outcome:
+    parser = Parser()
+    values: list[Any] = []
+    for chunk in chunks:
+        parser.feed(chunk)
+        while True:
+            try:
+                value = parser.gets(False)
+            except Exception as error:
+                return values, "error" if isinstance(parser.broken(error), ProtocolError) else repr(error)
+            if value is INCOMPLETE:
+                break
+            values.append(plain(value))
+    # Only at the boundary of a frame is what comes next a reply of its own.
+    parser.feed(b"+PONG\r\n")
+    try:
+        return values, "clean" if parser.gets(False) == b"PONG" else "incomplete"
+    except Exception:
+        return values, "incomplete"
+
+
+def allowed(vector: dict[str, Any]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for form in (vector["expect"], *vector.get("also_ok", ())):
+        values = form["values"]
+        outcomes.append((values if isinstance(values, str) else [meant(v) for v in values], form["end"]))
+    return outcomes
+
+
+def fits(outcome: Outcome, wanted: Outcome) -> bool:
+    if isinstance(wanted[0], str):  # a very deep value, told in words
+        return outcome[1] == wanted[1]
+    return outcome[1] == wanted[1] and same(outcome[0], wanted[0])
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("vector", VECTORS, ids=[v["name"] for v in VECTORS])
+def test_vector(vector: dict[str, Any]) -> None:
+    wire = base64.b64decode(vector["wire"])
+    whole = parse([wire])
+    name = vector["name"]
+    if name in DEVIATIONS:
+        reason, deviant = DEVIATIONS[name]
+        assert not any(fits(whole, wanted) for wanted in allowed(vector)), f"no deviation any more: {reason}"
+        assert fits(whole, deviant), (reason, whole)
+    else:
+        assert any(fits(whole, wanted) for wanted in allowed(vector)), whole
+    if "huge" in vector.get("tags", ()):
+        return  # each attempt may take its length of address space
+    step = max(1, len(wire) // 300)
+    for cut in range(1, len(wire), step):
+        assert fits(parse([wire[:cut], wire[cut:]]), whole), cut
+    if len(wire) < 5000:
+        assert fits(parse(wire[i : i + 1] for i in range(len(wire))), whole)
+
+
+def test_deviations_are_all_vectors() -> None:
+    assert DEVIATIONS.keys() <= {v["name"] for v in VECTORS}
+
+
+# --- Any stream, split anywhere --------------------------------------------------------------------------------------
+
+scalars: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.binary(max_size=40),
+)
+replies = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5),
+        st.dictionaries(st.binary(max_size=8), inner, max_size=5),
+    ),
+    max_leaves=12,
+)
+
+
+def wire(value: Any) -> bytes:
+    if value is None:
+        return b"_\r\n"
+    if isinstance(value, bool):
+        return b"#t\r\n" if value else b"#f\r\n"
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    if isinstance(value, float):
+        return b",%s\r\n" % repr(value).encode()
+    if isinstance(value, bytes):
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    if isinstance(value, dict):
+        return b"%%%d\r\n" % len(value) + b"".join(wire(k) + wire(v) for k, v in value.items())
+    return b"*%d\r\n" % len(value) + b"".join(map(wire, value))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(replies, max_size=8), st.data())
+def test_any_split_gives_the_same_replies(values: list[Any], data: st.DataObject) -> None:
+    stream = b"".join(map(wire, values))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    chunks = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    got, end = parse(chunks)
+    assert end == "clean"
+    assert same(got, [plain(v) for v in values])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(replies, max_size=4), st.binary(min_size=1, max_size=60))
+def test_garbage_never_changes_what_came_before(values: list[Any], garbage: bytes) -> None:
+    got, _ = parse([b"".join(map(wire, values)), garbage])
+    assert same(got[: len(values)], [plain(v) for v in values])
+
+
+# --- Packing ---------------------------------------------------------------------------------------------------------
+
+arguments = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])), st.binary(), st.integers(), st.floats(allow_nan=False)
+)
+
+
+def encoded(argument: Any) -> bytes:
+    if isinstance(argument, str):
+        return argument.encode()
+    return argument if isinstance(argument, bytes) else repr(argument).encode()
+
+
+@given(st.lists(arguments, min_size=1, max_size=8))
+def test_packed_arguments_travel_as_they_are(items: list[Any]) -> None:
+    packed = pack(tuple(items))
+    assert isinstance(packed, bytes)
+    assert parse([packed]) == ([[encoded(item) for item in items]], "clean")
+    assert unpack(packed) == [encoded(item) for item in items][:4]
+
+
+@pytest.mark.parametrize("where", [0, 1, 2])
+@pytest.mark.parametrize("kind", [str, bytes, bytearray, memoryview])
+def test_a_large_argument_is_a_chunk_of_its_own(where: int, kind: type) -> None:
+    large: Any = "x" * (CHUNK + 1) if kind is str else kind(b"x" * (CHUNK + 1))
+    items: list[Any] = ["a", 1, b"c"]
+    items.insert(where + 1, large)
+    packed = pack(tuple(items))
+    assert isinstance(packed, list)
+    assert len(packed) == 3
+    assert len(packed[1]) == CHUNK + 1
+    assert parse([b"".join(packed)])[0][0][where + 1] == b"x" * (CHUNK + 1)
+    assert unpack(packed) == [encoded(item) for item in items[: where + 1]]
+
+
+def test_two_large_arguments() -> None:
+    packed = pack(("MSET", "a", b"1" * 50_000, "b", b"2" * 50_000))
+    assert isinstance(packed, list)
+    assert parse([b"".join(packed)])[0] == [[b"MSET", b"a", b"1" * 50_000, b"b", b"2" * 50_000]]
+
+
+def test_a_view_with_strides_is_packed_as_what_it_shows() -> None:
+    assert parse([pack_small(("ECHO", memoryview(b"abcdef")[::2]))]) == ([[b"ECHO", b"ace"]], "clean")
+
+
+def test_subclasses_of_the_accepted_types() -> None:
+    class Word(str): ...
+
+    class Number(int): ...
+
+    class Real(float): ...
+
+    assert parse([pack_small((Word("SET"), Word("k"), Number(3), Real(0.5)))])[0] == [[b"SET", b"k", b"3", b"0.5"]]
+
+
+def pack_small(items: tuple[Any, ...]) -> bytes:
+    packed = pack(items)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [(None, "NoneType"), (True, "bool"), ([], "list"), ({}, "dict"), (object(), "object"), (1j, "complex")],
+)
+@pytest.mark.parametrize("position", [1, 2])
+def test_what_cannot_be_sent_is_named(bad: Any, name: str, position: int) -> None:
+    items: list[Any] = ["SET", "k", "v"]
+    items[position] = bad
+    with pytest.raises(TypeError, match=rf"^SET: argument {position} is {name}, not str"):
+        pack(tuple(items))
+
+
+def test_a_lone_surrogate_is_a_value_error() -> None:
+    for items in (("GET", "\udc80"), ("SET", "k", "\udc80"), ("SET", "k", "\udc80" * (CHUNK + 1))):
+        with pytest.raises(ValueError, match=r"^(GET: argument 1|SET: argument 2) has no UTF-8 form"):
+            pack(items)
