@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from itertools import islice, pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from aioresp.errors import (
     ERROR_TYPES,
@@ -32,6 +32,9 @@ BACKLOG: Final = 4 * 1024 * 1024
 
 #: Bytes that the transport may hold back before the connection takes no more commands.
 WRITE_BUFFER: Final = 1024 * 1024
+
+#: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
+SILENCE: Final = 1.0
 
 #: Replies that are handed out in one turn of the loop.
 SLICE: Final = 512
@@ -311,20 +314,20 @@ class Connection(asyncio.Protocol):
         """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""
         self._timer = None
         now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
-        next_deadline = math.inf
+        look_again = math.inf
         runs = [*self._runs, _Run(math.inf, 0.0, self._answered + self.in_flight)]
         for run, following in pairwise(runs):
             if following.first <= self._answered:
                 continue
             deadline = run.deadline
             if deadline <= now:
-                deadline = self._expire_run(run, following.first, now)
-            next_deadline = min(next_deadline, deadline)
+                deadline = min(self._expire_run(run, following.first, now), self._doubt(run, now))
+            look_again = min(look_again, deadline)
         if self._silent and all(waiter.done() for waiter in self._waiters):
             # Nobody waits for what it owes, and it says nothing: a peer that is gone, as far as can be told.
             self._end(ConnectionLost("the server did not answer in time; the connection was dropped"))
-        elif next_deadline < math.inf:
-            self._set_timer(next_deadline)
+        elif look_again < math.inf:
+            self._set_timer(look_again)
 
     def _expire_run(self, run: _Run, end: int, now: float) -> float:
         """Fail the late commands of `run`, and return when to look at it again."""
@@ -334,12 +337,21 @@ class Connection(asyncio.Protocol):
         if start == 0 and (self._partial or self._parser.has_partial()) and now - self._heard < patience:
             again = self._heard + patience  # a big reply that keeps arriving is not late
             start = 1
-        if self._heard < run.deadline - run.timeout:
-            self._silent = True
-            self.capacity = 0
         for waiter in islice(self._waiters, start, end - self._answered):
             self._fail(waiter, CommandTimeout(f"no reply in {run.timeout:.3g} s"))
         return again
+
+    def _doubt(self, run: _Run, now: float) -> float:
+        """Take no more commands once the server has owed a reply for long and said nothing; return when to look again.
+
+        A caller's own deadline may be short, and says nothing about the connection.
+        """
+        suspicious = max(self._heard, run.deadline - run.timeout) + SILENCE
+        if now < suspicious:
+            return suspicious
+        self._silent = True
+        self.capacity = 0
+        return now + SILENCE
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
@@ -354,7 +366,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         sock = transport.get_extra_info("socket")

@@ -7,6 +7,7 @@ where it is missing.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 __all__ = ["main"]
@@ -21,8 +22,12 @@ def main() -> None:
         app = importlib.import_module("aioresp.cli.app").app
         app(prog_name="aioresp")
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
+        package = (error.name or "").partition(".")[0]
+        if package not in _NEEDED:
             raise
-        sys.exit(f"the `aioresp` command needs the package {error.name}: pip install 'aioresp[cli]'")
+        sys.exit(f"the `aioresp` command needs the package {package}: pip install 'aioresp[cli]'")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        # All is said and done: another Ctrl-C while Python shuts down would only spoil the exit status.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

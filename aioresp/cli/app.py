@@ -22,7 +22,7 @@ from aioresp.cli.demo.progress import Progress
 from aioresp.cli.demo.screen import Lines, Nothing, Screen
 from aioresp.cli.demo.summary import print_summary
 from aioresp.cli.faults import one_line
-from aioresp.cli.interrupt import Interrupted, run
+from aioresp.cli.interrupt import Interrupted, ignore, run
 from aioresp.options import settings
 from aioresp.version import VERSION
 
@@ -91,6 +91,7 @@ def demo(
         figures, progress = run(demonstration.run(url, count, _view(json), _complain))
         _hand_out(figures, progress, plot, json)
     except (Interrupted, KeyboardInterrupt) as error:
+        ignore()
         _complain("interrupted")
         raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
     except Exception as error:

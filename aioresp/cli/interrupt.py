@@ -23,11 +23,17 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
+def ignore() -> None:
+    """Ignore further signals: the process is about to end, and another Ctrl-C would only spoil its exit status."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in an event loop of its own, as asyncio.run() does.
 
-    The first SIGINT or SIGTERM cancels it; more of them are ignored until it has ended: a second, impatient Ctrl-C must
-    not stop the tidying up. Raises Interrupted then, whatever `work` itself raised.
+    The first SIGINT or SIGTERM cancels it; more of them are ignored from then on, until the process ends: a second,
+    impatient Ctrl-C must not stop the tidying up. Raises Interrupted then, whatever `work` itself raised.
     """
     received: list[int] = []
 
@@ -50,6 +56,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+            if received:
+                ignore()
 
     try:
         return asyncio.run(watched())

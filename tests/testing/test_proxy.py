@@ -24,8 +24,11 @@ PING, PONG = b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[Server]:
+    gc.collect()
+    gc.freeze()  # what is there now need not be gone through again at the end of each test below
     with server() as s:
         yield s
+    gc.unfreeze()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -199,10 +202,16 @@ def test_a_random_delay_keeps_the_order_and_is_repeatable(run: Run, real: Server
             for n in range(5):
                 assert await c.call("PING", f"{n}") == b"$1\r\n"
                 assert await c.line() == b"%d\r\n" % n
-            calls: list[float] = []
-            p.delay = lambda: calls.append(0.0) or 0.001
+            calls = 0
+
+            def delay() -> float:
+                nonlocal calls
+                calls += 1
+                return 0.001
+
+            p.delay = delay
             assert await c.call("PING") == PONG
-            assert len(calls) == 7 + 4  # pieces of 14 and 7 bytes, two at most in each
+            assert calls == 7 + 4  # pieces of 14 and 7 bytes, two at most in each
         drawn.append([Proxy("", 1, delay=(0.0, 1.0), seed=7)._up.draw_delay() for _ in range(3)])
 
     run(main)
@@ -309,16 +318,16 @@ def test_a_stalled_proxy_pushes_back_on_the_writer(run: Run, real: Server) -> No
 def test_a_reader_that_does_not_read_pushes_back_on_the_server(run: Run, real: Server, delay: float) -> None:
     async def main() -> None:
         async with connect(real) as direct:
-            assert await direct.call("SETRANGE", "k", str((48 << 20) - 1), "x") == b":50331648\r\n"
+            assert await direct.call("SETRANGE", "k", str((32 << 20) - 1), "x") == b":33554432\r\n"
         async with Proxy(real.host, real.port, delay=delay) as p, connect(p) as c:
             await c.send("GET", "k")
             await until(lambda: p.bytes_down > 1 << 18)
             await asyncio.sleep(0.1)
             held = sum(link.down.held for link in p._links)
-            assert p.bytes_down < 24 << 20  # the kernel's buffers, ours, and no more
+            assert p.bytes_down < 20 << 20  # the kernel's buffers, ours, and no more
             assert held <= 2 << 20
-            reply = await c.reader.readexactly(len("$50331648\r\n") + (48 << 20) + 2)
-            assert reply.startswith(b"$50331648\r\n\0\0")
+            reply = await c.reader.readexactly(len("$33554432\r\n") + (32 << 20) + 2)
+            assert reply.startswith(b"$33554432\r\n\0\0")
             assert reply.endswith(b"\0\0x\r\n")
 
     run(main)
@@ -350,7 +359,7 @@ def test_cut_ends_all_connections_and_new_ones_work(run: Run, real: Server) -> N
     run(main)
 
 
-@pytest.mark.parametrize("split", [None, 1, 5])
+@pytest.mark.parametrize("split", [None, 2])
 def test_cut_after_lets_exactly_so_many_bytes_through(run: Run, real: Server, split: int | None) -> None:
     async def main() -> None:
         async with Proxy(real.host, real.port, split=split) as p, connect(real) as direct:
@@ -436,7 +445,7 @@ def test_refuse_closes_new_connections_only(run: Run, real: Server) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("split", [None, 1, 4])
+@pytest.mark.parametrize("split", [None, 4])
 def test_corrupt_changes_exactly_the_bytes_it_should(run: Run, real: Server, split: int | None) -> None:
     async def main() -> None:
         async with Proxy(real.host, real.port, split=split) as p, connect(p) as c:

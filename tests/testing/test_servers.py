@@ -23,8 +23,9 @@ import anyio
 import psutil
 import pytest
 
-from aioresp.testing import Server, ServerFailed, ServerNotFound, server, servers
+from aioresp.testing import Server, ServerFailed, ServerNotFound, server
 from aioresp.testing.executables import find_executable
+from aioresp.testing.sockets import free_port
 
 
 def alive(pid: int) -> bool:
@@ -215,7 +216,7 @@ def test_pause_freezes_and_resume_thaws() -> None:
 
 
 def test_a_port_of_ones_own_choice() -> None:
-    port = servers.free_port()
+    port = free_port()
     with server(port=port) as s:
         assert s.port == port
         with pytest.raises(ServerFailed, match=f"port {port} is in use"), server(port=port):
@@ -224,13 +225,12 @@ def test_a_port_of_ones_own_choice() -> None:
 
 
 def test_a_port_that_somebody_else_takes_first_is_left_to_him(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = servers.free_port
     with server() as other, socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         # A real server there would answer the PING that was meant for ours.
         ports = [other.port, mute.getsockname()[1]]
-        monkeypatch.setattr(servers, "free_port", lambda: ports.pop(0) if ports else free())
+        monkeypatch.setattr("aioresp.testing.servers.free_port", lambda: ports.pop(0) if ports else free_port())
         with server() as s:
             assert not ports
             assert s.port != other.port
@@ -358,6 +358,7 @@ with server() as s:
             s.stop()
         except RuntimeError as error:
             print(error, flush=True)
+        signal.alarm(20)
         signal.pause()          # and it goes on holding a copy of the pipe
     import time
     time.sleep(0.1)

@@ -37,19 +37,18 @@ def _chart(figures: Figures, progress: Progress) -> Figure:
             color=phase.colour,
             linewidth=2.5,
             solid_capstyle="round",
-            label=f"{phase.name}: {phase.connections:,} in {phase.seconds:.2f} s",
+            label=f"{phase.name}: {phase.connections:,} in {phase.seconds:.1f} s",
         )
         axes.fill_between(times, totals, color=phase.colour, alpha=0.15, linewidth=0)
-    axes.set_title(
-        f"Connections that {progress.count:,} SETs make, four ways, then 5 threads", loc="left", fontweight="bold"
-    )
+    title = f"The connections that {progress.count:,} SETs cost, four ways, and then 5 threads"
+    axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel("time (seconds)")
-    axes.set_ylabel("connections received by the server (count since the start)")
+    axes.set_ylabel("connections received by the server (total since the start)")
     axes.set_xlim(0, progress.samples[-1].at)
     axes.set_ylim(0, highest * 1.08)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=True)
+    axes.legend(loc="best", title="connections made", alignment="left", edgecolor="none", framealpha=0.9)
     chart.text(0.995, 0.005, str(figures.server), ha="right", va="bottom", fontsize=7, color="0.5")
     return chart

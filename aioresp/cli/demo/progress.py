@@ -50,12 +50,12 @@ class Phase:
         return (time.perf_counter() if self.ended is None else self.ended) - self.began
 
 
-# Short enough for a table of 80 columns. The colours are those of Okabe and Ito, which colour-blind people can tell apart.
+# Names short enough for a table of 80 columns. Colours of Okabe and Ito, which colour-blind people can tell apart.
 NAMES_AND_COLOURS = (
     ("a connection for each SET", "#D55E00"),
     ("a client for a job of 20", "#E69F00"),
     ("a pool of 10 connections", "#0072B2"),
-    ("the shared pool: Client()", "#009E73"),
+    ("the shared pool, Client()", "#009E73"),
     ("5 threads, one client", "#CC79A7"),
 )
 

@@ -19,12 +19,13 @@ def print_summary(console: Console, figures: Figures) -> None:
     console.print(_table(figures))
     threads = figures.threads
     rounds = ", ".join(
-        f"{each.connections:,} connection{'s' * (each.connections != 1)} in round {number}"
-        for number, each in enumerate(threads.rounds, 1)
+        f"{each.connections:,} connections in round {number}" for number, each in enumerate(threads.rounds, 1)
     )
     lines = [
-        f"{threads.threads} threads, an event loop each, one Client(limit={threads.limit}, concurrency=1), "
-        f"{threads.sets_a_round:,} SETs a round: {rounds}."
+        "",
+        f"{threads.threads} threads, an event loop each, one Client(limit={threads.limit}, concurrency=1):",
+        f"{rounds}, of {threads.sets_a_round:,} SETs each.",
+        "",
     ]
     if figures.strangers > 0:
         lines.append(f"{figures.strangers:,} of the connections counted were made by others meanwhile.")
@@ -38,10 +39,11 @@ def _table(figures: Figures) -> Table:
         title=f"{figures.count:,} SETs of fresh random keys, from as many concurrent tasks",
         title_justify="left",
         title_style="bold",
-        caption="p50, p99: from when a task wants its SET until it is done, standing in line included",
+        caption="p50, p99: from wanting a SET to its reply, the wait in line included",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("", no_wrap=True)
     for heading in ("time", "ops/s", "connections", "p50 ms", "p99 ms", "speed"):

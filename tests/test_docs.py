@@ -1,0 +1,208 @@
+"""Documentation that is true: every Python snippet of README.md and docs/ and every example runs, and the tables agree.
+
+Each runs in a process of its own, with warnings as errors and asyncio's debug mode, against a server of this module,
+which has no keys then. How a snippet comes to that server: in its text, `redis://localhost` and `redis://:secret@localhost` are
+replaced by the server's address before it runs. An example finds it in AIORESP_URL. Nothing ever uses port 6379.
+
+A snippet that awaits outside of a function runs as in `python -m asyncio`, after `from aioresp import Client` and with
+an open client of that server in `r`. One that defines tests is run by pytest, with aioresp's plugin. Where a line
+prints and ends in a comment, the comment is what must have been printed.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import pytest
+
+import aioresp
+from aioresp import errors
+from aioresp.endpoint import Endpoint
+from aioresp.options import DEFAULTS, Options
+from aioresp.testing import Server
+from aioresp.testing import server as start_server
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+#: Runs a program as the only one of its process. asyncio's remarks on slow callbacks are about this machine.
+BOOT = """
+import ast, asyncio, inspect, logging, sys
+from aioresp import Client
+logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing"))
+path, url = sys.argv[1:]
+with open(path, encoding="utf-8") as file:
+    code = compile(file.read(), path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+names = {"__name__": "__main__", "__file__": path, "Client": Client}
+async def as_typed():
+    async with Client(url) as names["r"]:
+        await eval(code, names)
+asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)
+"""
+
+
+class Snippet(NamedTuple):
+    page: str
+    line: int
+    text: str
+
+
+def snippets(page: Path) -> Iterator[Snippet]:
+    """Find the blocks between ```python and ```."""
+    text = page.read_text(encoding="utf-8")
+    for found in re.finditer(r"^( *)```python\b.*\n((?:.*\n)*?)\1```$", text, re.MULTILINE):
+        line = text.count("\n", 0, found.start(2)) + 1
+        yield Snippet(str(page.relative_to(ROOT)), line, textwrap.dedent(found[2]))
+
+
+SNIPPETS = [snippet for page in PAGES for snippet in snippets(page)]
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    with start_server() as running:
+        yield running
+
+
+def run(program: Path, server: Server, folder: Path) -> str:
+    """Run a program and return what it printed; nothing may go to standard error."""
+    server.flush()
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = os.environ | {"PYTHONPATH": search, "AIORESP_URL": server.url}
+    command = [sys.executable, "-X", "dev", "-W", "error"]
+    if re.search(r"^(async )?def test_", program.read_text(encoding="utf-8"), re.MULTILINE):
+        # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        plugins = ["-p", "aioresp.testing.fixtures", "-p", "anyio.pytest_plugin", "-p", "no:cacheprovider"]
+        command += ["-m", "pytest", "-q", "--rootdir", str(folder), *plugins, str(program)]
+    else:
+        command += ["-c", BOOT, str(program), server.url]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def promised(text: str) -> list[str]:
+    """Return the comments behind calls of `print`, whether these fill a line or are the last of it."""
+    return re.findall(r"^ *print\(.*\)  # (.*)$", text, re.MULTILINE)
+
+
+def check_output(text: str, printed: str) -> None:
+    lines = iter(printed.splitlines())
+    for line in promised(text):
+        assert line in lines, f"{line!r} was not printed, or not in this order:\n{printed}"
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"{snippet.page}:{snippet.line}" for snippet in SNIPPETS])
+def test_snippet(snippet: Snippet, own_server: Server, tmp_path: Path) -> None:
+    text = re.sub(r"redis://(:secret@)?localhost\b(?!:)", own_server.url, snippet.text)
+    program = tmp_path / "test_snippet.py"
+    program.write_text("\n" * (snippet.line - 1) + text, encoding="utf-8")
+    printed = run(program, own_server, tmp_path)
+    check_output(text, printed.replace(own_server.url, "redis://localhost:6379"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
+def test_example(example: Path, own_server: Server, tmp_path: Path) -> None:
+    text = example.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 50
+    assert promised(text), "the example does not say what it prints"
+    check_output(text, run(example, own_server, tmp_path))
+    assert example.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(180)
+def test_snippets_have_the_types_they_show(tmp_path: Path) -> None:
+    """mypy accepts every snippet as strictly as the package itself."""
+    pytest.importorskip("mypy")
+    for snippet in SNIPPETS:
+        name = re.sub(r"\W", "_", f"{snippet.page}_{snippet.line}")
+        text = "from aioresp import Client\n" + as_program(snippet.text)
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--cache-dir=c", "."]
+    environment = os.environ | {"MYPYPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def as_program(text: str) -> str:
+    """Return the snippet in a coroutine function of its own, if it awaits outside of one."""
+    try:
+        compile(text, "", "exec")
+    except SyntaxError:
+        return "r: Client[str]\n\nasync def typed_in() -> None:\n" + textwrap.indent(text, "    ")
+    return text
+
+
+# --- Tables ----------------------------------------------------------------------------------------------------------
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the tables between a heading and the next one."""
+    part = text.partition(f"\n{heading}\n")[2]
+    assert part, f"there is no {heading!r}"
+    part = re.split(r"^#", part, flags=re.MULTILINE)[0]
+    lines = [line for line in part.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md"])
+def test_options(page: str) -> None:
+    table = rows((ROOT / page).read_text(encoding="utf-8"), "## Options")
+    endpoint = Endpoint()
+    expected: dict[str, object] = dict.fromkeys(get_type_hints(Options))
+    expected |= {name: getattr(endpoint, name) for name in expected if hasattr(endpoint, name)}
+    expected |= {"ssl": False, "ssl_check_hostname": True, "decode_responses": True, **DEFAULTS}
+    assert {row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in table} == expected
+
+
+ERRORS = {
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.RedisError)
+}
+
+
+def test_errors() -> None:
+    readme = rows((ROOT / "README.md").read_text(encoding="utf-8"), "## Errors")
+    page = rows((ROOT / "docs/errors.md").read_text(encoding="utf-8"), "## Connections and time")
+    for row in [*readme, *page]:
+        name, bases = row[0].strip("`"), re.findall(r"\w+", row[1])
+        assert {base.__name__ for base in getattr(aioresp, name).__mro__[1:]}.issuperset(bases), name
+    described = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/errors.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert described >= set(ERRORS) - {"RedisError"}
+
+
+def test_every_file_has_a_line() -> None:
+    """CONTRIBUTING.md names each module of the package, and none that is not there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = ROOT / "aioresp"
+    there = {str(path.relative_to(package)) for path in package.rglob("*.py") if path.read_text(encoding="utf-8")}
+    assert {row[0].strip("`") for row in rows(text, "## The files")} == there
+
+
+def test_quotations() -> None:
+    """Code that CONTRIBUTING.md shows under a file's name stands in that file, word for word."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    quotations = re.findall(r"^`([\w/.]+)`.*:\n\n```python\n((?:.*\n)*?)```$", text, re.MULTILINE)
+    assert len(quotations) >= 3
+    for name, code in quotations:
+        for part in code.split("\n...\n"):
+            assert part.strip("\n") in (ROOT / name).read_text(encoding="utf-8"), name
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"])
+def test_links(page: str) -> None:
+    """Those of docs/ are checked by `mkdocs build --strict`."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link

@@ -1,0 +1,87 @@
+"""A storm of cancellations: replies that arrive are their caller's own, and no connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from typing import Any
+
+import anyio
+import pytest
+
+from aioresp import Client
+from aioresp.testing import Proxy, Server
+from tests.rest import at_rest, in_step, tasks_besides
+
+#: Each of 100 tasks; asyncio's debug mode, which the rest of the suite runs in, is too slow for that many.
+ECHOES = int(os.environ.get("AIORESP_ECHOES", "2000"))
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+class Storm:
+    """Tasks that ECHO payloads nobody else has, a third of them cancelled or timed out in all the ways there are."""
+
+    def __init__(self, r: Client[str], seed: int) -> None:
+        self.r = r
+        self.random = random.Random(seed)
+        self.answered = 0
+        self.given_up = 0
+
+    async def worker(self, name: int, echoes: int) -> None:
+        for n in range(echoes):
+            payload = f"{name}:{n}:" + "x" * self.random.choice((0, 1, 10, 100, 1000))
+            how = self.random.randrange(12)
+            patience = self.random.choice((0.0, 0.0005, 0.002, 0.01))
+            try:
+                if how == 0:
+                    with anyio.fail_after(patience):
+                        await self.ask(payload)
+                elif how == 1:
+                    async with asyncio.timeout(patience):
+                        await self.ask(payload)
+                elif how == 2:
+                    await asyncio.wait_for(self.ask(payload), patience)
+                elif how == 3:
+                    task = asyncio.create_task(self.ask(payload))
+                    await asyncio.sleep(patience)
+                    task.cancel()
+                    await task
+                elif how == 4:
+                    await self.ask(payload, max(patience, 0.0001))
+                else:
+                    await self.ask(payload)
+            except (TimeoutError, asyncio.CancelledError):
+                self.given_up += 1
+
+    async def ask(self, payload: str, timeout: float | None = None) -> None:
+        view = self.r if timeout is None else self.r.with_options(timeout=timeout)
+        assert await view.echo(payload) == payload
+        self.answered += 1
+
+
+@pytest.mark.timeout(170)
+@pytest.mark.parametrize(("concurrency", "limit"), [(5000, 100), (1, 20)], ids=["shared", "concurrency-1"])
+async def test_a_storm_of_cancellations_crosses_no_reply(server: Server, concurrency: int, limit: int) -> None:
+    before = tasks_besides()
+    async with Proxy(server.host, server.port) as proxy:
+        proxy.delay = (0.0, 0.003)
+        proxy.split = (1, 700)
+        async with Client(proxy.url, concurrency=concurrency, limit=limit, timeout=60) as r:
+            storm = Storm(r, seed=concurrency)
+            async with asyncio.TaskGroup() as tg:
+                for name in range(100):
+                    tg.create_task(storm.worker(name, ECHOES))
+            await at_rest(r)
+            await in_step(r)
+            stats = r.stats()
+            assert storm.answered + storm.given_up == 100 * ECHOES
+            assert 0.1 < storm.given_up / (100 * ECHOES) < 0.45
+            assert (stats.leased, stats.in_flight, stats.waiting) == (0, 0, 0)
+            # Nothing was lost on the way: every connection ever made is still open.
+            assert stats.open == stats.made <= limit
+    assert tasks_besides() <= before

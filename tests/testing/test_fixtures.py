@@ -1,0 +1,173 @@
+"""The pytest plugin, in runs of pytest of their own: anyio's runner, pytest-asyncio where it is there, and neither."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import aioresp
+
+ROOT = Path(aioresp.__file__).parent.parent
+
+
+def run_pytest(folder: Path, *arguments: str, **files: str) -> dict[str, int]:
+    """Write files, run pytest on them with warnings as errors, and return how many tests passed, failed, ..."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    # Plugins by name: whether the installed aioresp, if any, is this one is another question.
+    environment = os.environ | {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    plugins = ["-p", "aioresp.testing.fixtures", "-p", "anyio.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "--rootdir", str(folder), *plugins, *arguments]
+    done = subprocess.run(
+        [*command, str(folder)], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    print(done.stdout, done.stderr)
+    return {
+        word: int(count) for count, word in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1]) if word != "in"
+    }
+
+
+CONFTEST = """
+    import pytest
+
+    @pytest.fixture(scope="session", params=["asyncio", "uvloop"])
+    def anyio_backend(request):
+        return "asyncio", {"use_uvloop": request.param == "uvloop", "debug": True}
+"""
+
+COMMON = textwrap.dedent("""
+    import asyncio
+    import socket
+    import pytest
+
+    clients = []
+
+    def at_rest(server):
+        # Nobody is connected but this function.
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(b"CLIENT LIST\\r\\n")
+            assert connection.recv(1 << 16).count(b" addr=") == 1
+        assert [client.stats().open for client in clients] == [0] * len(clients)
+
+    async def work(client):
+        clients.append(client)
+        assert await client.dbsize() == 0  # whatever the tests before have left
+        await client.set("k", "v")
+        assert await client.get("k") == "v"
+""")
+
+
+def test_a_client_in_anyio_and_in_loops_of_ones_own(tmp_path: Path) -> None:
+    test = """
+        @pytest.mark.anyio
+        async def test_anyio(aioresp_client):
+            await work(aioresp_client)
+
+        @pytest.mark.anyio
+        async def test_anyio_again_in_the_same_loop(aioresp_client):
+            await work(aioresp_client)
+
+        @pytest.fixture
+        async def prepared(aioresp_client):
+            await aioresp_client.set("prepared", "1")
+            yield aioresp_client
+            assert await aioresp_client.delete("prepared") == 1
+
+        @pytest.mark.anyio
+        async def test_a_coroutine_fixture_on_it(prepared, aioresp_client):
+            assert prepared is aioresp_client
+            assert await aioresp_client.dbsize() == 1
+
+        def test_two_loops_in_one_test(aioresp_client):
+            asyncio.run(work(aioresp_client))
+            asyncio.run(aioresp_client.flushall())
+            asyncio.run(work(aioresp_client))
+
+        def test_a_loop_that_stays_open(aioresp_client):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(work(aioresp_client))
+            global left
+            left = loop
+
+        def test_unused(aioresp_client):
+            pass
+
+        def test_nothing_is_left(aioresp_server):
+            left.close()
+            at_rest(aioresp_server)
+            with pytest.raises(Exception, match="closed"):
+                asyncio.run(clients[0].get("k"))
+    """
+    outcome = run_pytest(tmp_path, conftest=CONFTEST, test_it=COMMON + textwrap.dedent(test))
+    assert outcome == {"passed": 3 * 2 + 4}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pytest_asyncio") is None, reason="pytest-asyncio is not installed")
+def test_a_client_in_pytest_asyncio(tmp_path: Path) -> None:
+    test = """
+        @pytest.mark.asyncio
+        async def test_function(aioresp_client):
+            await work(aioresp_client)
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_session(aioresp_client):
+            await work(aioresp_client)
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_session_again(aioresp_client):
+            await work(aioresp_client)
+
+        def test_nothing_is_left(aioresp_server):
+            at_rest(aioresp_server)
+    """
+    arguments = ["-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function"]
+    assert run_pytest(tmp_path, *arguments, test_it=COMMON + textwrap.dedent(test)) == {"passed": 4}
+
+
+def test_the_server_may_be_ones_own_and_is_started_on_demand(tmp_path: Path) -> None:
+    conftest = """
+        import pytest
+        from aioresp.testing import server
+
+        @pytest.fixture(scope="session")
+        def aioresp_server():
+            with server(config={"databases": "3"}) as s:
+                yield s
+    """
+    test = """
+        import asyncio
+        import psutil
+
+        def test_not_asked_for():
+            assert psutil.Process().children() == []
+
+        def test_asked_for(aioresp_client):
+            assert len(psutil.Process().children()) == 1
+            assert "'3'" in str(asyncio.run(aioresp_client.call("CONFIG", "GET", "databases")))
+    """
+    assert run_pytest(tmp_path, conftest=conftest, test_it=test) == {"passed": 2}
+
+
+def test_the_example_in_the_documentation(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    files = {f"test_{n}": text for n, text in enumerate(re.findall(r"```python\n(.*?)```", page, re.DOTALL))}
+    tests = {name: text for name, text in files.items() if "def test_" in text}
+    assert len(tests) == 1
+    assert run_pytest(tmp_path, **tests) == {"passed": 2}
+
+
+def test_the_entry_point_names_the_plugin() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    module = importlib.import_module(project["entry-points"]["pytest11"]["aioresp"])
+    assert {"aioresp_server", "aioresp_client"} <= set(vars(module))
