@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._run_timeout: float | None = _NO_RUN
         self._runs: deque[_Run] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._heard = 0.0  # when bytes last arrived
         # How replies are decoded, in the order of sending: `_decode_next` for the reply that comes next, and the
         # numbers of the commands at which it turns over.
@@ -159,7 +160,7 @@ class Connection(asyncio.Protocol):
             return
         deadline = self._loop.time() + timeout
         runs.append(_Run(deadline, timeout, self._answered + self.in_flight))
-        if self._timer is None or deadline < self._timer.when():
+        if self._timer is None or deadline < self._timer_at:
             self._set_timer(deadline)
 
     def _count_backlog(self, chunks: Packed) -> None:
@@ -309,6 +310,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(when, self._expire)
+        self._timer_at = when  # uvloop's handles do not always tell
 
     def _expire(self) -> None:
         """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""

@@ -13,10 +13,7 @@ client = Client(os.environ.get("AIORESP_URL", "redis://localhost"))
 
 
 async def cached(key: str, ttl: timedelta, compute: Callable[[], Awaitable[str]]) -> str:
-    """Return the value at `key`, or have it computed by one of those who ask, in whatever process they are.
-
-    If that takes longer than the lock lives, it may be computed twice: a waste, and no more.
-    """
+    """Return the value at `key`; of all who ask, in whatever process, one computes it (two, if the lock expires)."""
     while (value := await client.get(key)) is None:
         if await client.set(f"{key}:lock", "computing", nx=True, ex=10):
             try:

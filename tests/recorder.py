@@ -31,9 +31,7 @@ class Stub(Result[Any]):
     def send(self, value: Any) -> Never:
         raise AssertionError("a command method ran its reply")
 
-    def throw(
-        self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None
-    ) -> Never:
+    def throw(self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None) -> Never:
         raise AssertionError("a command method ended its reply")
 
 

@@ -1,8 +1,9 @@
 """Documentation that is true: every Python snippet of README.md and docs/ and every example runs, and the tables agree.
 
 Each runs in a process of its own, with warnings as errors and asyncio's debug mode, against a server of this module,
-which has no keys then. How a snippet comes to that server: in its text, `redis://localhost` and `redis://:secret@localhost` are
-replaced by the server's address before it runs. An example finds it in AIORESP_URL. Nothing ever uses port 6379.
+which has no keys then. How a snippet comes to that server: in its text, `redis://localhost`, with `:secret@` or
+without, is replaced by the server's address before it runs. An example finds it in AIORESP_URL. Nothing ever uses port
+6379.
 
 A snippet that awaits outside of a function runs as in `python -m asyncio`, after `from aioresp import Client` and with
 an open client of that server in `r`. One that defines tests is run by pytest, with aioresp's plugin. Where a line
@@ -111,6 +112,7 @@ def test_snippet(snippet: Snippet, own_server: Server, tmp_path: Path) -> None:
     check_output(text, printed.replace(own_server.url, "redis://localhost:6379"))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
 def test_example(example: Path, own_server: Server, tmp_path: Path) -> None:
     text = example.read_text(encoding="utf-8")
@@ -183,11 +185,27 @@ def test_errors() -> None:
 
 
 def test_every_file_has_a_line() -> None:
-    """CONTRIBUTING.md names each module of the package, and none that is not there."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    """CONTRIBUTING.md names each module of the package, and none that is not there, in the order of their imports."""
+    files = [row[0].strip("`") for row in rows((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "## The files")]
     package = ROOT / "aioresp"
-    there = {str(path.relative_to(package)) for path in package.rglob("*.py") if path.read_text(encoding="utf-8")}
-    assert {row[0].strip("`") for row in rows(text, "## The files")} == there
+    assert sorted(files) == sorted(str(path.relative_to(package)) for path in package.rglob("*.py"))
+    above: set[str] = set()
+    for file in files:
+        for module in imported(package / file) - {"aioresp"}:
+            assert module in above, f"{file} imports {module}, which is not above it"
+        above.add(f"aioresp.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__"))
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of aioresp that a file imports from, submodules by their own name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "aioresp":
+            for alias in node.names:
+                inner = ROOT.joinpath(*node.module.split("."), alias.name)
+                deeper = inner.is_dir() or inner.with_suffix(".py").is_file()
+                found.add(f"{node.module}.{alias.name}" if deeper else node.module)
+    return found
 
 
 def test_quotations() -> None:

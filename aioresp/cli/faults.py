@@ -6,9 +6,11 @@ Owns which errors are the user's to understand; everything else is a bug and kee
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 
-from aioresp.errors import MaxClientsError, MovedError, RedisError
+from aioresp.cli.demo.ways import AT_A_TIME
+from aioresp.errors import RedisError
 from aioresp.testing import ServerFailed, ServerNotFound
 
 #: The errors that `one_line` explains.
@@ -23,9 +25,10 @@ def one_line(error: BaseException, address: str | None = None) -> str | None:
     leaf = leaves[0]  # of the others most follow from the first
     # Not str() of ours: it names the one command, of thousands, that happened to meet the error first.
     text = str(leaf.args[0] if isinstance(leaf, RedisError) and leaf.args else leaf) or type(leaf).__name__
+    advice = _advice(text)
     if address is not None and isinstance(leaf, RedisError) and address not in text:
         text = f"{address}: {text}"
-    return text + _advice(leaf)
+    return text + advice
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -36,12 +39,14 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _advice(error: BaseException) -> str:
-    cause = error.__cause__
-    if isinstance(error, MaxClientsError) or isinstance(cause, MaxClientsError):
-        return "; the demo opens 100 connections at a time: raise the server's maxclients"
-    if isinstance(error, MovedError):
-        return "; the demo needs a server that is no cluster"
-    if isinstance(cause, OSError) and cause.errno == errno.EADDRNOTAVAIL:
+def _advice(text: str) -> str:
+    """Return what to do about it, told by the text: a server's and a system's words arrive inside of ConnectError."""
+    if "max number of clients" in text:
+        return f"; the demo opens {AT_A_TIME} connections at a time: raise the server's maxclients"
+    if os.strerror(errno.EADDRNOTAVAIL) in text:
         return "; this machine's ports are used up: wait a minute, or take a smaller --count"
+    if os.strerror(errno.EMFILE) in text:
+        return "; raise the limit of open files (ulimit -n)"
+    if text.startswith("MOVED "):
+        return "; the demo needs a server that is no cluster"
     return ""

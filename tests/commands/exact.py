@@ -29,7 +29,8 @@ def spelled(value: object) -> str:
 
 def exactly(actual: object, expected: object) -> None:
     """Assert that both are equal, in type too, and so are all their parts."""
-    assert spelled(actual) == spelled(expected)
+    found, wanted = spelled(actual), spelled(expected)
+    assert found == wanted, f"{found} is not {wanted}"
 
 
 def as_bytes(value: object) -> object:

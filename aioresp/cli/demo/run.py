@@ -32,6 +32,9 @@ from aioresp.options import settings
 from aioresp.testing import server
 from aioresp.version import VERSION
 
+#: Seconds after which a server that does not answer the monitor counts as gone.
+_PATIENCE = 5.0
+
 #: Seconds that deleting the keys may take.
 _FAREWELL = 10.0
 
@@ -60,7 +63,7 @@ async def run(url: str | None, count: int, view: View, warn: Callable[[str], Non
         embedded = url is None
         if url is None:
             url = (await stack.enter_async_context(server())).url
-        client = await stack.enter_async_context(Client(url, limit=1))
+        client = await stack.enter_async_context(Client(url, limit=1, timeout=_PATIENCE))
         facts = await _facts(client, url, embedded)
         progress = planned(facts, count, sets_of_threads(count))
         keys = Keys()
@@ -85,7 +88,7 @@ def sets_of_threads(count: int) -> int:
 async def _facts(client: Client[str], url: str, embedded: bool) -> ServerFacts:
     said = await client.info("server")
     flavour = "valkey" if "valkey_version" in said else "redis"
-    return ServerFacts(str(settings(url, {}).endpoint), flavour, str(said[f"{flavour}_version"]), embedded)
+    return ServerFacts(str(settings(url, {}).endpoint), flavour, str(said.get(f"{flavour}_version", "?")), embedded)
 
 
 async def _measure(

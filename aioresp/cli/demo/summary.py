@@ -36,7 +36,7 @@ def print_summary(console: Console, figures: Figures) -> None:
 
 def _table(figures: Figures) -> Table:
     table = Table(
-        title=f"{figures.count:,} SETs of fresh random keys, from as many concurrent tasks",
+        title=f"{figures.count:,} SETs of fresh random keys from concurrent tasks",
         title_justify="left",
         title_style="bold",
         caption="p50, p99: from wanting a SET to its reply, the wait in line included",
@@ -45,7 +45,7 @@ def _table(figures: Figures) -> Table:
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for heading in ("time", "ops/s", "connections", "p50 ms", "p99 ms", "speed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for way in figures.ways:

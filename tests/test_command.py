@@ -1,0 +1,288 @@
+"""The facts of a command's name: how it travels, and what a message says about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from aioresp import Client, CommandRefused
+from aioresp.catalogue import FIRST_KEY
+from aioresp.command import (
+    FORBIDDEN,
+    KEY_SHOWN,
+    SPECIAL,
+    Result,
+    blocking_timeout,
+    full_name,
+    locate,
+    refusal,
+)
+from aioresp.replies import as_is
+from aioresp.testing import Server
+
+SECRET = "s3cr3t"
+
+
+# --- Names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("GET", "k"), "GET"),
+        (("get", "k"), "GET"),
+        ((b"get", b"k"), "GET"),
+        (("PING",), "PING"),
+        (("CLIENT", "REPLY", "OFF"), "CLIENT REPLY"),
+        (("client", b"reply", "off"), "CLIENT REPLY"),
+        (("CLIENT", bytearray(b"tracking"), "on"), "CLIENT TRACKING"),
+        (("CLIENT", "LIST"), "CLIENT"),
+        (("CLIENT",), "CLIENT"),
+        (("OBJECT", "ENCODING", "k"), "OBJECT"),
+        (("SET", "REPLY", "v"), "SET"),
+        (("DEBUG", "PROTOCOL", "attrib"), "DEBUG PROTOCOL"),
+        (("DEBUG", "SLEEP", 1), "DEBUG"),
+        (("ECHO", b"\xff"), "ECHO"),
+        (("INCRBY", "k", 1), "INCRBY"),
+    ],
+)
+def test_full_name(arguments: tuple[Any, ...], name: str) -> None:
+    assert full_name(arguments) == name
+
+
+# --- What is refused -------------------------------------------------------------------------------------------------
+
+ON_A_LEASE = [
+    "SELECT 1", "AUTH pw", "HELLO 3", "RESET", "QUIT", "MULTI", "EXEC", "DISCARD", "WATCH k", "UNWATCH", "READONLY",
+    "READWRITE", "ASKING", "WAIT 1 0", "WAITAOF 1 0 0", "CLIENT TRACKING ON", "CLIENT CACHING YES",
+    "CLIENT NO-EVICT ON", "CLIENT NO-TOUCH ON", "CLIENT SETNAME n", "CLIENT SETINFO LIB-NAME n", "client setname n",
+]  # fmt: skip
+NOWHERE = [
+    "SUBSCRIBE c", "PSUBSCRIBE c", "SSUBSCRIBE c", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR", "SYNC",
+    "PSYNC ? -1", "REPLCONF ACK 0", "CLIENT REPLY OFF", "client reply skip", "DEBUG PROTOCOL attrib",
+]  # fmt: skip
+FREE = [
+    "GET k", "PING", "CLIENT LIST", "CLIENT ID", "CLIENT", "CLIENT GETNAME", "PUBLISH c m", "PUBSUB CHANNELS", "EVAL s 0",
+    "GET SELECT", "SET CLIENT REPLY", "ECHO MONITOR", "BLPOP k 0", "XREAD BLOCK 0 STREAMS k $", "DEBUG SLEEP 0",
+    "ACL WHOAMI", "CONFIG GET save",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ON_A_LEASE)
+def test_what_belongs_on_a_lease(line: str) -> None:
+    arguments = tuple(line.split())
+    why = refusal(arguments)
+    assert why is not None
+    assert "client.connection()" in why
+    assert full_name(arguments) not in FORBIDDEN
+    assert arguments[0].upper() in SPECIAL
+
+
+@pytest.mark.parametrize("line", NOWHERE)
+def test_what_is_refused_everywhere(line: str) -> None:
+    arguments = tuple(line.split())
+    assert refusal(arguments)
+    assert full_name(arguments) in FORBIDDEN
+    assert arguments[0].upper() in SPECIAL
+
+
+@pytest.mark.parametrize("line", FREE)
+def test_what_may_travel_anywhere(line: str) -> None:
+    assert refusal(tuple(line.split())) is None
+
+
+@pytest.mark.parametrize("line", [*ON_A_LEASE, *NOWHERE])
+async def test_a_client_refuses_and_says_why(line: str) -> None:
+    async with Client("redis://127.0.0.1:1") as client:  # nobody listens there: nothing must be sent
+        with pytest.raises(CommandRefused) as caught:
+            await client.call(*line.split())
+        assert str(caught.value).endswith(f"[{full_name(tuple(line.split()))}]")
+
+
+@pytest.mark.parametrize("line", NOWHERE)
+async def test_a_lease_refuses_what_would_break_it(server: Server, line: str) -> None:
+    async with Client(server.url) as client, client.connection() as lease:
+        with pytest.raises(CommandRefused):
+            await lease.call(*line.split())
+        assert await lease.ping() is True
+
+
+@pytest.mark.parametrize("name", ["SUBSCRIBE", "subscribe", b"SUBSCRIBE", b"subscribe"], ids=repr)
+async def test_the_seam_refuses_too(name: Any) -> None:
+    async with Client("redis://127.0.0.1:1") as client:
+        with pytest.raises(CommandRefused):
+            await client.execute((name, "channel"), as_is)
+
+
+def test_the_script_debugger_takes_the_connection_over() -> None:
+    assert refusal(("SCRIPT", "DEBUG", "YES"))
+    assert refusal(("SCRIPT", "EXISTS", "0" * 40)) is None
+
+
+# --- What blocks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        (("GET", "k"), None),
+        (("PING",), None),
+        (("BLPOP", "k", 0), 0.0),
+        (("blpop", "k", 1.5), 1.5),
+        ((b"BLPOP", b"k", b"1.5"), 1.5),
+        (("BLPOP", "a", "b", "7"), 7.0),
+        (("BRPOP", "k", 3), 3.0),
+        (("BRPOPLPUSH", "a", "b", 3), 3.0),
+        (("BLMOVE", "a", "b", "LEFT", "RIGHT", 0.5), 0.5),
+        (("BLMPOP", 0.5, 1, "k", "LEFT", "COUNT", 9), 0.5),
+        (("BZPOPMIN", "z", 2), 2.0),
+        (("BZPOPMAX", "z", 2), 2.0),
+        (("BZMPOP", 2, 1, "z", "MIN"), 2.0),
+        (("BLPOP", "k", "soon"), 0.0),
+        (("BLPOP",), None),
+        (("BLPOP", "k"), None),
+        (("LPOP", "k", 3), None),
+        # XREAD: only an option before STREAMS counts.
+        (("XREAD", "STREAMS", "s", "$"), None),
+        (("XREAD", "BLOCK", 0, "STREAMS", "s", "$"), 0.0),
+        (("XREAD", "BLOCK", 1500, "STREAMS", "s", "$"), 1.5),
+        (("xread", "count", 1, "block", b"250", "streams", "s", "$"), 0.25),
+        (("XREAD", "BLOCK", 1500, "COUNT", 1, "STREAMS", "s", "$"), 1.5),
+        (("XREAD", "STREAMS", "BLOCK", 0), None),
+        (("XREAD", "STREAMS", "BLOCK", "500", 0, 0), None),
+        (("XREAD", "COUNT", 1, "STREAMS", "STREAMS", "BLOCK", 0, 500), None),
+        (("XREAD", "BLOCK", 100, "STREAMS", "BLOCK", 7), 0.1),
+        (("XREAD", "BLOCK"), None),
+        (("XREAD",), None),
+        # XREADGROUP: the group and the consumer come first, and may be called anything.
+        (("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"), None),
+        (("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">"), 0.0),
+        (("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "BLOCK", 500, "NOACK", "STREAMS", "s", ">"), 0.5),
+        (("XREADGROUP", "GROUP", "BLOCK", "5", "STREAMS", "s", ">"), None),
+        (("XREADGROUP", "GROUP", "g", "BLOCK", "STREAMS", "s", ">"), None),
+        (("XREADGROUP", "GROUP", "BLOCK", "BLOCK", "BLOCK", 500, "STREAMS", "BLOCK", ">"), 0.5),
+        (("XREADGROUP", "GROUP", "STREAMS", "STREAMS", "BLOCK", 500, "STREAMS", "s", ">"), 0.5),
+        (("XREADGROUP", "GROUP", "g", "c", "STREAMS", "BLOCK", "500"), None),
+        (("XREADGROUP",), None),
+        # On a lease these too are held back by the server, for as many milliseconds.
+        (("WAIT", 1, 500), 0.5),
+        (("WAIT", 1, 0), 0.0),
+        (("WAITAOF", 1, 0, 500), 0.5),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_blocking_timeout(arguments: tuple[Any, ...], seconds: float | None) -> None:
+    assert blocking_timeout(arguments) == seconds
+
+
+async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server) -> None:
+    async with Client(server.url, timeout=0.1) as client, client.connection() as lease:
+        await lease.set("command:wait", 1, ex=60)
+        assert await lease.wait(1, 300) == 0
+
+
+# --- Where a command is in a message ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "key"),
+    [
+        (("GET", "k"), "GET", "'k'"),
+        (("get", b"k"), "GET", "'k'"),
+        (("GET", ""), "GET", "''"),
+        (("GET",), "GET", None),
+        (("GET", b"\xff\n"), "GET", r"'\\xff\n'"),
+        (("SET", "k", SECRET), "SET", "'k'"),
+        (("SET", "k", 0), "SET", "'k'"),
+        (("MSET", "a", SECRET, "b", SECRET), "MSET", "'a'"),
+        (("PING", SECRET), "PING", None),
+        (("ECHO", SECRET), "ECHO", None),
+        (("AUTH", SECRET), "AUTH", None),
+        (("AUTH", "me", SECRET), "AUTH", None),
+        (("HELLO", 3, "AUTH", "me", SECRET), "HELLO", None),
+        (("CONFIG", "SET", "requirepass", SECRET), "CONFIG", None),
+        (("ACL", "SETUSER", "me", f">{SECRET}"), "ACL", None),
+        (("CLIENT", "SETNAME", "n"), "CLIENT SETNAME", None),
+        (("PUBLISH", "channel", SECRET), "PUBLISH", None),
+        (("EVAL", "return 1", 0), "EVAL", None),
+        (("EVAL", "return 1", 0, SECRET), "EVAL", None),
+        (("EVAL", "return 1", "0", SECRET), "EVAL", None),
+        (("EVAL", "return 1", b"0", SECRET), "EVAL", None),
+        (("EVAL", "return 1", 1, "k", SECRET), "EVAL", "'k'"),
+        (("EVALSHA", "0" * 40, b"1", "k", SECRET), "EVALSHA", "'k'"),
+        (("FCALL", "f", 0, SECRET), "FCALL", None),
+        (("FCALL", "f", 1, "k"), "FCALL", "'k'"),
+        (("BITOP", "AND", "dest", "a"), "BITOP", "'dest'"),
+        (("OBJECT", "ENCODING", "k"), "OBJECT", "'k'"),
+        (("object", b"freq", b"k"), "OBJECT", "'k'"),
+        (("OBJECT", "HELP"), "OBJECT", None),
+        (("MEMORY", "USAGE", "k"), "MEMORY", "'k'"),
+        (("MEMORY", "DOCTOR"), "MEMORY", None),
+        (("XGROUP", "CREATE", "s", "g", "$"), "XGROUP", "'s'"),
+        (("ZUNION", 2, "a", "b"), "ZUNION", "'a'"),
+        (("SINTERCARD", 1, "a"), "SINTERCARD", "'a'"),
+        (("BLPOP", "k", 0), "BLPOP", "'k'"),
+        (("XREAD", "COUNT", 1, "STREAMS", "s", 0), "XREAD", None),
+        (("NOSUCHCOMMAND", SECRET), "NOSUCHCOMMAND", None),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_locate(arguments: tuple[Any, ...], command: str, key: str | None) -> None:
+    assert locate(arguments) == (command, key)
+
+
+@pytest.mark.parametrize("kind", [str, bytes, bytearray, memoryview])
+def test_a_key_of_any_type_is_shown_alike(kind: Any) -> None:
+    assert locate(("GET", "k" if kind is str else kind(b"k"))) == ("GET", "'k'")
+
+
+def test_a_long_key_is_shortened() -> None:
+    assert locate(("GET", "x" * (KEY_SHOWN - 2))) == ("GET", f"'{'x' * (KEY_SHOWN - 2)}'")
+    assert locate(("GET", "x" * (KEY_SHOWN - 1))) == ("GET", f"'{'x' * (KEY_SHOWN - 1)}...")
+    _, key = locate(("GET", b"\xff" * 10_000))
+    assert key is not None
+    assert len(key) == KEY_SHOWN + 3
+
+
+# --- Facts, checked against the server -------------------------------------------------------------------------------
+
+
+async def test_the_catalogue_agrees_with_the_server(server: Server) -> None:
+    async with Client(server.url) as r:
+        table = {line[0].upper(): line for line in await r.call("COMMAND")}
+    positions = {name: line[3] for name, line in table.items()}
+    for line in table.values():
+        for subcommand in line[9] if len(line) > 9 else ():
+            positions[subcommand[0].replace("|", " ").upper()] = subcommand[3]
+    wrong = {
+        name: (first, FIRST_KEY.get(name))
+        for name, first in positions.items()
+        # 0 stands for none, and for "behind numkeys"; a container of subcommands has no place of its own
+        if first and FIRST_KEY.get(name) != first and not any(known.startswith(f"{name} ") for known in FIRST_KEY)
+    }
+    assert wrong == {}
+    movable = {name for name, line in table.items() if "movablekeys" in line[2]}
+    keyless = [name for name, first in positions.items() if not first and name in FIRST_KEY and name not in movable]
+    assert keyless == []
+
+
+async def test_every_blocking_command_of_the_server_is_known(server: Server) -> None:
+    async with Client(server.url) as r:
+        blocking = {name.upper() for name in await r.call("ACL", "CAT", "blocking")}
+    assert {"BLPOP", "XREAD"} <= blocking
+    assert sorted(blocking - SPECIAL) == []
+
+
+# --- What a command method returns -----------------------------------------------------------------------------------
+
+
+def test_a_result_is_a_coroutine_to_whoever_asks() -> None:
+    assert issubclass(Result, Coroutine)
+    coroutine = Client().get("k")
+    try:
+        assert asyncio.iscoroutine(coroutine)
+    finally:
+        coroutine.close()

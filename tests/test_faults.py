@@ -1,0 +1,474 @@
+"""The network and the server break: every caller gets a clear error in time, the pool recovers, nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import aioresp
+from aioresp import Client
+from aioresp.testing import Proxy, Server
+from aioresp.testing import server as start_server
+from tests.rest import at_rest, in_step, tasks_besides
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+async def proxy(server: Server) -> AsyncIterator[Proxy]:
+    """A proxy whose test must leave no task and no descriptor behind."""
+    tasks, open_files = tasks_besides(), descriptors()
+    async with Proxy(server.host, server.port) as running:
+        yield running
+    for _ in range(200):
+        if tasks_besides() <= tasks and descriptors() <= open_files:
+            break
+        await asyncio.sleep(0.01)
+    assert tasks_besides() <= tasks
+    assert descriptors() <= open_files
+
+
+async def outcomes(r: Client[str], calls: int = 20) -> list[Any]:
+    return await asyncio.gather(*(r.echo(f"{n}" * 50) for n in range(calls)), return_exceptions=True)
+
+
+# --- Cuts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rst", [False, True], ids=["fin", "rst"])
+@pytest.mark.parametrize("sent", [0, 1, 30, 57, 58, 400])
+async def test_cut_while_replies_arrive(proxy: Proxy, sent: int, rst: bool) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.cut_after(sent, "down", rst=rst)
+        answers = await outcomes(r)
+        good = [a for a in answers if isinstance(a, str)]
+        assert good == [f"{n}" * 50 for n in range(len(good))]
+        for error in answers[len(good) :]:
+            assert isinstance(error, aioresp.ConnectionLost)
+            assert isinstance(error, ConnectionError)
+            assert (error.outcome, error.command) == ("unknown", "ECHO")
+        assert len(good) < 20
+        assert r.stats().in_flight == 0
+        await in_step(r)
+        assert r.stats().made == 2
+
+
+async def test_cut_before_any_reply(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.stall("down")
+        calls = asyncio.ensure_future(outcomes(r))
+        await asyncio.sleep(0.05)
+        proxy.cut()
+        answers = await calls
+        assert [type(a) for a in answers] == [aioresp.ConnectionLost] * 20
+        assert len({id(a) for a in answers}) == 20
+        proxy.heal()
+        await in_step(r)
+
+
+@pytest.mark.parametrize("sent", [0, 5, 60, 100])
+async def test_cut_during_the_handshake(proxy: Proxy, sent: int) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        proxy.cut_after(sent, "down")
+        answers = await outcomes(r, 5)
+        assert [type(a) for a in answers] == [aioresp.ConnectError] * 5
+        assert "ended the handshake" in str(answers[0])
+        await in_step(r)
+        assert r.stats().made == 1
+
+
+@pytest.mark.parametrize("sent", [1, 100_000, 700_000])
+async def test_cut_during_a_large_write(proxy: Proxy, prefix: str, sent: int) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.cut_after(sent, "up")
+        with pytest.raises(aioresp.ConnectionLost) as caught:
+            await r.set(f"{prefix}k", "x" * 1_000_000, ex=60)
+        assert caught.value.outcome == "unknown"
+        assert "x" * 10 not in str(caught.value)
+        await in_step(r)
+        assert await r.exists(f"{prefix}k") == 0
+
+
+async def test_what_was_not_sent_says_so(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        connection = r._loops.pool().current
+        calls = [asyncio.create_task(r.ping()) for _ in range(3)]
+        await asyncio.sleep(0)  # packed and waiting for the write, which comes at the end of this turn
+        connection._outgoing.clear()
+        connection.connection_lost(None)
+        for call in calls:
+            with pytest.raises(aioresp.ConnectionLost) as caught:
+                await call
+            assert caught.value.outcome == "not sent"
+
+
+async def test_an_idle_connection_that_was_closed_is_not_handed_out(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        for n in range(1, 5):
+            await r.ping()
+            assert r.stats().made == n
+            proxy.cut()
+            await asyncio.sleep(0.02)
+            assert r.stats().open == 0
+
+
+async def test_hundreds_of_cuts(proxy: Proxy) -> None:
+    """At any byte of either direction: what is answered is right, what is not is an error, and it goes on."""
+    rng = random.Random(7)
+    async with Client(proxy.url, timeout=5) as r:
+        lost = 0
+        for _ in range(150):
+            proxy.cut_after(rng.randrange(1500), rng.choice(("up", "down")), rst=rng.random() < 0.5)
+            for n, answer in enumerate(await outcomes(r, 10)):
+                if isinstance(answer, str):
+                    assert answer == f"{n}" * 50
+                else:
+                    assert isinstance(answer, (aioresp.ConnectionLost, aioresp.ConnectError)), answer
+                    lost += 1
+        assert lost > 100
+        proxy.heal()
+        await at_rest(r)
+        await in_step(r)
+
+
+# --- Silence ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stalled_server_is_a_timeout_in_time(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=0.3) as r:
+        await r.ping()
+        proxy.stall()
+        start = time.monotonic()
+        answers = await outcomes(r)
+        assert 0.29 < time.monotonic() - start < 0.8
+        assert [type(a) for a in answers] == [aioresp.CommandTimeout] * 20
+        assert str(answers[0]).startswith("no reply in 0.3 s [ECHO")
+        assert isinstance(answers[0], TimeoutError)
+        proxy.resume()
+        await at_rest(r)  # the late replies are read and dropped
+        await in_step(r)
+        assert r.stats().made == 1
+
+
+async def test_each_view_has_its_own_deadline(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=None) as r:
+        await r.ping()
+        proxy.stall()
+        views = {seconds: r.with_options(timeout=seconds) for seconds in (0.4, 0.1, 0.25, None)}
+        start = time.monotonic()
+        after: dict[float | None, float] = {}
+
+        async def ask(seconds: float | None) -> None:
+            try:
+                await views[seconds].ping()
+            except aioresp.CommandTimeout:
+                pass
+            after[seconds] = time.monotonic() - start
+
+        tasks = [asyncio.create_task(ask(seconds)) for seconds in (0.4, None, 0.1, 0.25, 0.1)]
+        await asyncio.sleep(0.6)
+        proxy.resume()
+        await asyncio.gather(*tasks)
+        for seconds, took in after.items():
+            assert (seconds or 0.6) <= took + 0.01 < (seconds or 0.6) + 0.3
+        await in_step(r)
+
+
+async def test_a_server_that_is_gone_without_a_word(proxy: Proxy) -> None:
+    """Half-open: bytes go nowhere and no end is heard of. The calls time out, then a new connection is made."""
+    async with Client(proxy.url, timeout=1.2) as r:
+        await r.ping()
+        proxy.half_open()
+        answers = await outcomes(r)
+        assert [type(a) for a in answers] == [aioresp.CommandTimeout] * 20
+        proxy.accept()
+        await in_step(r)
+        assert (r.stats().made, r.stats().open) == (2, 1)
+
+
+async def test_a_short_deadline_drops_no_connection(proxy: Proxy) -> None:
+    proxy.delay = 0.05
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        hasty = r.with_options(timeout=0.01)
+        for _ in range(10):
+            with pytest.raises(aioresp.CommandTimeout):
+                await hasty.ping()
+        await in_step(r)
+        assert r.stats().made == 1
+
+
+async def test_a_big_reply_that_keeps_arriving_is_not_late(proxy: Proxy, server: Server, prefix: str) -> None:
+    async with Client(server.url) as direct, Client(proxy.url, timeout=0.3) as r:
+        await direct.set(f"{prefix}k", "x" * 600_000, ex=60)
+        await r.ping()
+        proxy.split = 40_000
+        pieces = itertools.count()
+        proxy.delay = lambda: next(pieces) * 0.04
+        start = time.monotonic()
+        assert await r.get(f"{prefix}k") == "x" * 600_000
+        assert time.monotonic() - start > 0.3
+
+
+async def test_a_big_reply_that_stops_arriving_is_late(proxy: Proxy, server: Server, prefix: str) -> None:
+    async with Client(server.url) as direct, Client(proxy.url, timeout=0.4) as r:
+        await direct.set(f"{prefix}k", "x" * 3_000_000, ex=60)
+        await r.ping()
+        call = asyncio.ensure_future(r.get(f"{prefix}k"))
+        while proxy.bytes_down < 200_000:
+            await asyncio.sleep(0)
+        proxy.stall()
+        start = time.monotonic()
+        with pytest.raises(aioresp.CommandTimeout):
+            await call
+        assert time.monotonic() - start < 0.7
+
+
+async def test_connecting_takes_too_long(proxy: Proxy) -> None:
+    proxy.stall()
+    async with Client(proxy.url, connect_timeout=0.2, timeout=5) as r:
+        start = time.monotonic()
+        answers = await outcomes(r, 5)
+        assert time.monotonic() - start < 1
+        assert [type(a) for a in answers] == [aioresp.ConnectTimeout] * 5
+        assert str(answers[0]).startswith(f"no connection to redis://127.0.0.1:{proxy.port} in 0.2 s")
+        proxy.resume()
+        await in_step(r)
+
+
+async def test_the_deadline_covers_connecting(proxy: Proxy) -> None:
+    proxy.stall()
+    async with Client(proxy.url, connect_timeout=5, timeout=0.2) as r:
+        start = time.monotonic()
+        with pytest.raises(aioresp.PoolTimeout, match=r"no connection became free in 0\.2"):
+            await r.ping()
+        assert time.monotonic() - start < 1
+
+
+async def test_a_refusing_server_recovers(proxy: Proxy) -> None:
+    proxy.refuse()
+    async with Client(proxy.url, timeout=5) as r:
+        answers = await outcomes(r, 5)
+        assert [type(a) for a in answers] == [aioresp.ConnectError] * 5
+        proxy.accept()
+        await in_step(r)
+
+
+# --- Back-pressure ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_reads_nothing_makes_no_memory_grow(proxy: Proxy, prefix: str) -> None:
+    """What is sent is bounded by the transport's buffer and one turn's backlog; the other callers wait in line."""
+    async with Client(proxy.url, limit=1, timeout=30) as r:
+        await r.ping()
+        proxy.stall("up")
+        value = b"x" * 300_000
+        calls = [asyncio.create_task(r.set(f"{prefix}{n}", value, ex=60)) for n in range(300)]
+        await asyncio.sleep(0.5)
+        stats = r.stats()
+        assert stats.waiting > 200
+        assert stats.in_flight * len(value) < 12_000_000
+        proxy.resume()
+        assert await asyncio.gather(*calls) == [True] * 300
+        assert r.stats().made == 1
+        await r.unlink(*(f"{prefix}{n}" for n in range(300)))
+
+
+# --- Nonsense --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "message"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not RESP"),
+        (b"%1\r\n*1\r\n:1\r\n:2\r\n", "Python cannot hash"),
+        (b"!5\r\nERR x\r\n", "not RESP"),
+        (b"*4294967296\r\n", "not RESP"),
+    ],
+    ids=["http", "unhashable", "bulk-error", "too-long"],
+)
+async def test_a_server_that_speaks_nonsense(proxy: Proxy, nonsense: bytes, message: str) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.corrupt(nonsense, replace=0)
+        answers = await outcomes(r)
+        for answer in answers:
+            assert isinstance(answer, aioresp.ProtocolError), answer
+            assert message in str(answer)
+        await in_step(r)
+        assert r.stats().made == 2
+
+
+async def test_a_reply_nobody_asked_for(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.inject(b"+SURPRISE\r\n")
+        await asyncio.sleep(0.05)
+        assert r.stats().open == 0
+        await in_step(r)
+
+
+async def test_pushes_nobody_asked_for_are_no_replies(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.stall("up")
+        calls = asyncio.ensure_future(outcomes(r))
+        await asyncio.sleep(0.02)
+        proxy.inject(b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n" * 3)
+        await asyncio.sleep(0.02)
+        proxy.resume()
+        assert await calls == [f"{n}" * 50 for n in range(20)]
+        assert r.stats().made == 1
+
+
+async def test_something_else_listens_there() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with Client(port=port, host="127.0.0.1") as r:
+        with pytest.raises(
+            aioresp.ConnectError, match="ended the handshake: the server sent something that is not RESP"
+        ):
+            await r.ping()
+    listener.close()
+    await listener.wait_closed()
+
+
+async def test_nothing_is_sent_of_a_bad_call(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        sent = proxy.bytes_up
+        for bad in (None, True, [], {}, object()):
+            with pytest.raises(TypeError, match=r"^SET: argument 2 is "):
+                await r.set("k", bad)  # type: ignore[call-overload]  # the point of the test
+        await asyncio.sleep(0.02)
+        assert proxy.bytes_up == sent
+
+
+# --- Size ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_of_a_million_elements(server: Server) -> None:
+    async with Client(server.url, timeout=60) as r:
+        numbers = await r.call("EVAL", "local t = {} for i = 1, 1000000 do t[i] = i end return t", 0)
+        assert numbers == list(range(1, 1_000_001))
+
+
+async def test_a_value_of_64_mib(server: Server, prefix: str) -> None:
+    value = os.urandom(1024 * 1024) * 64
+    async with Client(server.url, decode_responses=False, timeout=60) as r:
+        assert await r.set(f"{prefix}k", value) is True
+        assert await r.get(f"{prefix}k") == value
+        await r.delete(f"{prefix}k")
+
+
+# --- The server itself -----------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_killed_and_comes_back() -> None:
+    async with start_server() as own, Client(own.url, timeout=5) as r:
+        await r.set("k", 1)
+        await asyncio.to_thread(own.kill)
+        with pytest.raises(aioresp.RedisError) as caught:
+            await r.get("k")
+        assert isinstance(caught.value, ConnectionError)
+        await asyncio.to_thread(own.start)
+        await in_step(r)
+
+
+async def test_a_server_that_is_full() -> None:
+    async with (
+        start_server(config={"maxclients": "3"}) as own,
+        Client(own.url, concurrency=1, limit=10, timeout=5) as r,
+        Client(own.url, timeout=5) as other,
+    ):
+        await r.ping()
+        assert await asyncio.gather(*(r.echo(f"{n}") for n in range(100))) == [f"{n}" for n in range(100)]
+        assert r.stats().open == 3
+        with pytest.raises(aioresp.ConnectError, match="max number of clients reached"):
+            await other.ping()
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def tls_front(server: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """End TLS in front of the server: not every server was built with it."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(server.host, server.port)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        try:
+            await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
+        except OSError:
+            pass
+        finally:
+            up_writer.close()
+            writer.close()
+
+    # The clients that are refused here show up on the listener's side as errors of the loop.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, about: None)
+    listener = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+    yield listener.sockets[0].getsockname()[1]
+    listener.close()
+    await listener.wait_closed()
+    await asyncio.sleep(0.05)
+
+
+Files = Callable[[trustme.CA], str]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    def write(ca: trustme.CA) -> str:
+        path = tmp_path / f"{id(ca)}.pem"
+        ca.cert_pem.write_to_path(path)
+        return str(path)
+
+    return write
+
+
+async def test_tls(server: Server, files: Files, prefix: str) -> None:
+    ca, stranger = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    async with tls_front(server, context) as port:
+        async with Client(f"rediss://localhost:{port}", ssl_ca_certs=files(ca)) as r:
+            assert await r.set(f"{prefix}k", "x" * 1_000_000) is True
+            assert await r.get(f"{prefix}k") == "x" * 1_000_000
+            assert await r.delete(f"{prefix}k") == 1
+        async with Client(f"valkeys://localhost:{port}", ssl_ca_certs=files(stranger)) as r:
+            with pytest.raises(aioresp.ConnectError, match="certificate verify failed"):
+                await r.ping()
+        async with Client(f"rediss://127.0.0.1:{port}", ssl_ca_certs=files(ca)) as r:
+            with pytest.raises(aioresp.ConnectError, match="certificate verify failed: IP address mismatch"):
+                await r.ping()
