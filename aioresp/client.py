@@ -31,7 +31,7 @@ T = TypeVar("T")
 CLOSE_GRACE: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stats(PoolStats):
     """The figures of a client: of all its loops in sum, since the start where they count."""
 
@@ -199,7 +199,7 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
     def stats(self) -> Stats:
         """Return the figures of this moment: in sum, and for each loop in use."""
         total, loops = self._loops.stats()
-        return Stats(**{name: getattr(total, name) for name in PoolStats.__slots__}, loops=loops)
+        return Stats(**vars(total), loops=loops)
 
 
 def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:

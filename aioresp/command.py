@@ -7,16 +7,18 @@ asyncio or hiredis and keeps no state.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from aioresp.catalogue import FIRST_KEY
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 Key: TypeAlias = str | bytes | memoryview
 Value: TypeAlias = str | bytes | bytearray | memoryview | int | float
 Number: TypeAlias = int | float
-Seconds: TypeAlias = int | timedelta
-Instant: TypeAlias = int | datetime
+Seconds: TypeAlias = "int | timedelta"
+Instant: TypeAlias = "int | datetime"
 Arguments: TypeAlias = tuple[Value, ...]
 #: Names and values; three forms, as a mapping's key type is exact.
 Fields: TypeAlias = Mapping[str, Value] | Mapping[bytes, Value] | Mapping[Key, Value]

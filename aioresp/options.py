@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aioresp.endpoint import Endpoint, tls_context
 
@@ -40,7 +39,7 @@ class Options(TypedDict, total=False):
     client_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """The options of one client, checked and complete."""
 
@@ -98,6 +97,9 @@ def parse_url(url: str) -> dict[str, Any]:
 
     Raises ValueError, never showing the password, for an unknown scheme or option and for a value that does not fit.
     """
+    # Here, as it is a twentieth of what `import aioresp` may take, and a client may do without a URL.
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
         raise ValueError(

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
 
@@ -52,7 +53,7 @@ class Resource(Protocol):
 R = TypeVar("R", bound=Resource)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolStats:
     """The figures of one pool, or of several in sum."""
 
@@ -76,20 +77,22 @@ class PoolStats:
         return PoolStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(PoolStats)))
 
 
-@dataclass(slots=True)
 class _Waiter(Generic[R]):
     """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
 
-    start: Callable[[R], None]
-    timer: asyncio.TimerHandle | None
+    __slots__ = ("deadline", "since", "start")
+
+    def __init__(self, start: Callable[[R], None], deadline: float, since: float) -> None:
+        self.start = start
+        self.deadline = deadline
+        self.since = since
 
 
 # Ordered by arrival, and a dict, as a waiter that gives up must leave the middle of the line at once.
 _Line: TypeAlias = OrderedDict["asyncio.Future[Any]", _Waiter[R]]
 
 
-@dataclass(slots=True)
-class _Holder:
+class _Holder(NamedTuple):
     """Who leases a resource, for the message of `PoolTimeout`."""
 
     name: str
@@ -133,6 +136,8 @@ class Pool(Generic[R]):
         self._opening: set[asyncio.Task[None]] = set()
         self._waiting: _Line[R] = OrderedDict()
         self._lease_waiting: _Line[R] = OrderedDict()
+        self._expire_at = math.inf
+        self._expire_timer: asyncio.TimerHandle | None = None
         self._changed: asyncio.Future[None] | None = None
         self._grow_after = 0.0
         self._past_usage = (0, 0, 0)
@@ -184,24 +189,40 @@ class Pool(Generic[R]):
     ) -> None:
         if self._closing:
             raise ClientClosed("the client was closed")
-        timer = None
-        if deadline is not None:
-            timer = self._loop.call_at(deadline, self._expire, future, self._loop.time())
-        line[future] = _Waiter(start, timer)
+        first = not line
+        line[future] = _Waiter(start, math.inf if deadline is None else deadline, self._loop.time())
         future.add_done_callback(self._leave)
-        self._dispatch()
+        if deadline is not None and deadline < self._expire_at:
+            self._expire_later(deadline)
+        if first:
+            self._dispatch()
+        elif self._concurrency == 1 or line is self._lease_waiting:
+            self._grow()  # who stands behind others finds no room, but may be the reason to make some
 
     def _leave(self, future: asyncio.Future[Any]) -> None:
         future.remove_done_callback(self._leave)
-        waiter = self._waiting.pop(future, None) or self._lease_waiting.pop(future, None)
-        if waiter is not None and waiter.timer is not None:
-            waiter.timer.cancel()
+        if self._waiting.pop(future, None) is None:
+            self._lease_waiting.pop(future, None)
 
-    def _expire(self, future: asyncio.Future[Any], since: float) -> None:
-        if not future.done():
-            waited = self._loop.time() - since
-            future.set_exception(PoolTimeout(f"no connection became free in {waited:.3g} s: {self.describe()}"))
-            future.exception()  # if its caller was cancelled meanwhile, that is no reason for a log line
+    def _expire_later(self, when: float) -> None:
+        if self._expire_timer is not None:
+            self._expire_timer.cancel()
+        self._expire_at = when
+        self._expire_timer = None if when == math.inf else self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """Turn those away whose deadline has passed."""
+        now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
+        look_again = math.inf
+        message = self.describe()
+        for future, waiter in [*self._waiting.items(), *self._lease_waiting.items()]:
+            if waiter.deadline > now:
+                look_again = min(look_again, waiter.deadline)
+            elif not future.done():
+                waited = now - waiter.since
+                future.set_exception(PoolTimeout(f"no connection became free in {waited:.3g} s: {message}"))
+                future.exception()  # if its caller was cancelled meanwhile, that is no reason for a log line
+        self._expire_later(look_again)
 
     def _anyone(self, line: _Line[R]) -> bool:
         """Return whether somebody stands in line who has not given up; those who have are let go."""
@@ -300,7 +321,9 @@ class Pool(Generic[R]):
                 future = next(iter(line))
                 self._leave(future)
                 # A copy each: a traceback and the name of a command are going to be attached to it.
-                future.set_exception(copy.copy(error))
+                own = copy.copy(error)
+                own.__cause__ = error.__cause__
+                future.set_exception(own)
                 future.exception()
 
     # --- Leasing -----------------------------------------------------------------------------------------------------
@@ -418,6 +441,7 @@ class Pool(Generic[R]):
         self._closing = True
         if self._prune_timer is not None:
             self._prune_timer.cancel()
+        self._expire_later(math.inf)
         self._fail_waiting(ClientClosed("the client was closed"))
         for task in list(self._opening):
             task.cancel()

@@ -33,8 +33,10 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
     memoryview, int or float (bool is none of these), and ValueError for a str that has no UTF-8 form.
     """
     try:
-        if len(arguments) == 2 and arguments[1].__class__ is str:
-            return _pack_command(arguments)  # a key alone, as most commands are
+        # A key, or a key and a text, as most commands are: looked at without a loop.
+        last = arguments[-1]
+        if last.__class__ is str and len(last) <= CHUNK and 1 < len(arguments) < 4 and arguments[1].__class__ is str:
+            return _pack_command(arguments)
         for argument in arguments:
             kind = argument.__class__
             if kind is str or kind is bytes:
@@ -106,9 +108,10 @@ def unpack(packed: Packed) -> list[bytes]:
 class Parser:
     """Turns bytes into replies.
 
-    `feed(data)` takes bytes; `gets(decode)` returns the next reply, or `INCOMPLETE`; `has_partial()` tells whether bytes
-    are left of which nothing could be made yet. Error replies come out as `ResponseError` values, pushes as `Push`. `gets` raises UnicodeDecodeError for a reply that is not UTF-8, which it
-    has then consumed, and anything else when the stream is broken for good: hand that to `broken`.
+    `feed(data)` takes bytes; `gets(decode)` returns the next reply, or `INCOMPLETE`; `has_partial()` tells whether
+    bytes are left of which nothing could be made yet. Error replies come out as `ResponseError` values, pushes as
+    `Push`. `gets` raises UnicodeDecodeError for a reply that is not UTF-8, which it has then consumed, and anything
+    else when the stream is broken for good: hand that to `broken`.
     """
 
     __slots__ = ("_reader", "feed", "gets", "has_partial")

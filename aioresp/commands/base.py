@@ -7,7 +7,6 @@ executes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, cast
 
 from aioresp.command import AnyStr, Arguments, Instant, Result, Seconds, Value
@@ -44,24 +43,27 @@ def filled(command: str, argument: str, items: tuple[Value, ...]) -> tuple[Value
     return items
 
 
+# Whoever passes a timedelta or a datetime has imported them: to import aioresp needs neither.
+
+
 def seconds(duration: Seconds) -> int:
     """Return whole seconds, rounded up: a key must not be gone before its time."""
-    return -int(-duration.total_seconds() // 1) if isinstance(duration, timedelta) else duration
+    return duration if isinstance(duration, int) else -int(-duration.total_seconds() // 1)
 
 
 def milliseconds(duration: Seconds) -> int:
     """Return whole milliseconds."""
-    return duration // timedelta(milliseconds=1) if isinstance(duration, timedelta) else duration
+    return duration if isinstance(duration, int) else round(duration.total_seconds() * 1000)
 
 
 def unix_seconds(instant: Instant) -> int:
     """Return Unix time in seconds; a naive datetime is local time."""
-    return int(instant.timestamp()) if isinstance(instant, datetime) else instant
+    return instant if isinstance(instant, int) else int(instant.timestamp())
 
 
 def unix_milliseconds(instant: Instant) -> int:
     """Return Unix time in milliseconds; a naive datetime is local time."""
-    return round(instant.timestamp() * 1000) if isinstance(instant, datetime) else instant
+    return instant if isinstance(instant, int) else round(instant.timestamp() * 1000)
 
 
 def at_most_one(command: str, **options: object) -> None:
@@ -89,10 +91,12 @@ def expiry(
         return ("EXAT", unix_seconds(exat))
     if pxat is not None:
         return ("PXAT", unix_milliseconds(pxat))
-    return tuple(name.upper() for name, given in others.items() if given)
+    return tuple([name.upper() for name, given in others.items() if given])
 
 
 def condition(command: str, **flags: bool) -> Arguments:
     """Return the one flag that is set, in upper case, or nothing."""
-    at_most_one(command, **flags)
-    return tuple(name.upper() for name, given in flags.items() if given)
+    given = tuple([name.upper() for name, given in flags.items() if given])
+    if len(given) > 1:
+        at_most_one(command, **flags)
+    return given

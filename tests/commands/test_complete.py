@@ -22,9 +22,7 @@ PACKAGE: Final = Path(inspect.getfile(Commands)).parent
 NO_ROUND_TRIP: Final[dict[str, str]] = {}
 
 GROUPS: Final = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "base"))
-METHODS: Final = sorted(
-    name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name)
-)
+METHODS: Final = sorted(name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name))
 
 
 def group_methods(group: str) -> set[str]:

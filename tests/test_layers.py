@@ -1,0 +1,395 @@
+"""The shape of the house, read off its source: imports point one way, and each module keeps to what it owns."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import aioresp
+
+ROOT: Final = Path(aioresp.__file__).parent
+
+#: From the bottom to the top. A module imports from layers below its own, and within its own what makes no circle.
+LAYERS: Final[tuple[tuple[str, ...], ...]] = (
+    ("aioresp.errors", "aioresp.version", "aioresp.catalogue"),
+    (
+        "aioresp.command",
+        "aioresp.replies",
+        "aioresp.protocol",
+        "aioresp.endpoint",
+        "aioresp.options",
+        "aioresp.loops",
+        "aioresp.pool",
+    ),
+    ("aioresp.connection",),
+    ("aioresp.handshake",),
+    ("aioresp.commands", "aioresp.commands.*"),
+    ("aioresp.contexts", "aioresp.contexts.*"),
+    ("aioresp.client",),
+    ("aioresp",),
+    ("aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
+)
+
+#: Edges that the layers would allow, or that lead out of the package: (who, what, why not).
+NEVER: Final[tuple[tuple[str, str, str], ...]] = (
+    *(
+        (f"aioresp.{module}", f"{what}*", "errors, commands and replies are plain facts")
+        for module in ("errors", "catalogue", "command", "replies")
+        for what in ("asyncio", "hiredis", "socket", "ssl", "threading")
+    ),
+    *(
+        ("aioresp.pool", f"aioresp.{module}", "a pool is generic: it knows what can be lent, not what it is")
+        for module in ("connection", "command*", "replies", "protocol", "endpoint", "options")
+    ),
+    ("aioresp.protocol", "aioresp.command*", "the protocol never knows what a command means"),
+    ("aioresp.protocol", "asyncio*", "the protocol does no I/O"),
+    ("aioresp.protocol", "socket", "the protocol does no I/O"),
+    ("aioresp.endpoint", "asyncio*", "an endpoint never connects"),
+    ("aioresp.options", "asyncio*", "options never connect"),
+    ("aioresp.connection", "aioresp.pool", "a connection never knows pools"),
+    ("aioresp.connection", "aioresp.loops", "a connection never knows pools"),
+    ("aioresp.connection", "aioresp.command*", "a connection never knows commands"),
+    ("aioresp.handshake", "aioresp.pool", "a handshake never knows pools"),
+    *(
+        (f"aioresp.commands{part}", f"aioresp.{module}", "a command never asks who executes it")
+        for part in ("", ".*")
+        for module in ("pool", "loops", "connection", "handshake", "endpoint", "options", "protocol")
+    ),
+    ("aioresp.commands*", "asyncio*", "a command never awaits"),
+    ("aioresp.testing*", "aioresp.cli*", "the testing kit is for users who have no command line installed"),
+)
+
+#: Only these import what is heavy or foreign: (what, who).
+ONLY: Final[tuple[tuple[str, str], ...]] = (
+    ("hiredis", "aioresp.protocol"),
+    ("anyio", "aioresp.testing*"),
+    ("pytest", "aioresp.testing.fixtures"),
+    ("typer", "aioresp.cli*"),
+    ("rich", "aioresp.cli*"),
+    ("matplotlib", "aioresp.cli.demo.plot"),
+)
+
+#: Imports inside functions, each with its reason; there are no others.
+LAZY: Final[dict[tuple[str, str], str]] = {
+    ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
+    ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
+    ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",
+    ("aioresp.cli.app", "aioresp.cli.demo.plot"): "matplotlib is slow to import, and needed for --plot only",
+}
+
+LINES: Final = 500
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of the package."""
+
+    name: str
+    source: str
+    is_package: bool = False
+
+    @property
+    def tree(self) -> ast.Module:
+        return _parse(self.source)
+
+
+@cache
+def _parse(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One import. `what` is the module imported, or the module that a name was imported from."""
+
+    who: str
+    what: str
+    line: int
+    inside: str | None
+    """The function that it is in, if it is in one."""
+
+    def __str__(self) -> str:
+        return f"{self.who}, line {self.line}, imports {self.what}"
+
+
+Modules = dict[str, Module]
+
+
+def read(root: Path = ROOT) -> Modules:
+    """Return the modules of the package by name."""
+    found: Modules = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = [root.name, *path.relative_to(root).with_suffix("").parts]
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        found[name] = Module(name, path.read_text(encoding="utf-8"), is_package)
+    return found
+
+
+def edges(modules: Modules) -> list[Edge]:
+    """Return every import of every module, those of functions and of `if TYPE_CHECKING` too."""
+    return [edge for module in modules.values() for edge in _edges_of(module, module.tree, modules, None)]
+
+
+def _edges_of(module: Module, node: ast.AST, modules: Modules, inside: str | None) -> Iterator[Edge]:
+    for child in ast.iter_child_nodes(node):
+        for what in _imported(module, child, modules):
+            yield Edge(module.name, what, child.lineno, inside)  # type: ignore[attr-defined]  # a statement has a line
+        function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield from _edges_of(module, child, modules, getattr(child, "name", "lambda") if function else inside)
+
+
+def _imported(module: Module, node: ast.AST, modules: Modules) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        origin = node.module or ""
+        if node.level:
+            parents = module.name.split(".")[: None if module.is_package else -1]
+            parents = parents[: len(parents) - node.level + 1]
+            origin = ".".join([*parents, *([origin] if origin else [])])
+        for alias in node.names:
+            submodule = f"{origin}.{alias.name}"
+            yield submodule if submodule in modules else origin
+    elif (
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__")
+        and node.args
+    ):
+        name = node.args[0]
+        yield name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else ast.unparse(name)
+
+
+def layer(name: str) -> int | None:
+    """Return the number of the layer, 0 at the bottom."""
+    return next(
+        (number for number, names in enumerate(LAYERS) if any(fnmatchcase(name, pattern) for pattern in names)), None
+    )
+
+
+# --- The checks: each returns what is wrong, in words -----------------------------------------------------------------
+
+
+def upward(modules: Modules) -> list[str]:
+    wrong = [f"{name} has no place in LAYERS" for name in modules if layer(name) is None]
+    for edge in edges(modules):
+        who, what = layer(edge.who), layer(edge.what)
+        if edge.what.partition(".")[0] == "aioresp" and edge.what not in modules:
+            wrong.append(f"{edge}, which is no module")
+        elif who is not None and what is not None and what > who:
+            wrong.append(f"{edge}, which lies {what - who} layers above it")
+    return wrong
+
+
+def circles(modules: Modules) -> list[str]:
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for edge in edges(modules):
+        if edge.what in modules:
+            graph[edge.who].add(edge.what)
+    done: set[str] = set()
+    wrong: list[str] = []
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            wrong.append(" -> ".join([*path[path.index(name) :], name]))
+        elif name not in done:
+            for following in sorted(graph[name]):
+                walk(following, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+    return wrong
+
+
+def forbidden(modules: Modules) -> list[str]:
+    wrong = []
+    for edge in edges(modules):
+        for who, what, why in NEVER:
+            if fnmatchcase(edge.who, who) and fnmatchcase(edge.what, what):
+                wrong.append(f"{edge}: {why}")
+        for what, who in ONLY:
+            if edge.what.partition(".")[0] == what and not fnmatchcase(edge.who, who):
+                wrong.append(f"{edge}: only {who} may")
+    return wrong
+
+
+def lazy(modules: Modules) -> list[str]:
+    inside = [edge for edge in edges(modules) if edge.inside is not None]
+    wrong = [f"{edge} inside {edge.inside}()" for edge in inside if (edge.who, edge.what) not in LAZY]
+    used = {(edge.who, edge.what) for edge in inside}
+    return wrong + [f"LAZY lists {who} -> {what}, which is not there" for who, what in LAZY if (who, what) not in used]
+
+
+def awaiting(modules: Modules) -> list[str]:
+    kinds = (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
+    return [
+        f"{module.name}, line {node.lineno}: {type(node).__name__}"
+        for module in modules.values()
+        if module.name.startswith("aioresp.commands")
+        for node in ast.walk(module.tree)
+        if isinstance(node, kinds)
+    ]
+
+
+def untidy(modules: Modules) -> list[str]:
+    wrong = []
+    for module in modules.values():
+        if not ast.get_docstring(module.tree):
+            wrong.append(f"{module.name} opens without a docstring")
+        if (lines := module.source.count("\n")) > LINES:
+            wrong.append(f"{module.name} has {lines} lines, more than {LINES}")
+        if module.name.rpartition(".")[2] in ("utils", "util", "helpers", "misc", "common"):
+            wrong.append(f"{module.name} is named after nothing")
+    return wrong
+
+
+CHECKS: Final = (upward, circles, forbidden, lazy, awaiting, untidy)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: str(check.__name__))
+def test_the_house(check: object) -> None:
+    assert callable(check)
+    assert check(read()) == []
+
+
+# --- What a module says it offers -------------------------------------------------------------------------------------
+
+
+def offered(module: Module) -> list[str] | None:
+    """Return what `__all__` lists, None if there is none."""
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+@pytest.mark.parametrize("name", [name for name, module in read().items() if offered(module) is not None])
+def test_all_is_true(name: str) -> None:
+    names = offered(read()[name])
+    assert names is not None
+    module = importlib.import_module(name)
+    assert sorted(set(names)) == sorted(names), f"{name}: __all__ lists a name twice"
+    missing = [offer for offer in names if not hasattr(module, offer)]
+    assert missing == [], f"{name}: __all__ lists what is not there"
+    private = [offer for offer in names if offer.startswith("_") and offer != "__version__"]
+    assert private == [], f"{name}: __all__ lists what is private"
+
+
+def test_the_package_offers_all_that_it_imports() -> None:
+    module = read()["aioresp"]
+    imported = [
+        alias.asname or alias.name
+        for node in module.tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    ]
+    names = offered(module)
+    assert names is not None
+    assert sorted(imported) == sorted(names)
+    assert names == sorted(names), "__all__ is in the order of the alphabet"
+    others = [
+        ast.unparse(node)
+        for node in module.tree.body
+        if not isinstance(node, ast.ImportFrom)
+        and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    assert others == [], "the package's own module holds the public names and nothing else"
+
+
+# --- What importing costs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("aioresp", ["anyio", "typer", "rich", "matplotlib", "pytest", "uvloop", "aioresp.testing", "aioresp.cli"]),
+        ("aioresp.testing", ["typer", "rich", "matplotlib", "pytest", "uvloop", "aioresp.cli"]),
+        ("aioresp.testing.fixtures", ["anyio", "typer", "rich", "matplotlib", "uvloop", "aioresp.cli"]),
+        ("aioresp.cli", ["anyio", "typer", "rich", "matplotlib", "pytest", "uvloop"]),
+    ],
+)
+def test_importing_brings_only_what_is_needed(module: str, absent: list[str]) -> None:
+    code = f"import sys, {module}; print(*(name for name in {absent!r} if name in sys.modules))"
+    # -S and -I are not used: the package may be found by way of PYTHONPATH or of a .pth file.
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=ROOT.parent,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == []
+
+
+# --- The checks themselves --------------------------------------------------------------------------------------------
+
+
+def house(**sources: str) -> Modules:
+    """Return modules of the package with these sources; `a__b` is `aioresp.a.b`."""
+    names = {f"aioresp.{name.replace('__', '.')}": source for name, source in sources.items()}
+    return {name: Module(name, f'"""Doc."""\n{source}\n') for name, source in names.items()}
+
+
+@pytest.mark.parametrize(
+    ("check", "modules", "message"),
+    [
+        (upward, house(errors="import aioresp.pool", pool=""), "aioresp.errors, line 2, imports aioresp.pool"),
+        (upward, house(errors="from aioresp.pool import Pool", pool=""), "imports aioresp.pool, which lies 1 layers"),
+        (upward, house(errors="from aioresp import pool", pool=""), "imports aioresp.pool, which lies 1 layers"),
+        (upward, house(errors="from . import pool", pool=""), "imports aioresp.pool, which lies 1 layers"),
+        (upward, house(pool="from .client import Client", client=""), "imports aioresp.client, which lies 5 layers"),
+        (upward, house(commands__a="from ..client import Client", client=""), "imports aioresp.client"),
+        (upward, house(pool="if TYPE_CHECKING:\n    import aioresp.client", client=""), "line 3, imports"),
+        (upward, house(pool="def f():\n    import aioresp.client", client=""), "line 3, imports"),
+        (upward, house(pool="import aioresp.pond"), "aioresp.pond, which is no module"),
+        (upward, house(pond=""), "aioresp.pond has no place in LAYERS"),
+        (
+            circles,
+            house(command="import aioresp.replies", replies="from aioresp.command import Key"),
+            "aioresp.command -> aioresp.replies -> aioresp.command",
+        ),
+        (circles, house(loops="from . import loops"), "aioresp.loops -> aioresp.loops"),
+        (forbidden, house(command="import asyncio"), "aioresp.command, line 2, imports asyncio: errors, commands"),
+        (forbidden, house(replies="from asyncio.events import x"), "imports asyncio.events"),
+        (forbidden, house(client="import hiredis"), "imports hiredis: only aioresp.protocol may"),
+        (forbidden, house(pool="from aioresp.connection import Connection", connection=""), "a pool is generic"),
+        (forbidden, house(pool="from aioresp.command import Key", command=""), "a pool is generic"),
+        (forbidden, house(commands__keys="from aioresp.pool import Pool", pool=""), "never asks who executes it"),
+        (forbidden, house(testing__a="import aioresp.cli.app", cli__app=""), "no command line installed"),
+        (forbidden, house(client="import anyio"), "imports anyio: only aioresp.testing"),
+        (lazy, house(client="def f():\n    import json"), "line 3, imports json inside f()"),
+        (lazy, house(client="class A:\n    async def f(self):\n        import json"), "imports json inside f()"),
+        (lazy, house(client="def f():\n    importlib.import_module('json')"), "imports json inside f()"),
+        (lazy, house(client="f = lambda: __import__('json')"), "imports json inside lambda()"),
+        (lazy, house(client=""), "LAZY lists aioresp.testing.fixtures -> aioresp, which is not there"),
+        (awaiting, house(commands__keys="async def f(): pass"), "aioresp.commands.keys, line 2: AsyncFunctionDef"),
+        (awaiting, house(commands__keys="async def f(): await g()"), "Await"),
+        (untidy, {"aioresp.a": Module("aioresp.a", "import json\n")}, "aioresp.a opens without a docstring"),
+        (untidy, house(a="\n" * 500), "aioresp.a has 502 lines"),
+        (untidy, house(utils=""), "aioresp.utils is named after nothing"),
+    ],
+)
+def test_the_checks_find_what_they_are_for(check: object, modules: Modules, message: str) -> None:
+    assert callable(check)
+    found = check(modules)
+    assert any(message in line for line in found), found
+
+
+def test_the_checks_find_nothing_in_a_tidy_house() -> None:
+    tidy = house(errors="", command="from aioresp.errors import A", pool="import asyncio\nimport aioresp.errors")
+    assert [check(tidy) for check in CHECKS if check is not lazy] == [[]] * (len(CHECKS) - 1)

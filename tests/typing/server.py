@@ -1,0 +1,29 @@
+"""The types of the commands about the server. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from aioresp import Client
+
+
+async def text(r: Client[str]) -> None:
+    assert_type(await r.bgsave(), str)
+    assert_type(await r.config_get("max*"), dict[str, str])
+    assert_type(await r.config_resetstat(), bool)
+    assert_type(await r.config_set("maxmemory", 0), bool)
+    assert_type(await r.config_set({"maxmemory": 0}), bool)
+    assert_type(await r.dbsize(), int)
+    assert_type(await r.flushall(), bool)
+    assert_type(await r.flushdb(), bool)
+    assert_type(await r.info("stats"), dict[str, Any])
+    assert_type(await r.lastsave(), int)
+    assert_type(await r.publish("c", "m"), int)
+    assert_type(await r.save(), bool)
+    assert_type(await r.time(), tuple[int, int])
+
+
+async def raw(b: Client[bytes]) -> None:
+    assert_type(await b.bgsave(), str)
+    assert_type(await b.config_get("max*"), dict[bytes, bytes])
+    assert_type(await b.info(), dict[str, Any])
