@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
+_COUNTED_KEYS: Final = """
+    BLMPOP BZMPOP EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO LMPOP MSETEX SDIFFCARD SINTERCARD SUNIONCARD
+    ZDIFF ZINTER ZINTERCARD ZMPOP ZUNION
+"""
+
 _FIRST_KEY: Final[dict[int, str]] = {
     1: """
     APPEND ARCOUNT ARDEL ARDELRANGE ARGET ARGETRANGE ARGREP ARINFO ARINSERT ARLASTITEMS ARLEN ARMGET ARMSET
@@ -41,3 +46,6 @@ _FIRST_KEY: Final[dict[int, str]] = {
 FIRST_KEY: Final[dict[str, int]] = {
     name.replace("|", " "): position for position, names in _FIRST_KEY.items() for name in names.split()
 }
+
+#: Commands whose first key, if there is any, stands behind the number of keys.
+COUNTED_KEYS: Final[frozenset[str]] = frozenset(_COUNTED_KEYS.split())

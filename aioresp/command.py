@@ -6,10 +6,10 @@ asyncio or hiredis and keeps no state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine, ItemsView, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
-from aioresp.catalogue import FIRST_KEY
+from aioresp.catalogue import COUNTED_KEYS, FIRST_KEY
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -20,8 +20,15 @@ Number: TypeAlias = int | float
 Seconds: TypeAlias = "int | timedelta"
 Instant: TypeAlias = "int | datetime"
 Arguments: TypeAlias = tuple[Value, ...]
-#: Names and values; three forms, as a mapping's key type is exact.
-Fields: TypeAlias = Mapping[str, Value] | Mapping[bytes, Value] | Mapping[Key, Value]
+
+
+class Fields(Protocol):
+    """A mapping of names to values; `Mapping` itself would want one exact type of names."""
+
+    def items(self) -> ItemsView[Key, Value]:
+        """Return the pairs."""
+        ...
+
 
 #: Characters of a key that messages show.
 KEY_SHOWN: Final = 60
@@ -56,6 +63,8 @@ _BLOCKING: Final[dict[str, tuple[int, float]]] = {
     "BZPOPMAX": (-1, 1),
     "BZMPOP": (1, 1),
     "BLMOVEM": (5, 1),
+    "WAIT": (-1, 1000),
+    "WAITAOF": (-1, 1000),
 }
 
 _ON_A_LEASE = "it belongs to one connection: use `async with client.connection() as c`"
@@ -73,6 +82,7 @@ _REFUSED: Final[dict[str, str]] = {
     "MONITOR": "its lines are not replies",
     **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF"), _NEVER),
     "CLIENT REPLY": _NEVER,
+    "SCRIPT DEBUG": _NEVER,
     "DEBUG PROTOCOL": "its RESP3 attributes would be taken for replies",
     **dict.fromkeys(("CLIENT TRACKING", "CLIENT CACHING", "CLIENT NO-EVICT", "CLIENT NO-TOUCH"), _ON_A_LEASE),
     **dict.fromkeys(("CLIENT SETNAME", "CLIENT SETINFO", "CLIENT CAPA", "CLIENT IMPORT-SOURCE"), _ON_A_LEASE),
@@ -81,8 +91,13 @@ _REFUSED: Final[dict[str, str]] = {
 #: Refused even on a leased connection.
 FORBIDDEN: Final = frozenset(name for name, why in _REFUSED.items() if why is not _ON_A_LEASE)
 
-#: First words of all commands that do not simply travel on a shared connection: one look-up keeps the rest fast.
-SPECIAL: Final = frozenset({name.partition(" ")[0] for name in _REFUSED} | set(_BLOCKING) | {"XREAD", "XREADGROUP"})
+_special: Final = {name.partition(" ")[0] for name in _REFUSED} | set(_BLOCKING) | {"XREAD", "XREADGROUP"}
+
+#: First words of all commands that do not simply travel on a shared connection, as they may be spelled: one look-up
+#: keeps the rest fast.
+SPECIAL: Final[frozenset[object]] = frozenset(
+    spelled for word in _special for name in (word, word.lower()) for spelled in (name, name.encode())
+)
 
 
 def full_name(arguments: Sequence[object]) -> str:
@@ -100,10 +115,12 @@ def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
     position = FIRST_KEY.get(two_words, FIRST_KEY.get(name))
     if position is None or position >= len(arguments):
         return name, None
-    if position > 1 and arguments[position - 1] in (0, "0", b"0"):
-        return name, None  # "numkeys" says that there is none
+    if name in COUNTED_KEYS and not _positive(arguments[position - 1]):
+        return name, None  # what stands there is no key
     raw = arguments[position]
-    key = repr(raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw)
+    if isinstance(raw, (bytes, bytearray, memoryview)):
+        raw = bytes(raw).decode("utf-8", "backslashreplace")
+    key = repr(raw)
     return name, key if len(key) <= KEY_SHOWN else f"{key[:KEY_SHOWN]}..."
 
 
@@ -123,6 +140,11 @@ def blocking_timeout(arguments: Sequence[object]) -> float | None:
         return _seconds(options[options.index("BLOCK") + 1], 1000) if "BLOCK" in options[:-1] else None
     where = _BLOCKING.get(name)
     return None if where is None or len(arguments) < 3 else _seconds(arguments[where[0]], where[1])
+
+
+def _positive(argument: object) -> bool:
+    word = _word(argument)
+    return word.isdecimal() and word.strip("0") != ""
 
 
 def _word(argument: object) -> str:

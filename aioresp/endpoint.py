@@ -37,7 +37,7 @@ class Endpoint:
         """The arguments of AUTH, or an empty tuple if there is no password."""
         if self.password is None:
             return ()
-        return (self.password,) if self.username is None else (self.username, self.password)
+        return (self.username, self.password) if self.username else (self.password,)
 
 
 def tls_context(
@@ -51,6 +51,8 @@ def tls_context(
 
     Raises OSError (ssl.SSLError) if a file cannot be read or is no certificate.
     """
+    if keyfile is not None and certfile is None:
+        raise ValueError("ssl_keyfile needs ssl_certfile")
     context = ssl.create_default_context(cafile=ca_certs)
     context.check_hostname = check_hostname
     if certfile is not None:

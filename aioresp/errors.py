@@ -219,7 +219,8 @@ def response_error(message: str) -> ResponseError:
     kind = BY_CODE.get(code)
     if kind is None:
         kind = next((kind for start, kind in BY_TEXT if text.startswith(start)), ResponseError)
-    error = kind(message)
+    # Behind this the server repeats the arguments: values, perhaps a password.
+    error = kind(message.partition(", with args beginning with:")[0])
     error.code = code
     return error
 

@@ -67,13 +67,23 @@ _SCHEMES: Final[dict[str, Options]] = {
     "unix": {},
 }
 
+# Says nothing of what stands in the URL: it may be a piece of a password.
+_MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
+
 _ENDPOINT: Final = ("host", "port", "unix_socket_path", "username", "password", "db", "client_name", "protocol")
 _TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
 
 def settings(url: str | None, options: Options) -> Settings:
     """Return what `url` and `options` say together, keywords first, then the URL, then the defaults."""
-    given: dict[str, Any] = {**DEFAULTS, **(parse_url(url) if url is not None else {}), **options}
+    if not isinstance(url, (str, type(None))):
+        raise TypeError(f"url is {type(url).__name__}, not str")
+    spelled = parse_url(url) if url is not None else {}
+    if "host" in options or "port" in options:
+        if options.get("unix_socket_path") is not None:
+            raise ValueError("unix_socket_path excludes host and port")
+        spelled.pop("unix_socket_path", None)
+    given: dict[str, Any] = {**DEFAULTS, **spelled, **options}
     for name, value in given.items():
         check(name, value)
     if given.get("unix_socket_path") is not None and (given.get("ssl") or given.get("ssl_context") is not None):
@@ -98,13 +108,18 @@ def parse_url(url: str) -> dict[str, Any]:
     Raises ValueError, never showing the password, for an unknown scheme or option and for a value that does not fit.
     """
     # Here, as it is a twentieth of what `import aioresp` may take, and a client may do without a URL.
-    from urllib.parse import parse_qsl, unquote, urlsplit
+    from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(_MALFORMED) from None
     if parts.scheme not in _SCHEMES:
         raise ValueError(
             f"the URL's scheme is {parts.scheme!r}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)"
         )
+    if parts.fragment or "@" in parts.query or ("@" in parts.path and parts.scheme != "unix"):
+        raise ValueError(_MALFORMED)
     options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
     if parts.username:
         options["username"] = unquote(parts.username)
@@ -177,6 +192,8 @@ def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
     files = {name.removeprefix("ssl_"): given[name] for name in _TLS if name in given}
     context: ssl.SSLContext | None = given.get("ssl_context")
     if context is not None:
+        if given.get("ssl") is False:
+            raise ValueError("ssl_context and ssl=False exclude each other")
         if files:
             raise ValueError(f"ssl_context and {', '.join('ssl_' + name for name in files)} exclude each other")
         return context
@@ -223,20 +240,33 @@ def _protocol(name: str, value: Any) -> None:
 
 
 def _name(name: str, value: Any) -> None:
-    _of(str, type(None))(name, value)
+    _text(name, value)
     if value is not None and (not value or any(not "!" <= letter <= "~" for letter in value)):
         raise ValueError(f"{name} is {value!r}, not printable ASCII without spaces")
 
 
-_text = _of(str, type(None))
+def _text(name: str, value: Any) -> None:
+    _of(str, type(None))(name, value)
+
+
+def _filled(name: str, value: Any) -> None:
+    _text(name, value)
+    if value == "":
+        raise ValueError(f"{name} is empty")
+
+
+def _host(name: str, value: Any) -> None:
+    _of(str)(name, value)
+    _filled(name, value)
+
 
 _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
-    "host": _of(str),
+    "host": _host,
     "port": _integer(1, 65535),
     "db": _integer(0),
     "username": _text,
     "password": _text,
-    "unix_socket_path": _text,
+    "unix_socket_path": _filled,
     "ssl": _of(bool),
     "ssl_context": _of(ssl.SSLContext, type(None)),
     "ssl_ca_certs": _text,

@@ -6,8 +6,9 @@ hiredis, keeps no state.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aioresp.command import Converter
 
@@ -96,10 +97,19 @@ def string(value: Any) -> str:
 
 
 def info(value: Any) -> dict[str, Any]:
-    """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str."""
+    """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str.
+
+    The lines of the modules, which all have one name, become a list under `modules`.
+    """
     lines = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
     fields = (line.partition(":") for line in lines if not line.startswith("#"))
-    return {name: _info_value(said) for name, colon, said in fields if colon}
+    found: dict[str, Any] = {}
+    for name, colon, said in fields:
+        if name == "module":
+            found.setdefault("modules", []).append(_info_value(said))
+        elif colon:
+            found[name] = _info_value(said)
+    return found
 
 
 def _info_value(said: str) -> Any:
@@ -108,17 +118,15 @@ def _info_value(said: str) -> Any:
     return _number(said)
 
 
+# Only what is written like a number is one: a hash may be all zeros or look like 12e4567, a version like 7.0.1.
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
+
+
 def _number(said: str) -> int | float | str:
-    # Only what is written like a number is one: a hexadecimal run id may look like 12e4567, a version like 7.0.
-    for kind in (int, float):
-        try:
-            number: int | float = kind(said)
-        except ValueError:
-            continue
-        plain = said.removeprefix("-").replace(".", "", 1)
-        if plain.isdigit() and (plain == "0" or kind is float or not plain.startswith("0")):
-            return number
-    return said
+    match = _NUMBER.fullmatch(said)
+    if match is None:
+        return said
+    return float(said) if match[1] else int(said)
 
 
 def client_line(value: Any) -> dict[str, str]:

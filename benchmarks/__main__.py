@@ -48,10 +48,12 @@ async def _measure(
     results = []
     async with data(url) as version:
         for name in names:
-            print(f"{name} ...", file=sys.stderr, flush=True)
             scenario = SCENARIOS[name]
             ask = Ask(url, scenario.decode, scenario.tasks, floor_protocol)
-            results.append(await measure.interleave(scenario, adapters, ask, rounds))
+            result = await measure.interleave(scenario, adapters, ask, rounds)
+            results.append(result)
+            medians = ", ".join(f"{client} {result.median(client):,.0f}" for client in result.rates)
+            print(f"{name}: {medians}", file=sys.stderr, flush=True)
     return results, version
 
 

@@ -32,7 +32,10 @@ class Stub(Result[Any]):
         raise AssertionError("a command method ran its reply")
 
     def throw(self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None) -> Never:
-        raise AssertionError("a command method ended its reply")
+        raise AssertionError("a command method threw into its reply")
+
+    def close(self) -> None:
+        raise AssertionError("a command method closed its reply")
 
 
 class Recorder(Commands[str]):

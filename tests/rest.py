@@ -14,7 +14,7 @@ from aioresp import Client
 async def at_rest(r: Client[str], seconds: float = 5.0) -> None:
     """Wait until nothing is under way; fail if that takes too long."""
     with anyio.fail_after(seconds):
-        while (s := r.stats()) and (s.in_flight or s.waiting or s.leased):
+        while any((r.stats().in_flight, r.stats().waiting, r.stats().leased)):
             await asyncio.sleep(0.01)
 
 

@@ -441,7 +441,7 @@ async def test_passwords_and_users(locked: Server, protocol: Any) -> None:
         await r.call("ACL", "SETUSER", "ann", "on", ">p@ss:/w", "~*", "+@all")
     host = locked.url.removeprefix("redis://")
     async with Client(f"redis://ann:p%40ss%3A%2Fw@{host}", protocol=protocol) as r:
-        assert await r.whoami() == "ann"
+        assert await r.acl_whoami() == "ann"
         await r.call("ACL", "SETUSER", "ann", "-get")
         with pytest.raises(aioresp.NoPermissionError) as caught:
             await r.get("k")

@@ -7,7 +7,6 @@ import ssl
 from pathlib import Path
 
 import pytest
-import trustme
 
 from aioresp.endpoint import Endpoint, tls_context
 
@@ -69,7 +68,7 @@ def test_the_context_can_be_told_not_to_check_the_name() -> None:
 
 
 def test_the_context_takes_files(tmp_path: Path) -> None:
-    authority = trustme.CA()
+    authority = pytest.importorskip("trustme").CA()
     certificate = authority.issue_cert("client.example")
     ca, cert, key, both = (str(tmp_path / name) for name in ("ca.pem", "cert.pem", "key.pem", "both.pem"))
     authority.cert_pem.write_to_path(ca)
@@ -97,3 +96,8 @@ def test_the_context_refuses_bad_files(tmp_path: Path) -> None:
 def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="certfile"):
         tls_context(keyfile=str(tmp_path / "key.pem"))
+
+
+def test_an_empty_user_name_is_none() -> None:
+    """HELLO takes it for the default user; AUTH must do the same."""
+    assert Endpoint(username="", password="pw").credentials == ("pw",)

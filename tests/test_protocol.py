@@ -81,7 +81,8 @@ DEVIATIONS: dict[str, tuple[str, Outcome]] = {
 
 def meant(v: dict[str, Any]) -> Any:
     """Return the Python value that a vector's value stands for, in the form `plain` has it."""
-    kind, value = v["type"], v.get("value")
+    kind = v["type"]
+    value: Any = v.get("value")
     if "b64" in v:
         value = base64.b64decode(v["b64"])
     match kind:

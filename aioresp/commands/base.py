@@ -6,10 +6,13 @@ executes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Generic, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from aioresp.command import AnyStr, Arguments, Instant, Result, Seconds, Value
+from aioresp.command import AnyStr, Arguments, Fields, Instant, Result, Seconds, Value
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ def listed(names: Value | Iterable[Value], more: Iterable[Value] = ()) -> tuple[
     return (*cast(Iterable[Value], names), *more)
 
 
-def flat(mapping: Mapping[Any, Value]) -> tuple[Value, ...]:
+def flat(mapping: Fields) -> tuple[Value, ...]:
     """Return the keys and values of `mapping` in turn."""
     return tuple(part for pair in mapping.items() for part in pair)
 
@@ -46,24 +49,38 @@ def filled(command: str, argument: str, items: tuple[Value, ...]) -> tuple[Value
 # Whoever passes a timedelta or a datetime has imported them: to import aioresp needs neither.
 
 
+def _micros(duration: timedelta) -> int:
+    try:
+        return (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
+    except AttributeError:
+        raise TypeError(f"a duration is {type(duration).__name__}, not int or timedelta") from None
+
+
+def _unix_micros(instant: datetime) -> int:
+    try:
+        return round(instant.timestamp() * 1_000_000)
+    except AttributeError:
+        raise TypeError(f"a time is {type(instant).__name__}, not int or datetime") from None
+
+
 def seconds(duration: Seconds) -> int:
     """Return whole seconds, rounded up: a key must not be gone before its time."""
-    return duration if isinstance(duration, int) else -int(-duration.total_seconds() // 1)
+    return duration if isinstance(duration, int) else -(-_micros(duration) // 1_000_000)
 
 
 def milliseconds(duration: Seconds) -> int:
-    """Return whole milliseconds."""
-    return duration if isinstance(duration, int) else round(duration.total_seconds() * 1000)
+    """Return whole milliseconds, rounded up."""
+    return duration if isinstance(duration, int) else -(-_micros(duration) // 1_000)
 
 
 def unix_seconds(instant: Instant) -> int:
-    """Return Unix time in seconds; a naive datetime is local time."""
-    return instant if isinstance(instant, int) else int(instant.timestamp())
+    """Return Unix time in seconds, rounded up; a naive datetime is local time."""
+    return instant if isinstance(instant, int) else -(-_unix_micros(instant) // 1_000_000)
 
 
 def unix_milliseconds(instant: Instant) -> int:
-    """Return Unix time in milliseconds; a naive datetime is local time."""
-    return instant if isinstance(instant, int) else round(instant.timestamp() * 1000)
+    """Return Unix time in milliseconds, rounded up; a naive datetime is local time."""
+    return instant if isinstance(instant, int) else -(-_unix_micros(instant) // 1_000)
 
 
 def at_most_one(command: str, **options: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Result, Value
-from aioresp.commands.base import Executor, at_most_one
+from aioresp.commands.base import Executor, at_most_one, filled
 from aioresp.replies import boolean, client_line, client_lines, integer, ok, string, text
 
 
@@ -51,7 +51,7 @@ class ConnectionCommands(Executor[AnyStr]):
         """Return what the server knows of its connections, of one type or with given ids only (ids since 6.2)."""
         at_most_one("CLIENT LIST", _type=_type, client_id=client_id)
         options: tuple[Value, ...] = () if _type is None else ("TYPE", _type)
-        options += () if client_id is None else ("ID", *client_id)
+        options += () if client_id is None else ("ID", *filled("CLIENT LIST", "client_id", tuple(client_id)))
         return self.execute(("CLIENT", "LIST", *options), client_lines)
 
     def client_pause(self, timeout: int, all: bool = True) -> Result[bool]:
@@ -88,6 +88,6 @@ class ConnectionCommands(Executor[AnyStr]):
         """Wait up to `timeout` ms until replicas have this leased connection's writes; return how many have."""
         return self.execute(("WAIT", num_replicas, timeout), integer)
 
-    def whoami(self) -> Result[str]:
+    def acl_whoami(self) -> Result[str]:
         """Return the ACL user that we are. Since 6.0."""
         return self.execute(("ACL", "WHOAMI"), string)

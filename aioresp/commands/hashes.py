@@ -65,6 +65,8 @@ class HashCommands(Executor[AnyStr]):
         Since 6.2.
         """
         if count is None:
+            if withvalues:
+                raise ValueError("HRANDFIELD: withvalues needs count")
             return self.execute(("HRANDFIELD", key), text)
         if withvalues:
             return self.execute(("HRANDFIELD", key, count, "WITHVALUES"), pairs)

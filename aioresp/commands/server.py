@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from aioresp.command import AnyStr, Result, Value
+from aioresp.command import AnyStr, Fields, Result, Value
 from aioresp.commands.base import Executor, condition, filled, flat
 from aioresp.replies import info, integer, mapping, ok, string, time
 
@@ -21,9 +20,11 @@ class ServerCommands(Executor[AnyStr]):
         """Set the counters of INFO to zero."""
         return self.execute(("CONFIG", "RESETSTAT"), ok)
 
-    def config_set(self, name: str | Mapping[str, Value], value: Value | None = None) -> Result[bool]:
+    def config_set(self, name: str | Fields, value: Value | None = None) -> Result[bool]:
         """Change a setting, or all of a mapping at once (since 7.0)."""
         if not isinstance(name, str):
+            if value is not None:
+                raise ValueError("CONFIG SET: value belongs to a name, not to a mapping")
             return self.execute(("CONFIG", "SET", *filled("CONFIG SET", "name", flat(name))), ok)
         if value is None:
             raise ValueError(f"CONFIG SET: {name} needs a value")

@@ -35,9 +35,9 @@ class SetCommands(Executor[AnyStr]):
         """Return the members that all of the sets have."""
         return self.execute(("SINTER", *filled("SINTER", "keys", listed(keys, args))), members)
 
-    def sintercard(self, numkeys: int, keys: Iterable[Key], limit: int = 0) -> Result[int]:
+    def sintercard(self, numkeys: int, keys: Key | Iterable[Key], limit: int = 0) -> Result[int]:
         """Return how many members all `numkeys` sets have in common, counting no further than `limit`. Since 7.0."""
-        names = filled("SINTERCARD", "keys", tuple(keys))
+        names = filled("SINTERCARD", "keys", listed(keys))
         if len(names) != numkeys:
             raise ValueError(f"SINTERCARD: numkeys is {numkeys}, but keys has {len(names)}")
         options: tuple[Value, ...] = ("LIMIT", limit) if limit else ()

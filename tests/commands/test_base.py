@@ -48,7 +48,7 @@ def test_flat() -> None:
 
 def test_filled() -> None:
     exactly(filled("GET", "keys", ("a",)), ("a",))
-    with pytest.raises(ValueError, match="^GET: keys is empty$"):
+    with pytest.raises(ValueError, match=r"^GET: keys is empty$"):
         filled("GET", "keys", ())
 
 
@@ -88,6 +88,13 @@ def test_milliseconds_are_rounded_up(duration: int | timedelta, whole: int) -> N
     exactly(milliseconds(duration), whole)
 
 
+@pytest.mark.parametrize("convert", [seconds, milliseconds, unix_seconds, unix_milliseconds])
+@pytest.mark.parametrize("value", [1.5, "1", None, b"1"], ids=repr)
+def test_a_time_of_the_wrong_type_is_named(convert: Any, value: object) -> None:
+    with pytest.raises(TypeError, match=f"is {type(value).__name__}, not int or"):
+        convert(value)
+
+
 EAST = timezone(timedelta(hours=2))
 
 
@@ -123,7 +130,7 @@ def test_unix_milliseconds(instant: int | datetime, at: int) -> None:
 def test_at_most_one() -> None:
     at_most_one("SET")
     at_most_one("SET", a=None, b=False, c=0)
-    with pytest.raises(ValueError, match="^SET: a and c exclude each other$"):
+    with pytest.raises(ValueError, match=r"^SET: a and c exclude each other$"):
         at_most_one("SET", a=True, b=False, c=0)
 
 
@@ -136,14 +143,14 @@ def test_expiry() -> None:
     exactly(expiry("SET", keepttl=True), ("KEEPTTL",))
     exactly(expiry("SET", keepttl=False), ())
     exactly(expiry("SET", ex=1, keepttl=False), ("EX", 1))
-    with pytest.raises(ValueError, match="^SET: ex and keepttl exclude each other$"):
+    with pytest.raises(ValueError, match=r"^SET: ex and keepttl exclude each other$"):
         expiry("SET", ex=0, keepttl=True)
 
 
 def test_condition() -> None:
     exactly(condition("SET", nx=False, xx=False), ())
     exactly(condition("SET", nx=False, xx=True), ("XX",))
-    with pytest.raises(ValueError, match="^SET: nx and xx exclude each other$"):
+    with pytest.raises(ValueError, match=r"^SET: nx and xx exclude each other$"):
         condition("SET", nx=True, xx=True)
 
 

@@ -43,7 +43,7 @@ WIRE: Wire = [
     (lambda r: r.select(2), ("SELECT", 2)),
     (lambda r: r.wait(1, 100), ("WAIT", 1, 100)),
     (lambda r: r.wait(num_replicas=1, timeout=0), ("WAIT", 1, 0)),
-    (lambda r: r.whoami(), ("ACL", "WHOAMI")),
+    (lambda r: r.acl_whoami(), ("ACL", "WHOAMI")),
 ]
 
 REFUSED: Refused = [
@@ -76,7 +76,7 @@ async def test_signs_of_life(r: Client[Any], text: Text) -> None:
     exactly(await r.echo(1), text("1"))
 
 
-async def test_who_we_are(r: Client[Any], server: Server, text: Text, decode: bool) -> None:
+async def test_who_we_are(r: Client[Any], server: Server) -> None:
     exactly(await r.client_getname(), None)
     number = await r.client_id()
     exactly(number, int(number))
@@ -84,9 +84,10 @@ async def test_who_we_are(r: Client[Any], server: Server, text: Text, decode: bo
     exactly({type(part) for item in about.items() for part in item}, {str})
     expected = {"id": str(number), "name": "", "db": "0", "user": "default"}
     exactly({name: about[name] for name in expected}, expected)
-    exactly(await r.whoami(), "default")
-    async with Client(server.url, client_name="me").with_options(decode_responses=decode) as named:
-        exactly(await named.client_getname(), text("me"))
+    exactly(await r.acl_whoami(), "default")
+    async with Client(server.url, client_name="me") as named:
+        exactly(await named.client_getname(), "me")
+        exactly(await named.with_options(decode_responses=False).client_getname(), b"me")
 
 
 async def test_client_list(own: Client[Any]) -> None:

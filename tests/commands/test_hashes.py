@@ -146,7 +146,7 @@ async def test_hscan(r: Client[Any], text: Text, h: str) -> None:
     exactly(await r.hscan(h), (0, {}))
     fields = {f"f{number}": str(number) for number in range(1000)}  # more than stay in one piece
     await r.hset(h, mapping=fields)
-    cursor, found = 0, {}
+    cursor, found = 0, dict[Any, Any]()
     while True:
         cursor, page = await r.hscan(h, cursor, count=100)
         exactly(cursor, int(cursor))

@@ -104,7 +104,7 @@ async def with_asyncio(r: Client[str], b: Client[bytes]) -> None:
     assert_type(await asyncio.gather(*(r.get(k) for k in "ab")), list[str | None])
     assert_type(
         await asyncio.gather(r.get("a"), r.incr("b"), return_exceptions=True),
-        tuple[str | None | BaseException, int | BaseException],
+        tuple[str | BaseException | None, int | BaseException],
     )
     async with asyncio.TaskGroup() as tg:
         task = tg.create_task(r.incr("x"))

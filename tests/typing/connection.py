@@ -19,7 +19,7 @@ async def text(r: Client[str]) -> None:
     assert_type(await r.echo("v"), str)
     assert_type(await r.ping(), Literal[True])
     assert_type(await r.ping("v"), str)
-    assert_type(await r.whoami(), str)
+    assert_type(await r.acl_whoami(), str)
 
 
 async def raw(b: Client[bytes]) -> None:
@@ -28,7 +28,7 @@ async def raw(b: Client[bytes]) -> None:
     assert_type(await b.echo("v"), bytes)
     assert_type(await b.ping(), Literal[True])
     assert_type(await b.ping("v"), bytes)
-    assert_type(await b.whoami(), str)
+    assert_type(await b.acl_whoami(), str)
 
 
 async def leased(r: Lease[str], b: Lease[bytes]) -> None:

@@ -1,0 +1,183 @@
+"""The types that users see: right where they are used rightly, and an error where they are not."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, get_overloads
+
+import pytest
+
+from aioresp.commands import Commands
+from aioresp.commands.base import Executor
+
+ROOT: Final = Path(__file__).parent.parent
+CASES: Final = Path(__file__).parent / "typing"
+
+METHODS: Final = sorted(name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name))
+
+#: What a type checker must refuse: each line with a mark, and no other.
+MISTAKES: Final = """\
+import asyncio
+
+from aioresp import Client, Lease
+
+client = Client()
+other: Client[bytes] = Client()  # wrong
+raw: Client[str] = Client(decode_responses=False)  # wrong
+Client(limt=3)  # wrong
+Client(limit="3")  # wrong
+Client(port=None)  # wrong
+Client(timeout="1")  # wrong
+Client(protocol=4)  # wrong
+Client("redis://localhost", "6379")  # wrong
+Client.from_url()  # wrong
+Client.from_url("redis://localhost", limt=3)  # wrong
+view: Client[str] = client.with_options(decode_responses=False)  # wrong
+client.with_options(limit=3)  # wrong
+client.with_options(timeout="1")  # wrong
+
+
+async def calls(r: Client[str], b: Client[bytes], lease: Lease[str]) -> None:
+    await r.get(None)  # wrong
+    await r.get(1)  # wrong
+    await r.get(["k"])  # wrong
+    await r.get("k", "l")  # wrong
+    await r.gett("k")  # wrong
+    await r.set("k", None)  # wrong
+    await r.set("k", ["v"])  # wrong
+    await r.set("k", {"f": "v"})  # wrong
+    await r.set("k")  # wrong
+    await r.set("k", "v", ex="10")  # wrong
+    await r.set("k", "v", ex=1.5)  # wrong
+    await r.set("k", "v", exx=10)  # wrong
+    await r.set("k", "v", get="yes")  # wrong
+    await r.delete(["a", "b"])  # wrong
+    await r.mget("a", None)  # wrong
+    await r.mget([1])  # wrong
+    await r.mset([("a", 1)])  # wrong
+    await r.mset({"a": None})  # wrong
+    await r.mset({1: "a"})  # wrong
+    await r.mset({"a": ["b"]})  # wrong
+    await r.hset("h", "f", None, mapping={"g": [1]})  # wrong
+    await r.hset("h", mapping={"f": None})  # wrong
+    await r.lpush("l", ["a"])  # wrong
+    await r.sadd("s", {"a"})  # wrong
+    await r.blmove("a", "b", 1, "UP", "DOWN")  # wrong
+    await r.linsert("l", "BESIDE", "p", "v")  # wrong
+    await r.hrandfield("h", withvalues=True)  # wrong
+    await r.blpop("l", timeout=None)  # wrong
+    await r.call()
+    await r.call("GET", None)  # wrong
+    await r.call("SET", "k", ["v"])  # wrong
+    await lease.get(None)  # wrong
+
+
+async def results(r: Client[str], b: Client[bytes]) -> None:
+    number: int = await r.get("k")  # wrong
+    text: str = await r.get("k")  # wrong
+    words: str | None = await b.get("k")  # wrong
+    flag: bool = await r.set("k", "v", get=True)  # wrong
+    old: str | None = await r.set("k", "v")  # wrong
+    one: str | None = await r.lpop("l", 2)  # wrong
+    many: list[str] | None = await r.lpop("l")  # wrong
+    members: list[str] = await r.smembers("s")  # wrong
+    index: int | None = await r.lpos("l", "v", count=1)  # wrong
+    fields: dict[str, str] = await b.hgetall("h")  # wrong
+    later: str = r.get("k")  # wrong
+    task: asyncio.Task[int] = asyncio.create_task(r.get("k"))  # wrong
+    first, second = await asyncio.gather(r.get("a"), r.incr("b"))
+    first + 1  # wrong
+    second + 1
+    (await r.get("k")).upper()  # wrong
+    r.get("k").upper()  # wrong
+    for member in r.smembers("s"):  # wrong
+        print(member)
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Run mypy once over the cases and the mistakes, and return what it says about each."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "mistakes.py").write_text(MISTAKES)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-pretty", "--hide-error-context"),
+            *(
+                "--explicit-package-bases",
+                "--follow-imports=silent",
+                "--cache-dir",
+                str(ROOT / ".mypy_cache" / "cases"),
+            ),
+            *("tests/typing", str(folder / "mistakes.py")),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_mypy() -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed")
+
+
+def test_right_uses_have_the_right_types(report: list[str]) -> None:
+    assert [line for line in report if "mistakes.py" not in line] == []
+
+
+@pytest.mark.parametrize("number", [n for n, line in enumerate(MISTAKES.splitlines(), 1) if line.endswith("# wrong")])
+def test_a_mistake_is_an_error(report: list[str], number: int) -> None:
+    found = [line for line in report if re.search(rf"mistakes\.py:{number}: error: ", line)]
+    assert found, MISTAKES.splitlines()[number - 1].strip()
+
+
+def test_nothing_else_is_an_error(report: list[str]) -> None:
+    lines = MISTAKES.splitlines()
+    found = {int(number) for number in re.findall(r"mistakes\.py:(\d+): error: ", "\n".join(report))}
+    assert [lines[number - 1] for number in sorted(found) if not lines[number - 1].endswith("# wrong")] == []
+
+
+def asserted(client: str) -> set[str]:
+    """Return the methods whose result on the client of this name has its type asserted in tests/typing."""
+    return {
+        node.args[0].value.func.attr
+        for path in CASES.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "assert_type"
+        and isinstance(node.args[0], ast.Await)
+        and isinstance(node.args[0].value, ast.Call)
+        and isinstance(node.args[0].value.func, ast.Attribute)
+        and isinstance(node.args[0].value.func.value, ast.Name)
+        and node.args[0].value.func.value.id == client
+    }
+
+
+def depends_on_decoding(name: str) -> bool:
+    method: Any = getattr(Commands, name)
+    return any("AnyStr" in str(inspect.signature(form).return_annotation) for form in (method, *get_overloads(method)))
+
+
+def test_the_type_of_each_method_is_asserted() -> None:
+    assert sorted(set(METHODS) - asserted("r")) == []
+    assert [name for name in METHODS if depends_on_decoding(name) and name not in asserted("b")] == []
+
+
+def test_no_method_returns_just_anything() -> None:
+    vague = []
+    for name in METHODS:
+        method: Any = getattr(Commands, name)
+        forms = get_overloads(method) or [method]
+        vague += [name for form in forms if str(inspect.signature(form).return_annotation) in ("Any", "Result[Any]")]
+    assert vague == []
