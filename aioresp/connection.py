@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
                     reply = gets(decode)
                     if reply is INCOMPLETE:
                         break
-                    if reply.__class__ in _NOT_PLAIN:
+                    if reply.__class__ is not str and reply.__class__ in _NOT_PLAIN:
                         self._take_odd(reply)
                     else:
                         try:

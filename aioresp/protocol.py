@@ -34,9 +34,13 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
     """
     try:
         # A key, or a key and a text, as most commands are: looked at without a loop.
-        last = arguments[-1]
-        if last.__class__ is str and len(last) <= CHUNK and 1 < len(arguments) < 4 and arguments[1].__class__ is str:
-            return _pack_command(arguments)
+        if len(arguments) == 2:
+            if arguments[1].__class__ is str:
+                return _pack_command(arguments)
+        elif len(arguments) == 3:
+            _, key, value = arguments
+            if value.__class__ is str and key.__class__ is str and len(value) <= CHUNK:
+                return _pack_command(arguments)
         for argument in arguments:
             kind = argument.__class__
             if kind is str or kind is bytes:

@@ -164,6 +164,5 @@ async def test_an_error_reply_and_a_cancellation_in_the_same_turn(
             await asyncio.wait([task])
             if not task.cancelled():
                 assert type(task.exception()).__name__ in ("DecodeError", "WrongTypeError")
-        del task
         await r.delete(f"{prefix}k")
     assert "never retrieved" not in caplog.text

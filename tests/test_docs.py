@@ -20,7 +20,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
@@ -163,7 +163,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 def test_options(page: str) -> None:
     table = rows((ROOT / page).read_text(encoding="utf-8"), "## Options")
     endpoint = Endpoint()
-    expected: dict[str, object] = dict.fromkeys(get_type_hints(Options))
+    expected: dict[str, Any] = dict.fromkeys(get_type_hints(Options))
     expected |= {name: getattr(endpoint, name) for name in expected if hasattr(endpoint, name)}
     expected |= {"ssl": False, "ssl_check_hostname": True, "decode_responses": True, **DEFAULTS}
     assert {row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in table} == expected
