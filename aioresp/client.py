@@ -147,13 +147,16 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
             return connection.send(packed, self._decode, self._timeout)
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        deadline = None if self._timeout is None else loop.time() + self._timeout
+        timeout = self._timeout
+        since = loop.time()
 
         def start(connection: Connection) -> None:
-            rest = None if deadline is None else max(deadline - loop.time(), 0.0)
+            waited = loop.time() - since
+            # A short wait is not counted: callers who waited together then share one deadline, and one timer.
+            rest = timeout if timeout is None or waited < timeout / 100 else max(timeout - waited, 0.0)
             connection.send(packed, self._decode, rest, future)
 
-        pool.wait(future, start, deadline)
+        pool.wait(future, start, None if timeout is None else since + timeout)
         return future
 
     @staticmethod

@@ -156,6 +156,8 @@ class Pool(Generic[R]):
         resource = self.current
         if resource.in_flight < resource.capacity:
             return resource
+        if self._waiting:
+            return None  # whoever came before would have taken what there is
         return self._choose()
 
     def _choose(self) -> R | None:
@@ -243,7 +245,7 @@ class Pool(Generic[R]):
     def _dispatch(self) -> None:
         """Serve those who wait, as far as there is room. Called whenever there may be more of it."""
         while self._anyone(self._waiting):
-            roomy = self.share()
+            roomy = self._choose()
             if roomy is None:
                 break
             self._serve(self._waiting, roomy)

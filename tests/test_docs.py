@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, get_type_hints
 import pytest
 
 import aioresp
-from aioresp import errors
+from aioresp import command, errors
 from aioresp.endpoint import Endpoint
 from aioresp.options import DEFAULTS, Options
 from aioresp.testing import Server
@@ -79,15 +79,15 @@ def run(program: Path, server: Server, folder: Path) -> str:
     server.flush()
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = os.environ | {"PYTHONPATH": search, "AIORESP_URL": server.url}
-    command = [sys.executable, "-X", "dev", "-W", "error"]
+    words = [sys.executable, "-X", "dev", "-W", "error"]
     if re.search(r"^(async )?def test_", program.read_text(encoding="utf-8"), re.MULTILINE):
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         plugins = ["-p", "aioresp.testing.fixtures", "-p", "anyio.pytest_plugin", "-p", "no:cacheprovider"]
-        command += ["-m", "pytest", "-q", "--rootdir", str(folder), *plugins, str(program)]
+        words += ["-m", "pytest", "-q", "--rootdir", str(folder), *plugins, str(program)]
     else:
-        command += ["-c", BOOT, str(program), server.url]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
+        words += ["-c", BOOT, str(program), server.url]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -130,10 +130,10 @@ def test_snippets_have_the_types_they_show(tmp_path: Path) -> None:
         name = re.sub(r"\W", "_", f"{snippet.page}_{snippet.line}")
         text = "from aioresp import Client\n" + as_program(snippet.text)
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--cache-dir=c", "."]
+    words = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--cache-dir=c", "."]
     environment = os.environ | {"MYPYPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -182,6 +182,13 @@ def test_errors() -> None:
         assert {base.__name__ for base in getattr(aioresp, name).__mro__[1:]}.issuperset(bases), name
     described = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/errors.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert described >= set(ERRORS) - {"RedisError"}
+
+
+def test_refused_commands() -> None:
+    words = " ".join((ROOT / "docs/migrating.md").read_text(encoding="utf-8").split())
+    part = words.partition("## Refused on a client")[2].partition(". ```")[0]
+    documented = set(re.split(r", |: ", part.partition("of your own: ")[2]))
+    assert documented == set(command._REFUSED) - command.FORBIDDEN
 
 
 def test_every_file_has_a_line() -> None:
