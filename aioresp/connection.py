@@ -82,6 +82,8 @@ class Connection(asyncio.Protocol):
         self._waiters: deque[asyncio.Future[Any]] = deque()
         self._outgoing: list[Packed] = []
         self._backlog = 0
+        self._last_batch = 0  # commands in the last write
+        self._alone = False  # the command that is being sent is written at once
         self._answered = 0  # commands whose replies were read
         self._flushed = 0  # commands given to the transport
         self._partial = False  # the last bytes completed no reply
@@ -142,6 +144,8 @@ class Connection(asyncio.Protocol):
         self._outgoing.append(packed)
         self._waiters.append(future)
         self.in_flight += 1
+        if self._alone:
+            self._flush()
         return future
 
     def _start_run(self, timeout: float | None) -> None:
@@ -149,7 +153,10 @@ class Connection(asyncio.Protocol):
         if self._ended is not None:
             raise self._lost("not sent")
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            # Who sends one command after another need not wait for the end of the turn: there is nobody to wait for.
+            self._alone = self._last_batch == 1 and not self.in_flight
+            if not self._alone:
+                self._loop.call_soon(self._flush)
         self._run_timeout = timeout
         runs = self._runs
         while len(runs) > 1 and runs[1].first <= self._answered:
@@ -171,7 +178,9 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         """Write the commands of this turn. Nothing is held back when paused: `capacity` kept callers away before."""
         self._run_timeout = _NO_RUN
+        self._alone = False
         outgoing, self._outgoing = self._outgoing, []
+        self._last_batch = len(outgoing)
         self._flushed = self._answered + self.in_flight
         if self._transport is None or self._ended is not None:
             return

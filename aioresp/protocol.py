@@ -41,6 +41,8 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
             _, key, value = arguments
             if value.__class__ is str and key.__class__ is str and len(value) <= CHUNK:
                 return _pack_command(arguments)
+        elif len(arguments) > 16 and _is_short_text(arguments):
+            return _pack_command(arguments)
         for argument in arguments:
             kind = argument.__class__
             if kind is str or kind is bytes:
@@ -51,6 +53,14 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
         return _pack_command(arguments)
     except UnicodeEncodeError:
         return _pack_chunks(arguments)
+
+
+def _is_short_text(arguments: tuple[Any, ...]) -> bool:
+    """Return whether all arguments are str and short: joining them tells so faster than a loop."""
+    try:
+        return len("".join(arguments)) <= CHUNK
+    except TypeError:
+        return False
 
 
 def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:

@@ -107,7 +107,7 @@ async def test_cut_during_a_large_write(proxy: Proxy, prefix: str, sent: int) ->
 
 async def test_what_was_not_sent_says_so(proxy: Proxy) -> None:
     async with Client(proxy.url, timeout=5) as r:
-        await r.ping()
+        await asyncio.gather(r.ping(), r.ping())  # after several in one turn, the next are collected too
         connection = r._loops.pool().current
         calls = [asyncio.create_task(r.ping()) for _ in range(3)]
         await asyncio.sleep(0)  # packed and waiting for the write, which comes at the end of this turn
