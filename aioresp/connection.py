@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._alone = False  # the command that is being sent is written at once
         self._answered = 0  # commands whose replies were read
         self._flushed = 0  # commands given to the transport
-        self._partial = False  # the last bytes completed no reply
+        self._partial = False  # what has arrived may end within a reply
         self._more = False  # complete replies may be left for the next turn
         self._ready = False
         self._paused = False
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
         """Take bytes from the transport."""
         self.bytes_received += len(data)
         self._heard = self._loop.time()
-        self._parser.feed(data)
+        self._parser.feed(data, self._partial)
         if not self._more:
             self._read()
 
@@ -242,14 +242,19 @@ class Connection(asyncio.Protocol):
         turns = self._turns
         popleft = waiters.popleft
         gets = self._parser.gets
+        has_data = self._parser.has_data
         decode = self._decode_of_next() if turns else self._decode_next
         self._more = False
         slice_ = iter(range(SLICE))
         while True:
             try:
                 for _ in slice_:
+                    if not has_data():
+                        self._partial = False
+                        break
                     reply = gets(decode)
                     if reply is INCOMPLETE:
+                        self._partial = True
                         break
                     if reply.__class__ is not str and reply.__class__ in _NOT_PLAIN:
                         self._take_odd(reply)
@@ -262,6 +267,7 @@ class Connection(asyncio.Protocol):
                         decode = self._decode_of_next()
                 else:
                     self._more = True
+                    self._partial = True  # for all that is known here
                     self._loop.call_soon(self._read_on)
                 break
             except UnicodeDecodeError as error:
@@ -274,9 +280,7 @@ class Connection(asyncio.Protocol):
             except Exception as error:
                 self._end(self._parser.broken(error))
                 break
-        handed_out = self.in_flight - len(waiters)
-        self._partial = not handed_out
-        self._answered += handed_out
+        self._answered += self.in_flight - len(waiters)
         self.in_flight = len(waiters)
         if self._silent:
             self._silent = False
@@ -345,7 +349,7 @@ class Connection(asyncio.Protocol):
         again = math.inf
         start = max(0, run.first - self._answered)
         patience = run.timeout / 4
-        if start == 0 and (self._partial or self._parser.has_partial()) and now - self._heard < patience:
+        if start == 0 and self._partial and now - self._heard < patience:
             again = self._heard + patience  # a big reply that keeps arriving is not late
             start = 1
         for waiter in islice(self._waiters, start, end - self._answered):

@@ -122,13 +122,13 @@ def unpack(packed: Packed) -> list[bytes]:
 class Parser:
     """Turns bytes into replies.
 
-    `feed(data)` takes bytes; `gets(decode)` returns the next reply, or `INCOMPLETE`; `has_partial()` tells whether
-    bytes are left of which nothing could be made yet. Error replies come out as `ResponseError` values, pushes as
-    `Push`. `gets` raises UnicodeDecodeError for a reply that is not UTF-8, which it has then consumed, and anything
-    else when the stream is broken for good: hand that to `broken`.
-    """
+    `feed(data, partial)` takes bytes; while `has_data()`, `gets(decode)` returns the next reply, or `INCOMPLETE`. Error
+    replies come out as `ResponseError` values, pushes as `Push`. `gets` raises UnicodeDecodeError for a reply that is
+    not UTF-8, which it has then consumed, and anything else when the stream is broken for good: hand that to `broken`.
 
-    __slots__ = ("_reader", "feed", "gets", "has_partial")
+    A map costs hiredis twice the time of a list of its keys and values. So where a reply begins with the header of a
+    map, it is given that of a list, and the dict is made from the list.
+    """
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(
@@ -137,10 +137,88 @@ class Parser:
             encoding="utf-8",
             notEnoughData=INCOMPLETE,
         )
-        # Bound methods of the C reader: the hot path calls them without a Python frame between.
-        self.feed: Callable[[bytes], None] = self._reader.feed
+        # Bound methods of the C reader: the hot path calls them without a Python frame between. Only while there are
+        # maps about, or what looks like one, the methods below take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
-        self.has_partial: Callable[[], bool] = self._reader.has_data
+        self.has_data: Callable[[], bool] = self._reader.has_data
+        self._wary = False
+        self._held = b""  # bytes that may hold the header of a map, and were given to the reader up to `_position`
+        self._position = 0
+        self._between = True  # what was given to the reader ends with a reply
+        self._in_map = False  # the reply that comes next began as a map
+
+    def feed(self, data: bytes, partial: bool) -> None:
+        """Take bytes; `partial` tells whether those before them may have ended within a reply."""
+        if self._wary:
+            self._held = self._held[self._position :] + data
+            self._position = 0
+        elif b"%" in data:
+            self._held, self._position, self._between = data, 0, not partial
+            self._wary = True
+            self.gets = self._gets_around_maps
+            self.has_data = self._has_data_or_held
+        else:
+            self._reader.feed(data)
+
+    def _has_data_or_held(self) -> bool:
+        return self._position < len(self._held) or self._reader.has_data()
+
+    def _gets_around_maps(self, decode: bool) -> Any:
+        """Return the next reply, giving the reader no more bytes at a time than up to what may be a map's header."""
+        while True:
+            if self._between and not self._change_header():
+                return INCOMPLETE
+            in_map = self._in_map
+            self._in_map = False  # also if the reply, which is consumed then, cannot be decoded
+            try:
+                reply = self._reader.gets(decode)
+            except UnicodeDecodeError:
+                self._between = not self._reader.has_data()
+                raise
+            if reply is not INCOMPLETE:
+                self._between = not self._reader.has_data()
+                if in_map:
+                    items = iter(reply)
+                    reply = dict(zip(items, items, strict=True))
+                self._leave_if_done()
+                return reply
+            self._in_map = in_map
+            if self._position == len(self._held):
+                self._leave_if_done()
+                return INCOMPLETE
+            self._give()
+
+    def _give(self) -> None:
+        found = self._held.find(b"\r\n%", self._position)
+        end = len(self._held) if found < 0 else found + 2
+        self._reader.feed(self._held, self._position, end - self._position)
+        self._position = end
+        self._between = False
+
+    def _change_header(self) -> bool:
+        """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
+        if self._held[self._position : self._position + 1] != b"%":
+            self._give()
+            return True
+        end = self._held.find(b"\r\n", self._position)
+        if end < 0:
+            return False
+        count = self._held[self._position + 1 : end]
+        if not count.isdigit():
+            self._give()  # the reader knows what to say
+            return True
+        self._reader.feed(b"*%d\r\n" % (2 * int(count)))
+        self._position = end + 2
+        self._between = False
+        self._in_map = True
+        return True
+
+    def _leave_if_done(self) -> None:
+        if self._position == len(self._held) and not self._in_map:
+            self._wary = False
+            self.gets = self._reader.gets
+            self.has_data = self._reader.has_data
+            self._held, self._position = b"", 0
 
     @staticmethod
     def broken(error: Exception) -> ProtocolError:

@@ -16,7 +16,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, PoolStats
-from aioresp.testing import Server
+from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 
 
@@ -263,6 +263,27 @@ async def test_ten_thousand_tasks_share_one_or_two_sockets(server: Server, prefi
             tasks = [tg.create_task(r.incr(f"{prefix}hits")) for _ in range(10_000)]
         assert sorted(task.result() for task in tasks) == list(range(1, 10_001))
         assert r.stats().made <= 2
+
+
+@pytest.mark.parametrize("split", [None, (1, 400)], ids=["whole", "in-pieces"])
+async def test_thousands_of_maps_and_other_replies_in_one_turn(
+    server: Server, prefix: str, split: tuple[int, int] | None
+) -> None:
+    """Maps are read in another way than the rest, and more replies arrive than are handed out in one turn."""
+    async with Proxy(server.host, server.port, split=split) as proxy, Client(proxy.url, timeout=60) as r:
+        await r.hset(f"{prefix}h", mapping={"%1": "\r\n%1\r\n", "b": "2"})
+        await r.set(f"{prefix}k", "\r\n%2\r\n")
+        calls: list[Any] = []
+        expected: list[Any] = []
+        for n in range(3000):
+            kind = n * n % 7 % 3
+            if kind == 0:
+                calls.append(r.hgetall(f"{prefix}h"))
+            else:
+                calls.append(r.get(f"{prefix}k") if kind == 1 else r.echo(f"{n}"))
+            expected.append([{"%1": "\r\n%1\r\n", "b": "2"}, "\r\n%2\r\n", f"{n}"][kind])
+        assert await asyncio.gather(*calls) == expected
+        await r.delete(f"{prefix}h", f"{prefix}k")
 
 
 async def test_idle_connections_are_pruned(server: Server) -> None:
