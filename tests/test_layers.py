@@ -25,6 +25,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "aioresp.command",
         "aioresp.replies",
+        "aioresp.replies.*",
         "aioresp.protocol",
         "aioresp.endpoint",
         "aioresp.options",
@@ -44,12 +45,12 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
 NEVER: Final[tuple[tuple[str, str, str], ...]] = (
     *(
         (f"aioresp.{module}", f"{what}*", "errors, commands and replies are plain facts")
-        for module in ("errors", "catalogue", "command", "replies")
+        for module in ("errors", "catalogue", "command", "replies", "replies.*")
         for what in ("asyncio", "hiredis", "socket", "ssl", "threading")
     ),
     *(
         ("aioresp.pool", f"aioresp.{module}", "a pool is generic: it knows what can be lent, not what it is")
-        for module in ("connection", "command*", "replies", "protocol", "endpoint", "options")
+        for module in ("connection", "command*", "replies*", "protocol", "endpoint", "options")
     ),
     ("aioresp.protocol", "aioresp.command*", "the protocol never knows what a command means"),
     ("aioresp.protocol", "asyncio*", "the protocol does no I/O"),

@@ -71,6 +71,16 @@ async def calls(r: Client[str], b: Client[bytes], lease: Lease[str]) -> None:
     await r.linsert("l", "BESIDE", "p", "v")  # wrong
     await r.hrandfield("h", withvalues=True)  # wrong
     await r.blpop("l", timeout=None)  # wrong
+    await r.zadd("z", {"a": None})  # wrong
+    await r.zadd("z", [("a", 1)])  # wrong
+    await r.zadd("z", {"a": 1}, True)  # wrong
+    await r.zrange("z", "-", "+", bylex=True, withscores=True)  # wrong
+    await r.zrandmember("z", withscores=True)  # wrong
+    await r.zunion(["a"], "AVG")  # wrong
+    await r.zrangebylex("z", 1, 2)  # wrong
+    await r.bitop("NAND", "d", "a")  # wrong
+    await r.bitfield("k", ("GET", "u8", 0, 1))  # wrong
+    await r.bitfield("k", ("OVERFLOW", "STOP"))  # wrong
     await r.call()
     await r.call("GET", None)  # wrong
     await r.call("SET", "k", ["v"])  # wrong
@@ -87,6 +97,9 @@ async def results(r: Client[str], b: Client[bytes]) -> None:
     many: list[str] | None = await r.lpop("l")  # wrong
     members: list[str] = await r.smembers("s")  # wrong
     index: int | None = await r.lpos("l", "v", count=1)  # wrong
+    score: float = await r.zscore("z", "a")  # wrong
+    names: list[str] = await r.zrange("z", 0, -1, withscores=True)  # wrong
+    added: int = await r.zadd("z", {"a": 1}, incr=True)  # wrong
     fields: dict[str, str] = await b.hgetall("h")  # wrong
     later: str = r.get("k")  # wrong
     task: asyncio.Task[int] = asyncio.create_task(r.get("k"))  # wrong

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from aioresp.command import AnyStr
+from aioresp.commands.bitmaps import BitmapCommands
 from aioresp.commands.connection import ConnectionCommands
 from aioresp.commands.hashes import HashCommands
+from aioresp.commands.hyperloglog import HyperLogLogCommands
 from aioresp.commands.keys import KeyCommands
 from aioresp.commands.lists import ListCommands
 from aioresp.commands.server import ServerCommands
 from aioresp.commands.sets import SetCommands
+from aioresp.commands.sorted_set_ranges import SortedSetRangeCommands
+from aioresp.commands.sorted_sets import SortedSetCommands
 from aioresp.commands.strings import StringCommands
 
 __all__ = ["Commands"]
@@ -20,6 +24,10 @@ class Commands(
     HashCommands[AnyStr],
     ListCommands[AnyStr],
     SetCommands[AnyStr],
+    SortedSetCommands[AnyStr],
+    SortedSetRangeCommands[AnyStr],
+    BitmapCommands[AnyStr],
+    HyperLogLogCommands[AnyStr],
     ConnectionCommands[AnyStr],
     ServerCommands[AnyStr],
 ):
