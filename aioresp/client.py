@@ -129,8 +129,12 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         lease: Lease[Any] = Lease(self._loops.pool, self._decode, self._timeout, full_name(arguments))
-        async with lease:
-            return await lease.execute(arguments, reply)
+        try:
+            async with lease:
+                return await lease.execute(arguments, reply)
+        except RedisError as error:
+            error.command, error.key = locate(arguments)
+            raise
 
     if TYPE_CHECKING:
         # A coroutine function in truth. Declared as what its callers may rely on, pipelines included: see `Result`.

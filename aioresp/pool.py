@@ -146,8 +146,9 @@ class Pool(Generic[R]):
 
     def __repr__(self) -> str:
         s = self.stats()
-        waiting = f", {s.waiting} waiting" if s.waiting else ""
-        return f"Pool({s.open} open, {s.leased} leased, {s.in_flight} in flight{waiting}, limit {self.limit})"
+        more = f", {len(self._opening)} opening" if self._opening else ""
+        more += f", {s.waiting} waiting" if s.waiting else ""
+        return f"Pool({s.open} open, {s.leased} leased, {s.in_flight} in flight{more}, limit {self.limit})"
 
     # --- Sharing -----------------------------------------------------------------------------------------------------
 

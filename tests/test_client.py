@@ -537,6 +537,14 @@ async def test_a_pool_full_of_blocking_pops_does_not_stop_the_push_that_wakes_th
             assert r.stats().leased == 0
 
 
+async def test_a_blocking_pop_that_gets_no_connection_says_which_it_was(server: Server, prefix: str) -> None:
+    async with Client(server.url, limit=1, timeout=0.1) as r, r.connection():
+        with pytest.raises(aioresp.PoolTimeout) as caught:
+            await r.blpop(f"{prefix}q", 5)
+        assert caught.value.command == "BLPOP"
+        assert "leased by connection() in " in str(caught.value)
+
+
 async def test_a_blocking_pop_that_finds_nothing(server: Server, prefix: str) -> None:
     async with Client(server.url, timeout=0.05) as r:  # the server's time limit counts, not the client's
         assert await r.brpop([f"{prefix}a", f"{prefix}b"], 0.2) is None

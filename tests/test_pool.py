@@ -161,7 +161,7 @@ async def test_a_full_pool_grows_by_one_while_the_least_loaded_takes_more() -> N
     for _ in range(350):
         assert use(pool).done()
     await settle()
-    assert repr(pool) == "Pool(1 open, 0 leased, 351 in flight, limit 10)"
+    assert repr(pool) == "Pool(1 open, 0 leased, 351 in flight, 1 opening, limit 10)"
     assert maker.attempts == 2
     maker.gate.set()
     await settle()
