@@ -14,6 +14,7 @@ from aioresp.connection import Connection
 from aioresp.endpoint import Endpoint
 from aioresp.errors import (
     AuthenticationError,
+    BusyError,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
@@ -101,6 +102,8 @@ async def _say(connection: Connection, endpoint: Endpoint, *words: tuple[Any, ..
     replies = await asyncio.gather(*answers, return_exceptions=True)
     for command, reply in zip(commands, replies, strict=False):  # whether _INFO is known does not matter
         if isinstance(reply, ResponseError):
+            if command[0] == "PING" and isinstance(reply, BusyError):
+                continue  # it listens to SCRIPT KILL, at least
             if command[0] == "HELLO" and reply.code == "NOPROTO":
                 raise UnknownCommandError(str(reply))
             if isinstance(reply, (UnknownCommandError, AuthenticationError)):

@@ -5,14 +5,19 @@ from __future__ import annotations
 from aioresp.command import AnyStr
 from aioresp.commands.bitmaps import BitmapCommands
 from aioresp.commands.connection import ConnectionCommands
+from aioresp.commands.geo import GeoCommands
+from aioresp.commands.geo_radius import GeoRadiusCommands
 from aioresp.commands.hashes import HashCommands
 from aioresp.commands.hyperloglog import HyperLogLogCommands
 from aioresp.commands.keys import KeyCommands
 from aioresp.commands.lists import ListCommands
+from aioresp.commands.scripting import ScriptingCommands
 from aioresp.commands.server import ServerCommands
 from aioresp.commands.sets import SetCommands
 from aioresp.commands.sorted_set_ranges import SortedSetRangeCommands
 from aioresp.commands.sorted_sets import SortedSetCommands
+from aioresp.commands.stream_groups import StreamGroupCommands
+from aioresp.commands.streams import StreamCommands
 from aioresp.commands.strings import StringCommands
 
 __all__ = ["Commands"]
@@ -28,6 +33,11 @@ class Commands(
     SortedSetRangeCommands[AnyStr],
     BitmapCommands[AnyStr],
     HyperLogLogCommands[AnyStr],
+    StreamCommands[AnyStr],
+    StreamGroupCommands[AnyStr],
+    GeoCommands[AnyStr],
+    GeoRadiusCommands[AnyStr],
+    ScriptingCommands[AnyStr],
     ConnectionCommands[AnyStr],
     ServerCommands[AnyStr],
 ):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, filled
 from aioresp.replies import as_is, booleans, ok, string, text
-from aioresp.replies_streams import FunctionStats, Library, binary, function_stats, libraries
+from aioresp.replies.streams import FunctionStats, Library, binary, function_stats, libraries
 
 Flush = Literal["SYNC", "ASYNC"]
 

@@ -9,7 +9,7 @@ from aioresp.command import AnyStr, Arguments, Fields, Instant, Key, Result, Sec
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, unix_milliseconds
 from aioresp.commands.streams import References, StreamId, reading
 from aioresp.replies import array, boolean, integer, ok
-from aioresp.replies_streams import (
+from aioresp.replies.streams import (
     Autoclaimed,
     AutoclaimedIds,
     Entry,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, overload
 from aioresp.command import AnyStr, Arguments, Fields, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds
 from aioresp.replies import array, integer, ok, text
-from aioresp.replies_streams import (
+from aioresp.replies.streams import (
     ConsumerInfo,
     Entry,
     GroupInfo,

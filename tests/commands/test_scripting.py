@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from aioresp import Client, DecodeError, ResponseError
-from aioresp.replies_streams import Engine, Function, FunctionStats, Library, RunningFunction
+from aioresp.replies.streams import Engine, Function, FunctionStats, Library, RunningFunction
 from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aioresp import Client, ResponseError
-from aioresp.replies_streams import Autoclaimed, AutoclaimedIds, Entry, GroupEntry, PendingEntry, PendingSummary
+from aioresp.replies.streams import Autoclaimed, AutoclaimedIds, Entry, GroupEntry, PendingEntry, PendingSummary
 from aioresp.testing import Server
 from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire

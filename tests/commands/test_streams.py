@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from aioresp import Client, ResponseError
-from aioresp.replies_streams import (
+from aioresp.replies.streams import (
     ConsumerDetails,
     ConsumerInfo,
     DeliveredEntry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from aioresp import Client
-from aioresp.replies_streams import ConsumerInfo, Entry, GroupInfo, StreamDetails, StreamInfo
+from aioresp.replies.streams import ConsumerInfo, Entry, GroupInfo, StreamDetails, StreamInfo
 
 
 async def text(r: Client[str], flag: bool) -> None:
