@@ -42,7 +42,7 @@ async def close(r: Client[str], prefix: str) -> object:
         return await r.ping()
 
 
-TURNS = 20
+TURNS = 14
 
 OPERATIONS: list[Operation] = [get, large_set, pop, lease, close]
 

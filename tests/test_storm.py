@@ -25,7 +25,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 @pytest.fixture
 def echoes(anyio_backend: tuple[str, dict[str, Any]]) -> int:
     """How many each of 100 tasks asks for; asyncio's debug mode is too slow for as many."""
-    return 200 if anyio_backend[1]["debug"] else 2000
+    return 50 if anyio_backend[1]["debug"] else 2000
 
 
 class Storm:
