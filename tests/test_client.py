@@ -28,6 +28,13 @@ async def connections_received(r: Client[str]) -> int:
     return received(await r.info("stats"))
 
 
+async def grown(r: Client[str], size: int) -> None:
+    """Wait for connections that are being opened: those that were there may have answered everybody before."""
+    async with asyncio.timeout(10):
+        while r._loops.pool().stats().open < size:
+            await asyncio.sleep(0)
+
+
 # --- Lifetime --------------------------------------------------------------------------------------------------------
 
 
@@ -94,6 +101,7 @@ def test_five_threads_with_a_loop_each(server: Server) -> None:
         async def main() -> None:
             for _ in range(2):
                 await asyncio.gather(*(r.incr(f"threads:{n}") for n in range(200)))
+                await grown(r, 10)
                 lock.wait(10)
                 if threading.current_thread().name == "0":
                     made.append(r.stats().made)
@@ -252,6 +260,7 @@ async def test_the_classic_pool_grows_to_its_limit_and_stays_flat(server: Server
             async with asyncio.TaskGroup() as tg:
                 for n in range(500):
                     tg.create_task(r.set(f"{prefix}{n}", n, ex=60))
+            await grown(r, 10)
             assert await connections_received(monitor) - before == 10
         assert repr(r._loops.pool()) == "Pool(10 open, 0 leased, 0 in flight, limit 10)"
 
@@ -289,10 +298,7 @@ async def test_thousands_of_maps_and_other_replies_in_one_turn(
 async def test_idle_connections_are_pruned(server: Server) -> None:
     async with Client(server.url, concurrency=1, limit=5, idle_timeout=0.5) as r:
         await asyncio.gather(*(r.ping() for _ in range(5)))
-        async with asyncio.timeout(10):  # the first one may have answered all before the others were open
-            while r.stats().made < 5:
-                await asyncio.sleep(0)
-        assert r.stats().open == 5
+        await grown(r, 5)
         async with asyncio.timeout(10):
             while r.stats().open:
                 await asyncio.sleep(0.05)
