@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
-from aioresp.command import SPECIAL, AnyStr, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
+from aioresp.command import (
+    SPECIAL,
+    AnyStr,
+    Arguments,
+    Result,
+    Value,
+    blocking_timeout,
+    full_name,
+    is_binary,
+    locate,
+    refusal,
+)
 from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.lease import Lease, words
@@ -31,7 +41,6 @@ T = TypeVar("T")
 CLOSE_GRACE: Final = 1.0
 
 
-@dataclass(frozen=True)
 class Stats(PoolStats):
     """The figures of a client: of all its loops in sum, since the start where they count."""
 
@@ -109,8 +118,11 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if arguments[0] in SPECIAL and self._needs_lease(arguments):
-            return await self._execute_on_lease(arguments, reply)
+        if arguments[0] in SPECIAL:
+            if self._needs_lease(arguments):
+                return await self._execute_on_lease(arguments, reply)
+            if self._decode and is_binary(arguments):
+                return await self.with_options(decode_responses=False).execute(arguments, reply)
         packed = pack(arguments)
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments

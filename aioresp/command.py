@@ -91,7 +91,14 @@ _REFUSED: Final[dict[str, str]] = {
 #: Refused even on a leased connection.
 FORBIDDEN: Final = frozenset(name for name, why in _REFUSED.items() if why is not _ON_A_LEASE)
 
-_special: Final = {name.partition(" ")[0] for name in _REFUSED} | set(_BLOCKING) | {"XREAD", "XREADGROUP"}
+# Commands whose reply is no text, whatever the caller's decoding.
+_BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP"})
+
+_special: Final = {
+    *(name.partition(" ")[0] for name in (*_REFUSED, *_BINARY)),
+    *_BLOCKING,
+    *("XREAD", "XREADGROUP", "VEMB"),
+}
 
 #: First words of all commands that do not simply travel on a shared connection, as they may be spelled: one look-up
 #: keeps the rest fast.
@@ -127,6 +134,14 @@ def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
 def refusal(arguments: Sequence[object]) -> str | None:
     """Return why a shared connection must not carry this command, or None if it may."""
     return _REFUSED.get(full_name(arguments))
+
+
+def is_binary(arguments: Sequence[object]) -> bool:
+    """Return whether the reply is to come as bytes to every caller, as it is no text."""
+    name = _word(arguments[0])
+    if name == "VEMB":
+        return len(arguments) > 3 and _word(arguments[3]) == "RAW"
+    return name in _BINARY or (len(arguments) > 1 and f"{name} {_word(arguments[1])}" in _BINARY)
 
 
 def blocking_timeout(arguments: Sequence[object]) -> float | None:

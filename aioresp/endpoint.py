@@ -7,12 +7,12 @@ shows no password.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
 from typing import Literal
 
+from aioresp.record import Record
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
+
+class Endpoint(Record):
     """One server, and how to introduce ourselves to it."""
 
     host: str = "localhost"
@@ -20,10 +20,14 @@ class Endpoint:
     unix_socket_path: str | None = None
     tls: ssl.SSLContext | None = None
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     db: int = 0
     client_name: str | None = None
     protocol: Literal[2, 3] = 3
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self.asdict().items() if name != "password")
+        return f"Endpoint({', '.join(shown)})"
 
     def __str__(self) -> str:
         """Return the address as people write it, without credentials."""

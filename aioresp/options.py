@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
 
 from aioresp.endpoint import Endpoint, tls_context
+from aioresp.record import Record
 
 
 class Options(TypedDict, total=False):
@@ -39,8 +39,7 @@ class Options(TypedDict, total=False):
     client_name: str | None
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Record):
     """The options of one client, checked and complete."""
 
     endpoint: Endpoint

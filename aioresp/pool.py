@@ -13,10 +13,10 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
+from aioresp.record import Record
 
 logger = logging.getLogger("aioresp")
 
@@ -53,8 +53,7 @@ class Resource(Protocol):
 R = TypeVar("R", bound=Resource)
 
 
-@dataclass(frozen=True)
-class PoolStats:
+class PoolStats(Record):
     """The figures of one pool, or of several in sum."""
 
     open: int = 0
@@ -74,7 +73,7 @@ class PoolStats:
 
     def __add__(self, other: PoolStats) -> PoolStats:
         """Return the sum, figure by figure."""
-        return PoolStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(PoolStats)))
+        return PoolStats(*(getattr(self, name) + getattr(other, name) for name in PoolStats.record_fields))
 
 
 class _Waiter(Generic[R]):

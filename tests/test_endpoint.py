@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ssl
 from pathlib import Path
 
@@ -50,9 +49,9 @@ def test_a_frozen_value() -> None:
     assert hash(first) == hash(second)
     assert first != Endpoint(host="a", password="y")
     assert first != Endpoint(host="b", password="x")
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         first.host = "b"  # type: ignore[misc]  # what it must refuse  # pyright: ignore[reportAttributeAccessIssue]
-    assert dataclasses.replace(first, host="b") == Endpoint(host="b", password="x")
+    assert first.replace(host="b") == Endpoint(host="b", password="x")
 
 
 def test_the_context_verifies_the_server() -> None:

@@ -21,7 +21,7 @@ ROOT: Final = Path(aioresp.__file__).parent
 
 #: From the bottom to the top. A module imports from layers below its own, and within its own what makes no circle.
 LAYERS: Final[tuple[tuple[str, ...], ...]] = (
-    ("aioresp.errors", "aioresp.version", "aioresp.catalogue"),
+    ("aioresp.errors", "aioresp.version", "aioresp.catalogue", "aioresp.record"),
     (
         "aioresp.command",
         "aioresp.replies",

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, condition, filled
 from aioresp.replies import array, floating_or_none, integer
-from aioresp.replies.streams import Place, places, positions
+from aioresp.replies.geo import Place, places, positions
 
 Unit: TypeAlias = Literal["m", "km", "ft", "mi"]
 Sort: TypeAlias = Literal["ASC", "DESC"]

@@ -8,7 +8,7 @@ from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, at_most_one
 from aioresp.commands.geo import Sort, Unit, chosen, described
 from aioresp.replies import array, integer
-from aioresp.replies.streams import Place, places
+from aioresp.replies.geo import Place, places
 
 # What the options are decides what comes back: each of these stands for one overload.
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, filled
-from aioresp.replies import as_is, booleans, ok, string, text
-from aioresp.replies.streams import FunctionStats, Library, binary, function_stats, libraries
+from aioresp.replies import as_is, binary, booleans, ok, string, text
+from aioresp.replies.scripting import FunctionStats, Library, function_stats, libraries
 
 Flush = Literal["SYNC", "ASYNC"]
 
@@ -48,10 +48,7 @@ class ScriptingCommands(Executor[AnyStr]):
         return self.execute(("FUNCTION", "DELETE", library), ok)
 
     def function_dump(self) -> Result[bytes]:
-        """Return all libraries as bytes for `function_restore`. Since 7.0.
-
-        These are not UTF-8: a client of str raises DecodeError, its view `with_options(decode_responses=False)` not.
-        """
+        """Return all libraries as bytes for `function_restore`, whatever the client decodes. Since 7.0."""
         return self.execute(("FUNCTION", "DUMP"), binary)
 
     def function_flush(self, mode: Flush = "SYNC") -> Result[bool]:

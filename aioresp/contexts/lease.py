@@ -10,7 +10,18 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from aioresp.command import FORBIDDEN, AnyStr, Arguments, Result, Value, blocking_timeout, full_name, locate, refusal
+from aioresp.command import (
+    FORBIDDEN,
+    AnyStr,
+    Arguments,
+    Result,
+    Value,
+    blocking_timeout,
+    full_name,
+    is_binary,
+    locate,
+    refusal,
+)
 from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.errors import CommandRefused, RedisError
@@ -76,7 +87,8 @@ class Lease(Commands[AnyStr], Generic[AnyStr]):
             packed = pack(arguments)
             if refusal(arguments) is not None:
                 self._changed = True
-            value = await connection.send(packed, self._decode, self._limit(arguments))
+            decode = self._decode and not is_binary(arguments)
+            value = await connection.send(packed, decode, self._limit(arguments))
         except RedisError as failure:
             failure.command, failure.key = locate(arguments)
             raise

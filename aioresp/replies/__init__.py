@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from aioresp.command import Converter
+from aioresp.record import Record
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ text: Converter[Any] = as_is
 integer: Converter[int] = as_is
 integer_or_none: Converter[int | None] = as_is
 array: Converter[list[Any]] = as_is
+binary: Converter[bytes] = as_is  # command.is_binary() has it come as bytes
 
 
 def ok(value: Any) -> bool:
@@ -94,6 +96,32 @@ mapping_page = scan_page(mapping)
 def string(value: Any) -> str:
     """Return what is always ASCII text, a name or a number of the server's own, as str for every client."""
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
+    """Return a converter of a map to a record, field by field: `parts` says how, None stays None.
+
+    Servers add fields as they grow: what an older one does not say is None, what a newer one says beside is left out.
+    """
+    names = kind.record_fields
+
+    def convert(value: Any) -> Any:
+        said = {string(name).replace("-", "_"): item for name, item in mapping(value).items()}
+        for name, part in parts.items():
+            if said.get(name) is not None:
+                said[name] = part(said[name])
+        return kind(*map(said.get, names))
+
+    return convert
+
+
+def each(item: Converter[Any]) -> Converter[list[Any]]:
+    """Return a converter of a list, item by item."""
+
+    def convert(value: Any) -> list[Any]:
+        return [item(one) for one in value]
+
+    return convert
 
 
 def info(value: Any) -> dict[str, Any]:

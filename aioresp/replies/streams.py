@@ -1,16 +1,12 @@
-"""Structured replies of streams, scripts, functions and places: what callers see of them, and how it is made.
-
-Servers add fields to these replies as they grow: what an older one does not say is None, what a newer one says beside
-is left out. Never imports asyncio or hiredis, keeps no state.
-"""
+"""Replies of streams: entries, groups, consumers and what is pending."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Generic, NamedTuple
 
 from aioresp.command import AnyStr, Converter
-from aioresp.replies import mapping, string
+from aioresp.record import Record
+from aioresp.replies import each, mapping, record
 
 
 class Entry(NamedTuple, Generic[AnyStr]):
@@ -33,7 +29,7 @@ class GroupEntry(NamedTuple, Generic[AnyStr]):
     deliveries: int | None = None
 
 
-class Autoclaimed(NamedTuple, Generic[AnyStr]):
+class Autoclaimed(Record, Generic[AnyStr]):
     """What XAUTOCLAIM took over: where to go on (0-0: that was all), the entries, and the ids of deleted ones.
 
     Before 7.0 a deleted entry is claimed too: it is None among the entries, and `deleted` is empty.
@@ -44,7 +40,7 @@ class Autoclaimed(NamedTuple, Generic[AnyStr]):
     deleted: list[AnyStr]
 
 
-class AutoclaimedIds(NamedTuple, Generic[AnyStr]):
+class AutoclaimedIds(Record, Generic[AnyStr]):
     """What XAUTOCLAIM took over, ids only: where to go on (0-0: that was all), the entries, and the deleted ones."""
 
     next_id: AnyStr
@@ -52,7 +48,7 @@ class AutoclaimedIds(NamedTuple, Generic[AnyStr]):
     deleted: list[AnyStr]
 
 
-class PendingSummary(NamedTuple, Generic[AnyStr]):
+class PendingSummary(Record, Generic[AnyStr]):
     """How many entries are pending, the first and the last of them, and how many each consumer has."""
 
     pending: int
@@ -61,7 +57,7 @@ class PendingSummary(NamedTuple, Generic[AnyStr]):
     consumers: dict[AnyStr, int]
 
 
-class PendingEntry(NamedTuple, Generic[AnyStr]):
+class PendingEntry(Record, Generic[AnyStr]):
     """An entry that was delivered and not acknowledged: to whom, how many ms ago, and how often."""
 
     id: AnyStr
@@ -70,7 +66,7 @@ class PendingEntry(NamedTuple, Generic[AnyStr]):
     deliveries: int
 
 
-class StreamInfo(NamedTuple, Generic[AnyStr]):
+class StreamInfo(Record, Generic[AnyStr]):
     """What XINFO STREAM says. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
 
     length: int
@@ -91,7 +87,7 @@ class StreamInfo(NamedTuple, Generic[AnyStr]):
     iids_duplicates: int | None
 
 
-class DeliveredEntry(NamedTuple, Generic[AnyStr]):
+class DeliveredEntry(Record, Generic[AnyStr]):
     """A pending entry in XINFO STREAM FULL: to whom it was delivered, at what Unix time in ms, and how often."""
 
     id: AnyStr
@@ -100,7 +96,7 @@ class DeliveredEntry(NamedTuple, Generic[AnyStr]):
     deliveries: int
 
 
-class ConsumerDetails(NamedTuple, Generic[AnyStr]):
+class ConsumerDetails(Record, Generic[AnyStr]):
     """A consumer in XINFO STREAM FULL; `active_time` is of 7.2. Times are Unix times in ms."""
 
     name: AnyStr
@@ -110,7 +106,7 @@ class ConsumerDetails(NamedTuple, Generic[AnyStr]):
     pending: list[DeliveredEntry[AnyStr]]
 
 
-class GroupDetails(NamedTuple, Generic[AnyStr]):
+class GroupDetails(Record, Generic[AnyStr]):
     """A consumer group in XINFO STREAM FULL; `entries_read` and `lag` are of 7.0, and None if unknown."""
 
     name: AnyStr
@@ -122,7 +118,7 @@ class GroupDetails(NamedTuple, Generic[AnyStr]):
     consumers: list[ConsumerDetails[AnyStr]]
 
 
-class StreamDetails(NamedTuple, Generic[AnyStr]):
+class StreamDetails(Record, Generic[AnyStr]):
     """What XINFO STREAM FULL says. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
 
     length: int
@@ -142,7 +138,7 @@ class StreamDetails(NamedTuple, Generic[AnyStr]):
     iids_duplicates: int | None
 
 
-class GroupInfo(NamedTuple, Generic[AnyStr]):
+class GroupInfo(Record, Generic[AnyStr]):
     """A consumer group; `entries_read` and `lag` are of 7.0, and None if unknown."""
 
     name: AnyStr
@@ -153,84 +149,13 @@ class GroupInfo(NamedTuple, Generic[AnyStr]):
     lag: int | None
 
 
-class ConsumerInfo(NamedTuple, Generic[AnyStr]):
+class ConsumerInfo(Record, Generic[AnyStr]):
     """A consumer: ms since it last asked (`idle`), and since it last got something (`inactive`, of 7.2; -1: never)."""
 
     name: AnyStr
     pending: int
     idle: int
     inactive: int | None
-
-
-class Function(NamedTuple, Generic[AnyStr]):
-    """A function of a library."""
-
-    name: AnyStr
-    description: AnyStr | None
-    flags: set[str]
-
-
-class Library(NamedTuple, Generic[AnyStr]):
-    """A library of functions; `library_code` is None unless it was asked for."""
-
-    library_name: AnyStr
-    engine: str
-    functions: list[Function[AnyStr]]
-    library_code: AnyStr | None
-
-
-class RunningFunction(NamedTuple, Generic[AnyStr]):
-    """The function that runs at the moment, the command that called it, and for how long it has been running."""
-
-    name: AnyStr
-    command: list[AnyStr]
-    duration_ms: int
-
-
-class Engine(NamedTuple):
-    """How much an engine has loaded."""
-
-    libraries_count: int
-    functions_count: int
-
-
-class FunctionStats(NamedTuple, Generic[AnyStr]):
-    """What FUNCTION STATS says: the function that runs, if one does, and the engines by name."""
-
-    running_script: RunningFunction[AnyStr] | None
-    engines: dict[str, Engine]
-
-
-class Place(NamedTuple, Generic[AnyStr]):
-    """A place that was found; what was not asked for is None. `position` is longitude and latitude."""
-
-    member: AnyStr
-    distance: float | None
-    hash: int | None
-    position: tuple[float, float] | None
-
-
-def _record(kind: Callable[..., Any], **parts: Converter[Any]) -> Converter[Any]:
-    """Return a converter of a map to a NamedTuple, field by field: `parts` says how, None stays None."""
-    names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]  # every NamedTuple has them
-
-    def convert(value: Any) -> Any:
-        said = {string(name).replace("-", "_"): item for name, item in mapping(value).items()}
-        for name, part in parts.items():
-            if said.get(name) is not None:
-                said[name] = part(said[name])
-        return kind(*map(said.get, names))
-
-    return convert
-
-
-def _each(item: Converter[Any]) -> Converter[list[Any]]:
-    """Return a converter of a list, item by item."""
-
-    def convert(value: Any) -> list[Any]:
-        return [item(one) for one in value]
-
-    return convert
 
 
 def entry(value: Any) -> Entry[Any]:
@@ -293,61 +218,17 @@ def _delivered(value: Any) -> list[DeliveredEntry[Any]]:
     return [DeliveredEntry(*item) for item in value]
 
 
-_consumer_fields = _record(ConsumerDetails)
+_consumer_fields = record(ConsumerDetails)
 
 
 def _consumer_details(value: Any) -> ConsumerDetails[Any]:
     consumer: ConsumerDetails[Any] = _consumer_fields(value)
     pending: list[Any] = consumer.pending  # without the consumer, which is known here
-    return consumer._replace(pending=[DeliveredEntry(item[0], consumer.name, *item[1:]) for item in pending])
+    return consumer.replace(pending=[DeliveredEntry(item[0], consumer.name, *item[1:]) for item in pending])
 
 
-stream_info: Converter[StreamInfo[Any]] = _record(StreamInfo, first_entry=entry, last_entry=entry)
-_group_details = _record(GroupDetails, pending=_delivered, consumers=_each(_consumer_details))
-stream_details: Converter[StreamDetails[Any]] = _record(StreamDetails, entries=entries, groups=_each(_group_details))
-group_infos: Converter[list[GroupInfo[Any]]] = _each(_record(GroupInfo))
-consumer_infos: Converter[list[ConsumerInfo[Any]]] = _each(_record(ConsumerInfo))
-
-
-def _flags(value: Any) -> set[str]:
-    return {string(flag) for flag in value}
-
-
-def _engines(value: Any) -> dict[str, Engine]:
-    return {string(name): _engine(said) for name, said in mapping(value).items()}
-
-
-_engine: Converter[Engine] = _record(Engine)
-_functions = _each(_record(Function, flags=_flags))
-libraries: Converter[list[Library[Any]]] = _each(_record(Library, engine=string, functions=_functions))
-function_stats: Converter[FunctionStats[Any]] = _record(
-    FunctionStats, running_script=_record(RunningFunction), engines=_engines
-)
-
-
-def binary(value: Any) -> bytes:
-    """Return bytes for every client: what could be decoded was UTF-8, and is put back as it was."""
-    return value.encode() if isinstance(value, str) else bytes(value)
-
-
-def position(value: Any) -> tuple[float, float] | None:
-    """Return longitude and latitude, or None for nil; RESP2 has them as text."""
-    return None if value is None else (float(value[0]), float(value[1]))
-
-
-positions: Converter[list[tuple[float, float] | None]] = _each(position)
-
-
-def places(withdist: bool, withhash: bool, withcoord: bool) -> Converter[list[Place[Any]]]:
-    """Return a converter of places with what was asked for, which comes in the server's order."""
-
-    def convert(value: Any) -> list[Place[Any]]:
-        found = []
-        for item in value:
-            rest = iter(item[1:])
-            distance = float(next(rest)) if withdist else None
-            number = next(rest) if withhash else None
-            found.append(Place(item[0], distance, number, position(next(rest)) if withcoord else None))
-        return found
-
-    return convert
+stream_info: Converter[StreamInfo[Any]] = record(StreamInfo, first_entry=entry, last_entry=entry)
+_group_details = record(GroupDetails, pending=_delivered, consumers=each(_consumer_details))
+stream_details: Converter[StreamDetails[Any]] = record(StreamDetails, entries=entries, groups=each(_group_details))
+group_infos: Converter[list[GroupInfo[Any]]] = each(record(GroupInfo))
+consumer_infos: Converter[list[ConsumerInfo[Any]]] = each(record(ConsumerInfo))

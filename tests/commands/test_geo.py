@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from aioresp import Client
-from aioresp.replies.streams import Place
+from aioresp.replies.geo import Place
 from tests.commands.exact import Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 

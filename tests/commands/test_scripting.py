@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from aioresp import Client, DecodeError, ResponseError
-from aioresp.replies.streams import Engine, Function, FunctionStats, Library, RunningFunction
+from aioresp import Client, ResponseError
+from aioresp.replies.scripting import Engine, Function, FunctionStats, Library, RunningFunction
 from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 
@@ -64,13 +64,6 @@ def test_wire(call: Call, arguments: tuple[object, ...]) -> None:
 @refused(REFUSED)
 def test_refused(call: Call, error: type[Exception], message: str) -> None:
     check_refused(call, error, message)
-
-
-@pytest.fixture
-def raw(own: Client[Any]) -> Client[bytes]:
-    """A view that leaves binary data alone."""
-    view: Client[bytes] = own.with_options(decode_responses=False)
-    return view
 
 
 async def test_eval(r: Client[Any], text: Text, prefix: str) -> None:
@@ -153,7 +146,7 @@ async def test_function_list(own: Client[Any], text: Text, since: Since) -> None
         Function(text("spin"), None, {"no-writes"}),
     ]
     by_name = sorted(library.functions, key=lambda function: function.name)
-    exactly(library._replace(functions=by_name), Library(text("things"), "LUA", functions, None))
+    exactly(library.replace(functions=by_name), Library(text("things"), "LUA", functions, None))
     exactly((await own.function_list("thi*", withcode=True))[0].library_code, text(LIBRARY))
     exactly(await own.function_list("other"), [])
 
@@ -180,12 +173,15 @@ async def test_function_stats_and_kill(own: Client[Any], text: Text, since: Sinc
             await spinning
 
 
-async def test_function_dump_and_restore(own: Client[Any], raw: Client[bytes], since: Since) -> None:
+async def test_function_dump_and_restore(own: Client[Any], since: Since) -> None:
     since(7, 0)
     await own.function_flush()
     await own.function_load(LIBRARY)
-    payload = await raw.function_dump()
+    payload = await own.function_dump()
     exactly(type(payload), bytes)
+    exactly(type(await own.call("FUNCTION", "DUMP")), bytes)
+    async with own.connection() as lease:
+        exactly(await lease.function_dump(), payload)
     with pytest.raises(ResponseError, match="already exists"):
         await own.function_restore(payload)
     exactly(await own.function_restore(payload, "REPLACE"), True)
@@ -193,14 +189,3 @@ async def test_function_dump_and_restore(own: Client[Any], raw: Client[bytes], s
     exactly(await own.function_delete("things"), True)
     exactly(await own.function_restore(payload), True)
     exactly(len(await own.function_list()), 1)
-
-
-async def test_a_dump_is_no_text(own: Client[Any], decode: bool, since: Since) -> None:
-    since(7, 0)
-    await own.function_flush()
-    await own.function_load(LIBRARY)
-    if decode:
-        with pytest.raises(DecodeError, match="decode_responses=False"):
-            await own.function_dump()
-    else:
-        exactly(type(await own.function_dump()), bytes)

@@ -284,7 +284,7 @@ async def test_xinfo_stream(r: Client[Any], text: Text, some: list[Entry[Any]], 
         **idempotent(server, info),
     )
     if server.version < (7,):
-        expected = expected._replace(max_deleted_entry_id=None, entries_added=None, recorded_first_entry_id=None)
+        expected = expected.replace(max_deleted_entry_id=None, entries_added=None, recorded_first_entry_id=None)
     exactly(info, expected)
     exactly(type(info.radix_tree_nodes), int)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from aioresp import Client
-from aioresp.replies.streams import Place
+from aioresp.replies.geo import Place
 
 
 async def text(r: Client[str]) -> None:

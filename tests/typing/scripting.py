@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 from aioresp import Client
-from aioresp.replies.streams import FunctionStats, Library
+from aioresp.replies.scripting import FunctionStats, Library
 
 
 async def text(r: Client[str]) -> None:

@@ -1,0 +1,41 @@
+"""Replies of places."""
+
+from __future__ import annotations
+
+from typing import Any, Generic
+
+from aioresp.command import AnyStr, Converter
+from aioresp.record import Record
+from aioresp.replies import each
+
+
+class Place(Record, Generic[AnyStr]):
+    """A place that was found; what was not asked for is None. `position` is longitude and latitude."""
+
+    member: AnyStr
+    distance: float | None
+    hash: int | None
+    position: tuple[float, float] | None
+
+
+def position(value: Any) -> tuple[float, float] | None:
+    """Return longitude and latitude, or None for nil; RESP2 has them as text."""
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+positions: Converter[list[tuple[float, float] | None]] = each(position)
+
+
+def places(withdist: bool, withhash: bool, withcoord: bool) -> Converter[list[Place[Any]]]:
+    """Return a converter of places with what was asked for, which comes in the server's order."""
+
+    def convert(value: Any) -> list[Place[Any]]:
+        found = []
+        for item in value:
+            rest = iter(item[1:])
+            distance = float(next(rest)) if withdist else None
+            number = next(rest) if withhash else None
+            found.append(Place(item[0], distance, number, position(next(rest)) if withcoord else None))
+        return found
+
+    return convert
