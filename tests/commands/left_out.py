@@ -1,0 +1,244 @@
+"""Which commands of the catalogue have no method, and why. The tests hold both lists exact."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+_SERVERS = "said between servers, never by a client"
+_INTERNAL = "for those who test the server itself"
+_CONTEXT = "a context sends it: it means nothing as one call among others"
+_SUBSCRIPTION = "its messages are not replies: subscriptions are a context"
+_BREAKS = "it would break the connection it is sent on"
+
+#: Commands that have no method on purpose, each with its reason. *HELP, and names that are only containers of
+#: subcommands, are left out by rule: see `by_rule`.
+LEFT_OUT: Final[dict[str, str]] = {
+    **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF", "RESTORE-ASKING", "ASKING"), _SERVERS),
+    **dict.fromkeys(("CLUSTER SYNCSLOTS", "TRIMSLOTS", "XIDMPRECORD"), _SERVERS),
+    **dict.fromkeys(("DEBUG", "SCRIPT DEBUG", "PFDEBUG", "PFSELFTEST"), _INTERNAL),
+    **dict.fromkeys(("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH"), _CONTEXT),
+    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), _SUBSCRIPTION),
+    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), _SUBSCRIPTION),
+    "MONITOR": "its lines are not replies",
+    "HELLO": "the handshake of each connection sends it",
+    "CLIENT REPLY": _BREAKS,
+    "INCR": "incr() sends INCRBY, which has an amount",
+    "DECR": "decr() sends DECRBY, which has an amount",
+}
+
+#: Commands that will have a method and have none yet: shrinks to nothing.
+NOT_YET: Final[frozenset[str]] = frozenset(
+    line.strip()
+    for line in """
+    ARCOUNT
+    ARDEL
+    ARDELRANGE
+    ARGET
+    ARGETRANGE
+    ARGREP
+    ARINFO
+    ARINSERT
+    ARLASTITEMS
+    ARLEN
+    ARMGET
+    ARMSET
+    ARNEXT
+    AROP
+    ARRING
+    ARSCAN
+    ARSEEK
+    ARSET
+    CLUSTER ADDSLOTS
+    CLUSTER ADDSLOTSRANGE
+    CLUSTER BUMPEPOCH
+    CLUSTER CANCELSLOTMIGRATIONS
+    CLUSTER COUNT-FAILURE-REPORTS
+    CLUSTER COUNTKEYSINSLOT
+    CLUSTER DELSLOTS
+    CLUSTER DELSLOTSRANGE
+    CLUSTER FAILOVER
+    CLUSTER FLUSHSLOT
+    CLUSTER FLUSHSLOTS
+    CLUSTER FORGET
+    CLUSTER GETKEYSINSLOT
+    CLUSTER GETSLOTMIGRATIONS
+    CLUSTER INFO
+    CLUSTER KEYSLOT
+    CLUSTER LINKS
+    CLUSTER MEET
+    CLUSTER MIGRATESLOTS
+    CLUSTER MIGRATION
+    CLUSTER MYID
+    CLUSTER MYSHARDID
+    CLUSTER NODES
+    CLUSTER REPLICAS
+    CLUSTER REPLICATE
+    CLUSTER RESET
+    CLUSTER SAVECONFIG
+    CLUSTER SET-CONFIG-EPOCH
+    CLUSTER SETSLOT
+    CLUSTER SHARDS
+    CLUSTER SLAVES
+    CLUSTER SLOT-STATS
+    CLUSTER SLOTS
+    CLUSTERSCAN
+    READONLY
+    READWRITE
+    AUTH
+    CLIENT CACHING
+    CLIENT CAPA
+    CLIENT GETREDIR
+    CLIENT IMPORT-SOURCE
+    CLIENT NO-EVICT
+    CLIENT NO-TOUCH
+    CLIENT SETINFO
+    CLIENT SETNAME
+    CLIENT TRACKING
+    CLIENT TRACKINGINFO
+    QUIT
+    RESET
+    DUMP
+    MIGRATE
+    OBJECT ENCODING
+    OBJECT FREQ
+    OBJECT IDLETIME
+    OBJECT REFCOUNT
+    RESTORE
+    SORT
+    SORT_RO
+    WAITAOF
+    HEXPIRE
+    HEXPIREAT
+    HEXPIRETIME
+    HGETDEL
+    HGETEX
+    HIMPORT DISCARD
+    HIMPORT DISCARDALL
+    HIMPORT PREPARE
+    HIMPORT SET
+    HPERSIST
+    HPEXPIRE
+    HPEXPIREAT
+    HPEXPIRETIME
+    HPTTL
+    HSETEX
+    HTTL
+    BLMOVEM
+    BLMPOP
+    LMOVEM
+    LMPOP
+    PUBSUB CHANNELS
+    PUBSUB NUMPAT
+    PUBSUB NUMSUB
+    PUBSUB SHARDCHANNELS
+    PUBSUB SHARDNUMSUB
+    SPUBLISH
+    SCRIPT SHOW
+    ACL CAT
+    ACL DELUSER
+    ACL DRYRUN
+    ACL GENPASS
+    ACL GETUSER
+    ACL LIST
+    ACL LOAD
+    ACL LOG
+    ACL SAVE
+    ACL SETUSER
+    ACL USERS
+    BACKUP ABORT
+    BACKUP CLEANUP
+    BACKUP LIST
+    BACKUP SEAL
+    BACKUP START
+    BACKUP STATUS
+    BGREWRITEAOF
+    COMMAND
+    COMMAND COUNT
+    COMMAND DOCS
+    COMMAND GETKEYS
+    COMMAND GETKEYSANDFLAGS
+    COMMAND INFO
+    COMMAND LIST
+    COMMANDLOG GET
+    COMMANDLOG LEN
+    COMMANDLOG RESET
+    CONFIG REWRITE
+    FAILOVER
+    HOTKEYS GET
+    HOTKEYS RESET
+    HOTKEYS START
+    HOTKEYS STOP
+    LATENCY DOCTOR
+    LATENCY GRAPH
+    LATENCY HISTOGRAM
+    LATENCY HISTORY
+    LATENCY LATEST
+    LATENCY RESET
+    LOLWUT
+    MEMORY DOCTOR
+    MEMORY MALLOC-STATS
+    MEMORY PURGE
+    MEMORY STATS
+    MEMORY USAGE
+    MODULE LIST
+    MODULE LOAD
+    MODULE LOADEX
+    MODULE UNLOAD
+    REPLICAOF
+    ROLE
+    SHUTDOWN
+    SLAVEOF
+    SLOWLOG GET
+    SLOWLOG LEN
+    SLOWLOG RESET
+    SWAPDB
+    SDIFFCARD
+    SUNIONCARD
+    DELEX
+    DELIFEQ
+    DIGEST
+    INCREX
+    LCS
+    MSETEX
+    SUBSTR
+    VADD
+    VCARD
+    VDIM
+    VEMB
+    VGETATTR
+    VINFO
+    VISMEMBER
+    VLINKS
+    VRANDMEMBER
+    VRANGE
+    VREM
+    VSETATTR
+    VSIM
+    """.strip().splitlines()
+)
+
+
+@cache
+def catalogue() -> dict[str, dict[str, Any]]:
+    """Return the facts of every command; see tests/data/catalogue.md."""
+    path = Path(__file__).parent.parent / "data" / "catalogue.json"
+    facts: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
+
+
+def by_rule(name: str) -> bool:
+    """Return whether `name` has no method because of what it is: help, or a container of subcommands."""
+    return name.endswith(" HELP") or (name != "COMMAND" and "container" in catalogue()[name])
+
+
+def name_of(arguments: tuple[object, ...]) -> str:
+    """Return the name, in the catalogue's spelling, of the command with these arguments."""
+    first, two = (" ".join(map(_word, arguments[:count])).upper() for count in (1, 2))
+    return two if two in catalogue() else first
+
+
+def _word(argument: object) -> str:
+    return bytes(argument).decode("latin-1") if isinstance(argument, (bytes, bytearray)) else str(argument)
