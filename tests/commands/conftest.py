@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import pytest
 
@@ -11,6 +11,9 @@ from aioresp import Client
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.commands.exact import Since, Text, as_bytes
+
+#: Where Valkey and Redis parted: what Redis brought from here on, Valkey has under its own versions, if at all.
+FORK: Final = (7, 2, 5)
 
 
 @pytest.fixture(params=[True, False], ids=["str", "bytes"])
@@ -55,9 +58,16 @@ def make(server: Server, protocol: int, decode: bool) -> Client[Any]:
 def since(server: Server) -> Since:
     """Skip the test on a server that is too old for it."""
 
-    def check(*version: int) -> None:
-        if server.version < version:
-            wanted, found = (".".join(map(str, numbers)) for numbers in (version, server.version))
-            pytest.skip(f"needs a server of {wanted}; this one is {found}")
+    def check(*version: int, valkey: tuple[int, ...] | None = None) -> None:
+        wanted: tuple[int, ...] | None = version
+        if server.flavour == "valkey":
+            wanted = valkey or ((7, 2) if version < FORK else None)
+        if wanted is None or server.version < wanted:
+            needed = [f"Redis {dotted(version)}", *([f"Valkey {dotted(valkey)}"] if valkey else [])]
+            pytest.skip(f"needs {' or '.join(needed)}; this is {server.flavour} {dotted(server.version)}")
 
     return check
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

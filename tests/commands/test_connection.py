@@ -116,7 +116,7 @@ async def test_kill(own: Client[Any]) -> None:
 
 
 async def test_kill_by_age(own: Client[Any], since: Since) -> None:
-    since(7, 4)
+    since(7, 4, valkey=(8, 0))
     exactly(await own.client_kill_filter(maxage=3600), 0)
 
 

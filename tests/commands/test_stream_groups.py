@@ -93,12 +93,6 @@ def test_refused(call: Call, error: type[Exception], message: str) -> None:
 
 
 @pytest.fixture
-def redis_only(server: Server) -> None:
-    if server.flavour != "redis":
-        pytest.skip("Valkey does not have this")
-
-
-@pytest.fixture
 def s(prefix: str) -> str:
     return f"{prefix}s"
 
@@ -168,7 +162,6 @@ async def test_xreadgroup_waits(r: Client[Any], text: Text, s: str) -> None:
     exactly(await reader, {text(s): [group_entry(text, 1)]})
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xreadgroup_claims(r: Client[Any], text: Text, s: str, since: Since) -> None:
     since(8, 4)
     await fill(r, s, 2)
@@ -177,7 +170,6 @@ async def test_xreadgroup_claims(r: Client[Any], text: Text, s: str, since: Sinc
     exactly(all(isinstance(one.deliveries, int) for one in found), True)
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xreadgroup_limits(r: Client[Any], text: Text, s: str, since: Since) -> None:
     since(8, 10)
     await fill(r, s, 0)
@@ -191,7 +183,6 @@ async def test_xack(r: Client[Any], s: str) -> None:
     exactly((await r.xpending(s, "g")).pending, 1)
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xackdel(r: Client[Any], s: str, since: Since) -> None:
     since(8, 2)
     await fill(r, s)
@@ -200,7 +191,6 @@ async def test_xackdel(r: Client[Any], s: str, since: Since) -> None:
     exactly(await r.xlen(s), 1)
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xnack(r: Client[Any], s: str, since: Since) -> None:
     since(8, 8)
     await fill(r, s)

@@ -118,12 +118,6 @@ def test_refused(call: Call, error: type[Exception], message: str) -> None:
 
 
 @pytest.fixture
-def redis_only(server: Server) -> None:
-    if server.flavour != "redis":
-        pytest.skip("Valkey does not have this")
-
-
-@pytest.fixture
 def s(prefix: str) -> str:
     return f"{prefix}s"
 
@@ -158,7 +152,6 @@ async def test_xadd_of_a_millisecond(r: Client[Any], text: Text, s: str, since: 
     exactly(await r.xadd(s, {"f": 1}, "5-*"), text("5-1"))
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xadd_is_idempotent(r: Client[Any], s: str, since: Since) -> None:
     since(8, 6)
     first = await r.xadd(s, {"f": 1}, idmp=("p", "i"))
@@ -196,7 +189,6 @@ async def test_xdel(r: Client[Any], some: list[Entry[Any]], s: str) -> None:
     exactly(await r.xrange(s), some[1:2])
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xdelex(r: Client[Any], s: str, since: Since) -> None:
     since(8, 2)
     await fill(r, s)
@@ -214,7 +206,6 @@ async def test_xtrim(r: Client[Any], some: list[Entry[Any]], s: str) -> None:
     exactly(await r.xrange(s), some[2:])
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_ref_policy(r: Client[Any], s: str, since: Since) -> None:
     since(8, 2)
     await fill(r, s)
@@ -244,7 +235,6 @@ async def test_xread_waits(r: Client[Any], text: Text, s: str) -> None:
     exactly(await reader, {text(s): [Entry(text("1-0"), text({"f": "1"}))]})
 
 
-@pytest.mark.usefixtures("redis_only")
 async def test_xread_limits(r: Client[Any], text: Text, some: list[Entry[Any]], s: str, since: Since) -> None:
     since(8, 10)
     await fill(r, s)
