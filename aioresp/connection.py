@@ -35,7 +35,7 @@ WRITE_BUFFER: Final = 1024 * 1024
 
 #: Bytes read from the socket at a time. For a block as large as asyncio's own 256 KiB the C library asks the kernel for
 #: memory, and gives it back, at each read: up to a quarter of the time of a lone command.
-READ_SIZE: Final = 64 * 1024
+READ_SIZE: Final = 96 * 1024
 
 #: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
 SILENCE: Final = 1.0

@@ -27,6 +27,8 @@ class Floor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        if hasattr(transport, "max_size"):
+            transport.max_size = 96 * 1024
 
     def data_received(self, data: bytes) -> None:
         reader = self.reader
