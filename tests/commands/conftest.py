@@ -10,7 +10,10 @@ import pytest
 from aioresp import Client
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from aioresp.testing.executables import find_executable
 from tests.commands.exact import Since, Text, as_bytes
+from tests.servers import MATRIX
+from tests.servers.chosen import OWN, Remote, chosen, demand, is_remote, program_of
 
 #: Where Valkey and Redis parted: what Redis brought from here on, Valkey has under its own versions, if at all.
 FORK: Final = (7, 2, 5)
@@ -33,10 +36,41 @@ async def r(anyio_backend: object, server: Server, protocol: int, decode: bool) 
         yield client
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "where" in metafunc.fixturenames and (names := chosen()):
+        demand(names)
+        metafunc.parametrize("where", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def where(request: pytest.FixtureRequest) -> str | None:
+    """The server that the test is for: a name, a path or a URL; None for the default one."""
+    name: str | None = getattr(request, "param", None)
+    return name
+
+
+@pytest.fixture(scope="session")
+def executable(where: str | None) -> str | None:
+    """What `aioresp.testing.server(executable=...)` needs to start another one of the kind that the test is for."""
+    if where is not None and is_remote(where):
+        pytest.skip(f"{OWN}: {where} is somebody else's")
+    return None if where is None else program_of(where)
+
+
+@pytest.fixture(scope="session")
+def server(where: str | None) -> Iterator[Server]:
+    """One server for all round trips, or in turn each of those that were chosen; keys carry a prefix."""
+    if where is not None and is_remote(where):
+        yield cast(Server, Remote(where))
+        return
+    with start_server(executable=None if where is None else program_of(where)) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
-def own_server() -> Iterator[Server]:
+def own_server(executable: str | None) -> Iterator[Server]:
     """A server of the module's own, for what concerns all of it: its databases, its configuration, its clients."""
-    with start_server() as running:
+    with start_server(executable=executable) as running:
         yield running
 
 
@@ -71,3 +105,18 @@ def since(server: Server) -> Since:
 
 def dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers of the matrix the commands were not tested on."""
+    names = chosen()
+    if names:
+        on, left_out = names, [wanted.name for wanted in MATRIX if wanted.name not in names]
+    else:
+        found = find_executable()
+        on = [f"{found.flavour} {dotted(found.version)}"]
+        left_out = [wanted.name for wanted in MATRIX if not wanted.fits(found.flavour, found.version)]
+    if left_out:
+        terminalreporter.section("servers")
+        terminalreporter.line(f"The commands were tested on {', '.join(on)}.")
+        terminalreporter.line(f"Left out: {', '.join(left_out)}. `make matrix` runs them all.")
