@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from aioresp.catalogue import needed
+
 Outcome = Literal["not sent", "unknown"]
 
 
@@ -96,7 +98,10 @@ class WrongTypeError(ResponseError):
 
 
 class UnknownCommandError(ResponseError):
-    """The server does not know this command: it is too old, a module is missing, or it was renamed."""
+    """The server does not know this command: it is too old, a module is missing, or it was renamed.
+
+    The message says which versions of Redis and Valkey have the command, where that is known.
+    """
 
 
 class LoadingError(ResponseError):
@@ -203,6 +208,7 @@ BY_CODE: dict[str, type[ResponseError]] = {
 BY_TEXT: tuple[tuple[str, type[ResponseError]], ...] = (
     ("unknown command", UnknownCommandError),
     ("unknown subcommand", UnknownCommandError),
+    ("Unknown subcommand or wrong number of arguments", UnknownCommandError),
     ("max number of clients", MaxClientsError),
     ("invalid password", AuthenticationError),
     ("Client sent AUTH", AuthenticationError),
@@ -220,9 +226,25 @@ def response_error(message: str) -> ResponseError:
     if kind is None:
         kind = next((kind for start, kind in BY_TEXT if text.startswith(start)), ResponseError)
     # Behind this the server repeats the arguments: values, perhaps a password.
-    error = kind(message.partition(", with args beginning with:")[0])
+    message = message.partition(", with args beginning with:")[0]
+    if kind is UnknownCommandError:
+        kind, message = _unknown(text, message)
+    error = kind(message)
     error.code = code
     return error
+
+
+def _unknown(text: str, message: str) -> tuple[type[ResponseError], str]:
+    """Return the class and the message for a command that the server does not know: which version has it."""
+    # "unknown command 'LCS'", up to 6.2 "`LCS`"; "unknown subcommand 'SHARDS'. Try CLUSTER HELP."
+    name = text.replace("`", "'").partition("'")[2].partition("'")[0].upper()
+    container = text.rpartition(". Try ")[2].removesuffix(" HELP.") if ". Try " in text else ""
+    versions = needed(f"{container} {name}".strip())
+    if text.startswith("Unknown") and (versions is None or versions.startswith(("Redis 5", "Redis 6"))):
+        return ResponseError, message  # up to 6.2: a subcommand that it knows may only have the wrong arguments
+    if versions is None:
+        return UnknownCommandError, message
+    return UnknownCommandError, f"{container} {name} needs {versions}; the server said: {message}".strip()
 
 
 ERROR_TYPES: frozenset[type] = frozenset({ResponseError, *BY_CODE.values(), *(kind for _, kind in BY_TEXT)})

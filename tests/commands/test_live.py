@@ -1,0 +1,76 @@
+"""The catalogue compared with what the servers of the matrix know: no command is new to us, and no version is wrong."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import pytest
+
+from aioresp import Client, UnknownCommandError
+from aioresp.catalogue import needed
+from aioresp.command import refusal
+from aioresp.testing import Server
+from tests.commands.left_out import catalogue
+
+#: Names of Redis 6.2 alone: two in case somebody speaks HTTP to it, and one whose place LCS took.
+GONE: Final = {"HOST:", "POST", "STRALGO"}
+
+#: Known to every server; Redis up to 6.2 does not list it.
+UNLISTED: Final = {"QUIT"}
+
+
+@pytest.fixture(scope="module")
+def decode() -> Literal[True]:
+    """Names are str in these tests."""
+    return True
+
+
+def has(server: Server, name: str) -> bool:
+    """Return whether the server has the command, if the catalogue is right."""
+    since = catalogue()[name]["since"].get(server.flavour)
+    return since is not None and server.version >= tuple(map(int, since.split(".")))
+
+
+async def names(r: Client[Any], server: Server) -> set[str]:
+    """Return the names that the server knows; before 7.0 without subcommands."""
+    if server.version >= (7,):
+        found = await r.call("COMMAND", "LIST")
+        for name in sorted(found):
+            if catalogue().get(name.upper(), {}).get("container"):
+                found += await r.call("COMMAND", "LIST", "FILTERBY", "PATTERN", f"{name}|*")
+    else:
+        found = [entry[0] for entry in await r.call("COMMAND")]
+    return {name.upper().replace("|", " ") for name in found}
+
+
+async def test_no_command_is_new_to_us(r: Client[Any], server: Server) -> None:
+    """Names with a dot are a module's. All others belong into the catalogue, and then have a method or a reason."""
+    new = {name for name in await names(r, server) if "." not in name} - catalogue().keys()
+    assert sorted(new - GONE) == []
+
+
+async def test_the_versions_of_the_catalogue_are_right(r: Client[Any], server: Server) -> None:
+    known = await names(r, server) | UNLISTED
+    subcommands = server.version >= (7,)
+    expected = {name for name in catalogue() if has(server, name) and (subcommands or " " not in name)}
+    assert sorted(expected - known) == [], "the catalogue is too early"
+    assert sorted((known & catalogue().keys()) - expected) == [], "the catalogue is too late"
+
+
+async def test_what_a_server_does_not_know_it_says_so_and_we_say_where_it_is(r: Client[Any], server: Server) -> None:
+    asked = 0
+    for name in catalogue():
+        container, _, subcommand = name.partition(" ")
+        words = (container, subcommand) if subcommand else (name,)
+        if has(server, name) or name.endswith(" HELP") or refusal(words):
+            continue
+        if container == "CLUSTER" and server.version < (7,):
+            continue  # it says that it is no cluster, whatever was asked
+        if subcommand and not has(server, container):
+            name = container
+        with pytest.raises(UnknownCommandError) as caught:
+            await r.call(*words)
+        message = str(caught.value)
+        assert message.startswith(f"{name} needs {needed(name)}; the server said: ERR "), message
+        asked += 1
+    assert asked > 10
