@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -121,6 +123,16 @@ def commands_sent() -> set[str]:
     return {name_of(arguments) for module in modules for _, arguments in module.WIRE}
 
 
+def facts() -> Any:
+    """Return the module that puts the facts of commands into the reference."""
+    spec = importlib.util.spec_from_file_location("facts", HERE.parent.parent / "docs" / "facts.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_each_command_has_a_method_or_a_reason() -> None:
     left = {name for name in catalogue().keys() - commands_sent() - LEFT_OUT.keys() if not by_rule(name)}
     assert sorted(left - NOT_YET) == [], "no method sends these, and LEFT_OUT has no reason why"
@@ -136,3 +148,29 @@ def test_what_is_left_out_is_left_out() -> None:
 
 def test_each_method_sends_a_command_that_exists() -> None:
     assert commands_sent() - catalogue().keys() == set()
+
+
+def test_the_reference_tells_the_facts_of_the_right_command() -> None:
+    command_of = facts().command_of
+    sent: dict[str, set[str]] = {}
+    for group in GROUPS:
+        lines = importlib.import_module(f"tests.commands.test_{group}").WIRE
+        for (method, _), (_, arguments) in zip(wire_calls(group), lines, strict=True):
+            sent.setdefault(method, set()).add(name_of(arguments))
+    wrong = {method: names for method, names in sent.items() if command_of(method) not in names}
+    assert wrong == {}, "the command of these methods has another name: OTHER_NAMES in docs/facts.py"
+
+
+def test_the_facts_stand_under_the_heading() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="reference/hashes.md"))
+    heading = '<h2 id="aioresp.commands.hashes.HashCommands.{}" class="doc">\n<code></code></h2>'
+    known, unknown = heading.format("hexpire"), heading.format("nonsense")
+    line = "HEXPIRE. Since Redis 7.4 and Valkey 9.0. O(N) where N is the number of specified fields."
+    html = facts().on_page_content(f"{known}<p>a</p>{unknown}<p>b</p>", page=page)
+    assert html == f"{known}\n<p><em>{line}</em></p><p>a</p>{unknown}<p>b</p>"
+    assert facts().in_words("XDELEX").startswith("XDELEX. Since Redis 8.2; not in Valkey. O(1)")
+    assert facts().in_words("DELIFEQ") == "DELIFEQ. Since Valkey 9.0; not in Redis. O(1)."
+    assert facts().in_words("GET") == "GET. Since Redis 1.0. O(1)."
+    page.file.src_uri = "reference/strings.md"
+    with pytest.raises(RuntimeError, match="do they look different now"):
+        facts().on_page_content(known, page=page)
