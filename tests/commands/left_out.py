@@ -29,6 +29,34 @@ LEFT_OUT: Final[dict[str, str]] = {
     "DECR": "decr() sends DECRBY, which has an amount",
 }
 
+_DEFAULT = "what the server does anyway"
+_VALUE = "a value that is passed on as it is"
+
+#: Words of commands' options that no method is seen to send, each with its reason.
+WORDS_LEFT_OUT: Final[dict[str, dict[str, str]]] = {
+    **dict.fromkeys(
+        (
+            *("GEODIST", "GEOSEARCH", "GEOSEARCHSTORE"),
+            *("GEORADIUS", "GEORADIUS_RO", "GEORADIUSBYMEMBER", "GEORADIUSBYMEMBER_RO"),
+        ),
+        dict.fromkeys(("M", "KM", "FT", "MI"), _VALUE),
+    ),
+    "CLIENT KILL": dict.fromkeys(("MASTER", "SLAVE", "REPLICA"), _VALUE),
+    "CLIENT LIST": dict.fromkeys(("MASTER", "REPLICA", "PUBSUB"), _VALUE),
+    "CLIENT PAUSE": {"ALL": _DEFAULT},
+    "CLIENT UNBLOCK": {"TIMEOUT": _DEFAULT},
+    "FLUSHALL": {"SYNC": _DEFAULT},
+    "FLUSHDB": {"SYNC": _DEFAULT},
+    "XADD": {"=": _DEFAULT},
+    "XTRIM": {"=": _DEFAULT},
+}
+
+#: Those that will be sent and are not yet: shrinks to nothing.
+WORDS_NOT_YET: Final[dict[str, list[str]]] = {
+    "HSCAN": ["NOVALUES"],
+    "SET": ["IFDEQ", "IFDNE", "IFEQ", "IFNE"],
+}
+
 #: Commands that will have a method and have none yet: shrinks to nothing.
 NOT_YET: Final[frozenset[str]] = frozenset(
     line.strip()
@@ -236,9 +264,11 @@ def by_rule(name: str) -> bool:
 
 def name_of(arguments: tuple[object, ...]) -> str:
     """Return the name, in the catalogue's spelling, of the command with these arguments."""
-    first, two = (" ".join(map(_word, arguments[:count])).upper() for count in (1, 2))
+    first, two = (" ".join(map(word, arguments[:count])) for count in (1, 2))
     return two if two in catalogue() else first
 
 
-def _word(argument: object) -> str:
-    return bytes(argument).decode("latin-1") if isinstance(argument, (bytes, bytearray)) else str(argument)
+def word(argument: object) -> str:
+    """Return an argument as a word in upper case."""
+    text = bytes(argument).decode("latin-1") if isinstance(argument, (bytes, bytearray)) else str(argument)
+    return text.upper()

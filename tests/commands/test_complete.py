@@ -17,7 +17,7 @@ import pytest
 
 from aioresp.commands import Commands
 from aioresp.commands.base import Executor
-from tests.commands.left_out import LEFT_OUT, NOT_YET, by_rule, catalogue, name_of
+from tests.commands.left_out import LEFT_OUT, NOT_YET, WORDS_LEFT_OUT, WORDS_NOT_YET, by_rule, catalogue, name_of, word
 
 HERE: Final = Path(__file__).parent
 PACKAGE: Final = Path(inspect.getfile(Commands)).parent
@@ -117,10 +117,13 @@ def test_each_method_says_what_it_does() -> None:
 # --- The catalogue of commands ----------------------------------------------------------------------------------------
 
 
-def commands_sent() -> set[str]:
-    """Return the commands that stand in the wire tables."""
-    modules = (importlib.import_module(f"tests.commands.test_{group}") for group in GROUPS)
-    return {name_of(arguments) for module in modules for _, arguments in module.WIRE}
+def commands_sent() -> dict[str, set[str]]:
+    """Return the commands that stand in the wire tables, each with all words that are sent with it."""
+    found: dict[str, set[str]] = {}
+    for group in GROUPS:
+        for _, arguments in importlib.import_module(f"tests.commands.test_{group}").WIRE:
+            found.setdefault(name_of(arguments), set()).update(map(word, arguments))
+    return found
 
 
 def facts() -> Any:
@@ -134,20 +137,33 @@ def facts() -> Any:
 
 
 def test_each_command_has_a_method_or_a_reason() -> None:
-    left = {name for name in catalogue().keys() - commands_sent() - LEFT_OUT.keys() if not by_rule(name)}
+    left = {name for name in catalogue().keys() - commands_sent().keys() - LEFT_OUT.keys() if not by_rule(name)}
     assert sorted(left - NOT_YET) == [], "no method sends these, and LEFT_OUT has no reason why"
     assert sorted(NOT_YET - left) == [], "these are there now: take them out of NOT_YET in left_out.py"
 
 
 def test_what_is_left_out_is_left_out() -> None:
-    assert LEFT_OUT.keys() & commands_sent() == set()
+    assert LEFT_OUT.keys() & commands_sent().keys() == set()
     assert LEFT_OUT.keys() & NOT_YET == set()
     assert LEFT_OUT.keys() <= catalogue().keys()
     assert [name for name in LEFT_OUT if by_rule(name)] == []
 
 
 def test_each_method_sends_a_command_that_exists() -> None:
-    assert commands_sent() - catalogue().keys() == set()
+    assert commands_sent().keys() - catalogue().keys() == set()
+
+
+def test_each_word_of_an_option_is_sent() -> None:
+    """Such a word is told in the catalogue under `tokens`. What cannot or need not be sent goes to WORDS_LEFT_OUT."""
+    missing, needless = {}, {}
+    for name, sent in commands_sent().items():
+        left_out = WORDS_LEFT_OUT.get(name, {}).keys()
+        words = {token.upper() for token in catalogue()[name].get("tokens", ())}
+        missing[name] = sorted(words - sent - left_out)
+        needless[name] = sorted(left_out - words)
+    assert {name: words for name, words in missing.items() if words} == WORDS_NOT_YET
+    assert {name: words for name, words in needless.items() if words} == {}
+    assert WORDS_LEFT_OUT.keys() <= missing.keys()
 
 
 def test_the_reference_tells_the_facts_of_the_right_command() -> None:

@@ -44,6 +44,10 @@ WIRE: Wire = [
         ("GEOSEARCHSTORE", "d", "g", "FROMMEMBER", "a", "BYRADIUS", 5, "m"),
     ),
     (
+        lambda r: r.geosearchstore("d", "g", "a", radius=5, sort="ASC"),
+        ("GEOSEARCHSTORE", "d", "g", "FROMMEMBER", "a", "BYRADIUS", 5, "m", "ASC"),
+    ),
+    (
         lambda r: r.geosearchstore(
             "d",
             "g",

@@ -42,6 +42,27 @@ WIRE: Wire = [
         lambda r: r.georadiusbymember_ro("g", "a", 2, withhash=True),
         ("GEORADIUSBYMEMBER_RO", "g", "a", 2, "m", "WITHHASH"),
     ),
+    (
+        lambda r: r.georadius_ro("g", 1, 2, 3, sort="ASC", count=4, any=True, withcoord=True, withhash=True),
+        ("GEORADIUS_RO", "g", 1, 2, 3, "m", "ASC", "COUNT", 4, "ANY", "WITHCOORD", "WITHHASH"),
+    ),
+    (lambda r: r.georadius_ro("g", 1, 2, 3, sort="DESC"), ("GEORADIUS_RO", "g", 1, 2, 3, "m", "DESC")),
+    (
+        lambda r: r.georadiusbymember("g", "a", 3, sort="ASC", count=4, any=True, withcoord=True, withhash=True),
+        ("GEORADIUSBYMEMBER", "g", "a", 3, "m", "ASC", "COUNT", 4, "ANY", "WITHCOORD", "WITHHASH"),
+    ),
+    (
+        lambda r: r.georadiusbymember("g", "a", 3, sort="DESC", withdist=True),
+        ("GEORADIUSBYMEMBER", "g", "a", 3, "m", "DESC", "WITHDIST"),
+    ),
+    (
+        lambda r: r.georadiusbymember_ro("g", "a", 3, sort="ASC", count=4, any=True, withcoord=True),
+        ("GEORADIUSBYMEMBER_RO", "g", "a", 3, "m", "ASC", "COUNT", 4, "ANY", "WITHCOORD"),
+    ),
+    (
+        lambda r: r.georadiusbymember_ro("g", "a", 3, sort="DESC", withdist=True),
+        ("GEORADIUSBYMEMBER_RO", "g", "a", 3, "m", "DESC", "WITHDIST"),
+    ),
 ]
 
 REFUSED: Refused = [

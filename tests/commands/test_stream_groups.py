@@ -17,6 +17,7 @@ from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wi
 WIRE: Wire = [
     (lambda r: r.xack("s", "g", "1-0", 2), ("XACK", "s", "g", "1-0", 2)),
     (lambda r: r.xackdel("s", "g", "1-0"), ("XACKDEL", "s", "g", "KEEPREF", "IDS", 1, "1-0")),
+    (lambda r: r.xackdel("s", "g", 1, ref_policy="DELREF"), ("XACKDEL", "s", "g", "DELREF", "IDS", 1, 1)),
     (
         lambda r: r.xackdel("s", "g", "1-0", b"2-0", ref_policy="ACKED"),
         ("XACKDEL", "s", "g", "ACKED", "IDS", 2, "1-0", b"2-0"),
@@ -48,6 +49,7 @@ WIRE: Wire = [
     (lambda r: r.xgroup_setid("s", "g", "$"), ("XGROUP", "SETID", "s", "g", "$")),
     (lambda r: r.xgroup_setid("s", "g", 5, entries_read=3), ("XGROUP", "SETID", "s", "g", 5, "ENTRIESREAD", 3)),
     (lambda r: r.xnack("s", "g", "FAIL", "1-0"), ("XNACK", "s", "g", "FAIL", "IDS", 1, "1-0")),
+    (lambda r: r.xnack("s", "g", "FATAL", "1-0"), ("XNACK", "s", "g", "FATAL", "IDS", 1, "1-0")),
     (
         lambda r: r.xnack("s", "g", "SILENT", "1-0", 2, retrycount=0, force=True),
         ("XNACK", "s", "g", "SILENT", "IDS", 2, "1-0", 2, "RETRYCOUNT", 0, "FORCE"),

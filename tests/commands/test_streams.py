@@ -28,6 +28,7 @@ WIRE: Wire = [
     (lambda r: r.xadd("s", {"f": 1, b"g": b"w"}, "5-1"), ("XADD", "s", "5-1", "f", 1, b"g", b"w")),
     (lambda r: r.xadd("s", {"f": 1.5}, id=5), ("XADD", "s", 5, "f", 1.5)),
     (lambda r: r.xadd("s", {"f": 1}, maxlen=0), ("XADD", "s", "MAXLEN", "~", 0, "*", "f", 1)),
+    (lambda r: r.xadd("s", {"f": 1}, ref_policy="KEEPREF"), ("XADD", "s", "KEEPREF", "*", "f", 1)),
     (
         lambda r: r.xadd("s", {"f": 1}, maxlen=10, approximate=False, nomkstream=True),
         ("XADD", "s", "NOMKSTREAM", "MAXLEN", 10, "*", "f", 1),
@@ -47,6 +48,7 @@ WIRE: Wire = [
     (lambda r: r.xdel("s", "1-0", b"2-0", 3), ("XDEL", "s", "1-0", b"2-0", 3)),
     (lambda r: r.xdelex("s", "1-0"), ("XDELEX", "s", "KEEPREF", "IDS", 1, "1-0")),
     (lambda r: r.xdelex("s", "1-0", 2, ref_policy="DELREF"), ("XDELEX", "s", "DELREF", "IDS", 2, "1-0", 2)),
+    (lambda r: r.xdelex("s", 1, ref_policy="ACKED"), ("XDELEX", "s", "ACKED", "IDS", 1, 1)),
     (lambda r: r.xinfo_consumers("s", "g"), ("XINFO", "CONSUMERS", "s", "g")),
     (lambda r: r.xinfo_groups("s"), ("XINFO", "GROUPS", "s")),
     (lambda r: r.xinfo_stream("s"), ("XINFO", "STREAM", "s")),
@@ -71,6 +73,8 @@ WIRE: Wire = [
     ),
     (lambda r: r.xtrim("s", 10), ("XTRIM", "s", "MAXLEN", "~", 10)),
     (lambda r: r.xtrim("s", maxlen=0, approximate=False), ("XTRIM", "s", "MAXLEN", 0)),
+    (lambda r: r.xtrim("s", 9, ref_policy="DELREF"), ("XTRIM", "s", "MAXLEN", "~", 9, "DELREF")),
+    (lambda r: r.xtrim("s", 9, ref_policy="ACKED"), ("XTRIM", "s", "MAXLEN", "~", 9, "ACKED")),
     (
         lambda r: r.xtrim("s", minid=5, limit=0, ref_policy="KEEPREF"),
         ("XTRIM", "s", "MINID", "~", 5, "LIMIT", 0, "KEEPREF"),
