@@ -134,7 +134,7 @@ def parse(chunks: Iterable[bytes]) -> Outcome:
     parser = Parser()
     values: list[Any] = []
     partial = False
-    for chunk in chunks:
+    for chunk in filter(None, chunks):  # nobody ever receives no bytes
         parser.feed(chunk, partial)
         partial = False
         while parser.has_data():
