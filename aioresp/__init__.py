@@ -39,7 +39,8 @@ from aioresp.errors import (
     UnknownCommandError,
     WrongTypeError,
 )
-from aioresp.pool import PoolStats
+from aioresp.popped import Lost
+from aioresp.resource import PoolStats
 from aioresp.version import VERSION as __version__
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Key",
     "Lease",
     "LoadingError",
+    "Lost",
     "MasterDownError",
     "MaxClientsError",
     "MovedError",

@@ -28,12 +28,13 @@ from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.lease import Lease, words
 from aioresp.errors import CommandRefused, RedisError
-from aioresp.handshake import connect
+from aioresp.handshake import connect, restore
 from aioresp.loops import Loops
 from aioresp.options import Options, Settings, check, settings
-from aioresp.pool import Pool, PoolStats
+from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.replies import as_is
+from aioresp.resource import PoolStats
 
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         options: override the URL. `limit`: connections a loop at most; `concurrency`: commands under way on one
             connection before another is opened, 1 for the classic pool; `timeout`: seconds that a call may take, with
             the wait for a connection (None: for ever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
-            after which an unused connection is closed; `protocol`: 3, or 2 to avoid RESP3.
+            after which an unused connection is closed; `protocol`: 3, or 2 to avoid RESP3; `on_lost`: called with what
+            a cancelled blocking pop took and could not put back.
 
     Raises ValueError or TypeError that names the option for one that is unknown or does not fit.
     """
@@ -140,10 +142,11 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         return value if reply is as_is else reply(value)
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        lease: Lease[Any] = Lease(self._loops.pool, self._decode, self._timeout, full_name(arguments))
+        lease: Lease[Any] = Lease(
+            self._loops.pool, self._decode, self._timeout, full_name(arguments), self._settings.on_lost
+        )
         try:
-            async with lease:
-                return await lease.execute(arguments, reply)
+            return await lease.block(arguments, reply)
         except RedisError as error:
             error.command, error.key = locate(arguments)
             raise
@@ -215,7 +218,7 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
 
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""
-        return Lease(self._loops.pool, self._decode, self._timeout, "connection()")
+        return Lease(self._loops.pool, self._decode, self._timeout, "connection()", self._settings.on_lost)
 
     def stats(self) -> Stats:
         """Return the figures of this moment: in sum, and for each loop in use."""
@@ -230,4 +233,5 @@ def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Conn
         concurrency=settings.concurrency,
         idle_timeout=settings.idle_timeout,
         loop=loop,
+        restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
     )

@@ -52,6 +52,9 @@ class Result(Coroutine[Any, Any, T_co]):
 
 # --- How a command travels -------------------------------------------------------------------------------------------
 
+#: Seconds that are as good as for ever, and more than a timer can be set to.
+FOR_EVER: Final = 1e9
+
 # Where the server-side timeout of a blocking command stands, and how many of its units make a second.
 _BLOCKING: Final[dict[str, tuple[int, float]]] = {
     "BLPOP": (-1, 1),
@@ -88,6 +91,15 @@ _REFUSED: Final[dict[str, str]] = {
     **dict.fromkeys(("CLIENT SETNAME", "CLIENT SETINFO", "CLIENT CAPA", "CLIENT IMPORT-SOURCE"), _ON_A_LEASE),
 }
 
+# Of these, what RESET and a new handshake do not surely undo on every server; and what there is nothing to undo of.
+_LASTING: Final = ("CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT CAPA", "CLIENT IMPORT-SOURCE", "QUIT")
+_LEAVING_NOTHING: Final = ("WAIT", "WAITAOF", "EXEC", "DISCARD", "UNWATCH", "READWRITE")
+
+#: Commands that change their connection, and whether RESET undoes it.
+CHANGES: Final[dict[str, bool]] = {
+    name: name not in _LASTING for name, why in _REFUSED.items() if why is _ON_A_LEASE and name not in _LEAVING_NOTHING
+}
+
 #: Refused even on a leased connection.
 FORBIDDEN: Final = frozenset(name for name, why in _REFUSED.items() if why is not _ON_A_LEASE)
 
@@ -109,8 +121,8 @@ SPECIAL: Final[frozenset[object]] = frozenset(
 
 def full_name(arguments: Sequence[object]) -> str:
     """Return the command's name in upper case, with its subcommand where such a one is in the tables above."""
-    first = _word(arguments[0])
-    if len(arguments) > 1 and (name := f"{first} {_word(arguments[1])}") in _REFUSED:
+    first = word(arguments[0])
+    if len(arguments) > 1 and (name := f"{first} {word(arguments[1])}") in _REFUSED:
         return name
     return first
 
@@ -118,7 +130,7 @@ def full_name(arguments: Sequence[object]) -> str:
 def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
     """Return the command's name and its first key, shortened, for messages. Never a value or a password."""
     name = full_name(arguments)
-    two_words = f"{name} {_word(arguments[1])}" if len(arguments) > 1 else name
+    two_words = f"{name} {word(arguments[1])}" if len(arguments) > 1 else name
     position = FIRST_KEY.get(two_words, FIRST_KEY.get(name))
     if position is None or position >= len(arguments):
         return name, None
@@ -138,31 +150,47 @@ def refusal(arguments: Sequence[object]) -> str | None:
 
 def is_binary(arguments: Sequence[object]) -> bool:
     """Return whether the reply is to come as bytes to every caller, as it is no text."""
-    name = _word(arguments[0])
+    name = word(arguments[0])
     if name == "VEMB":
-        return len(arguments) > 3 and _word(arguments[3]) == "RAW"
-    return name in _BINARY or (len(arguments) > 1 and f"{name} {_word(arguments[1])}" in _BINARY)
+        return len(arguments) > 3 and word(arguments[3]) == "RAW"
+    return name in _BINARY or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in _BINARY)
 
 
 def blocking_timeout(arguments: Sequence[object]) -> float | None:
     """Return for how many seconds the server may hold this command back (0: for ever), or None if it does not block."""
-    name = _word(arguments[0])
+    place = _timeout_place(arguments)
+    return None if place is None else _seconds(arguments[place[0]], place[1])
+
+
+def with_timeout(arguments: Arguments, seconds: int) -> Arguments:
+    """Return a blocking command with another time limit."""
+    place = _timeout_place(arguments)
+    assert place is not None
+    where = place[0] % len(arguments)
+    return (*arguments[:where], round(seconds * place[1]), *arguments[where + 1 :])
+
+
+def _timeout_place(arguments: Sequence[object]) -> tuple[int, float] | None:
+    """Return where the time limit of a blocking command stands, and how many of its units make a second."""
+    name = word(arguments[0])
     if name in ("XREAD", "XREADGROUP"):
         # Only the options count: a group, a consumer or a stream may be called "BLOCK".
-        options = [_word(argument) for argument in arguments[4 if name == "XREADGROUP" else 1 :]]
+        start = 4 if name == "XREADGROUP" else 1
+        options = [word(argument) for argument in arguments[start:]]
         if "STREAMS" in options:
             options = options[: options.index("STREAMS")]
-        return _seconds(options[options.index("BLOCK") + 1], 1000) if "BLOCK" in options[:-1] else None
-    where = _BLOCKING.get(name)
-    return None if where is None or len(arguments) < 3 else _seconds(arguments[where[0]], where[1])
+        return (start + options.index("BLOCK") + 1, 1000) if "BLOCK" in options[:-1] else None
+    place = _BLOCKING.get(name)
+    return place if place is not None and len(arguments) > max(2, place[0]) else None
 
 
 def _positive(argument: object) -> bool:
-    word = _word(argument)
-    return word.isdecimal() and word.strip("0") != ""
+    count = word(argument)
+    return count.isdecimal() and count.strip("0") != ""
 
 
-def _word(argument: object) -> str:
+def word(argument: object) -> str:
+    """Return a word of a command in upper case, however it was given."""
     if isinstance(argument, (bytes, bytearray)):
         return bytes(argument).decode("utf-8", "replace").upper()
     return str(argument).upper()
@@ -170,6 +198,7 @@ def _word(argument: object) -> str:
 
 def _seconds(argument: object, units: float) -> float:
     try:
-        return float(_word(argument)) / units
+        seconds = float(word(argument)) / units
     except ValueError:
         return 0.0  # the server will refuse it and say why
+    return seconds if abs(seconds) < FOR_EVER else 0.0

@@ -67,12 +67,13 @@ class Connection(asyncio.Protocol):
     """A connection that takes up to `concurrency` commands at a time.
 
     `capacity` is what it takes at present: `concurrency`, or 0 before the handshake, while the transport's buffer is
-    full, while the server is silent beyond a deadline, and after the end.
+    full, while the server is silent beyond a deadline, and after the end. `id` is the server's number for it, if known.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
         self.in_flight = 0
         self.capacity = 0
+        self.id: int | None = None
         self.on_push: Callable[[list[Any]], None] = _ignore
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -371,6 +372,10 @@ class Connection(asyncio.Protocol):
         self._silent = True
         self.capacity = 0
         return now + SILENCE
+
+    def receiving(self, seconds: float) -> bool:
+        """Return whether a piece of a reply is here, and more of it came within the last so many seconds."""
+        return self._partial and self._loop.time() - self._heard < seconds
 
     # --- The end -----------------------------------------------------------------------------------------------------
 

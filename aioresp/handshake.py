@@ -27,7 +27,11 @@ from aioresp.version import VERSION
 
 logger = logging.getLogger("aioresp")
 
-_INFO: Final = (("CLIENT", "SETINFO", "LIB-NAME", "aioresp"), ("CLIENT", "SETINFO", "LIB-VER", VERSION))
+# Whether the server knows these does not matter.
+_INFO: Final[tuple[tuple[Any, ...], ...]] = (
+    ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
+    ("CLIENT", "SETINFO", "LIB-VER", VERSION),
+)
 
 
 async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None) -> Connection:
@@ -47,6 +51,17 @@ async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None
         raise _explain(error, endpoint, timeout) from error
     connection.opened()
     return connection
+
+
+async def restore(connection: Connection, endpoint: Endpoint, timeout: float | None) -> None:
+    """Undo what was changed on a connection, by RESET (since Redis 6.2) and another introduction.
+
+    Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
+    """
+    async with asyncio.timeout(timeout):
+        reset = connection.send(pack(("RESET",)))
+        await _introduce(connection, endpoint)
+        await reset
 
 
 def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None) -> BaseException:
@@ -80,10 +95,11 @@ async def _introduce(connection: Connection, endpoint: Endpoint) -> None:
         if name is not None:
             hello += ("SETNAME", name)
         try:
-            await _say(connection, endpoint, hello)
+            greeting = await _say(connection, endpoint, hello)
         except UnknownCommandError as error:
             logger.debug("%s does not speak RESP3 (%s): RESP2 is used", endpoint, error)
         else:
+            connection.id = greeting[0].get("id") if isinstance(greeting[0], dict) else None
             return
     words: list[tuple[Any, ...]] = []
     if endpoint.credentials:
@@ -92,15 +108,18 @@ async def _introduce(connection: Connection, endpoint: Endpoint) -> None:
         words.append(("CLIENT", "SETNAME", name))
     if not words:
         words.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
-    await _say(connection, endpoint, *words)
+    replies = await _say(connection, endpoint, *words, extras=(*_INFO, ("CLIENT", "ID")))
+    connection.id = replies[-1] if isinstance(replies[-1], int) else None
 
 
-async def _say(connection: Connection, endpoint: Endpoint, *words: tuple[Any, ...]) -> None:
-    """Send `words` and what always follows them in one write, and read all the replies."""
+async def _say(
+    connection: Connection, endpoint: Endpoint, *words: tuple[Any, ...], extras: tuple[tuple[Any, ...], ...] = _INFO
+) -> list[Any]:
+    """Send `words` and `extras` in one write and return the replies; those to `extras` may be errors."""
     commands = [*words, ("SELECT", endpoint.db)] if endpoint.db else list(words)
-    answers = [connection.send(pack(command)) for command in (*commands, *_INFO)]
-    replies = await asyncio.gather(*answers, return_exceptions=True)
-    for command, reply in zip(commands, replies, strict=False):  # whether _INFO is known does not matter
+    answers = [connection.send(pack(command)) for command in (*commands, *extras)]
+    replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
+    for command, reply in zip(commands, replies, strict=False):
         if isinstance(reply, ResponseError):
             if command[0] == "PING" and isinstance(reply, BusyError):
                 continue  # it listens to SCRIPT KILL, at least
@@ -112,3 +131,4 @@ async def _say(connection: Connection, endpoint: Endpoint, *words: tuple[Any, ..
             raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
         if isinstance(reply, BaseException):
             raise reply
+    return replies

@@ -16,10 +16,10 @@ from threading import get_ident
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from aioresp.errors import ClientClosed
-from aioresp.pool import PoolStats
+from aioresp.resource import PoolStats
 
 #: Seconds that the loops of other threads have to close their pools, beyond the grace for replies under way.
-FAREWELL: Final = 2.0
+FAREWELL: Final = 4.0
 
 
 class _Threaded(Protocol):
@@ -33,6 +33,10 @@ class Closable(Protocol):
 
     async def aclose(self, grace: float = 0.0) -> None:
         """Close everything it holds, in its own loop; a second time does nothing."""
+
+    def abandon(self) -> None:
+        """Say what is lost, as its loop will not run any more."""
+        ...
 
     def stats(self) -> PoolStats:
         """Return its figures."""
@@ -103,6 +107,7 @@ class Loops(Generic[P]):
         """Forget the pools of loops that were closed without shutting down their asynchronous generators."""
         for loop in list(self.pools):
             if loop.is_closed():
+                self.pools[loop].abandon()
                 self.forget(loop)
 
     async def close(self, pool: P, grace: float = 0.0) -> None:
@@ -136,6 +141,8 @@ class Loops(Generic[P]):
             elif loop.is_running():
                 closing = asyncio.run_coroutine_threadsafe(self.close(pool, grace), loop)
                 others.append(asyncio.wrap_future(closing))
+            else:
+                pool.abandon()
         try:
             if mine is not None:
                 await self.close(mine, grace)
@@ -170,6 +177,9 @@ class Loops(Generic[P]):
                 stacklevel=2,
                 source=self,
             )
+        for loop, pool in self.pools.items():
+            if loop.is_closed():
+                pool.abandon()
 
 
 async def _guard(owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P) -> AsyncGenerator[None, None]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypedDict
 
 from aioresp.endpoint import Endpoint, tls_context
+from aioresp.popped import Lost
 from aioresp.record import Record
 
 
@@ -37,6 +38,7 @@ class Options(TypedDict, total=False):
     connect_timeout: float | None
     protocol: Literal[2, 3]
     client_name: str | None
+    on_lost: Callable[[Lost], object] | None
 
 
 class Settings(Record):
@@ -48,6 +50,7 @@ class Settings(Record):
     idle_timeout: float | None
     timeout: float | None
     connect_timeout: float | None
+    on_lost: Callable[[Lost], object] | None = None
 
 
 DEFAULTS: Final[Options] = {
@@ -56,6 +59,7 @@ DEFAULTS: Final[Options] = {
     "idle_timeout": 300.0,
     "timeout": 10.0,
     "connect_timeout": 5.0,
+    "on_lost": None,
 }
 
 _SCHEMES: Final[dict[str, Options]] = {
@@ -244,6 +248,11 @@ def _name(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value!r}, not printable ASCII without spaces")
 
 
+def _hook(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} is {type(value).__name__}, not a function")
+
+
 def _text(name: str, value: Any) -> None:
     _of(str, type(None))(name, value)
 
@@ -279,5 +288,6 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "connect_timeout": _duration,
     "protocol": _protocol,
     "client_name": _name,
+    "on_lost": _hook,
     "decode_responses": _of(bool),
 }

@@ -12,100 +12,24 @@ import copy
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Generic, TypeAlias, cast
 
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
-from aioresp.record import Record
+from aioresp.resource import NOBODY, Holder, PoolStats, R, Waiter, Work
 
 logger = logging.getLogger("aioresp")
 
 #: Seconds until the pool tries to grow again after a failure, while it has other connections to work with.
 GROWTH_PAUSE: Final = 1.0
 
-
-class Resource(Protocol):
-    """What the pool must know of a connection."""
-
-    in_flight: int
-    """How many commands are under way."""
-    capacity: int
-    """How many it takes at present: `concurrency`, or 0 while it takes none."""
-
-    def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
-        """Have `on_room` called when more commands may be taken, and `on_close` once with the resource at its end."""
-        ...
-
-    @property
-    def viable(self) -> bool:
-        """Whether it can still be used."""
-        ...
-
-    def close(self) -> None:
-        """End it; `on_close` follows."""
-        ...
-
-    def usage(self) -> tuple[int, int, int]:
-        """Return the commands, bytes sent and bytes received since it was made."""
-        ...
-
-
-R = TypeVar("R", bound=Resource)
-
-
-class PoolStats(Record):
-    """The figures of one pool, or of several in sum."""
-
-    open: int = 0
-    """Connections open now."""
-    leased: int = 0
-    """Connections in exclusive use now."""
-    in_flight: int = 0
-    """Commands sent whose replies have not arrived."""
-    waiting: int = 0
-    """Callers waiting for a connection."""
-    made: int = 0
-    """Connections made since the start."""
-    commands: int = 0
-    """Commands sent since the start, handshakes included."""
-    bytes_sent: int = 0
-    bytes_received: int = 0
-
-    def __add__(self, other: PoolStats) -> PoolStats:
-        """Return the sum, figure by figure."""
-        return PoolStats(*(getattr(self, name) + getattr(other, name) for name in PoolStats.record_fields))
-
-
-class _Waiter(Generic[R]):
-    """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
-
-    __slots__ = ("deadline", "since", "start")
-
-    def __init__(self, start: Callable[[R], None], deadline: float, since: float) -> None:
-        self.start = start
-        self.deadline = deadline
-        self.since = since
+#: Seconds that work under way has to come to its end when the pool closes.
+WORK_GRACE: Final = 2.0
 
 
 # Ordered by arrival, and a dict, as a waiter that gives up must leave the middle of the line at once.
-_Line: TypeAlias = OrderedDict["asyncio.Future[Any]", _Waiter[R]]
-
-
-class _Holder(NamedTuple):
-    """Who leases a resource, for the message of `PoolTimeout`."""
-
-    name: str
-    since: float
-
-
-class _Nobody:
-    """Stands for the current resource while there is none: it never has room, so it is never handed out."""
-
-    in_flight = 0
-    capacity = 0
-
-
-_NOBODY: Final = _Nobody()
+_Line: TypeAlias = OrderedDict["asyncio.Future[Any]", Waiter[R]]
 
 
 class Pool(Generic[R]):
@@ -119,20 +43,24 @@ class Pool(Generic[R]):
         concurrency: int,
         idle_timeout: float | None,
         loop: asyncio.AbstractEventLoop,
+        restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.limit = limit
         self.made = 0
         self._connect = connect
+        self._restore = restore
         self._concurrency = concurrency
         self._idle_timeout = idle_timeout
         self._loop = loop
         self._closing = False
         #: The resource that the hot path tries first, before it calls `share`.
-        self.current: R = cast("R", _NOBODY)
+        self.current: R = cast("R", NOBODY)
         self._shared: list[R] = []
-        self._leased: dict[R, _Holder] = {}
+        self._leased: dict[R, Holder] = {}
         self._draining: list[R] = []
         self._opening: set[asyncio.Task[None]] = set()
+        self._restoring: set[asyncio.Task[None]] = set()
+        self._work: set[Work] = set()
         self._waiting: _Line[R] = OrderedDict()
         self._lease_waiting: _Line[R] = OrderedDict()
         self._expire_at = math.inf
@@ -192,7 +120,7 @@ class Pool(Generic[R]):
         if self._closing:
             raise ClientClosed("the client was closed")
         first = not line
-        line[future] = _Waiter(start, math.inf if deadline is None else deadline, self._loop.time())
+        line[future] = Waiter(start, math.inf if deadline is None else deadline, self._loop.time())
         future.add_done_callback(self._leave)
         if deadline is not None and deadline < self._expire_at:
             self._expire_later(deadline)
@@ -272,6 +200,10 @@ class Pool(Generic[R]):
         return len(self._shared) + len(self._leased) + len(self._draining)
 
     @property
+    def _resources(self) -> list[R]:
+        return [*self._shared, *self._leased, *self._draining]
+
+    @property
     def _ceiling(self) -> int:
         """How many may be open: `limit`, but with a limit of 1 a lease has a second one beside the shared."""
         return max(2, self.limit) if self._leased or self._lease_waiting else self.limit
@@ -339,7 +271,7 @@ class Pool(Generic[R]):
         future: asyncio.Future[R] = self._loop.create_future()
 
         def start(resource: R) -> None:
-            self._leased[resource] = _Holder(holder, self._loop.time())
+            self._leased[resource] = Holder(holder, self._loop.time())
             future.set_result(resource)
 
         self._enqueue(self._lease_waiting, future, start, deadline)
@@ -375,12 +307,26 @@ class Pool(Generic[R]):
     def _withdraw(self, resource: R) -> None:
         self._shared.remove(resource)
         if self.current is resource:
-            self.current = cast("R", _NOBODY)
+            self.current = cast("R", NOBODY)
 
-    def give_back(self, resource: R) -> None:
-        """End a lease: the resource is as it was and owes no reply."""
-        if self._leased.pop(resource, None) is not None:
+    def give_back(self, resource: R, *, changed: bool = False) -> None:
+        """End a lease: the resource is as it was and owes no reply; if `changed`, it will be made so first."""
+        if changed and resource.viable and self._restore is not None and not self._closing:
+            task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
+            self._restoring.add(task)
+            task.add_done_callback(partial(self._restored, resource))
+        elif changed:
+            resource.close()
+        elif self._leased.pop(resource, None) is not None:
             self._admit(resource)
+
+    def _restored(self, resource: R, task: asyncio.Task[None]) -> None:
+        self._restoring.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            resource.close()
+            self._note_change()
+        else:
+            self.give_back(resource)
 
     def discard(self, resource: R) -> None:
         """End a lease whose resource nobody else may use."""
@@ -397,6 +343,15 @@ class Pool(Generic[R]):
             self._shared.append(resource)
         self._dispatch()
 
+    def hold(self, work: Work) -> None:
+        """Let `work` come to its end before the pool closes, if that does not take long; `release` ends it."""
+        self._work.add(work)
+
+    def release(self, work: Work) -> None:
+        """Note that `work`, which was held, is done."""
+        self._work.discard(work)
+        self._note_change()
+
     # --- Retiring ----------------------------------------------------------------------------------------------------
 
     def _on_close(self, resource: R) -> None:
@@ -406,7 +361,7 @@ class Pool(Generic[R]):
         self._leased.pop(resource, None)
         self._idle_since.pop(resource, None)
         if self.current is resource:
-            self.current = cast("R", _NOBODY)
+            self.current = cast("R", NOBODY)
         commands, sent, received = resource.usage()
         self._past_usage = (
             self._past_usage[0] + commands,
@@ -439,24 +394,52 @@ class Pool(Generic[R]):
             self._schedule_prune()
 
     async def aclose(self, grace: float = 0.0) -> None:
-        """Close everything: callers in line get ClientClosed, replies under way have `grace` seconds to arrive."""
+        """Close everything: callers in line get ClientClosed, replies under way have `grace` seconds to arrive.
+
+        Before that, work under way has two seconds to come to its end.
+        """
+        try:
+            await self._end_work()
+            self._shut()
+            async with asyncio.timeout(grace):
+                await self._until(lambda: not any(r.in_flight for r in self._resources))
+        except TimeoutError:
+            pass
+        finally:
+            self._shut()
+            for resource in self._resources:
+                resource.close()
+            self.abandon()
+        await self._until(lambda: not (self._opening or self._restoring or self._open))
+
+    async def _end_work(self) -> None:
+        """Let work end while the pool can still serve it."""
+        if not self._work:
+            return
+        self._fail_waiting(ClientClosed("the client was closed"))
+        for work in list(self._work):
+            work.recall()
+        try:
+            async with asyncio.timeout(WORK_GRACE):
+                await self._until(lambda: not self._work)
+        except TimeoutError:
+            pass
+
+    def _shut(self) -> None:
+        """Take no more callers, turn away those in line, and open nothing more."""
         self._closing = True
         if self._prune_timer is not None:
             self._prune_timer.cancel()
         self._expire_later(math.inf)
         self._fail_waiting(ClientClosed("the client was closed"))
-        for task in list(self._opening):
+        for task in [*self._opening, *self._restoring]:
             task.cancel()
-        resources = [*self._shared, *self._leased, *self._draining]
-        try:
-            async with asyncio.timeout(grace):
-                await self._until(lambda: not any(r.in_flight for r in resources))
-        except TimeoutError:
-            pass
-        finally:
-            for resource in resources:
-                resource.close()
-        await self._until(lambda: not self._opening and not self._open)
+
+    def abandon(self) -> None:
+        """Have work that has not ended say what is lost; the pool is closed, or its loop is."""
+        for work in list(self._work):
+            work.abandon()
+        self._work.clear()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -471,7 +454,7 @@ class Pool(Generic[R]):
 
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""
-        resources = [*self._shared, *self._leased, *self._draining]
+        resources = self._resources
         usages = [self._past_usage, *(r.usage() for r in resources)]
         return PoolStats(
             open=len(resources),

@@ -29,6 +29,8 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.protocol",
         "aioresp.endpoint",
         "aioresp.options",
+        "aioresp.popped",
+        "aioresp.resource",
         "aioresp.loops",
         "aioresp.pool",
     ),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
-from aioresp.pool import Pool, PoolStats
+from aioresp.pool import Pool
+from aioresp.resource import PoolStats
 
 pytestmark = pytest.mark.quick
 

@@ -6,11 +6,14 @@ Owns the leased connection from entering to leaving. Never gives one back that o
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from aioresp.command import (
+    CHANGES,
     FORBIDDEN,
     AnyStr,
     Arguments,
@@ -21,18 +24,22 @@ from aioresp.command import (
     is_binary,
     locate,
     refusal,
+    with_timeout,
 )
 from aioresp.commands import Commands
 from aioresp.connection import Connection
-from aioresp.errors import CommandRefused, RedisError
+from aioresp.contexts.blocking import GRACE, Blocking, OnLost
+from aioresp.errors import CommandRefused, CommandTimeout, ExecAbortError, RedisError
 from aioresp.pool import Pool
 from aioresp.protocol import pack
 from aioresp.replies import as_is
 
+logger = logging.getLogger("aioresp")
+
 T = TypeVar("T")
 
-#: Seconds that a reply may come later than the server's own time limit of a blocking command.
-GRACE: Final = 2.0
+#: Seconds after which a wait for a connection that has no end is worth a word.
+LONG: Final = 10.0
 
 
 class Lease(Commands[AnyStr], Generic[AnyStr]):
@@ -41,14 +48,23 @@ class Lease(Commands[AnyStr], Generic[AnyStr]):
     Also those that change a connection or refer to what was sent on it before: SELECT, WATCH, WAIT, CLIENT TRACKING, ….
     """
 
-    def __init__(self, pool: Callable[[], Pool[Connection]], decode: bool, timeout: float | None, why: str) -> None:
+    def __init__(
+        self,
+        pool: Callable[[], Pool[Connection]],
+        decode: bool,
+        timeout: float | None,
+        why: str,
+        on_lost: OnLost | None = None,
+    ) -> None:
         self._find_pool = pool
         self._decode = decode
         self._timeout = timeout
         self._why = why
+        self._on_lost = on_lost
         self._pool: Pool[Connection] | None = None
         self._connection: Connection | None = None
-        self._changed = False
+        self._changed: set[str] = set()
+        self._blocking: Blocking | None = None
 
     def __repr__(self) -> str:
         return f"Lease({self._connection!r})"
@@ -56,43 +72,86 @@ class Lease(Commands[AnyStr], Generic[AnyStr]):
     async def __aenter__(self) -> Lease[AnyStr]:
         if self._connection is not None:
             raise RuntimeError("the lease was entered already")
+        await self._enter(self._timeout)
+        return self
+
+    async def _enter(self, patience: float | None) -> None:
         pool = self._find_pool()
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
-        deadline = None if self._timeout is None else loop.time() + self._timeout
-        self._connection = await pool.lease(holder, deadline)
+        self._connection = await pool.lease(holder, None if patience is None else loop.time() + patience)
         self._pool = pool
-        return self
+        self._changed = set()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give the connection back: now, or as soon as the blocking command on it has come to its end."""
         connection, self._connection = self._connection, None
         pool, self._pool = self._pool, None
+        blocking, self._blocking = self._blocking, None
         assert connection is not None
         assert pool is not None
-        if connection.in_flight or self._changed:
-            pool.discard(connection)
+        changed = self._changed
+
+        def give_back(clean: asyncio.Future[bool] | None = None) -> None:
+            if (clean is not None and not clean.result()) or not all(CHANGES[name] for name in changed):
+                pool.discard(connection)
+            else:
+                # RESET stands behind the replies that nobody waits for any more.
+                pool.give_back(connection, changed=bool(changed or connection.in_flight))
+
+        if blocking is None or blocking.done.done():
+            give_back(None if blocking is None else blocking.done)
         else:
-            pool.give_back(connection)
+            blocking.done.add_done_callback(give_back)
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        connection = self._connection
-        if connection is None:
-            raise RuntimeError("the lease is not entered, or was left")
+        name = full_name(arguments)
         try:
-            if full_name(arguments) in FORBIDDEN:
+            if self._blocking is not None and not self._blocking.done.done():
+                await self._wait_for(self._blocking)
+            connection = self._connection
+            if connection is None:
+                raise RuntimeError("the lease is not entered, or was left")
+            if name in FORBIDDEN:
                 raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
-            packed = pack(arguments)
-            if refusal(arguments) is not None:
-                self._changed = True
+            if name in CHANGES:
+                self._changed.add(name)
+            if blocking_timeout(arguments) is not None:
+                return reply(await self._block(connection, arguments))
             decode = self._decode and not is_binary(arguments)
-            value = await connection.send(packed, decode, self._limit(arguments))
+            value = await connection.send(pack(arguments), decode, self._timeout)
         except RedisError as failure:
+            if isinstance(failure, ExecAbortError):
+                self._changed -= {"MULTI", "WATCH"}
             failure.command, failure.key = locate(arguments)
             raise
+        if name in ("EXEC", "DISCARD"):
+            self._changed -= {"MULTI", "WATCH"}
+        elif name == "UNWATCH" and "MULTI" not in self._changed:
+            self._changed.discard("WATCH")
         return reply(value)
+
+    async def _block(self, connection: Connection, arguments: Arguments) -> Any:
+        assert self._pool is not None
+        private = bool(self._changed)
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
+        return await self._blocking.result()
+
+    async def _wait_for(self, blocking: Blocking) -> None:
+        """Wait until a blocking command has come to its end whose caller has gone."""
+        if not blocking.left:
+            raise CommandRefused("another task is in a blocking command on this connection")
+        await asyncio.wait([blocking.done], timeout=self._timeout)
+        if not blocking.done.done():
+            raise CommandTimeout(f"a cancelled blocking command has not ended in {self._timeout:.3g} s")
+        if not blocking.done.result() and self._connection is not None:
+            self._connection.close()
 
     if TYPE_CHECKING:
 
@@ -106,12 +165,39 @@ class Lease(Commands[AnyStr], Generic[AnyStr]):
         """Send any command on the leased connection and return its reply as the server gave it."""
         return self.execute(words(arguments), as_is)
 
-    def _limit(self, arguments: Arguments) -> float | None:
-        """Return how long to wait for the reply: a blocking command's own time limit replaces the client's."""
-        held_back = blocking_timeout(arguments)
-        if held_back is None:
-            return self._timeout
-        return held_back + GRACE if held_back else None
+    # --- One blocking command, and nothing else -----------------------------------------------------------------------
+
+    async def block(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        """Take a connection for this command alone, and give it back.
+
+        The wait for a connection is a part of the command's own time limit: the server gets what is left of it.
+        """
+        limit = blocking_timeout(arguments) or 0.0
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        remark = None if limit else loop.call_later(self._timeout or LONG, self._remark)
+        try:
+            await self._enter(max(limit, 0.0) + GRACE if limit else None)
+        finally:
+            if remark is not None:
+                remark.cancel()
+        waited = loop.time() - since
+        if limit > 1 and waited > GRACE / 2:
+            arguments = with_timeout(arguments, max(1, math.ceil(limit - waited)))
+        try:
+            return await self.execute(arguments, reply)
+        finally:
+            self._leave()
+
+    def _remark(self) -> None:
+        """Say that a wait without an end has become long, lest it look like an empty queue."""
+        pool = self._find_pool()
+        logger.warning(
+            "%s has waited %.3g s for a connection of its own, and goes on: %s; a higher `limit` would let it begin",
+            self._why,
+            self._timeout or LONG,
+            pool.describe(),
+        )
 
 
 def words(arguments: tuple[Value, ...]) -> Arguments:

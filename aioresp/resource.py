@@ -1,0 +1,103 @@
+"""What a pool lends, who waits for it and who holds it, and the figures that are kept.
+
+Owns the terms on which a pool and its users meet. Never imports asyncio and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+
+from aioresp.record import Record
+
+
+class Resource(Protocol):
+    """What the pool must know of a connection."""
+
+    in_flight: int
+    """How many commands are under way."""
+    capacity: int
+    """How many it takes at present: `concurrency`, or 0 while it takes none."""
+
+    def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
+        """Have `on_room` called when more commands may be taken, and `on_close` once with the resource at its end."""
+        ...
+
+    @property
+    def viable(self) -> bool:
+        """Whether it can still be used."""
+        ...
+
+    def close(self) -> None:
+        """End it; `on_close` follows."""
+        ...
+
+    def usage(self) -> tuple[int, int, int]:
+        """Return the commands, bytes sent and bytes received since it was made."""
+        ...
+
+
+R = TypeVar("R", bound=Resource)
+
+
+class Work(Protocol):
+    """What goes on behind a lease, perhaps after its caller has gone, and should not end halfway."""
+
+    def recall(self) -> None:
+        """Come to an end soon: the pool is going to close, and still works."""
+        ...
+
+    def abandon(self) -> None:
+        """Say what is lost: the pool is closed. Called without a running loop, too."""
+        ...
+
+
+class Waiter(Generic[R]):
+    """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
+
+    __slots__ = ("deadline", "since", "start")
+
+    def __init__(self, start: Callable[[R], None], deadline: float, since: float) -> None:
+        self.start = start
+        self.deadline = deadline
+        self.since = since
+
+
+class Holder(NamedTuple):
+    """Who leases a resource, for the message of `PoolTimeout`."""
+
+    name: str
+    since: float
+
+
+class _Nobody:
+    """Stands for the current resource while there is none: it never has room, so it is never handed out."""
+
+    in_flight = 0
+    capacity = 0
+
+
+NOBODY: Final = _Nobody()
+
+
+class PoolStats(Record):
+    """The figures of one pool, or of several in sum."""
+
+    open: int = 0
+    """Connections open now."""
+    leased: int = 0
+    """Connections in exclusive use now."""
+    in_flight: int = 0
+    """Commands sent whose replies have not arrived."""
+    waiting: int = 0
+    """Callers waiting for a connection."""
+    made: int = 0
+    """Connections made since the start."""
+    commands: int = 0
+    """Commands sent since the start, handshakes included."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def __add__(self, other: PoolStats) -> PoolStats:
+        """Return the sum, figure by figure."""
+        return PoolStats(*(getattr(self, name) + getattr(other, name) for name in PoolStats.record_fields))
