@@ -41,7 +41,7 @@ WORDS_LEFT_OUT: Final[dict[str, dict[str, str]]] = {
         ),
         dict.fromkeys(("M", "KM", "FT", "MI"), _VALUE),
     ),
-    "CLIENT KILL": dict.fromkeys(("MASTER", "SLAVE", "REPLICA"), _VALUE),
+    "CLIENT KILL": dict.fromkeys(("MASTER", "PRIMARY", "SLAVE", "REPLICA"), _VALUE),
     "CLIENT LIST": dict.fromkeys(("MASTER", "REPLICA", "PUBSUB"), _VALUE),
     "CLIENT PAUSE": {"ALL": _DEFAULT},
     "CLIENT UNBLOCK": {"TIMEOUT": _DEFAULT},
@@ -52,9 +52,21 @@ WORDS_LEFT_OUT: Final[dict[str, dict[str, str]]] = {
 }
 
 #: Those that will be sent and are not yet: shrinks to nothing.
-WORDS_NOT_YET: Final[dict[str, list[str]]] = {
-    "HSCAN": ["NOVALUES"],
-    "SET": ["IFDEQ", "IFDNE", "IFEQ", "IFNE"],
+WORDS_NOT_YET: Final[dict[str, str]] = {
+    "BGSAVE": "CANCEL",
+    "CLIENT KILL": """
+    CAPA DB FLAGS IDLE IP LIB-NAME LIB-VER NAME NOT-ADDR NOT-CAPA NOT-DB NOT-FLAGS NOT-ID NOT-IP NOT-LADDR
+    NOT-LIB-NAME NOT-LIB-VER NOT-NAME NOT-TYPE NOT-USER
+    """,
+    "CLIENT LIST": """
+    ADDR CAPA DB FLAGS IDLE IP LADDR LIB-NAME LIB-VER MAXAGE NAME NO NOT-ADDR NOT-CAPA NOT-DB NOT-FLAGS NOT-ID NOT-IP
+    NOT-LADDR NOT-LIB-NAME NOT-LIB-VER NOT-NAME NOT-TYPE NOT-USER SKIPME USER YES
+    """,
+    "GEOSEARCH": "BYPOLYGON",
+    "GEOSEARCHSTORE": "BYPOLYGON",
+    "HSCAN": "NOVALUES",
+    "SET": "IFDEQ IFDNE IFEQ IFNE",
+    "ZSCAN": "NOSCORES",
 }
 
 #: Commands that will have a method and have none yet: shrinks to nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import pytest
@@ -10,6 +11,7 @@ from aioresp import Client, UnknownCommandError
 from aioresp.catalogue import needed
 from aioresp.command import refusal
 from aioresp.testing import Server
+from tests.commands.exact import Since
 from tests.commands.left_out import catalogue
 
 #: Names of Redis 6.2 alone: two in case somebody speaks HTTP to it, and one whose place LCS took.
@@ -47,6 +49,40 @@ async def test_no_command_is_new_to_us(r: Client[Any], server: Server) -> None:
     """Names with a dot are a module's. All others belong into the catalogue, and then have a method or a reason."""
     new = {name for name in await names(r, server) if "." not in name} - catalogue().keys()
     assert sorted(new - GONE) == []
+
+
+def words(arguments: list[Any]) -> set[str]:
+    """Return the words of options in what COMMAND DOCS says of a command's arguments: maps, or lists of pairs."""
+    found: set[str] = set()
+    for item in arguments:
+        facts = dict(pairs(item))
+        found |= {facts.get("token", "").upper(), *words(facts.get("arguments", []))}
+    return found
+
+
+async def test_no_option_is_new_to_us(r: Client[Any], server: Server, since: Since) -> None:
+    """Its word belongs into the catalogue, and then a method sends it or WORDS_LEFT_OUT says why not."""
+    since(7, 0)
+    new = {}
+    for name, facts in documented(await r.call("COMMAND", "DOCS")):
+        known = {token.upper() for token in catalogue()[name].get("tokens", ())}
+        # "" is MIGRATE's, for the key that is not there.
+        new[name] = sorted(words(facts.get("arguments", [])) - known - {"", '""'})
+    assert {name: found for name, found in new.items() if found} == {}
+    assert len(new) > 300
+
+
+def documented(reply: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Find the facts of each command and each subcommand in a reply of COMMAND DOCS."""
+    for name, facts in pairs(reply):
+        facts = dict(pairs(facts))
+        if "." not in name:
+            yield name.upper().replace("|", " "), facts
+        yield from documented(facts.get("subcommands", {}))
+
+
+def pairs(reply: Any) -> Iterator[tuple[str, Any]]:
+    return iter(reply.items()) if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
 
 
 async def test_the_versions_of_the_catalogue_are_right(r: Client[Any], server: Server) -> None:
