@@ -41,6 +41,7 @@ from aioresp.errors import (
 )
 from aioresp.popped import Lost
 from aioresp.resource import PoolStats
+from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "RedisError",
     "ResponseError",
     "Result",
+    "Retry",
     "Stats",
     "TryAgainError",
     "UnblockedError",

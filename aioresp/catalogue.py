@@ -1,7 +1,7 @@
 """Facts of commands by name, taken from the servers' own command tables.
 
-Data only: which argument is the first key, and which version brought the command. A subcommand is written as in
-`XGROUP|CREATE`.
+Data only: which argument is the first key, which commands only read, and which version brought the command. A
+subcommand is written as in `XGROUP|CREATE`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,22 @@ FIRST_KEY: Final[dict[str, int]] = {
 
 #: Commands whose first key, if there is any, stands behind the number of keys.
 COUNTED_KEYS: Final[frozenset[str]] = frozenset(_COUNTED_KEYS.split())
+
+_READ_ONLY: Final = """
+    ARCOUNT ARGET ARGETRANGE ARGREP ARINFO ARLASTITEMS ARLEN ARMGET ARNEXT AROP ARSCAN BITCOUNT BITFIELD_RO BITPOS
+    DBSIZE DIGEST DUMP EVALSHA_RO EVAL_RO EXISTS EXPIRETIME FCALL_RO GEODIST GEOHASH GEOPOS GEORADIUSBYMEMBER_RO
+    GEORADIUS_RO GEOSEARCH GET GETBIT GETRANGE HEXISTS HEXPIRETIME HGET HGETALL HKEYS HLEN HMGET HPEXPIRETIME HPTTL
+    HRANDFIELD HSCAN HSTRLEN HTTL HVALS KEYS LCS LINDEX LLEN LOLWUT LPOS LRANGE MEMORY|USAGE MGET OBJECT|ENCODING
+    OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT PEXPIRETIME PFCOUNT PTTL RANDOMKEY SCAN SCARD SDIFF SDIFFCARD SINTER
+    SINTERCARD SISMEMBER SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION SUNIONCARD TOUCH TTL
+    TYPE VCARD VDIM VEMB VGETATTR VINFO VISMEMBER VLINKS VRANDMEMBER VRANGE VSIM XINFO|CONSUMERS XINFO|GROUPS
+    XINFO|STREAM XLEN XPENDING XRANGE XREAD XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE
+    ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN
+    ZSCORE ZUNION
+"""
+
+#: Commands that the servers themselves flag as read-only.
+READ_ONLY: Final[frozenset[str]] = frozenset(name.replace("|", " ") for name in _READ_ONLY.split())
 
 # Which versions have these commands. What Redis had before 5.0 is not listed. Read only when a server does not know a
 # command.

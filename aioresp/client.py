@@ -7,10 +7,12 @@ no bytes.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from aioresp.command import (
     SPECIAL,
@@ -21,13 +23,14 @@ from aioresp.command import (
     blocking_timeout,
     full_name,
     is_binary,
+    is_read_only,
     locate,
     refusal,
 )
 from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.lease import Lease, words
-from aioresp.errors import CommandRefused, RedisError
+from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.handshake import connect, restore
 from aioresp.loops import Loops
 from aioresp.options import Options, Settings, check, settings
@@ -35,8 +38,11 @@ from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.replies import as_is
 from aioresp.resource import PoolStats
+from aioresp.retry import NEVER, Retry, may_repeat
 
 T = TypeVar("T")
+
+logger = logging.getLogger("aioresp")
 
 #: Seconds that replies under way have to arrive when a client is closed.
 CLOSE_GRACE: Final = 1.0
@@ -47,6 +53,14 @@ class Stats(PoolStats):
 
     loops: tuple[PoolStats, ...] = ()
     """The figures of each loop in which the client is in use."""
+
+
+class View(TypedDict, total=False):
+    """What a view on a client may have otherwise."""
+
+    timeout: float | None
+    retry: Retry | None
+    idempotent: bool
 
 
 class Client(Commands[AnyStr], Generic[AnyStr]):
@@ -60,8 +74,9 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         options: override the URL. `limit`: connections a loop at most; `concurrency`: commands under way on one
             connection before another is opened, 1 for the classic pool; `timeout`: seconds that a call may take, with
             the wait for a connection (None: for ever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
-            after which an unused connection is closed; `protocol`: 3, or 2 to avoid RESP3; `on_lost`: called with what
-            a cancelled blocking pop took and could not put back.
+            after which an unused connection is closed; `retry`: how often and how fast what failed, and has not run or
+            only reads, is tried again within `timeout` (None: never); `protocol`: 3, or 2 to avoid RESP3;
+            `on_lost`: called with what a cancelled blocking pop took and could not put back.
 
     Raises ValueError or TypeError that names the option for one that is unknown or does not fit.
     """
@@ -80,6 +95,8 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         self._loops: Loops[Pool[Connection]] = Loops(partial(_make_pool, self._settings))
         self._decode = decode_responses
         self._timeout = self._settings.timeout
+        self._retry = self._settings.retry or NEVER
+        self._idempotent = False
 
     @overload
     @classmethod
@@ -134,10 +151,9 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
             else:
-                value = await self._send_elsewhere(pool, packed)
+                value = await self._send_elsewhere(pool, packed, self._timeout)
         except RedisError as error:
-            error.command, error.key = locate(unpack(packed))
-            raise
+            value = await self._try_again(error, packed)
         # Most replies are what they should be already: the call is spared.
         return value if reply is as_is else reply(value)
 
@@ -159,14 +175,37 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
     else:
         execute = _execute
 
-    def _send_elsewhere(self, pool: Pool[Connection], packed: Packed) -> asyncio.Future[Any]:
+    async def _try_again(self, error: RedisError, packed: Packed) -> Any:
+        """Send a command that failed again, as often as that can do no harm and there is time; else raise `error`."""
+        clock = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            failures += 1
+            arguments = unpack(packed)
+            error.command, error.key = locate(arguments)
+            if not may_repeat(error, self._idempotent or is_read_only(arguments)):
+                raise error
+            pause = self._retry.pause(failures)
+            if pause is None or clock() + pause >= error.deadline:
+                raise error
+            if failures > 1 or not isinstance(error, ConnectionLost):
+                await asyncio.sleep(pause)  # else the pool is the one to wait, until it has a new connection
+            logger.debug("%s is sent again, as it failed: %s", error.command, error)
+            rest = None if error.deadline == math.inf else error.deadline - clock()
+            if rest is not None and rest <= 0:
+                raise error
+            try:
+                return await self._send_elsewhere(self._loops.pool(), packed, rest)
+            except RedisError as again:
+                error = again
+
+    def _send_elsewhere(self, pool: Pool[Connection], packed: Packed, timeout: float | None) -> asyncio.Future[Any]:
         """Return the future of the reply: the command goes to another connection, or to the first that has room."""
         connection = pool.share()
         if connection is not None:
-            return connection.send(packed, self._decode, self._timeout)
+            return connection.send(packed, self._decode, timeout)
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        timeout = self._timeout
         since = loop.time()
 
         def start(connection: Connection) -> None:
@@ -187,32 +226,40 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
             raise error
         return blocking_timeout(arguments) is not None
 
-    def call(self, *arguments: Value) -> Result[Any]:
+    def call(self, *arguments: Value, idempotent: bool = False) -> Result[Any]:
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.
 
-        The shape follows the protocol in use; typed methods are the same under both.
+        The shape follows the protocol in use; typed methods are the same under both. `idempotent` tells that to run
+        the command twice does no harm, so that it is sent again if the connection was lost before the reply.
         """
-        return self.execute(words(arguments), as_is)
+        client = self.with_options(idempotent=True) if idempotent else self
+        return client.execute(words(arguments), as_is)
 
     # --- Views and contexts ------------------------------------------------------------------------------------------
 
     @overload
-    def with_options(self, *, timeout: float | None = ...) -> Client[AnyStr]: ...
+    def with_options(self, **options: Unpack[View]) -> Client[AnyStr]: ...
     @overload
-    def with_options(self, *, decode_responses: Literal[True], timeout: float | None = ...) -> Client[str]: ...
+    def with_options(self, *, decode_responses: Literal[True], **options: Unpack[View]) -> Client[str]: ...
     @overload
-    def with_options(self, *, decode_responses: Literal[False], timeout: float | None = ...) -> Client[bytes]: ...
+    def with_options(self, *, decode_responses: Literal[False], **options: Unpack[View]) -> Client[bytes]: ...
     @overload
-    def with_options(self, *, decode_responses: bool, timeout: float | None = ...) -> Client[str] | Client[bytes]: ...
+    def with_options(self, *, decode_responses: bool, **options: Unpack[View]) -> Client[str] | Client[bytes]: ...
     def with_options(self, **options: Any) -> Client[Any]:
-        """Return a view on the same pools with another decoding or deadline; closing one closes both."""
+        """Return a view on the same pools with another decoding, deadline or retries; closing one closes both.
+
+        `idempotent=True` says of all commands of the view that to run them twice does no harm: they are sent again
+        also if the connection was lost before the reply.
+        """
         for name, value in options.items():
-            if name not in ("decode_responses", "timeout"):
-                raise TypeError(f"with_options() takes decode_responses and timeout, not {name!r}")
+            if name not in ("decode_responses", "timeout", "retry", "idempotent"):
+                raise TypeError(f"with_options() takes decode_responses, timeout, retry and idempotent, not {name!r}")
             check(name, value)
         view: Client[Any] = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._decode = options.get("decode_responses", self._decode)
+        view._retry = options.get("retry", self._retry) or NEVER
+        view._idempotent = options.get("idempotent", self._idempotent)
         view._timeout = options.get("timeout", self._timeout)
         return view
 
@@ -234,4 +281,5 @@ def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Conn
         idle_timeout=settings.idle_timeout,
         loop=loop,
         restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
+        patience=(settings.retry or NEVER).pause_of_connecting,
     )

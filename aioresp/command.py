@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, ItemsView, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
-from aioresp.catalogue import COUNTED_KEYS, FIRST_KEY
+from aioresp.catalogue import COUNTED_KEYS, FIRST_KEY, READ_ONLY
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -154,6 +154,12 @@ def is_binary(arguments: Sequence[object]) -> bool:
     if name == "VEMB":
         return len(arguments) > 3 and word(arguments[3]) == "RAW"
     return name in _BINARY or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in _BINARY)
+
+
+def is_read_only(arguments: Sequence[object]) -> bool:
+    """Return whether the servers flag the command as one that only reads."""
+    name = word(arguments[0])
+    return name in READ_ONLY or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in READ_ONLY)
 
 
 def blocking_timeout(arguments: Sequence[object]) -> float | None:

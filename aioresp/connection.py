@@ -25,7 +25,7 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
 )
-from aioresp.protocol import INCOMPLETE, Packed, Parser, Push
+from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
 
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
 BACKLOG: Final = 4 * 1024 * 1024
@@ -39,6 +39,13 @@ READ_SIZE: Final = 96 * 1024
 
 #: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
 SILENCE: Final = 1.0
+
+#: Seconds in which the server must answer when a connection that has idled is to be used again.
+WAKE: Final = 1.0
+
+#: How the kernel finds out that the peer of an idle connection has gone: seconds until it asks for the first time,
+#: seconds between two questions, questions without an answer.
+KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 #: Replies that are handed out in one turn of the loop.
 SLICE: Final = 512
@@ -96,6 +103,8 @@ class Connection(asyncio.Protocol):
         self._ready = False
         self._paused = False
         self._silent = False
+        self.resting = False
+        self._waking = False
         self._ended: RedisError | None = None
         # Deadlines: one timer, and one run for all commands of a turn.
         self._run_timeout: float | None = _NO_RUN
@@ -115,6 +124,7 @@ class Connection(asyncio.Protocol):
         state = "" if self._ready else ", handshake"
         state += ", paused" if self._paused else ""
         state += ", silent" if self._silent else ""
+        state += ", resting" if self.resting else ""
         return f"Connection({self.in_flight} in flight{state})"
 
     def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
@@ -212,7 +222,7 @@ class Connection(asyncio.Protocol):
         self._set_capacity()
 
     def _set_capacity(self) -> None:
-        usable = self._ready and not self._paused and not self._silent and self._ended is None
+        usable = self._ready and not self._paused and not self._silent and not self.resting and self._ended is None
         self.capacity = self._concurrency if usable else 0
         if usable:
             self._on_room()
@@ -308,6 +318,7 @@ class Connection(asyncio.Protocol):
         if reply.__class__ is Push:
             self.on_push(reply)
         else:
+            reply.deadline = self._deadline_of(self._answered + self.in_flight - len(self._waiters))
             self._fail(self._waiters.popleft(), reply)
 
     def _take_undecodable(self, error: UnicodeDecodeError) -> None:
@@ -329,6 +340,13 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self._loop.call_at(when, self._expire)
         self._timer_at = when  # uvloop's handles do not always tell
+
+    def _deadline_of(self, number: int) -> float:
+        """Return by when the reply to a command is due, all before it being answered; forget the runs of those."""
+        runs = self._runs
+        while len(runs) > 1 and runs[1].first <= number:
+            runs.popleft()
+        return runs[0].deadline if runs else math.inf
 
     def _expire(self) -> None:
         """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""
@@ -377,6 +395,26 @@ class Connection(asyncio.Protocol):
         """Return whether a piece of a reply is here, and more of it came within the last so many seconds."""
         return self._partial and self._loop.time() - self._heard < seconds
 
+    def rest(self) -> None:
+        """Take no more commands until `wake` has found that the server still answers."""
+        self.resting = True
+        self.capacity = 0
+
+    def wake(self) -> None:
+        """Ask the server for a sign of life; without one in time the connection ends."""
+        if self._waking or self._ended is not None:
+            return
+        self._waking = True
+        self.send(pack(("PING",)), True, WAKE).add_done_callback(self._woken)
+
+    def _woken(self, pong: asyncio.Future[Any]) -> None:
+        self._waking = False
+        if isinstance(pong.exception(), CommandTimeout):
+            self._end(ConnectionLost("the server did not answer after the connection had idled; it was dropped"))
+            return
+        self.resting = False  # also after an error reply: it is one
+        self._set_capacity()
+
     # --- The end -----------------------------------------------------------------------------------------------------
 
     @property
@@ -398,6 +436,9 @@ class Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE:
+                if hasattr(socket, name):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def opened(self) -> None:
         """Take commands: the handshake is done."""
@@ -440,7 +481,9 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         for number, waiter in enumerate(self._waiters, self._answered):
-            self._fail(waiter, self._lost("not sent" if number >= self._flushed else "unknown"))
+            error = self._lost("not sent" if number >= self._flushed else "unknown")
+            error.deadline = self._deadline_of(number)
+            self._fail(waiter, error)
         # What nobody answered stays in `usage`, but is not under way any more.
         self._answered += self.in_flight
         self.in_flight = 0

@@ -21,6 +21,8 @@ class RedisError(Exception):
 
     command: str | None = None
     key: str | None = None
+    deadline: float = float("inf")
+    """When the call's time ran out or runs out, by the clock of its event loop, where that is known."""
 
     def __str__(self) -> str:
         """Return the message, and after it the command and the key it happened to."""
@@ -45,6 +47,8 @@ class ConnectError(RedisError, ConnectionError):
 
 class ConnectTimeout(ConnectError, TimeoutError):
     """No connection could be made in time (`connect_timeout`, or the call's own deadline)."""
+
+    phase: Literal["connect"] = "connect"
 
 
 class ConnectionLost(RedisError, ConnectionError):

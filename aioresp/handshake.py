@@ -48,7 +48,10 @@ async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None
             await _introduce(connection, endpoint)
     except BaseException as error:
         connection.close()
-        raise _explain(error, endpoint, timeout) from error
+        explained = _explain(error, endpoint, timeout)
+        if explained is error:
+            raise
+        raise explained from error
     connection.opened()
     return connection
 

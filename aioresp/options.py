@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypedDict
 from aioresp.endpoint import Endpoint, tls_context
 from aioresp.popped import Lost
 from aioresp.record import Record
+from aioresp.retry import Retry
 
 
 class Options(TypedDict, total=False):
@@ -36,6 +37,7 @@ class Options(TypedDict, total=False):
     idle_timeout: float | None
     timeout: float | None
     connect_timeout: float | None
+    retry: Retry | None
     protocol: Literal[2, 3]
     client_name: str | None
     on_lost: Callable[[Lost], object] | None
@@ -50,6 +52,7 @@ class Settings(Record):
     idle_timeout: float | None
     timeout: float | None
     connect_timeout: float | None
+    retry: Retry | None
     on_lost: Callable[[Lost], object] | None = None
 
 
@@ -59,6 +62,7 @@ DEFAULTS: Final[Options] = {
     "idle_timeout": 300.0,
     "timeout": 10.0,
     "connect_timeout": 5.0,
+    "retry": Retry(),
     "on_lost": None,
 }
 
@@ -290,4 +294,6 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "client_name": _name,
     "on_lost": _hook,
     "decode_responses": _of(bool),
+    "retry": _of(Retry, type(None)),
+    "idempotent": _of(bool),
 }

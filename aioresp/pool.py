@@ -8,16 +8,15 @@ reading the state and changing it; so there is no lock, and a cancellation finds
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Generic, TypeAlias, cast
+from typing import Any, Final, Generic, cast
 
-from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
-from aioresp.resource import NOBODY, Holder, PoolStats, R, Waiter, Work
+from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
+from aioresp.line import CLOCK, Line
+from aioresp.resource import NOBODY, Holder, PoolStats, R, Work
 
 logger = logging.getLogger("aioresp")
 
@@ -27,9 +26,8 @@ GROWTH_PAUSE: Final = 1.0
 #: Seconds that work under way has to come to its end when the pool closes.
 WORK_GRACE: Final = 2.0
 
-
-# Ordered by arrival, and a dict, as a waiter that gives up must leave the middle of the line at once.
-_Line: TypeAlias = OrderedDict["asyncio.Future[Any]", Waiter[R]]
+#: Seconds of idling after which a resource is asked whether it is still there before it is used again.
+REST_AFTER: Final = 15.0
 
 
 class Pool(Generic[R]):
@@ -44,7 +42,13 @@ class Pool(Generic[R]):
         idle_timeout: float | None,
         loop: asyncio.AbstractEventLoop,
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
+        patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
     ) -> None:
+        """Make an empty pool.
+
+        `patience` tells, after an error and so many failures in a row to open a first resource, how many seconds to
+        wait before the next attempt; with None those who wait get the error.
+        """
         self.limit = limit
         self.made = 0
         self._connect = connect
@@ -61,11 +65,12 @@ class Pool(Generic[R]):
         self._opening: set[asyncio.Task[None]] = set()
         self._restoring: set[asyncio.Task[None]] = set()
         self._work: set[Work] = set()
-        self._waiting: _Line[R] = OrderedDict()
-        self._lease_waiting: _Line[R] = OrderedDict()
-        self._expire_at = math.inf
-        self._expire_timer: asyncio.TimerHandle | None = None
+        self._waiting: Line[R] = Line(loop, self._too_late)
+        self._lease_waiting: Line[R] = Line(loop, self._too_late)
         self._changed: asyncio.Future[None] | None = None
+        self._patience = patience
+        self._failures = 0
+        self._failure: BaseException | None = None
         self._grow_after = 0.0
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
@@ -93,6 +98,8 @@ class Pool(Generic[R]):
             if resource.in_flight < resource.capacity:
                 self.current = resource
                 return resource
+        if self._wake():
+            return None
         self._grow()
         if not self._opening or self._concurrency == 1:
             return None
@@ -103,6 +110,14 @@ class Pool(Generic[R]):
             self.current = least
         return least
 
+    def _wake(self) -> bool:
+        """Wake one that rests, if there is any: whether it works is known soon, and it saves making another."""
+        for resource in self._shared:
+            if resource.resting:
+                resource.wake()
+                return True
+        return False
+
     def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
         """Stand in line until `start` can be called with a resource that has room.
 
@@ -112,7 +127,7 @@ class Pool(Generic[R]):
 
     def _enqueue(
         self,
-        line: _Line[R],
+        line: Line[R],
         future: asyncio.Future[Any],
         start: Callable[[R], None],
         deadline: float | None,
@@ -120,68 +135,38 @@ class Pool(Generic[R]):
         if self._closing:
             raise ClientClosed("the client was closed")
         first = not line
-        line[future] = Waiter(start, math.inf if deadline is None else deadline, self._loop.time())
-        future.add_done_callback(self._leave)
-        if deadline is not None and deadline < self._expire_at:
-            self._expire_later(deadline)
+        if not self._waiting and not self._lease_waiting and not self._open:
+            self._failures, self._grow_after = 0, 0.0  # nobody was left who waited for the next attempt
+        line.enter(future, start, deadline)
         if first:
             self._dispatch()
         elif self._concurrency == 1 or line is self._lease_waiting:
             self._grow()  # who stands behind others finds no room, but may be the reason to make some
 
-    def _leave(self, future: asyncio.Future[Any]) -> None:
-        future.remove_done_callback(self._leave)
-        if self._waiting.pop(future, None) is None:
-            self._lease_waiting.pop(future, None)
+    def _too_late(self) -> Callable[[float], Exception]:
+        state = self.describe()
 
-    def _expire_later(self, when: float) -> None:
-        if self._expire_timer is not None:
-            self._expire_timer.cancel()
-        self._expire_at = when
-        self._expire_timer = None if when == math.inf else self._loop.call_at(when, self._expire)
+        def error(waited: float) -> Exception:
+            if self._open:
+                return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
+            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._failure or state}")
+            late.__cause__ = self._failure
+            return late
 
-    def _expire(self) -> None:
-        """Turn those away whose deadline has passed."""
-        now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
-        look_again = math.inf
-        message = self.describe()
-        for future, waiter in [*self._waiting.items(), *self._lease_waiting.items()]:
-            if waiter.deadline > now:
-                look_again = min(look_again, waiter.deadline)
-            elif not future.done():
-                waited = now - waiter.since
-                future.set_exception(PoolTimeout(f"no connection became free in {waited:.3g} s: {message}"))
-                future.exception()  # if its caller was cancelled meanwhile, that is no reason for a log line
-        self._expire_later(look_again)
-
-    def _anyone(self, line: _Line[R]) -> bool:
-        """Return whether somebody stands in line who has not given up; those who have are let go."""
-        while line:
-            future = next(iter(line))
-            if not future.done():
-                return True
-            self._leave(future)
-        return False
-
-    def _serve(self, line: _Line[R], resource: R) -> None:
-        """Hand `resource` to the first in line, of whom `_anyone` said that he is there."""
-        future = next(iter(line))
-        waiter = line[future]
-        self._leave(future)
-        waiter.start(resource)
+        return error
 
     def _dispatch(self) -> None:
         """Serve those who wait, as far as there is room. Called whenever there may be more of it."""
-        while self._anyone(self._waiting):
+        while self._waiting.anyone():
             roomy = self._choose()
             if roomy is None:
                 break
-            self._serve(self._waiting, roomy)
-        while self._anyone(self._lease_waiting):
+            self._waiting.serve(roomy)
+        while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
-            self._serve(self._lease_waiting, idle)
+            self._lease_waiting.serve(idle)
         for drained in [r for r in self._draining if r.in_flight == 0]:
             # Whoever it was drained for has gone: back to the others.
             self._draining.remove(drained)
@@ -210,7 +195,7 @@ class Pool(Generic[R]):
 
     def _grow(self) -> None:
         """Start to open what those who wait could use, but one at a time for the shared use and until one is open."""
-        if self._closing or self._loop.time() < self._grow_after:
+        if self._closing or self._loop.time() + CLOCK < self._grow_after:
             return
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
         wanted = max(1, wanted) if self._open else 1
@@ -222,6 +207,8 @@ class Pool(Generic[R]):
     async def _make(self) -> None:
         resource = await self._connect()
         self.made += 1
+        self._failures = 0
+        self._failure = None
         resource.attach(self._on_room, self._on_close)
         self._shared.append(resource)  # even if it died already: then on_close is not called any more, so look
         if not resource.viable:
@@ -246,19 +233,21 @@ class Pool(Generic[R]):
             logger.warning("the pool could not grow: %s; it goes on with %r", error, self)
             self._grow_after = self._loop.time() + GROWTH_PAUSE
             self._loop.call_at(self._grow_after, self._dispatch)
-        else:
+            return
+        self._failures += 1
+        self._failure = error
+        pause = self._patience(error, self._failures)
+        if pause is None:
+            self._failures = 0
             self._fail_waiting(error)
+        else:
+            logger.info("no connection: %s; the next attempt is in %.3g s", error, pause)
+            self._grow_after = self._loop.time() + pause
+            self._loop.call_at(self._grow_after, self._dispatch)
 
     def _fail_waiting(self, error: BaseException) -> None:
-        for line in (self._waiting, self._lease_waiting):
-            while self._anyone(line):
-                future = next(iter(line))
-                self._leave(future)
-                # A copy each: a traceback and the name of a command are going to be attached to it.
-                own = copy.copy(error)
-                own.__cause__ = error.__cause__
-                future.set_exception(own)
-                future.exception()
+        self._waiting.fail(error)
+        self._lease_waiting.fail(error)
 
     # --- Leasing -----------------------------------------------------------------------------------------------------
 
@@ -296,6 +285,8 @@ class Pool(Generic[R]):
                 if resource.in_flight == 0 < resource.capacity:
                     self._withdraw(resource)
                     return resource
+            if self._wake():
+                return None
         if can_open:
             self._grow()
         elif len(self._shared) > 1 and len(self._draining) < len(self._lease_waiting):
@@ -335,8 +326,8 @@ class Pool(Generic[R]):
     def _admit(self, resource: R) -> None:
         if self._closing or not resource.viable:
             resource.close()
-        elif self._anyone(self._lease_waiting):
-            self._serve(self._lease_waiting, resource)
+        elif self._lease_waiting.anyone():
+            self._lease_waiting.serve(resource)
         elif self._open >= self.limit:
             resource.close()  # the second resource of a pool with limit=1
         else:
@@ -374,11 +365,14 @@ class Pool(Generic[R]):
             self._dispatch()
 
     def _schedule_prune(self) -> None:
-        if self._idle_timeout is not None:
-            self._prune_timer = self._loop.call_later(self._idle_timeout / 4, self._prune)
+        pause = min(REST_AFTER / 2, math.inf if self._idle_timeout is None else self._idle_timeout / 4)
+        self._prune_timer = self._loop.call_later(pause, self._prune)
 
     def _prune(self) -> None:
-        """Close what has carried nothing for `idle_timeout`. Looks at counters, so that commands need no clock."""
+        """Close what has carried nothing for `idle_timeout`, and let rest what has carried nothing for long.
+
+        Looks at counters, so that commands need no clock.
+        """
         self._prune_timer = None
         now = self._loop.time()
         for resource in list(self._shared):
@@ -390,6 +384,8 @@ class Pool(Generic[R]):
                 # Withdrawn at once: close() takes a turn of the loop, and nobody may be handed it meanwhile.
                 self._withdraw(resource)
                 resource.close()
+            elif now - since >= REST_AFTER:
+                resource.rest()
         if self._open:
             self._schedule_prune()
 
@@ -430,7 +426,6 @@ class Pool(Generic[R]):
         self._closing = True
         if self._prune_timer is not None:
             self._prune_timer.cancel()
-        self._expire_later(math.inf)
         self._fail_waiting(ClientClosed("the client was closed"))
         for task in [*self._opening, *self._restoring]:
             task.cancel()
@@ -460,7 +455,7 @@ class Pool(Generic[R]):
             open=len(resources),
             leased=len(self._leased),
             in_flight=sum(r.in_flight for r in resources),
-            waiting=sum(not f.done() for f in [*self._waiting, *self._lease_waiting]),
+            waiting=self._waiting.waiting + self._lease_waiting.waiting,
             made=self.made,
             commands=sum(u[0] for u in usages),
             bytes_sent=sum(u[1] for u in usages),

@@ -1,4 +1,4 @@
-"""What a pool lends, who waits for it and who holds it, and the figures that are kept.
+"""What a pool lends, and who holds it, and the figures that are kept.
 
 Owns the terms on which a pool and its users meet. Never imports asyncio and decides nothing.
 """
@@ -6,7 +6,7 @@ Owns the terms on which a pool and its users meet. Never imports asyncio and dec
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from aioresp.record import Record
 
@@ -19,8 +19,19 @@ class Resource(Protocol):
     capacity: int
     """How many it takes at present: `concurrency`, or 0 while it takes none."""
 
+    resting: bool
+    """Whether it takes nothing because `rest` was called."""
+
     def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
         """Have `on_room` called when more commands may be taken, and `on_close` once with the resource at its end."""
+        ...
+
+    def rest(self) -> None:
+        """Take nothing until `wake` has found it alive."""
+        ...
+
+    def wake(self) -> None:
+        """Find out whether it still works; `on_room` or `on_close` follows."""
         ...
 
     @property
@@ -50,17 +61,6 @@ class Work(Protocol):
     def abandon(self) -> None:
         """Say what is lost: the pool is closed. Called without a running loop, too."""
         ...
-
-
-class Waiter(Generic[R]):
-    """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
-
-    __slots__ = ("deadline", "since", "start")
-
-    def __init__(self, start: Callable[[R], None], deadline: float, since: float) -> None:
-        self.start = start
-        self.deadline = deadline
-        self.since = since
 
 
 class Holder(NamedTuple):

@@ -10,6 +10,7 @@ import pytest
 from aioresp import Client
 from aioresp.endpoint import Endpoint
 from aioresp.options import DEFAULTS, Options, Settings, check, parse_url, settings
+from aioresp.retry import Retry
 
 SECRET = "s3cr3t"
 
@@ -98,7 +99,13 @@ def test_url_with_options(query: str, name: str, value: object) -> None:
 def test_several_options_in_a_url() -> None:
     found = settings("redis://host/1?limit=5&concurrency=1&timeout=0.5", {})
     assert found == Settings(
-        Endpoint(host="host", db=1), limit=5, concurrency=1, idle_timeout=300.0, timeout=0.5, connect_timeout=5.0
+        Endpoint(host="host", db=1),
+        limit=5,
+        concurrency=1,
+        idle_timeout=300.0,
+        timeout=0.5,
+        connect_timeout=5.0,
+        retry=Retry(),
     )
 
 
@@ -236,6 +243,7 @@ def test_defaults() -> None:
         idle_timeout=300.0,
         timeout=10.0,
         connect_timeout=5.0,
+        retry=Retry(),
     )
     assert set(DEFAULTS) <= set(Options.__annotations__)
 
@@ -263,7 +271,7 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
     assert endpoint("redis://me:pw@host:6380/1?client_name=a", **options) == expected
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost"}))
+@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry"}))
 def test_keywords_override_the_options_of_the_url(name: str) -> None:
     url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5"
     assert getattr(settings(url, {}), name) == 5
@@ -364,7 +372,7 @@ def test_a_value_that_does_not_fit(name: str, value: object, error: type[Excepti
         Client(**options)
 
 
-@pytest.mark.parametrize("name", ["limt", "max_connections", "socket_timeout", "Host", "url_", "retry"])
+@pytest.mark.parametrize("name", ["limt", "max_connections", "socket_timeout", "Host", "url_", "retries"])
 def test_an_unknown_keyword(name: str) -> None:
     options: Any = {name: 1}
     with pytest.raises(TypeError, match=f"unknown option '{name}'"):

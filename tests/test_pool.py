@@ -24,6 +24,8 @@ class Thing:
         self.capacity = concurrency
         self.jobs = 0
         self.viable = True
+        self.resting = False
+        self.woken = 0
         self._on_room: Callable[[], None] = lambda: None
         self._on_close: Callable[[Any], None] = lambda _: None
 
@@ -37,6 +39,17 @@ class Thing:
     def finish(self, jobs: int = 1) -> None:
         self.in_flight -= jobs
         assert self.in_flight >= 0
+        self._on_room()
+
+    def rest(self) -> None:
+        self.resting, self.capacity = True, 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def answer(self) -> None:
+        """Be found alive, after `wake`."""
+        self.resting, self.capacity = False, self.concurrency
         self._on_room()
 
     def close(self) -> None:
@@ -416,7 +429,7 @@ async def test_a_discarded_lease_is_gone() -> None:
     await close(pool)
 
 
-# --- Dying, idling, closing ------------------------------------------------------------------------------------------
+# --- Dying and idling ------------------------------------------------------------------------------------------------
 
 
 async def test_a_dead_resource_is_replaced_and_its_figures_are_kept() -> None:
@@ -451,6 +464,61 @@ async def test_one_that_works_now_and_then_is_not_idle() -> None:
         await asyncio.sleep(0.05)
     assert maker.attempts == 1
     await close(pool)
+
+
+# --- Resting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioresp.pool.REST_AFTER", 0.04)
+
+
+async def test_what_has_idled_is_asked_before_it_is_used_again(soon: None) -> None:
+    pool, maker = make(concurrency=5)
+    (await use(pool)).finish()
+    await asyncio.sleep(0.15)
+    (thing,) = maker.things
+    assert (thing.resting, thing.woken) == (True, 0)
+    futures = [use(pool) for _ in range(3)]
+    await settle()
+    assert thing.woken > 0
+    assert not any(future.done() for future in futures)
+    thing.answer()
+    assert [await future for future in futures] == [thing] * 3
+    assert maker.attempts == 1
+    await close(pool)
+
+
+async def test_what_is_found_dead_after_idling_is_replaced(soon: None) -> None:
+    pool, maker = make(concurrency=5)
+    (await use(pool)).finish()
+    await asyncio.sleep(0.15)
+    future = use(pool)
+    maker.things[0].close()
+    assert await future is maker.things[1]
+    await close(pool)
+
+
+async def test_a_lease_too_gets_none_that_was_not_asked(soon: None) -> None:
+    pool, maker = make(limit=5)
+    users = [use(pool), use(pool)]
+    for future in users:
+        await future
+    for thing in maker.things:
+        thing.finish()
+    await asyncio.sleep(0.15)
+    lease = asyncio.create_task(pool.lease("lease", None))
+    await settle()
+    assert not lease.done()
+    maker.things[0].answer()
+    assert await lease is maker.things[0]
+    pool.give_back(maker.things[0])
+    assert maker.attempts == 2
+    await close(pool)
+
+
+# --- Closing ---------------------------------------------------------------------------------------------------------
 
 
 async def test_closing_fails_those_who_wait_and_waits_for_what_is_under_way() -> None:

@@ -1,0 +1,115 @@
+"""Those who wait for a resource, in the order in which they came.
+
+Owns the line and the deadlines of those in it. Whoever gives up leaves at once, and never swallows a wake-up. Never
+knows what is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+R = TypeVar("R")
+
+#: Seconds by which timers may fire early.
+CLOCK: Final = 0.001
+
+
+class _Waiter(Generic[R]):
+    """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
+
+    __slots__ = ("deadline", "since", "start")
+
+    def __init__(self, start: Callable[[R], None], deadline: float, since: float) -> None:
+        self.start = start
+        self.deadline = deadline
+        self.since = since
+
+
+class Line(Generic[R]):
+    """A line of callers, each known by his future.
+
+    `too_late` looks at the state of things once, for what then makes the error of each who has waited so many seconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, too_late: Callable[[], Callable[[float], Exception]]) -> None:
+        self._loop = loop
+        self._too_late = too_late
+        # A dict, as one that gives up must leave the middle of the line at once.
+        self._waiters: OrderedDict[asyncio.Future[Any], _Waiter[R]] = OrderedDict()
+        self._expire_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in it who have not given up."""
+        return sum(not future.done() for future in self._waiters)
+
+    def enter(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
+        """Stand in line; a `future` that is done has left it."""
+        when = math.inf if deadline is None else deadline
+        self._waiters[future] = _Waiter(start, when, self._loop.time())
+        future.add_done_callback(self._leave)
+        if when < self._expire_at:
+            self._expire_later(when)
+
+    def _leave(self, future: asyncio.Future[Any]) -> None:
+        future.remove_done_callback(self._leave)
+        self._waiters.pop(future, None)
+
+    def anyone(self) -> bool:
+        """Return whether somebody stands in line who has not given up; those who have are let go."""
+        while self._waiters:
+            future = next(iter(self._waiters))
+            if not future.done():
+                return True
+            self._leave(future)
+        return False
+
+    def serve(self, resource: R) -> None:
+        """Hand `resource` to the first in line, of whom `anyone` said that he is there."""
+        future = next(iter(self._waiters))
+        waiter = self._waiters[future]
+        self._leave(future)
+        waiter.start(resource)
+
+    def fail(self, error: BaseException) -> None:
+        """Turn everybody away with `error`."""
+        while self.anyone():
+            future = next(iter(self._waiters))
+            self._leave(future)
+            # A copy each: a traceback and the name of a command are going to be attached to it.
+            own = copy.copy(error)
+            own.__cause__ = error.__cause__
+            self._turn_away(future, own)
+        self._expire_later(math.inf)
+
+    def _expire_later(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._expire_at = when
+        self._timer = None if when == math.inf else self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """Turn those away whose deadline has passed."""
+        now = self._loop.time() + CLOCK
+        look_again = math.inf
+        error = self._too_late()
+        for future, waiter in list(self._waiters.items()):
+            if waiter.deadline > now:
+                look_again = min(look_again, waiter.deadline)
+            elif not future.done():
+                self._turn_away(future, error(now - waiter.since))
+        self._expire_later(look_again)
+
+    @staticmethod
+    def _turn_away(future: asyncio.Future[Any], error: BaseException) -> None:
+        future.set_exception(error)
+        future.exception()  # if its caller was cancelled meanwhile, that is no reason for a log line

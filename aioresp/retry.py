@@ -1,0 +1,99 @@
+"""When what failed may be tried again, and after how long.
+
+Owns the rules and the delays. Never sends, never waits.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+from aioresp.errors import (
+    AuthenticationError,
+    BusyError,
+    ClusterDownError,
+    ConnectError,
+    ConnectionLost,
+    LoadingError,
+    MasterDownError,
+    MaxClientsError,
+    NoPermissionError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+from aioresp.record import Record
+
+#: Errors by which a server says that it has not run the command, and that it may do so soon.
+NOT_NOW = (
+    BusyError,
+    ClusterDownError,
+    LoadingError,
+    MasterDownError,
+    MaxClientsError,
+    ReadOnlyError,
+    TryAgainError,
+)
+
+
+class Retry(Record):
+    """How often and how fast what failed is tried again, always within the call's own deadline.
+
+    The n-th pause is a random time of at most `base * 2 ** (n - 1)` seconds and at most `cap`; without `jitter` it is
+    that time. The default gives up after 2 s on the average (at most 4.3): long enough for a server that restarts or a
+    replica that takes over, short enough for a caller to hear of a server that is gone.
+    """
+
+    attempts: int
+    base: float
+    cap: float
+    jitter: bool
+
+    def __init__(self, attempts: int = 10, *, base: float = 0.02, cap: float = 1.0, jitter: bool = True) -> None:
+        """Make `attempts` at most, the first one included; 1 tries nothing again. `base` and `cap` are seconds."""
+        for name, value, kinds, least in (
+            ("attempts", attempts, (int,), 1),
+            ("base", base, (int, float), 0),
+            ("cap", cap, (int, float), 0),
+        ):
+            if value.__class__ not in kinds:
+                raise TypeError(f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}")
+            if not least <= value < float("inf"):
+                raise ValueError(f"{name} is {value}, not {least} or more")
+        super().__init__(attempts, base, cap, jitter)
+
+    def pause(self, failures: int) -> float | None:
+        """Return the seconds to wait after so many failures in a row, or None to give up."""
+        if failures >= self.attempts:
+            return None
+        longest = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
+        return longest * int.from_bytes(os.urandom(4)) / 2**32 if self.jitter else longest
+
+    def pause_of_connecting(self, error: BaseException, failures: int) -> float | None:
+        """Return the seconds to wait before the next attempt to connect, or None if `error` will not go away."""
+        return self.pause(failures) if may_connect_again(error) else None
+
+
+NEVER = Retry(1)
+
+
+def may_repeat(error: BaseException, harmless: bool) -> bool:
+    """Return whether a command that failed with `error` can be sent again and will not have run twice.
+
+    `harmless` tells that to run it twice does no harm: it only reads, or its caller said so.
+    """
+    if isinstance(error, ConnectionLost):
+        return harmless or error.outcome == "not sent"
+    return isinstance(error, NOT_NOW)
+
+
+def may_connect_again(error: BaseException) -> bool:
+    """Return whether an attempt to connect may succeed later: not with wrong credentials or a wrong certificate."""
+    if isinstance(error, (AuthenticationError, NoPermissionError)):
+        return False
+    if not isinstance(error, ConnectError):
+        return isinstance(error, (ConnectionLost, *NOT_NOW))
+    cause = error.__cause__
+    if isinstance(cause, ResponseError):
+        return isinstance(cause, NOT_NOW)
+    return not isinstance(cause, ssl.SSLError)
