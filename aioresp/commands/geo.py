@@ -23,7 +23,15 @@ def _area(
     radius: Number | None,
     width: Number | None,
     height: Number | None,
+    polygon: Iterable[tuple[Number, Number]] | None,
 ) -> Arguments:
+    if polygon is not None:
+        if any(other is not None for other in (member, longitude, latitude, radius, width, height)):
+            raise ValueError(f"{command}: polygon excludes member, longitude, latitude, radius, width and height")
+        corners = tuple(polygon)
+        if len(corners) < 3:
+            raise ValueError(f"{command}: polygon has {len(corners)} corners, not three or more")
+        return ("BYPOLYGON", len(corners), *(number for corner in corners for number in corner))
     if member is not None and longitude is latitude is None:
         centre: Arguments = ("FROMMEMBER", member)
     elif member is None and longitude is not None and latitude is not None:
@@ -96,6 +104,8 @@ class GeoCommands(Executor[AnyStr]):
         withcoord: Literal[False] = False,
         withdist: Literal[False] = False,
         withhash: Literal[False] = False,
+        *,
+        polygon: Iterable[tuple[Number, Number]] | None = None,
     ) -> Result[list[AnyStr]]: ...
     @overload
     def geosearch(
@@ -115,6 +125,7 @@ class GeoCommands(Executor[AnyStr]):
         withcoord: Literal[True],
         withdist: bool = False,
         withhash: bool = False,
+        polygon: Iterable[tuple[Number, Number]] | None = None,
     ) -> Result[list[Place[AnyStr]]]: ...
     @overload
     def geosearch(
@@ -134,6 +145,7 @@ class GeoCommands(Executor[AnyStr]):
         *,
         withdist: Literal[True],
         withhash: bool = False,
+        polygon: Iterable[tuple[Number, Number]] | None = None,
     ) -> Result[list[Place[AnyStr]]]: ...
     @overload
     def geosearch(
@@ -153,6 +165,7 @@ class GeoCommands(Executor[AnyStr]):
         withdist: bool = False,
         *,
         withhash: Literal[True],
+        polygon: Iterable[tuple[Number, Number]] | None = None,
     ) -> Result[list[Place[AnyStr]]]: ...
     def geosearch(
         self,
@@ -170,13 +183,18 @@ class GeoCommands(Executor[AnyStr]):
         withcoord: bool = False,
         withdist: bool = False,
         withhash: bool = False,
+        *,
+        polygon: Iterable[tuple[Number, Number]] | None = None,
     ) -> Result[Any]:
         """Return the members within `radius` of a member or a position, or in a box about it. Since 6.2.
+
+        Or those within `polygon`, whose corners are (longitude, latitude) each (Valkey 9.0; not in Redis); distances
+        are then from its middle, in metres.
 
         The nearest first if `sort` is `ASC`, up to `count`: the nearest ones, or the first `any` that are found. With
         one of `withcoord`, `withdist` (in `unit`) and `withhash` they come as `Place`.
         """
-        area = _area("GEOSEARCH", member, longitude, latitude, unit, radius, width, height)
+        area = _area("GEOSEARCH", member, longitude, latitude, unit, radius, width, height, polygon)
         options = (*chosen("GEOSEARCH", sort, count, any), *described(withcoord, withdist, withhash))
         reply = places(withdist, withhash, withcoord) if withcoord or withdist or withhash else array
         return self.execute(("GEOSEARCH", name, *area, *options), reply)
@@ -196,8 +214,10 @@ class GeoCommands(Executor[AnyStr]):
         count: int | None = None,
         any: bool = False,
         storedist: bool = False,
+        *,
+        polygon: Iterable[tuple[Number, Number]] | None = None,
     ) -> Result[int]:
         """Store what `geosearch` would return, as places or as distances, and return how many that is. Since 6.2."""
-        area = _area("GEOSEARCHSTORE", member, longitude, latitude, unit, radius, width, height)
+        area = _area("GEOSEARCHSTORE", member, longitude, latitude, unit, radius, width, height, polygon)
         options = (*chosen("GEOSEARCHSTORE", sort, count, any), *(("STOREDIST",) if storedist else ()))
         return self.execute(("GEOSEARCHSTORE", dest, name, *area, *options), integer)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, at_most_one, condition, filled, listed
-from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, text
+from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
 from aioresp.replies.sorted_sets import key_and_scored, popped, rank_and_score, scored, scored_page, scores
 
 #: A score as a bound: exclusive with a parenthesis, as in "(1"; "-inf" and "+inf" have no end.
@@ -235,12 +235,43 @@ class SortedSetCommands(Executor[AnyStr]):
         """
         return self._rank("ZREVRANK", name, value, withscore)
 
+    @overload
     def zscan(
-        self, name: Key, cursor: int = 0, match: str | bytes | None = None, count: int | None = None
-    ) -> Result[tuple[int, list[tuple[AnyStr, float]]]]:
-        """Return the next cursor (0: that was all) and some members with their scores; a member may come twice."""
+        self,
+        name: Key,
+        cursor: int = 0,
+        match: str | bytes | None = None,
+        count: int | None = None,
+        *,
+        no_scores: Literal[False] = False,
+    ) -> Result[tuple[int, list[tuple[AnyStr, float]]]]: ...
+    @overload
+    def zscan(
+        self,
+        name: Key,
+        cursor: int = 0,
+        match: str | bytes | None = None,
+        count: int | None = None,
+        *,
+        no_scores: Literal[True],
+    ) -> Result[tuple[int, list[AnyStr]]]: ...
+    def zscan(
+        self,
+        name: Key,
+        cursor: int = 0,
+        match: str | bytes | None = None,
+        count: int | None = None,
+        *,
+        no_scores: bool = False,
+    ) -> Result[Any]:
+        """Return the next cursor (0: that was all) and some members with their scores; a member may come twice.
+
+        With `no_scores` members alone (Valkey 8.0; not in Redis).
+        """
         options: tuple[Value, ...] = () if match is None else ("MATCH", match)
         options += () if count is None else ("COUNT", count)
+        if no_scores:
+            return self.execute(("ZSCAN", name, cursor, *options, "NOSCORES"), page)
         return self.execute(("ZSCAN", name, cursor, *options), scored_page)
 
     def zscore(self, name: Key, value: Value) -> Result[float | None]:

@@ -93,11 +93,12 @@ def since(server: Server) -> Since:
     """Skip the test on a server that is too old for it."""
 
     def check(*version: int, valkey: tuple[int, ...] | None = None) -> None:
-        wanted: tuple[int, ...] | None = version
+        wanted: tuple[int, ...] | None = version or None
         if server.flavour == "valkey":
-            wanted = valkey or ((7, 2) if version < FORK else None)
+            wanted = valkey or ((7, 2) if version < FORK else None)  # without `version`, `valkey` is given
         if wanted is None or server.version < wanted:
-            needed = [f"Redis {dotted(version)}", *([f"Valkey {dotted(valkey)}"] if valkey else [])]
+            versions = {"Redis": version, "Valkey": valkey}
+            needed = [f"{flavour} {dotted(first)}" for flavour, first in versions.items() if first]
             pytest.skip(f"needs {' or '.join(needed)}; this is {server.flavour} {dotted(server.version)}")
 
     return check

@@ -13,7 +13,7 @@ class Since(Protocol):
     """Skips the test on a server that is too old for it.
 
     `version` is Redis's. Valkey's first release had what Redis 7.2 had, and nothing that Redis brought later unless
-    `valkey` says in which of its own versions: `since(7, 4, valkey=(9, 0))`.
+    `valkey` says in which of its own versions: `since(7, 4, valkey=(9, 0))`. Without `version` Redis does not have it.
     """
 
     def __call__(self, *version: int, valkey: tuple[int, ...] | None = None) -> None: ...

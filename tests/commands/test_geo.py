@@ -8,7 +8,7 @@ import pytest
 
 from aioresp import Client
 from aioresp.replies.geo import Place
-from tests.commands.exact import Text, exactly
+from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 
 WIRE: Wire = [
@@ -38,6 +38,14 @@ WIRE: Wire = [
     (
         lambda r: r.geosearch("g", "a", radius=1, sort="DESC", withdist=True),
         ("GEOSEARCH", "g", "FROMMEMBER", "a", "BYRADIUS", 1, "m", "DESC", "WITHDIST"),
+    ),
+    (
+        lambda r: r.geosearch("g", polygon=[(0, 0.5), (2, 0), (1, 3)], sort="ASC", withdist=True),
+        ("GEOSEARCH", "g", "BYPOLYGON", 3, 0, 0.5, 2, 0, 1, 3, "ASC", "WITHDIST"),
+    ),
+    (
+        lambda r: r.geosearchstore("d", "g", polygon=((0, 0), (2, 0), (1, 3)), storedist=True),
+        ("GEOSEARCHSTORE", "d", "g", "BYPOLYGON", 3, 0, 0, 2, 0, 1, 3, "STOREDIST"),
     ),
     (
         lambda r: r.geosearchstore("d", "g", "a", radius=5),
@@ -85,6 +93,13 @@ REFUSED: Refused = [
     (lambda r: r.geosearch("g", "a", width=1), ValueError, AREA),
     (lambda r: r.geosearch("g", "a", radius=1, height=1), ValueError, AREA),
     (lambda r: r.geosearch("g", "a", radius=1, width=1, height=1), ValueError, AREA),
+    (lambda r: r.geosearch("g", polygon=[(0, 0), (1, 1)]), ValueError, "GEOSEARCH: polygon has 2 corners, not three"),
+    (
+        lambda r: r.geosearch("g", "a", polygon=[(0, 0)] * 3),
+        ValueError,
+        "GEOSEARCH: polygon excludes member",
+    ),
+    (lambda r: r.geosearch("g", radius=1, polygon=[(0, 0)] * 3), ValueError, "latitude, radius, width and height"),
     (lambda r: r.geosearch("g", "a", radius=1, any=True), ValueError, "GEOSEARCH: any needs count"),
     (lambda r: r.geosearchstore("d", "g", radius=1), ValueError, "GEOSEARCHSTORE: the centre is either member, or"),
     (lambda r: r.geosearchstore("d", "g", "a"), ValueError, "GEOSEARCHSTORE: the area is either radius, or"),
@@ -171,3 +186,14 @@ async def test_geosearchstore(r: Client[Any], text: Text, g: str) -> None:
     )
     exactly(await r.geosearch(stored, longitude=0, latitude=0, radius=1), [])  # distances are no places
     exactly(await r.geosearchstore(stored, g, longitude=0, latitude=0, radius=1), 0)
+
+
+async def test_polygon(r: Client[Any], text: Text, g: str, since: Since) -> None:
+    since(valkey=(9, 0))
+    sicily = [(12, 36), (17, 36), (17, 39), (12, 39)]
+    exactly(await r.geosearch(g, polygon=sicily, sort="ASC"), text(["Catania", "Palermo"]))
+    (place,) = await r.geosearch(g, polygon=sicily, sort="ASC", count=1, withdist=True)
+    exactly(place.member, text("Catania"))
+    assert place.distance is not None
+    assert 50_000 < place.distance < 55_000
+    exactly(await r.geosearchstore(f"{g}2", g, polygon=sicily), 2)

@@ -77,6 +77,7 @@ WIRE: Wire = [
     (lambda r: r.zrevrank("z", "a", True), ("ZREVRANK", "z", "a", "WITHSCORE")),
     (lambda r: r.zscan("z"), ("ZSCAN", "z", 0)),
     (lambda r: r.zscan("z", 7, "f*", 100), ("ZSCAN", "z", 7, "MATCH", "f*", "COUNT", 100)),
+    (lambda r: r.zscan("z", count=5, no_scores=True), ("ZSCAN", "z", 0, "COUNT", 5, "NOSCORES")),
     (lambda r: r.zscore("z", "a"), ("ZSCORE", "z", "a")),
     (lambda r: r.zunion(["a", "b"]), ("ZUNION", 2, "a", "b")),
     (lambda r: r.zunion("a", "SUM"), ("ZUNION", 1, "a", "AGGREGATE", "SUM")),
@@ -292,6 +293,12 @@ async def test_zscan(r: Client[Any], text: Text, z: str) -> None:
             break
     exactly(found, text({(f"m{number}", float(number)) for number in range(1000)}))
     exactly((await r.zscan(z, match="m17", count=2000))[1], text([("m17", 17.0)]))
+
+
+async def test_zscan_without_scores(r: Client[Any], text: Text, z: str, since: Since) -> None:
+    since(valkey=(8, 0))
+    await r.zadd(z, {"a": 1, "b": 2})
+    exactly(await r.zscan(z, no_scores=True), (0, text(["a", "b"])))
 
 
 async def test_blocking_commands_that_find_something(r: Client[Any], text: Text, prefix: str) -> None:

@@ -39,6 +39,7 @@ async def text(r: Client[str]) -> None:
     assert_type(await r.zrevrank("z", "a", False), int | None)
     assert_type(await r.zrevrank("z", "a", True), tuple[int, float] | None)
     assert_type(await r.zscan("z"), tuple[int, list[tuple[str, float]]])
+    assert_type(await r.zscan("z", no_scores=True), tuple[int, list[str]])
     assert_type(await r.zscore("z", "a"), float | None)
     assert_type(await r.zunion("a"), list[str])
     assert_type(await r.zunion(["a", "b"], "SUM", withscores=True), list[tuple[str, float]])
