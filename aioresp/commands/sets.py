@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
-from aioresp.commands.base import Executor, filled, listed
+from aioresp.commands.base import Executor, filled, listed, named
 from aioresp.replies import array, boolean, booleans, integer, members, scan_page, text
 
 _members_page = scan_page(members)
@@ -25,7 +25,7 @@ class SetCommands(Executor[AnyStr]):
 
     def sdiff(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members of the first set that are in none of the others."""
-        return self.execute(("SDIFF", *filled("SDIFF", "keys", listed(keys, args))), members)
+        return self.execute(named("SDIFF", "keys", keys, args), members)
 
     def sdiffstore(self, dest: Key, keys: Key | Iterable[Key], *args: Key) -> Result[int]:
         """Store what `sdiff` would return and return how many members that is."""
@@ -33,7 +33,7 @@ class SetCommands(Executor[AnyStr]):
 
     def sinter(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members that all of the sets have."""
-        return self.execute(("SINTER", *filled("SINTER", "keys", listed(keys, args))), members)
+        return self.execute(named("SINTER", "keys", keys, args), members)
 
     def sintercard(self, numkeys: int, keys: Key | Iterable[Key], limit: int = 0) -> Result[int]:
         """Return how many members all `numkeys` sets have in common, counting no further than `limit`. Since 7.0."""
@@ -97,7 +97,7 @@ class SetCommands(Executor[AnyStr]):
 
     def sunion(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members that any of the sets has."""
-        return self.execute(("SUNION", *filled("SUNION", "keys", listed(keys, args))), members)
+        return self.execute(named("SUNION", "keys", keys, args), members)
 
     def sunionstore(self, dest: Key, keys: Key | Iterable[Key], *args: Key) -> Result[int]:
         """Store what `sunion` would return and return how many members that is."""

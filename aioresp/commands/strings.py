@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, overload
 
 from aioresp.command import AnyStr, Fields, Instant, Key, Result, Seconds, Value
-from aioresp.commands.base import Executor, condition, expiry, filled, flat, listed, milliseconds, seconds
+from aioresp.commands.base import Executor, condition, expiry, filled, flat, milliseconds, named, seconds
 from aioresp.replies import array, boolean, floating, integer, ok, text
 
 
@@ -68,7 +68,7 @@ class StringCommands(Executor[AnyStr]):
 
     def mget(self, keys: Key | Iterable[Key], *args: Key) -> Result[list[AnyStr | None]]:
         """Return the values at `keys` in their order, None where there is none."""
-        return self.execute(("MGET", *filled("MGET", "keys", listed(keys, args))), array)
+        return self.execute(named("MGET", "keys", keys, args), array)
 
     def mset(self, mapping: Fields) -> Result[bool]:
         """Set all keys of `mapping` at once."""
