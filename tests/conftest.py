@@ -10,9 +10,14 @@ import pytest
 
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.servers.chosen import demand
 
 #: "asyncio" (with its debug mode) or "uvloop"; `make test` runs the suite with the first and a part with the second.
 LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
+
+
+def pytest_configure() -> None:
+    demand()
 
 
 @pytest.fixture(scope="session")

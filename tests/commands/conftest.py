@@ -13,7 +13,7 @@ from aioresp.testing import server as start_server
 from aioresp.testing.executables import find_executable
 from tests.commands.exact import Since, Text, as_bytes
 from tests.servers import MATRIX
-from tests.servers.chosen import OWN, Remote, chosen, demand, is_remote, program_of
+from tests.servers.chosen import OWN, Remote, chosen, is_remote, program_of
 
 #: Where Valkey and Redis parted: what Redis brought from here on, Valkey has under its own versions, if at all.
 FORK: Final = (7, 2, 5)
@@ -38,7 +38,6 @@ async def r(anyio_backend: object, server: Server, protocol: int, decode: bool) 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "where" in metafunc.fixturenames and (names := chosen()):
-        demand(names)
         metafunc.parametrize("where", names, indirect=True, scope="session")
 
 

@@ -33,11 +33,12 @@ def chosen() -> list[str]:
     return [name for word in words for name in (PROGRAMS if word == "all" else [word])]
 
 
-def demand(names: list[str]) -> None:
-    """End the run if a server of the matrix is wanted that is not there: nothing is left out in silence."""
+def demand() -> None:
+    """Raise pytest.UsageError if a chosen server of the matrix is not there: nothing is left out in silence."""
+    names = chosen()
     missing = [wanted.name for wanted in MATRIX if wanted.name in names and not wanted.is_there]
     if missing:
-        pytest.exit(f"{VARIABLE}: {', '.join(missing)} not in {FOLDER.name}: `make servers` gets them", returncode=4)
+        raise pytest.UsageError(f"{VARIABLE}: {', '.join(missing)} not in {FOLDER.name}: `make servers` gets them")
 
 
 def program_of(name: str) -> str:

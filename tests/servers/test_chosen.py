@@ -27,9 +27,11 @@ def test_all_is_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_is_missing_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(servers, "FOLDER", tmp_path)
-    with pytest.raises(pytest.exit.Exception, match=r"redis-6\.2, .*`make servers` gets them"):
-        chosen.demand([wanted.name for wanted in MATRIX])
-    chosen.demand(["redis://host:1"])
+    monkeypatch.setenv(chosen.VARIABLE, "all")
+    with pytest.raises(pytest.UsageError, match=r"redis-6\.2, .*`make servers` gets them"):
+        chosen.demand()
+    monkeypatch.setenv(chosen.VARIABLE, "redis://host:1")
+    chosen.demand()
 
 
 def test_a_version_fits_by_its_first_numbers() -> None:
