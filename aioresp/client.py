@@ -161,11 +161,19 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         lease: Lease[Any] = Lease(
             self._loops.pool, self._decode, self._timeout, full_name(arguments), self._settings.on_lost
         )
-        try:
-            return await lease.block(arguments, reply)
-        except RedisError as error:
-            error.command, error.key = locate(arguments)
-            raise
+        failures = 0
+        while True:
+            try:
+                return await lease.block(arguments, reply)
+            except RedisError as error:
+                error.command, error.key = locate(arguments)
+                failures += 1
+                # What has waited on the server is not sent again, even if it only reads: "$" means another entry then.
+                pause = self._retry.pause(failures) if may_repeat(error, self._idempotent) else None
+                if pause is None:
+                    raise
+                logger.debug("%s is sent again, as it failed: %s", error.command, error)
+                await asyncio.sleep(pause)
 
     if TYPE_CHECKING:
         # A coroutine function in truth. Declared as what its callers may rely on, pipelines included: see `Result`.

@@ -35,6 +35,12 @@ async def lease(r: Client[str], prefix: str) -> object:
         return await c.ping()
 
 
+async def pop_on_a_lease(r: Client[str], prefix: str) -> object:
+    async with r.connection() as c:
+        await c.select(1)
+        return await c.bzpopmin(f"{prefix}z", 0)
+
+
 async def close(r: Client[str], prefix: str) -> object:
     await r.ping()
     await r.aclose()
@@ -44,7 +50,7 @@ async def close(r: Client[str], prefix: str) -> object:
 
 TURNS = 14
 
-OPERATIONS: list[Operation] = [get, large_set, pop, lease, close]
+OPERATIONS: list[Operation] = [get, large_set, pop, lease, pop_on_a_lease, close]
 
 
 @pytest.mark.parametrize("concurrency", [1, 1000])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,6 +269,14 @@ async def test_the_catalogue_agrees_with_the_server(server: Server) -> None:
     movable = {name for name, line in table.items() if "movablekeys" in line[2]}
     keyless = [name for name, first in positions.items() if not first and name in FIRST_KEY and name not in movable]
     assert keyless == []
+
+
+def test_every_blocking_command_of_the_catalogue_is_known() -> None:
+    catalogue = json.loads((Path(__file__).parent / "data" / "catalogue.json").read_text(encoding="utf-8"))
+    blocking = {name for name, facts in catalogue.items() if "blocking" in facts.get("flags", ())}
+    assert len(blocking) >= 13
+    arguments = ("BLOCK", "1", "2", "3", "4", "BLOCK", "1", "STREAMS")  # for each of them a time limit is among these
+    assert blocking == {name for name in catalogue if blocking_timeout((name, *arguments)) is not None}
 
 
 async def test_every_blocking_command_of_the_server_is_known(server: Server) -> None:

@@ -544,6 +544,28 @@ async def test_a_paused_server_survives(own_server: Server, prefix: str, since: 
         assert r.stats().made == r.stats().open
 
 
+async def test_what_has_not_begun_to_wait_is_sent_again(own_server: Server, prefix: str) -> None:
+    """A replica that becomes a primary, for instance; what was lost while it waited is another matter."""
+    async with Client(own_server.url) as r, Client(own_server.url) as direct:
+        await direct.call("REPLICAOF", "127.0.0.1", 1)
+        task = asyncio.create_task(r.blpop(f"{prefix}q"))
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        await direct.call("REPLICAOF", "NO", "ONE")
+        await is_blocked(direct)
+        await direct.rpush(f"{prefix}q", "job")
+        assert await task == (f"{prefix}q", "job")
+
+
+async def test_a_read_that_was_lost_while_it_waited_is_not_sent_again(server: Server, prefix: str) -> None:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
+        task = asyncio.ensure_future(r.xread({f"{prefix}s": "$"}, block=0))
+        await asyncio.sleep(0.1)
+        proxy.cut()
+        with pytest.raises(aioresp.ConnectionLost):
+            await task
+
+
 # --- The end of the client and of the loop ---------------------------------------------------------------------------
 
 
