@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
@@ -31,14 +31,16 @@ from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.lease import Lease, words
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
+from aioresp.events import Repeated, tell
 from aioresp.handshake import connect, restore
 from aioresp.loops import Loops
-from aioresp.options import Options, Settings, check, settings
+from aioresp.options import Around, Options, Settings, check, settings
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.replies import as_is
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
+from aioresp.watch import Watch
 
 T = TypeVar("T")
 
@@ -97,6 +99,24 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         self._timeout = self._settings.timeout
         self._retry = self._settings.retry or NEVER
         self._idempotent = False
+        self._watch = _watching(self._settings)
+        self._observe()
+
+    def _observe(self) -> None:
+        """Have commands go through `around` and the watch, if there are such; else nothing is in their way."""
+        around: list[Around] = [] if self._settings.around is None else [self._settings.around]
+        if self._watch is not None:
+            around.append(self._watch.timing)
+        if not around:
+            return
+
+        async def execute(arguments: Arguments, reply: Callable[[Any], T]) -> T:
+            send: Callable[[], Awaitable[T]] = partial(self._execute, arguments, reply)
+            for each in around:
+                send = partial(each, arguments, send)
+            return await send()
+
+        self.__dict__["execute"] = execute
 
     @overload
     @classmethod
@@ -199,6 +219,8 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
             if failures > 1 or not isinstance(error, ConnectionLost):
                 await asyncio.sleep(pause)  # else the pool is the one to wait, until it has a new connection
             logger.debug("%s is sent again, as it failed: %s", error.command, error)
+            if self._watch is not None:
+                tell(self._watch.hook, Repeated(self._watch.server, error.command, error.key, error, failures))
             rest = None if error.deadline == math.inf else error.deadline - clock()
             if rest is not None and rest <= 0:
                 raise error
@@ -269,6 +291,7 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
         view._retry = options.get("retry", self._retry) or NEVER
         view._idempotent = options.get("idempotent", self._idempotent)
         view._timeout = options.get("timeout", self._timeout)
+        view._observe()
         return view
 
     def connection(self) -> Lease[AnyStr]:
@@ -282,12 +305,20 @@ class Client(Commands[AnyStr], Generic[AnyStr]):
 
 
 def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
+    make = partial(connect, settings.endpoint, concurrency=settings.concurrency, timeout=settings.connect_timeout)
+    patience = (settings.retry or NEVER).pause_of_connecting
+    watch = _watching(settings)
     return Pool(
-        partial(connect, settings.endpoint, concurrency=settings.concurrency, timeout=settings.connect_timeout),
+        make if watch is None else watch.connecting(make),
         limit=settings.limit,
         concurrency=settings.concurrency,
         idle_timeout=settings.idle_timeout,
         loop=loop,
         restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
-        patience=(settings.retry or NEVER).pause_of_connecting,
+        patience=patience if watch is None else watch.failing(patience),
     )
+
+
+def _watching(settings: Settings) -> Watch | None:
+    """Return what tells the `events` hook, if there is one."""
+    return None if settings.events is None else Watch(settings.events, str(settings.endpoint), settings.slow)

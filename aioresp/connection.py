@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -42,10 +41,6 @@ SILENCE: Final = 1.0
 
 #: Seconds in which the server must answer when a connection that has idled is to be used again.
 WAKE: Final = 1.0
-
-#: How the kernel finds out that the peer of an idle connection has gone: seconds until it asks for the first time,
-#: seconds between two questions, questions without an answer.
-KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 #: Replies that are handed out in one turn of the loop.
 SLICE: Final = 512
@@ -81,6 +76,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self.capacity = 0
         self.id: int | None = None
+        self.on_end: Callable[[Connection], None] = _ignore
         self.on_push: Callable[[list[Any]], None] = _ignore
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -418,6 +414,11 @@ class Connection(asyncio.Protocol):
     # --- The end -----------------------------------------------------------------------------------------------------
 
     @property
+    def error(self) -> RedisError | None:
+        """Why it ended, if it has."""
+        return self._ended
+
+    @property
     def viable(self) -> bool:
         """Whether commands can still be sent."""
         return self._ended is None
@@ -433,12 +434,6 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if hasattr(transport, "max_size"):
             cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in KEEPALIVE:
-                if hasattr(socket, name):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def opened(self) -> None:
         """Take commands: the handshake is done."""
@@ -489,6 +484,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self._waiters.clear()
         self._outgoing.clear()
+        self.on_end(self)
         self._on_close(self)
 
     def _lost(self, outcome: Outcome) -> RedisError:

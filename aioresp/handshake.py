@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any, Final
 
 from aioresp.connection import Connection
@@ -32,6 +33,11 @@ _INFO: Final[tuple[tuple[Any, ...], ...]] = (
     ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
     ("CLIENT", "SETINFO", "LIB-VER", VERSION),
 )
+
+
+#: How the kernel finds out that the peer of an idle connection has gone: seconds until it asks for the first time,
+#: seconds between two questions, questions without an answer.
+KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
 async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None) -> Connection:
@@ -85,7 +91,12 @@ async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, c
     if endpoint.unix_socket_path is not None:
         await loop.create_unix_connection(lambda: connection, endpoint.unix_socket_path)
     else:
-        await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
+        transport, _ = await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _introduce(connection: Connection, endpoint: Endpoint) -> None:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Callable
-from typing import Any, Final, Literal, TypedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
+from aioresp.command import Arguments
 from aioresp.endpoint import Endpoint, tls_context
+from aioresp.events import Hook
 from aioresp.popped import Lost
 from aioresp.record import Record
 from aioresp.retry import Retry
+
+#: Sends a command by way of `send`, and may do something before and after; see the option `around`.
+Around: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class Options(TypedDict, total=False):
@@ -41,6 +46,9 @@ class Options(TypedDict, total=False):
     protocol: Literal[2, 3]
     client_name: str | None
     on_lost: Callable[[Lost], object] | None
+    events: Hook | None
+    slow: float | None
+    around: Around | None
 
 
 class Settings(Record):
@@ -54,6 +62,9 @@ class Settings(Record):
     connect_timeout: float | None
     retry: Retry | None
     on_lost: Callable[[Lost], object] | None = None
+    events: Hook | None = None
+    slow: float | None = 0.1
+    around: Around | None = None
 
 
 DEFAULTS: Final[Options] = {
@@ -64,6 +75,9 @@ DEFAULTS: Final[Options] = {
     "connect_timeout": 5.0,
     "retry": Retry(),
     "on_lost": None,
+    "events": None,
+    "slow": 0.1,
+    "around": None,
 }
 
 _SCHEMES: Final[dict[str, Options]] = {
@@ -293,6 +307,9 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "protocol": _protocol,
     "client_name": _name,
     "on_lost": _hook,
+    "events": _hook,
+    "slow": _duration,
+    "around": _hook,
     "decode_responses": _of(bool),
     "retry": _of(Retry, type(None)),
     "idempotent": _of(bool),

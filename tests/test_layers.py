@@ -24,6 +24,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp.errors", "aioresp.version", "aioresp.catalogue", "aioresp.record"),
     (
         "aioresp.command",
+        "aioresp.events",
         "aioresp.replies",
         "aioresp.replies.*",
         "aioresp.protocol",
@@ -37,12 +38,12 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.pool",
     ),
     ("aioresp.connection",),
-    ("aioresp.handshake",),
+    ("aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),
     ("aioresp.contexts", "aioresp.contexts.*"),
     ("aioresp.client",),
     ("aioresp",),
-    ("aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
+    ("aioresp.otel", "aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
 )
 
 #: Edges that the layers would allow, or that lead out of the package: (who, what, why not).

@@ -271,7 +271,7 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
     assert endpoint("redis://me:pw@host:6380/1?client_name=a", **options) == expected
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry"}))
+@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry", "events", "slow", "around"}))
 def test_keywords_override_the_options_of_the_url(name: str) -> None:
     url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5"
     assert getattr(settings(url, {}), name) == 5

@@ -63,7 +63,7 @@ async def run(url: str | None, count: int, view: View, warn: Callable[[str], Non
         embedded = url is None
         if url is None:
             url = (await stack.enter_async_context(server())).url
-        client = await stack.enter_async_context(Client(url, limit=1, timeout=_PATIENCE))
+        client = await stack.enter_async_context(Client(url, limit=1, timeout=_PATIENCE, retry=None))
         facts = await _facts(client, url, embedded)
         progress = planned(facts, count, sets_of_threads(count))
         keys = Keys()

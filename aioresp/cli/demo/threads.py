@@ -65,7 +65,7 @@ async def run_threads(
     with ExitStack() as stack:
         threads = [stack.enter_context(LoopThread(f"aioresp demo {n}")) for n in range(1, THREADS + 1)]
         # Left before the threads are: it closes the pool of each loop in that loop.
-        async with Client(url, limit=LIMIT, concurrency=1, timeout=None) as client:
+        async with Client(url, limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
             connections, made = await received(), 0
             for _ in range(ROUNDS):
                 began = perf_counter()

@@ -1,0 +1,71 @@
+"""Spans and metrics of commands, by OpenTelemetry's stable conventions for databases. Needs the extra `otel`.
+
+Owns what a command looks like to OpenTelemetry. Never shows a key, a value or a password: only the command's name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
+
+from aioresp.command import Arguments, full_name
+from aioresp.errors import ResponseError
+from aioresp.options import Around, settings
+from aioresp.version import VERSION
+
+#: The boundaries, in seconds, that the conventions give for the duration of an operation.
+BOUNDARIES = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
+
+
+def tracing(
+    url: str | None = None,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    **options: Any,
+) -> Around:
+    """Return what to give to a client as `around=`: a span and a measured duration for each of its calls.
+
+    `url` and `options` are those of the client, for the attributes that tell its server. Without providers the global
+    ones are used.
+    """
+    tracer = trace.get_tracer("aioresp", VERSION, tracer_provider)
+    duration = metrics.get_meter("aioresp", VERSION, meter_provider).create_histogram(
+        "db.client.operation.duration",
+        unit="s",
+        description="Duration of database client operations.",
+        explicit_bucket_boundaries_advisory=BOUNDARIES,
+    )
+    endpoint = settings(url, options).endpoint  # type: ignore[arg-type]  # checked there
+    where: dict[str, str | int] = {"db.system.name": "redis", "db.namespace": str(endpoint.db)}
+    if endpoint.unix_socket_path is not None:
+        where |= {"server.address": endpoint.unix_socket_path}
+    else:
+        where |= {"server.address": endpoint.host, "server.port": endpoint.port}
+
+    async def around(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+        name = full_name(arguments)
+        attributes = {**where, "db.operation.name": name}
+        start = time.perf_counter()
+        with tracer.start_as_current_span(
+            name, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                return await send()
+            except BaseException as error:
+                # The message is left out: it holds the key.
+                attributes["error.type"] = type(error).__qualname__
+                if isinstance(error, ResponseError):
+                    attributes["db.response.status_code"] = error.code
+                span.set_attributes(attributes)
+                span.set_status(Status(StatusCode.ERROR))
+                raise
+            finally:
+                duration.record(time.perf_counter() - start, attributes)
+
+    return around

@@ -1,0 +1,119 @@
+"""The hook `events` hears of what an operator would want to know, and disturbs nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import aioresp
+from aioresp import Client, Retry
+from aioresp.command import Arguments
+from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Event, Repeated, Slow
+from aioresp.testing import Proxy, Server
+
+
+@pytest.fixture
+async def proxy(server: Server) -> AsyncIterator[Proxy]:
+    async with Proxy(server.host, server.port) as running:
+        yield running
+
+
+def of(kind: type[Event], heard: list[Event]) -> list[Any]:
+    return [event for event in heard if isinstance(event, kind)]
+
+
+async def test_connections(proxy: Proxy) -> None:
+    heard: list[Event] = []
+    async with Client(proxy.url, password=None, events=heard.append, timeout=5) as r:
+        await r.ping()
+        (made,) = of(ConnectionMade, heard)
+        assert made.server == f"redis://127.0.0.1:{proxy.port}"
+        assert 0 < made.seconds < 5
+        proxy.cut()
+        await asyncio.sleep(0.05)
+        (ended,) = of(ConnectionEnded, heard)
+        assert isinstance(ended.error, aioresp.ConnectionLost)
+        assert ended.commands >= 1
+        await r.ping()
+    assert [type(event) for event in heard] == [ConnectionMade, ConnectionEnded] * 2
+
+
+async def test_failing_to_connect() -> None:
+    heard: list[Event] = []
+    async with Client("redis://127.0.0.1:1", events=heard.append, retry=Retry(3, base=0.01, jitter=False)) as r:
+        with pytest.raises(aioresp.ConnectError):
+            await r.ping()
+    failed = of(ConnectFailed, heard)
+    assert [(event.failures, event.pause) for event in failed] == [(1, 0.01), (2, 0.02), (3, None)]
+
+
+async def test_what_is_sent_again(proxy: Proxy, prefix: str) -> None:
+    heard: list[Event] = []
+    async with Client(proxy.url, events=heard.append, timeout=5) as r:
+        await r.ping()
+        proxy.cut_after(0, "down")
+        await r.get(f"{prefix}k")
+    (repeated,) = of(Repeated, heard)
+    assert (repeated.command, repeated.key, repeated.failures) == ("GET", repr(f"{prefix}k"), 1)
+    assert isinstance(repeated.error, aioresp.ConnectionLost)
+
+
+async def test_slow_calls_however_they_end(proxy: Proxy, prefix: str) -> None:
+    heard: list[Event] = []
+    async with Client(proxy.url, events=heard.append, slow=0.2, timeout=5) as r:
+        await asyncio.gather(*(r.get(f"{prefix}k") for _ in range(100)))
+        assert of(Slow, heard) == []
+        proxy.delay = 0.15
+        await r.get(f"{prefix}k")
+        with pytest.raises(TimeoutError):
+            await r.with_options(timeout=0.25).set(f"{prefix}k", "secret")
+        late = of(Slow, heard)
+        assert [(event.command, event.key) for event in late] == [
+            ("GET", repr(f"{prefix}k")),
+            ("SET", repr(f"{prefix}k")),
+        ]
+        assert 0.3 <= late[0].seconds < 2
+        assert "secret" not in repr(heard)
+
+
+async def test_a_hook_that_fails_disturbs_nobody(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(event: Event) -> None:
+        raise ValueError("oops")
+
+    with caplog.at_level(logging.ERROR, "aioresp"):
+        async with Client(server.url, events=broken, slow=1e-9) as r:
+            assert await r.ping() is True
+    assert caplog.messages == ["the hook `events` raised an error"] * 3
+
+
+async def test_around(server: Server, prefix: str) -> None:
+    seen: list[Arguments] = []
+
+    async def around(arguments: Arguments, send: Any) -> Any:
+        seen.append(arguments)
+        return await send()
+
+    async with Client(server.url, around=around) as r:
+        await r.set(f"{prefix}k", "v", ex=60)
+        view = r.with_options(decode_responses=False, timeout=1)
+        assert await view.get(f"{prefix}k") == b"v"
+        assert await r.brpop(f"{prefix}none", timeout=0.01) is None
+    assert [arguments[0] for arguments in seen] == ["SET", "GET", "BRPOP"]
+
+
+async def test_nothing_is_in_the_way_without_a_hook(server: Server) -> None:
+    async with Client(server.url) as r:
+        assert "execute" not in vars(r)
+        assert r._loops.pool()._connect.func.__name__ == "connect"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"events": 1}, "events"), ({"around": "x"}, "around"), ({"slow": 0}, "slow")]
+)
+def test_what_is_no_hook_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        Client(**options)
