@@ -80,6 +80,7 @@ _REFUSED: Final[dict[str, str]] = {
         _ON_A_LEASE,
     ),
     **dict.fromkeys(("ASKING", "WAIT", "WAITAOF", "QUIT", "HELLO"), _ON_A_LEASE),
+    **dict.fromkeys(("HIMPORT PREPARE", "HIMPORT SET", "HIMPORT DISCARD", "HIMPORT DISCARDALL"), _ON_A_LEASE),
     **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "its messages are not replies"),
     **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "its confirmations are not replies"),
     "MONITOR": "its lines are not replies",

@@ -7,6 +7,7 @@ from aioresp.commands.bitmaps import BitmapCommands
 from aioresp.commands.connection import ConnectionCommands
 from aioresp.commands.geo import GeoCommands
 from aioresp.commands.geo_radius import GeoRadiusCommands
+from aioresp.commands.hash_expiry import HashExpiryCommands
 from aioresp.commands.hashes import HashCommands
 from aioresp.commands.hyperloglog import HyperLogLogCommands
 from aioresp.commands.keys import KeyCommands
@@ -27,6 +28,7 @@ class Commands(
     StringCommands[AnyStr],
     KeyCommands[AnyStr],
     HashCommands[AnyStr],
+    HashExpiryCommands[AnyStr],
     ListCommands[AnyStr],
     SetCommands[AnyStr],
     SortedSetCommands[AnyStr],
