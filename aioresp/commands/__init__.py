@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aioresp.command import AnyStr
 from aioresp.commands.bitmaps import BitmapCommands
+from aioresp.commands.conditional_strings import ConditionalStringCommands
 from aioresp.commands.connection import ConnectionCommands
 from aioresp.commands.geo import GeoCommands
 from aioresp.commands.geo_radius import GeoRadiusCommands
@@ -26,6 +27,7 @@ __all__ = ["Commands"]
 
 class Commands(
     StringCommands[AnyStr],
+    ConditionalStringCommands[AnyStr],
     KeyCommands[AnyStr],
     HashCommands[AnyStr],
     HashExpiryCommands[AnyStr],

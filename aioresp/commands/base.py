@@ -127,3 +127,12 @@ def condition(command: str, **flags: bool) -> Arguments:
     if len(given) > 1:
         at_most_one(command, **flags)
     return given
+
+
+def comparison(
+    command: str, ifeq: Value | None, ifne: Value | None, ifdeq: Value | None, ifdne: Value | None
+) -> tuple[Value, ...]:
+    """Return the option that compares with what is there; at most one may be given."""
+    given = {"ifeq": ifeq, "ifne": ifne, "ifdeq": ifdeq, "ifdne": ifdne}
+    at_most_one(command, **given)
+    return tuple(part for word, value in given.items() if value is not None for part in (word.upper(), value))

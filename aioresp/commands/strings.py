@@ -6,7 +6,18 @@ from collections.abc import Iterable
 from typing import Literal, overload
 
 from aioresp.command import AnyStr, Fields, Instant, Key, Result, Seconds, Value
-from aioresp.commands.base import Executor, condition, expiry, filled, flat, milliseconds, named, seconds
+from aioresp.commands.base import (
+    Executor,
+    at_most_one,
+    comparison,
+    condition,
+    expiry,
+    filled,
+    flat,
+    milliseconds,
+    named,
+    seconds,
+)
 from aioresp.replies import array, boolean, floating, integer, ok, text
 
 
@@ -95,6 +106,11 @@ class StringCommands(Executor[AnyStr]):
         get: Literal[False] = False,
         exat: Instant | None = None,
         pxat: Instant | None = None,
+        *,
+        ifeq: Value | None = None,
+        ifne: Value | None = None,
+        ifdeq: Value | None = None,
+        ifdne: Value | None = None,
     ) -> Result[bool]: ...
     @overload
     def set(
@@ -110,6 +126,10 @@ class StringCommands(Executor[AnyStr]):
         get: Literal[True],
         exat: Instant | None = None,
         pxat: Instant | None = None,
+        ifeq: Value | None = None,
+        ifne: Value | None = None,
+        ifdeq: Value | None = None,
+        ifdne: Value | None = None,
     ) -> Result[AnyStr | None]: ...
     def set(
         self,
@@ -123,15 +143,27 @@ class StringCommands(Executor[AnyStr]):
         get: bool = False,
         exat: Instant | None = None,
         pxat: Instant | None = None,
+        *,
+        ifeq: Value | None = None,
+        ifne: Value | None = None,
+        ifdeq: Value | None = None,
+        ifdne: Value | None = None,
     ) -> Result[bool] | Result[AnyStr | None]:
-        """Set the value at `name` and return whether it was set (False if `nx` or `xx` was not met).
+        """Set the value at `name` and return whether it was set (False if a condition was not met).
 
         It expires `ex` seconds or `px` milliseconds from now, or at the time `exat` or `pxat` (since 6.2); `keepttl`
-        (since 6.0) leaves the old expiry. With `get` (since 6.2; with `nx`: 7.0) the old value is returned instead.
+        (since 6.0) leaves the old expiry. The conditions: there is no value (`nx`) or there is one (`xx`), it equals
+        `ifeq` (since 8.4; Valkey 8.1) or does not equal `ifne`, its `digest` is `ifdeq` or is not `ifdne` (since 8.4).
+        With `get` (since 6.2; with `nx`: 7.0) the old value is returned instead.
         """
-        if not (get or nx or xx or keepttl) and ex is px is exat is pxat is None:
+        if not (get or nx or xx or keepttl) and ex is px is exat is pxat is ifeq is ifne is ifdeq is ifdne is None:
             return self.execute(("SET", name, value), ok)
-        options = (*expiry("SET", ex, px, exat, pxat, keepttl=keepttl), *condition("SET", nx=nx, xx=xx))
+        at_most_one("SET", nx=nx, xx=xx, ifeq=ifeq, ifne=ifne, ifdeq=ifdeq, ifdne=ifdne)
+        options = (
+            *expiry("SET", ex, px, exat, pxat, keepttl=keepttl),
+            *condition("SET", nx=nx, xx=xx),
+            *comparison("SET", ifeq, ifne, ifdeq, ifdne),
+        )
         if get:
             return self.execute(("SET", name, value, *options, "GET"), text)
         return self.execute(("SET", name, value, *options), ok)

@@ -63,7 +63,6 @@ WORDS_NOT_YET: Final[dict[str, str]] = {
     NOT-LADDR NOT-LIB-NAME NOT-LIB-VER NOT-NAME NOT-TYPE NOT-USER SKIPME USER YES
     """,
     "HSCAN": "NOVALUES",
-    "SET": "IFDEQ IFDNE IFEQ IFNE",
 }
 
 #: Commands that will have a method and have none yet: shrinks to nothing.
@@ -218,13 +217,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     SWAPDB
     SDIFFCARD
     SUNIONCARD
-    DELEX
-    DELIFEQ
-    DIGEST
-    INCREX
-    LCS
-    MSETEX
-    SUBSTR
     VADD
     VCARD
     VDIM

@@ -72,6 +72,10 @@ WIRE: Wire = [
     (lambda r: r.set("k", "v", exat=NEW_YEAR.replace(microsecond=0)), ("SET", "k", "v", "EXAT", 2524608000)),
     (lambda r: r.set("k", "v", pxat=10), ("SET", "k", "v", "PXAT", 10)),
     (lambda r: r.set("k", "v", pxat=NEW_YEAR), ("SET", "k", "v", "PXAT", 2524608000500)),
+    (lambda r: r.set("k", "v", ifeq="w"), ("SET", "k", "v", "IFEQ", "w")),
+    (lambda r: r.set("k", "v", ifne=0, ex=5), ("SET", "k", "v", "EX", 5, "IFNE", 0)),
+    (lambda r: r.set("k", "v", ifdeq="0af1", get=True), ("SET", "k", "v", "IFDEQ", "0af1", "GET")),
+    (lambda r: r.set("k", "v", ifdne=b"0af1"), ("SET", "k", "v", "IFDNE", b"0af1")),
     (lambda r: r.setex("k", 10, "v"), ("SETEX", "k", 10, "v")),
     (lambda r: r.setex("k", timedelta(hours=1), "v"), ("SETEX", "k", 3600, "v")),
     (lambda r: r.setnx("k", "v"), ("SETNX", "k", "v")),
@@ -80,6 +84,7 @@ WIRE: Wire = [
 ]
 
 REFUSED: Refused = [
+    (lambda r: r.set("k", "v", nx=True, ifeq="w"), ValueError, "SET: nx and ifeq exclude each other"),
     (lambda r: r.getex("k", ex=1, px=1), ValueError, "GETEX: ex and px exclude each other"),
     (lambda r: r.getex("k", exat=1, pxat=1), ValueError, "GETEX: exat and pxat exclude each other"),
     (lambda r: r.getex("k", ex=1, persist=True), ValueError, "GETEX: ex and persist exclude each other"),
