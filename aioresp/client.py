@@ -27,8 +27,8 @@ from aioresp.command import (
     locate,
     refusal,
 )
-from aioresp.commands import Commands
 from aioresp.connection import Connection
+from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.lease import Lease, words
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.events import Repeated, tell
@@ -65,7 +65,7 @@ class View(TypedDict, total=False):
     idempotent: bool
 
 
-class Client(Commands[AnyStr], Generic[AnyStr]):
+class Client(Iterators[AnyStr], Generic[AnyStr]):
     """A client of one server, for any number of tasks, event loops and threads, and for forked children.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.

@@ -18,9 +18,11 @@ from aioresp.commands.server import ServerCommands
 from aioresp.commands.sets import SetCommands
 from aioresp.commands.sorted_set_ranges import SortedSetRangeCommands
 from aioresp.commands.sorted_sets import SortedSetCommands
+from aioresp.commands.sorting import SortingCommands
 from aioresp.commands.stream_groups import StreamGroupCommands
 from aioresp.commands.streams import StreamCommands
 from aioresp.commands.strings import StringCommands
+from aioresp.commands.transfer import TransferCommands
 
 __all__ = ["Commands"]
 
@@ -29,6 +31,8 @@ class Commands(
     StringCommands[AnyStr],
     ConditionalStringCommands[AnyStr],
     KeyCommands[AnyStr],
+    TransferCommands[AnyStr],
+    SortingCommands[AnyStr],
     HashCommands[AnyStr],
     HashExpiryCommands[AnyStr],
     ListCommands[AnyStr],

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Result, Value
 from aioresp.commands.base import Executor, at_most_one, filled
-from aioresp.replies import boolean, client_line, client_lines, integer, ok, string, text
+from aioresp.replies import boolean, client_line, client_lines, integer, numbers, ok, string, text
 
 
 class ConnectionCommands(Executor[AnyStr]):
@@ -87,6 +87,13 @@ class ConnectionCommands(Executor[AnyStr]):
     def wait(self, num_replicas: int, timeout: int) -> Result[int]:
         """Wait up to `timeout` ms until replicas have this leased connection's writes; return how many have."""
         return self.execute(("WAIT", num_replicas, timeout), integer)
+
+    def waitaof(self, num_local: int, num_replicas: int, timeout: int) -> Result[tuple[int, int]]:
+        """Wait up to `timeout` ms until this leased connection's writes are on disk, here (`num_local`: 1) and there.
+
+        Returns how many servers have them on disk: this one (0 or 1), and replicas. Since 7.2.
+        """
+        return self.execute(("WAITAOF", num_local, num_replicas, timeout), numbers)
 
     def acl_whoami(self) -> Result[str]:
         """Return the ACL user that we are. Since 6.0."""

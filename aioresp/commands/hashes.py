@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Fields, Key, Result, Value
 from aioresp.commands.base import Executor, filled, flat, listed
-from aioresp.replies import array, boolean, floating, integer, mapping, mapping_page, ok, pairs, text
+from aioresp.replies import array, boolean, floating, integer, mapping, mapping_page, ok, page, pairs, text
 
 
 class HashCommands(Executor[AnyStr]):
@@ -72,12 +72,41 @@ class HashCommands(Executor[AnyStr]):
             return self.execute(("HRANDFIELD", key, count, "WITHVALUES"), pairs)
         return self.execute(("HRANDFIELD", key, count), array)
 
+    @overload
     def hscan(
-        self, name: Key, cursor: int = 0, match: str | bytes | None = None, count: int | None = None
-    ) -> Result[tuple[int, dict[AnyStr, AnyStr]]]:
-        """Return the next cursor (0: that was all) and some fields and values; a field may come twice."""
+        self,
+        name: Key,
+        cursor: int = 0,
+        match: str | bytes | None = None,
+        count: int | None = None,
+        no_values: Literal[False] = False,
+    ) -> Result[tuple[int, dict[AnyStr, AnyStr]]]: ...
+    @overload
+    def hscan(
+        self,
+        name: Key,
+        cursor: int = 0,
+        match: str | bytes | None = None,
+        count: int | None = None,
+        *,
+        no_values: Literal[True],
+    ) -> Result[tuple[int, list[AnyStr]]]: ...
+    def hscan(
+        self,
+        name: Key,
+        cursor: int = 0,
+        match: str | bytes | None = None,
+        count: int | None = None,
+        no_values: bool = False,
+    ) -> Result[Any]:
+        """Return the next cursor (0: that was all) and some fields and values; a field may come twice.
+
+        With `no_values` (since 7.4) fields alone.
+        """
         options: tuple[Value, ...] = () if match is None else ("MATCH", match)
         options += () if count is None else ("COUNT", count)
+        if no_values:
+            return self.execute(("HSCAN", name, cursor, *options, "NOVALUES"), page)
         return self.execute(("HSCAN", name, cursor, *options), mapping_page)
 
     def hset(

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Number, Result, Value
-from aioresp.commands.base import Executor, filled, listed
+from aioresp.commands.base import Executor, at_most_one, filled, listed
 from aioresp.replies import array, as_tuple, integer, ok, text
 
 End: TypeAlias = Literal["LEFT", "RIGHT"]
+Order: TypeAlias = Literal["OBO", "BULK"]
 
 
 class ListCommands(Executor[AnyStr]):
@@ -20,6 +21,28 @@ class ListCommands(Executor[AnyStr]):
     ) -> Result[AnyStr | None]:
         """Move an element between lists, waiting `timeout` s (0: for ever) for one; None if none came. Since 6.2."""
         return self.execute(("BLMOVE", first_list, second_list, src, dest, timeout), text)
+
+    def blmovem(
+        self,
+        first_list: Key,
+        second_list: Key,
+        timeout: Number,
+        src: End = "LEFT",
+        dest: End = "RIGHT",
+        *,
+        count: int | None = None,
+        exactly: int | None = None,
+        order: Order | None = None,
+    ) -> Result[list[AnyStr] | None]:
+        """Do what `lmovem` does, waiting `timeout` s (0: for ever) for elements; None if none came. Since 8.10."""
+        how_many = _how_many("BLMOVEM", count, exactly, order)
+        return self.execute(("BLMOVEM", first_list, second_list, src, dest, timeout, *how_many), array)
+
+    def blmpop(
+        self, timeout: Number, numkeys: int, *args: Key, direction: End, count: int = 1
+    ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
+        """Do what `lmpop` does, waiting `timeout` s (0: for ever) for an element; None if none came. Since 7.0."""
+        return self.execute(("BLMPOP", timeout, *_several("BLMPOP", numkeys, args, direction, count)), as_tuple)
 
     def blpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: for ever)."""
@@ -48,6 +71,30 @@ class ListCommands(Executor[AnyStr]):
     def lmove(self, first_list: Key, second_list: Key, src: End = "LEFT", dest: End = "RIGHT") -> Result[AnyStr | None]:
         """Move an element between lists and return it, or None if there is none. Since 6.2."""
         return self.execute(("LMOVE", first_list, second_list, src, dest), text)
+
+    def lmovem(
+        self,
+        first_list: Key,
+        second_list: Key,
+        src: End = "LEFT",
+        dest: End = "RIGHT",
+        *,
+        count: int | None = None,
+        exactly: int | None = None,
+        order: Order | None = None,
+    ) -> Result[list[AnyStr] | None]:
+        """Move up to `count` elements between lists, or `exactly` so many or none, and return them. Since 8.10.
+
+        They are moved one by one ("OBO"), or as they stand ("BULK"): `order`. None if nothing was moved.
+        """
+        how_many = _how_many("LMOVEM", count, exactly, order)
+        return self.execute(("LMOVEM", first_list, second_list, src, dest, *how_many), array)
+
+    def lmpop(
+        self, num_keys: int, *args: Key, direction: End, count: int = 1
+    ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
+        """Pop up to `count` elements of the first list that has one: its key, and the elements. Since 7.0."""
+        return self.execute(("LMPOP", *_several("LMPOP", num_keys, args, direction, count)), as_tuple)
 
     @overload
     def lpop(self, name: Key, count: None = None) -> Result[AnyStr | None]: ...
@@ -131,3 +178,19 @@ class ListCommands(Executor[AnyStr]):
         if count is None:
             return self.execute((command, name), text)
         return self.execute((command, name, count), array)
+
+
+def _several(command: str, numkeys: int, keys: tuple[Key, ...], direction: End, count: int) -> tuple[Value, ...]:
+    if len(keys) != numkeys or not keys:
+        raise ValueError(f"{command}: the number of keys is {numkeys}, but there are {len(keys)}")
+    return (numkeys, *keys, direction, *(() if count == 1 else ("COUNT", count)))
+
+
+def _how_many(command: str, count: int | None, exactly: int | None, order: Order | None) -> tuple[Value, ...]:
+    at_most_one(command, count=count, exactly=exactly)
+    if count is None and exactly is None:
+        if order is not None:
+            raise ValueError(f"{command}: order needs count or exactly")
+        return ()
+    many: tuple[Value, ...] = ("EXACTLY", exactly) if exactly is not None else ("COUNT", count or 0)
+    return (*many, order or "OBO")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
-from aioresp.commands.base import Executor, filled, listed, named
+from aioresp.commands.base import Executor, condition, filled, listed, named
 from aioresp.replies import array, boolean, booleans, integer, members, scan_page, text
 
 _members_page = scan_page(members)
@@ -42,6 +42,26 @@ class SetCommands(Executor[AnyStr]):
             raise ValueError(f"SINTERCARD: numkeys is {numkeys}, but keys has {len(names)}")
         options: tuple[Value, ...] = ("LIMIT", limit) if limit else ()
         return self.execute(("SINTERCARD", numkeys, *names, *options), integer)
+
+    def sdiffcard(self, numkeys: int, keys: Key | Iterable[Key], limit: int = 0) -> Result[int]:
+        """Return how many members of the first set no other has, counting no further than `limit`. Since 8.10."""
+        return self._count("SDIFFCARD", numkeys, keys, limit)
+
+    def sunioncard(
+        self, numkeys: int, keys: Key | Iterable[Key], limit: int = 0, *, approx: bool = False
+    ) -> Result[int]:
+        """Return how many members the sets have together, counting no further than `limit`. Since 8.10.
+
+        With `approx` it is an estimate, which costs less.
+        """
+        return self._count("SUNIONCARD", numkeys, keys, limit, *condition("SUNIONCARD", approx=approx))
+
+    def _count(self, command: str, numkeys: int, keys: Key | Iterable[Key], limit: int, *words: Value) -> Result[int]:
+        names = filled(command, "keys", listed(keys))
+        if len(names) != numkeys:
+            raise ValueError(f"{command}: numkeys is {numkeys}, but keys has {len(names)}")
+        options: tuple[Value, ...] = ("LIMIT", limit) if limit else ()
+        return self.execute((command, numkeys, *names, *words, *options), integer)
 
     def sinterstore(self, dest: Key, keys: Key | Iterable[Key], *args: Key) -> Result[int]:
         """Store what `sinter` would return and return how many members that is."""

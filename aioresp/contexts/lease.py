@@ -26,9 +26,9 @@ from aioresp.command import (
     refusal,
     with_timeout,
 )
-from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.blocking import GRACE, Blocking, OnLost
+from aioresp.contexts.iterators import Iterators
 from aioresp.errors import CommandRefused, CommandTimeout, ExecAbortError, RedisError
 from aioresp.pool import Pool
 from aioresp.protocol import pack
@@ -42,7 +42,7 @@ T = TypeVar("T")
 LONG: Final = 10.0
 
 
-class Lease(Commands[AnyStr], Generic[AnyStr]):
+class Lease(Iterators[AnyStr], Generic[AnyStr]):
     """All commands on one connection that nobody else uses meanwhile.
 
     Also those that change a connection or refer to what was sent on it before: SELECT, WATCH, WAIT, CLIENT TRACKING, ….

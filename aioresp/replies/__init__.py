@@ -157,6 +157,21 @@ def _number(said: str) -> int | float | str:
     return float(said) if match[1] else int(said)
 
 
+def string_or_none(value: Any) -> str | None:
+    """Return a name of the server's own, or None for nil."""
+    return None if value is None else string(value)
+
+
+def groups_of(size: int) -> Converter[list[tuple[Any, ...]]]:
+    """Return a converter of a flat list to tuples of so many elements."""
+
+    def convert(value: Any) -> list[tuple[Any, ...]]:
+        items = iter(value)
+        return list(zip(*(items,) * size, strict=True))
+
+    return convert
+
+
 def client_line(value: Any) -> dict[str, str]:
     """Return the fields of one client's line in CLIENT INFO or CLIENT LIST."""
     fields = (part.partition("=") for part in string(value).strip().split(" "))
@@ -166,6 +181,11 @@ def client_line(value: Any) -> dict[str, str]:
 def client_lines(value: Any) -> list[dict[str, str]]:
     """Return the fields of every line of CLIENT LIST."""
     return [client_line(line) for line in string(value).splitlines() if line]
+
+
+def numbers(value: Any) -> tuple[int, int]:
+    """Return two numbers."""
+    return int(value[0]), int(value[1])
 
 
 def time(value: Sequence[Any]) -> tuple[int, int]:

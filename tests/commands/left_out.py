@@ -47,6 +47,8 @@ WORDS_LEFT_OUT: Final[dict[str, dict[str, str]]] = {
     "CLIENT UNBLOCK": {"TIMEOUT": _DEFAULT},
     "FLUSHALL": {"SYNC": _DEFAULT},
     "FLUSHDB": {"SYNC": _DEFAULT},
+    "SORT": {"ASC": _DEFAULT},
+    "SORT_RO": {"ASC": _DEFAULT},
     "XADD": {"=": _DEFAULT},
     "XTRIM": {"=": _DEFAULT},
 }
@@ -62,7 +64,6 @@ WORDS_NOT_YET: Final[dict[str, str]] = {
     ADDR CAPA DB FLAGS IDLE IP LADDR LIB-NAME LIB-VER MAXAGE NAME NO NOT-ADDR NOT-CAPA NOT-DB NOT-FLAGS NOT-ID NOT-IP
     NOT-LADDR NOT-LIB-NAME NOT-LIB-VER NOT-NAME NOT-TYPE NOT-USER SKIPME USER YES
     """,
-    "HSCAN": "NOVALUES",
 }
 
 #: Commands that will have a method and have none yet: shrinks to nothing.
@@ -136,20 +137,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     CLIENT TRACKINGINFO
     QUIT
     RESET
-    DUMP
-    MIGRATE
-    OBJECT ENCODING
-    OBJECT FREQ
-    OBJECT IDLETIME
-    OBJECT REFCOUNT
-    RESTORE
-    SORT
-    SORT_RO
-    WAITAOF
-    BLMOVEM
-    BLMPOP
-    LMOVEM
-    LMPOP
     PUBSUB CHANNELS
     PUBSUB NUMPAT
     PUBSUB NUMSUB
@@ -215,8 +202,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     SLOWLOG LEN
     SLOWLOG RESET
     SWAPDB
-    SDIFFCARD
-    SUNIONCARD
     VADD
     VCARD
     VDIM

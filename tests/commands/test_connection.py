@@ -14,6 +14,7 @@ from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 
 WIRE: Wire = [
+    (lambda r: r.waitaof(1, 2, 300), ("WAITAOF", 1, 2, 300)),
     (lambda r: r.client_getname(), ("CLIENT", "GETNAME")),
     (lambda r: r.client_id(), ("CLIENT", "ID")),
     (lambda r: r.client_info(), ("CLIENT", "INFO")),
@@ -160,3 +161,10 @@ async def test_select_and_wait_belong_on_a_lease(own: Client[Any], text: Text) -
         exactly(await lease.get("k"), text("v"))
         exactly(await lease.wait(0, 10), 0)
     exactly(await own.get("k"), None)
+
+
+async def test_waitaof(r: Client[Any], prefix: str, since: Since) -> None:
+    since(7, 2)
+    async with r.connection() as c:
+        await c.set(f"{prefix}k", 1, ex=60)
+        exactly(await c.waitaof(0, 0, 10), (0, 0))

@@ -14,6 +14,8 @@ from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wi
 ANY: Any = True
 
 WIRE: Wire = [
+    (lambda r: r.hscan("h", no_values=True), ("HSCAN", "h", 0, "NOVALUES")),
+    (lambda r: r.hscan("h", 7, "f*", 100, no_values=True), ("HSCAN", "h", 7, "MATCH", "f*", "COUNT", 100, "NOVALUES")),
     (lambda r: r.hdel("h", "f"), ("HDEL", "h", "f")),
     (lambda r: r.hdel("h", "f", b"g", 3), ("HDEL", "h", "f", b"g", 3)),
     (lambda r: r.hexists("h", "f"), ("HEXISTS", "h", "f")),

@@ -12,6 +12,25 @@ from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 
 WIRE: Wire = [
+    (lambda r: r.lmpop(2, "a", b"b", direction="LEFT"), ("LMPOP", 2, "a", b"b", "LEFT")),
+    (lambda r: r.lmpop(1, "a", direction="RIGHT", count=5), ("LMPOP", 1, "a", "RIGHT", "COUNT", 5)),
+    (lambda r: r.blmpop(0.5, 1, "a", direction="LEFT"), ("BLMPOP", 0.5, 1, "a", "LEFT")),
+    (lambda r: r.blmpop(0, 2, "a", "b", direction="RIGHT", count=5), ("BLMPOP", 0, 2, "a", "b", "RIGHT", "COUNT", 5)),
+    (lambda r: r.lmovem("a", "b"), ("LMOVEM", "a", "b", "LEFT", "RIGHT")),
+    (lambda r: r.lmovem("a", "b", "RIGHT", "LEFT", count=5), ("LMOVEM", "a", "b", "RIGHT", "LEFT", "COUNT", 5, "OBO")),
+    (
+        lambda r: r.lmovem("a", "b", src="LEFT", dest="LEFT", exactly=5, order="BULK"),
+        ("LMOVEM", "a", "b", "LEFT", "LEFT", "EXACTLY", 5, "BULK"),
+    ),
+    (lambda r: r.blmovem("a", "b", 0), ("BLMOVEM", "a", "b", "LEFT", "RIGHT", 0)),
+    (
+        lambda r: r.blmovem("a", "b", 0.5, "RIGHT", "LEFT", count=5, order="BULK"),
+        ("BLMOVEM", "a", "b", "RIGHT", "LEFT", 0.5, "COUNT", 5, "BULK"),
+    ),
+    (
+        lambda r: r.blmovem("a", "b", 0.5, src="LEFT", dest="LEFT", exactly=5),
+        ("BLMOVEM", "a", "b", "LEFT", "LEFT", 0.5, "EXACTLY", 5, "OBO"),
+    ),
     (lambda r: r.blmove("a", "b", 5), ("BLMOVE", "a", "b", "LEFT", "RIGHT", 5)),
     (lambda r: r.blmove("a", "b", 0.5, src="RIGHT", dest="LEFT"), ("BLMOVE", "a", "b", "RIGHT", "LEFT", 0.5)),
     (lambda r: r.blpop("a"), ("BLPOP", "a", 0)),
@@ -50,6 +69,10 @@ WIRE: Wire = [
 ]
 
 REFUSED: Refused = [
+    (lambda r: r.lmpop(2, "a", direction="LEFT"), ValueError, "LMPOP: the number of keys is 2, but there are 1"),
+    (lambda r: r.blmpop(0, 0, direction="LEFT"), ValueError, "BLMPOP: the number of keys is 0, but there are 0"),
+    (lambda r: r.lmovem("a", "b", count=1, exactly=1), ValueError, "LMOVEM: count and exactly exclude each other"),
+    (lambda r: r.blmovem("a", "b", 0, order="OBO"), ValueError, "BLMOVEM: order needs count or exactly"),
     (lambda r: r.blpop([]), ValueError, "BLPOP: keys is empty"),
     (lambda r: r.brpop([], timeout=1), ValueError, "BRPOP: keys is empty"),
     (lambda r: r.lpush("l"), ValueError, "LPUSH: values is empty"),
@@ -173,3 +196,22 @@ async def test_a_blocking_command_waits(r: Client[Any], text: Text, prefix: str)
     assert not waiting.done()
     await r.rpush(f"{prefix}b", "x")
     exactly(await waiting, text((f"{prefix}b", "x")))
+
+
+async def test_pops_of_several_lists(r: Client[Any], text: Text, prefix: str, since: Since) -> None:
+    since(7, 0)
+    a, b = (f"{prefix}{name}" for name in "ab")
+    exactly(await r.lmpop(2, a, b, direction="LEFT"), None)
+    exactly(await r.blmpop(0.01, 2, a, b, direction="LEFT"), None)
+    await r.rpush(b, 1, 2, 3, 4)
+    exactly(await r.lmpop(2, a, b, direction="LEFT"), (text(b), text(["1"])))
+    exactly(await r.blmpop(0.01, 2, a, b, direction="RIGHT", count=2), (text(b), text(["4", "3"])))
+
+
+async def test_moves_of_several_elements(r: Client[Any], text: Text, prefix: str, since: Since) -> None:
+    since(8, 10)
+    a, b = (f"{prefix}{name}" for name in "ab")
+    await r.rpush(a, 1, 2, 3, 4)
+    exactly(await r.lmovem(a, b, "LEFT", "RIGHT", count=2), text(["1", "2"]))
+    exactly(await r.lmovem(a, b, exactly=3), None)
+    exactly(await r.blmovem(a, b, 0.01, exactly=2), text(["3", "4"]))

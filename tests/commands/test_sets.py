@@ -11,6 +11,10 @@ from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 
 WIRE: Wire = [
+    (lambda r: r.sdiffcard(2, ["a", "b"]), ("SDIFFCARD", 2, "a", "b")),
+    (lambda r: r.sdiffcard(numkeys=1, keys="a", limit=5), ("SDIFFCARD", 1, "a", "LIMIT", 5)),
+    (lambda r: r.sunioncard(2, ["a", "b"]), ("SUNIONCARD", 2, "a", "b")),
+    (lambda r: r.sunioncard(1, "a", limit=5, approx=True), ("SUNIONCARD", 1, "a", "APPROX", "LIMIT", 5)),
     (lambda r: r.sadd("s", "m"), ("SADD", "s", "m")),
     (lambda r: r.sadd("s", "m", b"n", 3, 1.5), ("SADD", "s", "m", b"n", 3, 1.5)),
     (lambda r: r.scard("s"), ("SCARD", "s")),
@@ -44,6 +48,8 @@ WIRE: Wire = [
 ]
 
 REFUSED: Refused = [
+    (lambda r: r.sdiffcard(0, []), ValueError, "SDIFFCARD: keys is empty"),
+    (lambda r: r.sunioncard(2, ["a"]), ValueError, "SUNIONCARD: numkeys is 2, but keys has 1"),
     (lambda r: r.sadd("s"), ValueError, "SADD: values is empty"),
     (lambda r: r.srem("s"), ValueError, "SREM: values is empty"),
     (lambda r: r.smismember("s", []), ValueError, "SMISMEMBER: values is empty"),
@@ -155,3 +161,13 @@ async def test_sscan(r: Client[Any], text: Text, s: str) -> None:
             break
     exactly(found, text(names))
     exactly((await r.sscan(s, match="m17", count=2000))[1], text({"m17"}))
+
+
+async def test_cardinalities_of_redis_8_10(r: Client[Any], prefix: str, since: Since) -> None:
+    since(8, 10)
+    a, b = (f"{prefix}{name}" for name in "ab")
+    await r.sadd(a, 1, 2, 3)
+    await r.sadd(b, 2, 3, 4, 5)
+    exactly(await r.sdiffcard(2, [a, b]), 1)
+    exactly(await r.sunioncard(2, [a, b]), 5)
+    exactly(await r.sunioncard(2, [a, b], limit=2), 2)

@@ -8,6 +8,7 @@ from aioresp import Client, Lease
 
 
 async def text(r: Client[str]) -> None:
+    assert_type(await r.waitaof(1, 1, 1), tuple[int, int])
     assert_type(await r.client_getname(), str | None)
     assert_type(await r.client_id(), int)
     assert_type(await r.client_info(), dict[str, str])

@@ -8,6 +8,7 @@ from aioresp import Client
 
 
 async def text(r: Client[str]) -> None:
+    assert_type(await r.hscan("h", no_values=True), tuple[int, list[str]])
     assert_type(await r.hdel("h", "f"), int)
     assert_type(await r.hexists("h", "f"), bool)
     assert_type(await r.hget("h", "f"), str | None)

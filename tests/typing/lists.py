@@ -8,6 +8,10 @@ from aioresp import Client
 
 
 async def text(r: Client[str]) -> None:
+    assert_type(await r.lmpop(1, "a", direction="LEFT"), tuple[str, list[str]] | None)
+    assert_type(await r.blmpop(0, 1, "a", direction="LEFT"), tuple[str, list[str]] | None)
+    assert_type(await r.lmovem("a", "b", count=2), list[str] | None)
+    assert_type(await r.blmovem("a", "b", 0), list[str] | None)
     assert_type(await r.blmove("a", "b", 1.5), str | None)
     assert_type(await r.blpop("a"), tuple[str, str] | None)
     assert_type(await r.blpop(["a", "b"], timeout=1), tuple[str, str] | None)
@@ -39,6 +43,10 @@ async def text(r: Client[str]) -> None:
 
 
 async def raw(b: Client[bytes]) -> None:
+    assert_type(await b.lmpop(1, "a", direction="LEFT"), tuple[bytes, list[bytes]] | None)
+    assert_type(await b.blmpop(0, 1, "a", direction="LEFT"), tuple[bytes, list[bytes]] | None)
+    assert_type(await b.lmovem("a", "b", count=2), list[bytes] | None)
+    assert_type(await b.blmovem("a", "b", 0), list[bytes] | None)
     assert_type(await b.blmove("a", "b", 1), bytes | None)
     assert_type(await b.blpop("a"), tuple[bytes, bytes] | None)
     assert_type(await b.brpop("a"), tuple[bytes, bytes] | None)

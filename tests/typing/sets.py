@@ -8,6 +8,8 @@ from aioresp import Client
 
 
 async def text(r: Client[str]) -> None:
+    assert_type(await r.sdiffcard(1, "a"), int)
+    assert_type(await r.sunioncard(1, "a"), int)
     assert_type(await r.sadd("s", "m", 1), int)
     assert_type(await r.scard("s"), int)
     assert_type(await r.sdiff("a", "b"), set[str])

@@ -1,0 +1,97 @@
+"""Whole collections, page by page, as asynchronous iterators.
+
+Owns the way from one cursor to the next: the one place where a page is awaited. Between two pages nothing is held, on
+the server or here, so that a loop may be left at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from aioresp.command import AnyStr, Key
+from aioresp.commands import Commands
+
+T = TypeVar("T")
+
+Pattern = str | bytes
+
+
+class Scan(AsyncIterator[T]):
+    """Iterates over a collection of which `page` returns the next cursor and some elements, cursor by cursor."""
+
+    def __init__(self, page: Callable[[int], Awaitable[tuple[int, Iterable[T]]]]) -> None:
+        self._page = page
+        self._cursor: int | None = 0
+        self._found: Iterator[T] = iter(())
+
+    async def __anext__(self) -> T:
+        while True:
+            for element in self._found:
+                return element
+            if self._cursor is None:
+                raise StopAsyncIteration
+            # Cancelled here, or after an error, the same page is asked for once more.
+            cursor, found = await self._page(self._cursor)
+            self._cursor = cursor or None
+            self._found = iter(found)
+
+
+class Iterators(Commands[AnyStr], Generic[AnyStr]):
+    """Iterators for whoever awaits its commands: what is there all the time is found, and may be found twice."""
+
+    def scan_iter(
+        self, match: Pattern | None = None, count: int | None = None, _type: str | None = None
+    ) -> AsyncIterator[AnyStr]:
+        """Iterate over the keys of the database: those that match the glob, about `count` a page, of one `_type`."""
+        return Scan(lambda cursor: self.scan(cursor, match, count, _type))
+
+    def sscan_iter(self, name: Key, match: Pattern | None = None, count: int | None = None) -> AsyncIterator[AnyStr]:
+        """Iterate over the members of a set."""
+        return Scan(lambda cursor: self.sscan(name, cursor, match, count))
+
+    @overload
+    def hscan_iter(
+        self,
+        name: Key,
+        match: Pattern | None = None,
+        count: int | None = None,
+        no_values: Literal[False] = False,
+    ) -> AsyncIterator[tuple[AnyStr, AnyStr]]: ...
+    @overload
+    def hscan_iter(
+        self, name: Key, match: Pattern | None = None, count: int | None = None, *, no_values: Literal[True]
+    ) -> AsyncIterator[AnyStr]: ...
+    def hscan_iter(
+        self, name: Key, match: Pattern | None = None, count: int | None = None, no_values: bool = False
+    ) -> AsyncIterator[Any]:
+        """Iterate over the fields and values of a hash, or with `no_values` (since 7.4) over its fields."""
+        if no_values:
+            return Scan(lambda cursor: self.hscan(name, cursor, match, count, no_values=True))
+
+        async def pairs(cursor: int) -> tuple[int, Iterable[tuple[AnyStr, AnyStr]]]:
+            following, fields = await self.hscan(name, cursor, match, count)
+            return following, fields.items()
+
+        return Scan(pairs)
+
+    @overload
+    def zscan_iter(
+        self,
+        name: Key,
+        match: Pattern | None = None,
+        count: int | None = None,
+        *,
+        no_scores: Literal[False] = False,
+    ) -> AsyncIterator[tuple[AnyStr, float]]: ...
+    @overload
+    def zscan_iter(
+        self, name: Key, match: Pattern | None = None, count: int | None = None, *, no_scores: Literal[True]
+    ) -> AsyncIterator[AnyStr]: ...
+    def zscan_iter(
+        self, name: Key, match: Pattern | None = None, count: int | None = None, *, no_scores: bool = False
+    ) -> AsyncIterator[Any]:
+        """Iterate over the members of a sorted set with their scores, or with `no_scores` (Valkey 8.0) without."""
+        if no_scores:
+            return Scan(lambda cursor: self.zscan(name, cursor, match, count, no_scores=True))
+        return Scan(lambda cursor: self.zscan(name, cursor, match, count))
