@@ -23,6 +23,7 @@ from aioresp.commands.stream_groups import StreamGroupCommands
 from aioresp.commands.streams import StreamCommands
 from aioresp.commands.strings import StringCommands
 from aioresp.commands.transfer import TransferCommands
+from aioresp.commands.vectors import VectorCommands
 
 __all__ = ["Commands"]
 
@@ -45,6 +46,7 @@ class Commands(
     StreamGroupCommands[AnyStr],
     GeoCommands[AnyStr],
     GeoRadiusCommands[AnyStr],
+    VectorCommands[AnyStr],
     ScriptingCommands[AnyStr],
     ConnectionCommands[AnyStr],
     ServerCommands[AnyStr],

@@ -202,19 +202,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
     SLOWLOG LEN
     SLOWLOG RESET
     SWAPDB
-    VADD
-    VCARD
-    VDIM
-    VEMB
-    VGETATTR
-    VINFO
-    VISMEMBER
-    VLINKS
-    VRANDMEMBER
-    VRANGE
-    VREM
-    VSETATTR
-    VSIM
     """.strip().splitlines()
 )
 
