@@ -470,6 +470,7 @@ class Connection(asyncio.Protocol):
         if self._ended is None:
             why = f" ({exc})" if exc is not None else ""
             self._ended = ConnectionLost(f"the server closed the connection{why}")
+            self._ended.__cause__ = exc
         self.capacity = 0
         self._run_timeout = _NO_RUN
         if self._timer is not None:
@@ -491,4 +492,6 @@ class Connection(asyncio.Protocol):
         """Return a new error, as each caller hangs a traceback on his own, that says why the connection ended."""
         why = self._ended or ConnectionLost("the connection was lost")
         message = why.args[0]
-        return type(why)(message, outcome) if isinstance(why, ConnectionLost) else type(why)(message)
+        lost = type(why)(message, outcome) if isinstance(why, ConnectionLost) else type(why)(message)
+        lost.__cause__ = why.__cause__
+        return lost

@@ -45,6 +45,10 @@ class ConnectError(RedisError, ConnectionError):
     """No connection could be made: the address, TLS, or the handshake failed."""
 
 
+class TLSError(ConnectError):
+    """TLS failed: a certificate was refused, by us or by the server, or the server speaks no TLS; never retried."""
+
+
 class ConnectTimeout(ConnectError, TimeoutError):
     """No connection could be made in time (`connect_timeout`, or the call's own deadline)."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from typing import Any, Final
 
 from aioresp.connection import Connection
-from aioresp.endpoint import Endpoint
+from aioresp.endpoint import Endpoint, why_tls_failed
 from aioresp.errors import (
     AuthenticationError,
     BusyError,
@@ -21,6 +22,7 @@ from aioresp.errors import (
     ConnectTimeout,
     RedisError,
     ResponseError,
+    TLSError,
     UnknownCommandError,
 )
 from aioresp.protocol import pack
@@ -54,7 +56,7 @@ async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None
             await _introduce(connection, endpoint)
     except BaseException as error:
         connection.close()
-        explained = _explain(error, endpoint, timeout)
+        explained = _explain(error, endpoint, timeout, silent=not connection.bytes_received)
         if explained is error:
             raise
         raise explained from error
@@ -73,18 +75,38 @@ async def restore(connection: Connection, endpoint: Endpoint, timeout: float | N
         await reset
 
 
-def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None) -> BaseException:
-    """Return what to raise for `error`: itself, if it already says which server and why."""
+def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, silent: bool) -> BaseException:
+    """Return what to raise for `error`: itself, if it already says which server and why.
+
+    `silent` tells that the server has not said a word.
+    """
+    failure = error.__cause__ if isinstance(error, ConnectionLost) else error
+    if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
+        return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
+    guess = _guess(endpoint) if silent else ""
     if isinstance(error, ConnectionLost):
-        return ConnectError(f"{endpoint} ended the handshake: {error}")
+        return ConnectError(f"{endpoint} ended the handshake: {error}{guess}")
     if isinstance(error, RedisError):
         return error
     if isinstance(error, TimeoutError):
         within = "" if timeout is None else f" in {timeout:.3g} s"
-        return ConnectTimeout(f"no connection to {endpoint}{within}")
-    if isinstance(error, OSError):  # ssl.SSLError and socket.gaierror are, too
-        return ConnectError(f"cannot connect to {endpoint}: {error}")
+        return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
+    if isinstance(error, OSError):  # socket.gaierror is one, too
+        closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
+        said = str(error) or "the server closed the connection"
+        return ConnectError(f"cannot connect to {endpoint}: {said}{guess if closed else ''}")
     return error
+
+
+def _guess(endpoint: Endpoint) -> str:
+    """Return what may be behind the silence of a server."""
+    if endpoint.tls is None:
+        return "" if endpoint.unix_socket_path else "; it may speak TLS: then the URL begins with rediss://"
+    # A reset may overtake the server's own words.
+    return (
+        "; it may ask for a client certificate (ssl_certfile, ssl_keyfile), speak no version of TLS "
+        "that is allowed here (ssl_min_version), or speak no TLS at this port"
+    )
 
 
 async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection) -> None:

@@ -36,7 +36,9 @@ class Options(TypedDict, total=False):
     ssl_ca_certs: str | None
     ssl_certfile: str | None
     ssl_keyfile: str | None
+    ssl_password: str | None
     ssl_check_hostname: bool
+    ssl_min_version: ssl.TLSVersion | None
     limit: int
     concurrency: int
     idle_timeout: float | None
@@ -92,7 +94,14 @@ _SCHEMES: Final[dict[str, Options]] = {
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
 _ENDPOINT: Final = ("host", "port", "unix_socket_path", "username", "password", "db", "client_name", "protocol")
-_TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_TLS: Final = (
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "ssl_check_hostname",
+    "ssl_min_version",
+)
 
 
 def settings(url: str | None, options: Options) -> Settings:
@@ -175,7 +184,7 @@ def _port(netloc: str) -> dict[str, int]:
 def _read(name: str, text: str) -> Any:
     try:
         return _READERS[name](text)
-    except ValueError:
+    except (ValueError, KeyError):
         raise ValueError(f"option {name!r} in the URL does not fit: {text!r}") from None
 
 
@@ -188,6 +197,12 @@ def _boolean(text: str) -> bool:
 
 def _seconds(text: str) -> float | None:
     return None if text.lower() == "none" else float(text)
+
+
+def _tls_version(text: str) -> ssl.TLSVersion:
+    """Return the version that is spelled "1.2", "TLSv1.2" or "TLSv1_2"."""
+    name = text.lower().removeprefix("tlsv").replace("_", ".")
+    return {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[name]
 
 
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
@@ -204,6 +219,8 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "ssl_certfile": str,
     "ssl_check_hostname": _boolean,
     "ssl_keyfile": str,
+    "ssl_min_version": _tls_version,
+    "ssl_password": str,
     "timeout": _seconds,
     "username": str,
 }
@@ -298,6 +315,8 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "ssl_ca_certs": _text,
     "ssl_certfile": _text,
     "ssl_keyfile": _text,
+    "ssl_password": _text,
+    "ssl_min_version": _of(ssl.TLSVersion, type(None)),
     "ssl_check_hostname": _of(bool),
     "limit": _integer(1),
     "concurrency": _integer(1),

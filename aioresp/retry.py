@@ -6,7 +6,6 @@ Owns the rules and the delays. Never sends, never waits.
 from __future__ import annotations
 
 import os
-import ssl
 
 from aioresp.errors import (
     AuthenticationError,
@@ -20,6 +19,7 @@ from aioresp.errors import (
     NoPermissionError,
     ReadOnlyError,
     ResponseError,
+    TLSError,
     TryAgainError,
 )
 from aioresp.record import Record
@@ -96,4 +96,4 @@ def may_connect_again(error: BaseException) -> bool:
     cause = error.__cause__
     if isinstance(cause, ResponseError):
         return isinstance(cause, NOT_NOW)
-    return not isinstance(cause, ssl.SSLError)
+    return not isinstance(error, TLSError)

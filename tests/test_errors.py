@@ -48,6 +48,7 @@ from aioresp.errors import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TLSError,
     TryAgainError,
     UnblockedError,
     UnknownCommandError,
@@ -65,6 +66,7 @@ KINDS: list[type[RedisError]] = [
 #: The builtin classes that a caller may catch instead.
 BUILTIN: dict[type[RedisError], set[type[Exception]]] = {
     ConnectError: {ConnectionError},
+    TLSError: {ConnectionError},
     ConnectTimeout: {ConnectionError, TimeoutError},
     ConnectionLost: {ConnectionError},
     ProtocolError: {ConnectionError},

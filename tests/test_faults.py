@@ -6,15 +6,11 @@ import asyncio
 import itertools
 import os
 import random
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import trustme
 
 import aioresp
 from aioresp import Client
@@ -434,66 +430,3 @@ async def test_a_server_that_is_full() -> None:
         assert r.stats().open == 3
         with pytest.raises(aioresp.ConnectError, match="max number of clients reached"):
             await other.ping()
-
-
-# --- TLS -------------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def tls_front(server: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """End TLS in front of the server: not every server was built with it."""
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection(server.host, server.port)
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-            sink.close()
-
-        try:
-            await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
-        except OSError:
-            pass
-        finally:
-            up_writer.close()
-            writer.close()
-
-    # The clients that are refused here show up on the listener's side as errors of the loop.
-    asyncio.get_running_loop().set_exception_handler(lambda loop, about: None)
-    listener = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
-    yield listener.sockets[0].getsockname()[1]
-    listener.close()
-    await listener.wait_closed()
-    await asyncio.sleep(0.05)
-
-
-Files = Callable[[trustme.CA], str]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    def write(ca: trustme.CA) -> str:
-        path = tmp_path / f"{id(ca)}.pem"
-        ca.cert_pem.write_to_path(path)
-        return str(path)
-
-    return write
-
-
-async def test_tls(server: Server, files: Files, prefix: str) -> None:
-    ca, stranger = trustme.CA(), trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(context)
-    async with tls_front(server, context) as port:
-        async with Client(f"rediss://localhost:{port}", ssl_ca_certs=files(ca)) as r:
-            assert await r.set(f"{prefix}k", "x" * 1_000_000) is True
-            assert await r.get(f"{prefix}k") == "x" * 1_000_000
-            assert await r.delete(f"{prefix}k") == 1
-        async with Client(f"valkeys://localhost:{port}", ssl_ca_certs=files(stranger)) as r:
-            with pytest.raises(aioresp.ConnectError, match="certificate verify failed"):
-                await r.ping()
-        async with Client(f"rediss://127.0.0.1:{port}", ssl_ca_certs=files(ca)) as r:
-            with pytest.raises(aioresp.ConnectError, match="certificate verify failed: IP address mismatch"):
-                await r.ping()

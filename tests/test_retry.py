@@ -78,7 +78,8 @@ def test_whether_connecting_may_succeed_later() -> None:
     assert may_connect_again(caused(aioresp.LoadingError("x")))
     assert may_connect_again(caused(aioresp.MaxClientsError("x")))
     assert not may_connect_again(caused(aioresp.ResponseError("ERR DB index is out of range")))
-    assert not may_connect_again(caused(ssl.SSLCertVerificationError()))
+    assert not may_connect_again(aioresp.TLSError("x"))
+    assert may_connect_again(caused(ssl.SSLEOFError()))
     assert not may_connect_again(aioresp.AuthenticationError("x"))
 
 
