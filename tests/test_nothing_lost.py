@@ -107,6 +107,7 @@ class Run:
         self.handed: list[int] = []
         self.cancelled = 0
         self.pushes = 0
+        self.ended = False
 
     async def produce(self) -> None:
         """Push the jobs in small heaps, so that workers find the queue empty as often as not."""
@@ -119,7 +120,7 @@ class Run:
 
     async def work(self) -> None:
         """Pop jobs, giving up at random in all the ways there are."""
-        while True:
+        while not self.ended:
             how, patience = self.random.randrange(4), self.random.choice((0.0, 0.001, 0.003, 0.006, 0.01, 0.02))
             try:
                 if how == 0:
@@ -153,10 +154,11 @@ class Run:
             if len(self.handed) > seen:
                 seen, since = len(self.handed), time.monotonic()
         producer.cancel()
+        self.ended = True  # for Python 3.11, whose wait_for() swallows a cancellation in the turn of the result
         for worker in workers:  # in the middle of it: what they were about to get stays
             worker.cancel()
-        for outcome in await asyncio.gather(*workers, return_exceptions=True):
-            assert isinstance(outcome, asyncio.CancelledError), outcome
+        outcomes = await asyncio.gather(*workers, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {asyncio.CancelledError, type(None)}, outcomes
         await at_rest(self.r, 20)
 
     async def put_back(self) -> int:
