@@ -3,6 +3,7 @@
 from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
 from aioresp.contexts.lease import Lease
+from aioresp.contexts.pipeline import Pipeline
 from aioresp.errors import (
     AskError,
     AuthenticationError,
@@ -38,6 +39,7 @@ from aioresp.errors import (
     TryAgainError,
     UnblockedError,
     UnknownCommandError,
+    WatchError,
     WrongTypeError,
 )
 from aioresp.popped import Lost
@@ -75,6 +77,7 @@ __all__ = [
     "NoScriptError",
     "OutOfMemoryError",
     "PersistenceError",
+    "Pipeline",
     "PoolStats",
     "PoolTimeout",
     "ProtocolError",
@@ -89,6 +92,7 @@ __all__ = [
     "UnblockedError",
     "UnknownCommandError",
     "Value",
+    "WatchError",
     "WrongTypeError",
     "__version__",
 ]

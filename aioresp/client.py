@@ -18,6 +18,7 @@ from aioresp.command import (
     SPECIAL,
     AnyStr,
     Arguments,
+    Key,
     Result,
     Value,
     blocking_timeout,
@@ -26,10 +27,14 @@ from aioresp.command import (
     is_read_only,
     locate,
     refusal,
+    words,
 )
 from aioresp.connection import Connection
+from aioresp.contexts.attempts import ATTEMPTS, attempt
+from aioresp.contexts.batches import Shared
 from aioresp.contexts.iterators import Iterators
-from aioresp.contexts.lease import Lease, words
+from aioresp.contexts.lease import Lease
+from aioresp.contexts.pipeline import Pipeline
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.events import Repeated, tell
 from aioresp.handshake import connect, restore
@@ -297,6 +302,57 @@ class Client(Iterators[AnyStr], Generic[AnyStr]):
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""
         return Lease(self._loops.pool, self._decode, self._timeout, "connection()", self._settings.on_lost)
+
+    def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
+        """Return a context that queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
+
+        Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
+        """
+        route = Shared(
+            self._loops.pool, self._decode, self._timeout, self._retry, self._idempotent, self._settings.on_lost
+        )
+        return Pipeline(route, self._decode, transaction)
+
+    @overload
+    async def transaction(
+        self,
+        func: Callable[[Pipeline[AnyStr]], object],
+        *watches: Key,
+        attempts: int = ...,
+        value_from_callable: Literal[False] = False,
+    ) -> list[Any]: ...
+    @overload
+    async def transaction(
+        self,
+        func: Callable[[Pipeline[AnyStr]], Awaitable[T]],
+        *watches: Key,
+        attempts: int = ...,
+        value_from_callable: Literal[True],
+    ) -> T: ...
+    @overload
+    async def transaction(
+        self,
+        func: Callable[[Pipeline[AnyStr]], T],
+        *watches: Key,
+        attempts: int = ...,
+        value_from_callable: Literal[True],
+    ) -> T: ...
+    async def transaction(
+        self,
+        func: Callable[[Pipeline[AnyStr]], Any],
+        *watches: Key,
+        attempts: int = ATTEMPTS,
+        value_from_callable: bool = False,
+    ) -> Any:
+        """Watch keys, let `func` read them and queue commands, execute these, and do all again if a key was changed.
+
+        `func` gets a pipeline: what it sends before `p.multi()` is answered at once, what comes then is queued. Without
+        `watches` all is queued. Returns the values of the queued commands, or with `value_from_callable` what `func`
+        returns. Raises WatchError after so many `attempts`, with short pauses between.
+        """
+        async with self.pipeline(transaction=True) as pipeline:
+            found, values = await attempt(pipeline, func, watches, attempts)
+        return found if value_from_callable else values
 
     def stats(self) -> Stats:
         """Return the figures of this moment: in sum, and for each loop in use."""

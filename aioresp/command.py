@@ -49,6 +49,8 @@ class Result(Coroutine[Any, Any, T_co]):
     type checkers accept it wherever a coroutine may stand and do not call a queued command a forgotten one.
     """
 
+    __slots__ = ()
+
 
 # --- How a command travels -------------------------------------------------------------------------------------------
 
@@ -201,6 +203,18 @@ def word(argument: object) -> str:
     if isinstance(argument, (bytes, bytearray)):
         return bytes(argument).decode("utf-8", "replace").upper()
     return str(argument).upper()
+
+
+def words(arguments: tuple[Value, ...]) -> Arguments:
+    """Return a command as it is looked up: its name in upper case, "CONFIG GET" as two words."""
+    if not arguments:
+        raise TypeError("call() needs the name of a command")
+    name = arguments[0]
+    if isinstance(name, bytes):
+        name = name.decode("ascii", "replace")
+    if not isinstance(name, str) or not name.strip():
+        raise TypeError(f"call(): the command's name is {name!r}, not a word")
+    return (*name.upper().split(), *arguments[1:])
 
 
 def _seconds(argument: object, units: float) -> float:

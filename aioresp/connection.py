@@ -15,11 +15,11 @@ from collections.abc import Callable
 from itertools import islice, pairwise
 from typing import Any, Final, NamedTuple, cast
 
+from aioresp.batch import Batch, Unfinished, joined, undecodable
 from aioresp.errors import (
     ERROR_TYPES,
     CommandTimeout,
     ConnectionLost,
-    DecodeError,
     Outcome,
     ProtocolError,
     RedisError,
@@ -61,8 +61,7 @@ class _Run(NamedTuple):
     """The number of its first command, counted from the connection's start."""
 
 
-def _ignore(*_: Any) -> None:
-    pass
+def _ignore(*_: Any) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -87,13 +86,14 @@ class Connection(asyncio.Protocol):
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
         self._parser = Parser()
-        self._waiters: deque[asyncio.Future[Any]] = deque()
+        self._waiters: deque[Any] = deque()  # futures, and batches, which look like such
         self._outgoing: list[Packed] = []
         self._backlog = 0
         self._last_batch = 0  # commands in the last write
         self._alone = False  # the command that is being sent is written at once
-        self._answered = 0  # commands whose replies were read
+        self._answered = 0  # commands whose replies were read; a batch counts as one
         self._flushed = 0  # commands given to the transport
+        self._in_batches = 0  # commands of batches, beyond the one that each batch counts as
         self._partial = False  # what has arrived may end within a reply
         self._more = False  # complete replies may be left for the next turn
         self._ready = False
@@ -159,6 +159,11 @@ class Connection(asyncio.Protocol):
             self._flush()
         return future
 
+    def send_batch(self, packed: Packed, batch: Batch, timeout: float | None = None) -> None:
+        """Send a batch with this turn's others; it counts as one command. Raises ConnectionLost as `send` does."""
+        self.send(packed, batch.attach(self, self._parser, self._waiters.appendleft), timeout, cast(Any, batch))
+        self._in_batches += len(batch) - 1
+
     def _start_run(self, timeout: float | None) -> None:
         """Note the deadline of the commands that follow; the first of a turn also schedules the write."""
         if self._ended is not None:
@@ -196,24 +201,21 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._ended is not None:
             return
         if self._backlog:
-            self._write_chunks(outgoing)
+            self._write_chunks(self._transport, outgoing)
         else:
             data = b"".join(outgoing)  # type: ignore[arg-type]  # no backlog: all of them are bytes
             self.bytes_sent += len(data)
             self._transport.write(data)
 
-    def _write_chunks(self, outgoing: list[Packed]) -> None:
-        assert self._transport is not None
-        chunks: list[bytes] = []
-        for packed in outgoing:
-            chunks += (packed,) if isinstance(packed, bytes) else packed
+    def _write_chunks(self, transport: asyncio.Transport, outgoing: list[Packed]) -> None:
+        chunks = cast("list[bytes]", joined(outgoing))
         self.bytes_sent += sum(map(len, chunks))
         if sys.version_info >= (3, 12):
-            self._transport.writelines(chunks)
+            transport.writelines(chunks)
         else:
             # writelines() would join, and so copy, what the socket takes at once piece by piece.
             for chunk in chunks:
-                self._transport.write(chunk)
+                transport.write(chunk)
         self._backlog = 0
         self._set_capacity()
 
@@ -282,9 +284,12 @@ class Connection(asyncio.Protocol):
                     self._loop.call_soon(self._read_on)
                 break
             except UnicodeDecodeError as error:
-                self._take_undecodable(error)
+                self._fail_next(undecodable(error))
                 if turns:
                     decode = self._decode_of_next()
+            except Unfinished:
+                self._partial = True  # for all that is known here
+                break
             except IndexError:
                 self._end(ProtocolError("the server sent a reply nobody had asked for; the connection was dropped"))
                 break
@@ -315,13 +320,14 @@ class Connection(asyncio.Protocol):
             self.on_push(reply)
         else:
             reply.deadline = self._deadline_of(self._answered + self.in_flight - len(self._waiters))
-            self._fail(self._waiters.popleft(), reply)
+            self._fail_next(reply)
 
-    def _take_undecodable(self, error: UnicodeDecodeError) -> None:
-        self._fail(
-            self._waiters.popleft(),
-            DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes"),
-        )
+    def _fail_next(self, error: RedisError) -> None:
+        waiter = self._waiters.popleft()
+        if waiter.__class__ is Batch:
+            waiter.take_error(error)  # also if its caller has gone: there are more replies to it
+        else:
+            self._fail(waiter, error)
 
     @staticmethod
     def _fail(waiter: asyncio.Future[Any], error: RedisError) -> None:
@@ -425,7 +431,7 @@ class Connection(asyncio.Protocol):
 
     def usage(self) -> tuple[int, int, int]:
         """Return the commands, bytes sent and bytes received so far."""
-        return self._answered + self.in_flight, self.bytes_sent, self.bytes_received
+        return self._answered + self.in_flight + self._in_batches, self.bytes_sent, self.bytes_received
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""

@@ -21,6 +21,8 @@ class RedisError(Exception):
 
     command: str | None = None
     key: str | None = None
+    index: int | None = None
+    """Which command of a pipeline it was, counted from 0, in the error that `execute` raises."""
     deadline: float = float("inf")
     """When the call's time ran out or runs out, by the clock of its event loop, where that is known."""
 
@@ -85,6 +87,10 @@ class PoolTimeout(CommandTimeout):
     """The call's deadline passed while it waited for a connection; nothing was sent."""
 
     phase = "pool"
+
+
+class WatchError(RedisError):
+    """A watched key was changed before EXEC: nothing of the transaction was done."""
 
 
 class ResponseError(RedisError):

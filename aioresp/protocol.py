@@ -147,6 +147,11 @@ class Parser:
         self._between = True  # what was given to the reader ends with a reply
         self._in_map = False  # the reply that comes next began as a map
 
+    @property
+    def wary(self) -> bool:
+        """Whether there are maps about: `gets` must then not be called without asking `has_data` before."""
+        return self._wary
+
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
         if self._wary:

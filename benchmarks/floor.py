@@ -83,6 +83,10 @@ class Floor(asyncio.Protocol):
     def mget(self, keys: Sequence[str]) -> asyncio.Future[Any]:
         return self.send("MGET", *keys)
 
+    async def pipeline(self, key: str, n: int) -> list[Any]:
+        """Send GET n times, with a future each, as who has no pipeline does it."""
+        return await asyncio.gather(*[self.send("GET", key) for _ in range(n)])
+
 
 async def connect(url: str, decode: bool = True, protocol: int = 2) -> Floor:
     """Open a floor connection to redis://[user:password@]host[:port][/db]."""

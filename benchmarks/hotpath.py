@@ -26,7 +26,7 @@ from typing import Any
 from aioresp.testing import server
 
 from . import measure
-from .clients import ADAPTERS, Adapter, Ask, Bound
+from .clients import ADAPTERS, Adapter, Ask, Bound, queued
 from .scenarios import SCENARIOS, data
 
 HERE = Path(__file__).resolve().parent.parent
@@ -53,6 +53,10 @@ def _forget() -> bool:
     return bool(names)
 
 
+def _no_pipelines() -> None:
+    raise SystemExit("this version has no pipelines")
+
+
 def _version(name: str, directory: str) -> Adapter:
     """Load the package from `directory`, whatever other version is loaded already."""
     _forget()
@@ -65,7 +69,8 @@ def _version(name: str, directory: str) -> Adapter:
     @contextlib.asynccontextmanager
     async def opened(ask: Ask) -> AsyncIterator[Bound]:
         async with module.Client.from_url(ask.url, decode_responses=ask.decode) as client:
-            yield Bound(client.get, client.set, client.mget, client.hgetall)
+            make = getattr(client, "pipeline", None)  # versions before there were pipelines can be compared, too
+            yield Bound(client.get, client.set, client.mget, client.hgetall, queued(make or _no_pipelines))
 
     return Adapter(name, "aioresp", "aioresp", opened)
 

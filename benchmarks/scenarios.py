@@ -89,6 +89,24 @@ def _gather(bound: Bound) -> Go:
     return go
 
 
+def _pipeline(size: int, tasks: int) -> Callable[[Bound], Go]:
+    """Have `tasks` tasks send pipelines of `size` commands, one after the other."""
+
+    def make(bound: Bound) -> Go:
+        pipeline = bound.pipeline
+
+        async def one(n: int) -> None:
+            for _ in range(n):
+                await pipeline(KEY, size)
+
+        async def go(n: int) -> None:
+            await asyncio.gather(*[one(n) for _ in range(tasks)])
+
+        return go
+
+    return make
+
+
 def _text(bound: Bound, value: Any) -> Any:
     """Bring the replies of a client that only knows bytes to text; of any other they must be text already."""
     if bound.texts:
@@ -107,6 +125,10 @@ async def _check_get(bound: Bound) -> tuple[Any, Any]:
 async def _check_set(bound: Bound) -> tuple[Any, Any]:
     answer = await bound.set(FRESH[0], VALUE[::-1])
     return (answer in (True, "OK"), _text(bound, await bound.get(FRESH[0]))), (True, VALUE[::-1])
+
+
+async def _check_pipeline(bound: Bound) -> tuple[Any, Any]:
+    return _text(bound, await bound.pipeline(KEY, 3)), [VALUE] * 3
 
 
 async def _check_mget(bound: Bound) -> tuple[Any, Any]:
@@ -140,6 +162,8 @@ _ALL = (
     _get(500),
     Scenario("tasks-10000", "10,000 tasks, one SET each", 10_000, _tasks, 10_000, _check_set, once=True),
     Scenario("gather-1000", "`gather` of 1,000 GETs", 1_000, _gather, 1_000, _check_get),
+    Scenario("pipeline-100", "pipeline of 100 GETs, 1 task", 1, _pipeline(100, 1), 100, _check_pipeline),
+    Scenario("pipeline-10000", "pipeline of 10,000 GETs, 1 task", 1, _pipeline(10_000, 1), 10_000, _check_pipeline),
     Scenario("mget", "MGET of 100, 20 tasks", 20, _mget, 20, _check_mget),
     Scenario("hgetall", "HGETALL of 1,000 fields, 20 tasks", 20, _hgetall, 20, _check_hgetall),
     _big("get-1mib", "GET", lambda b: b.get, BIG_KEY),

@@ -48,9 +48,50 @@ async def close(r: Client[str], prefix: str) -> object:
         return await r.ping()
 
 
+async def pipeline(r: Client[str], prefix: str) -> object:
+    p = r.pipeline()
+    for n in range(300):
+        p.echo(f"{n}")
+    assert await p.execute() == [f"{n}" for n in range(300)]
+    async with r.pipeline() as p:
+        last = p.echo("last")
+    return await last
+
+
+async def transaction(r: Client[str], prefix: str) -> object:
+    async with r.pipeline(transaction=True) as p:
+        p.incr(f"{prefix}a")
+        p.set(f"{prefix}large", "x" * 300_000, ex=60)
+        p.incr(f"{prefix}b")
+    return await r.get(f"{prefix}a")
+
+
+async def watching(r: Client[str], prefix: str) -> object:
+    async with r.pipeline(transaction=True) as p:
+        await p.watch(f"{prefix}a")
+        number = int(await p.get(f"{prefix}a") or 0)
+        p.multi()
+        p.set(f"{prefix}a", number + 1)
+        p.set(f"{prefix}b", number + 1)
+        await p.execute()
+        return await p.watch(f"{prefix}a")
+
+
+async def large_transaction(r: Client[str], prefix: str) -> object:
+    p = r.pipeline(transaction=True)
+    p.incr(f"{prefix}a")
+    for _ in range(40):
+        p.set(f"{prefix}large", "x" * 30_000, ex=60)
+    p.incr(f"{prefix}b")
+    return (await p.execute())[0]
+
+
 TURNS = 14
 
-OPERATIONS: list[Operation] = [get, large_set, pop, lease, pop_on_a_lease, close]
+OPERATIONS: list[Operation] = [
+    *(get, large_set, pop, lease, pop_on_a_lease, close),
+    *(pipeline, transaction, watching, large_transaction),
+]
 
 
 @pytest.mark.parametrize("concurrency", [1, 1000])
@@ -84,6 +125,8 @@ async def test_cancelled_after_any_number_of_turns(
                     await in_step(r)
                     await at_rest(r)
                     assert r.stats().open <= 3
+                    a, b = await r.mget(f"{prefix}a", f"{prefix}b")
+                    assert a == b, "half a transaction"
         assert finished < TURNS, "it was never cancelled in time"
     assert tasks_besides() <= before
 

@@ -37,7 +37,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.loops",
         "aioresp.pool",
     ),
-    ("aioresp.connection",),
+    ("aioresp.batch", "aioresp.connection"),
     ("aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),
     ("aioresp.contexts", "aioresp.contexts.*"),

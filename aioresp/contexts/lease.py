@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -25,13 +26,16 @@ from aioresp.command import (
     locate,
     refusal,
     with_timeout,
+    words,
 )
 from aioresp.connection import Connection
 from aioresp.contexts.blocking import GRACE, Blocking, OnLost
 from aioresp.contexts.iterators import Iterators
-from aioresp.errors import CommandRefused, CommandTimeout, ExecAbortError, RedisError
+from aioresp.contexts.pieces import Replies, send
+from aioresp.contexts.pipeline import Pipeline
+from aioresp.errors import ERROR_TYPES, CommandRefused, CommandTimeout, ExecAbortError, RedisError
 from aioresp.pool import Pool
-from aioresp.protocol import pack
+from aioresp.protocol import Packed, pack
 from aioresp.replies import as_is
 
 logger = logging.getLogger("aioresp")
@@ -113,11 +117,7 @@ class Lease(Iterators[AnyStr], Generic[AnyStr]):
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         name = full_name(arguments)
         try:
-            if self._blocking is not None and not self._blocking.done.done():
-                await self._wait_for(self._blocking)
-            connection = self._connection
-            if connection is None:
-                raise RuntimeError("the lease is not entered, or was left")
+            connection = await self._usable()
             if name in FORBIDDEN:
                 raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
             if name in CHANGES:
@@ -136,6 +136,14 @@ class Lease(Iterators[AnyStr], Generic[AnyStr]):
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
         return reply(value)
+
+    async def _usable(self) -> Connection:
+        """Return the connection once it can be used."""
+        if self._blocking is not None and not self._blocking.done.done():
+            await self._wait_for(self._blocking)
+        if self._connection is None:
+            raise RuntimeError("the lease is not entered, or was left")
+        return self._connection
 
     async def _block(self, connection: Connection, arguments: Arguments) -> Any:
         assert self._pool is not None
@@ -164,6 +172,50 @@ class Lease(Iterators[AnyStr], Generic[AnyStr]):
     def call(self, *arguments: Value) -> Result[Any]:
         """Send any command on the leased connection and return its reply as the server gave it."""
         return self.execute(words(arguments), as_is)
+
+    # --- Many commands at once ---------------------------------------------------------------------------------------
+
+    def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
+        """Return a context that queues commands and sends them in one on this connection; see `Client.pipeline`.
+
+        It takes commands with connection state, too. What it watches is watched on this connection.
+        """
+        return Pipeline(Leased(self, self._timeout, own=False), self._decode, transaction)
+
+    async def carry(
+        self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None, *, mixed: bool = True
+    ) -> Replies:
+        """Send a batch and return the raw replies; if `whole`, it is a transaction, from MULTI to EXEC.
+
+        `mixed` tells that others may send on this connection meanwhile, who must not come in between then.
+        """
+        connection = await self._usable()
+        if whole:
+            self._changed.add("MULTI")
+        replies = await send(connection, commands, decode, timeout, in_one=whole and mixed)
+        if whole and (replies.raw[-1].__class__ not in ERROR_TYPES or isinstance(replies.raw[-1], ExecAbortError)):
+            self._changed -= {"MULTI", "WATCH"}
+        return replies
+
+    def note(self, changes: set[str]) -> None:
+        """Note commands of a batch that change the connection: they are undone at the end."""
+        self._changed |= changes
+
+    def unwatch(self, *, leave: bool = False) -> None:
+        """Watch nothing any more; with `leave`, give the connection back as soon as the server has said so."""
+        connection = self._connection
+        if self._changed == {"WATCH"} and connection is not None and connection.viable:
+            self._changed.clear()
+            reply = connection.send(pack(("UNWATCH",)), True, self._timeout)
+            reply.add_done_callback(partial(self._unwatched, leave))
+        elif leave and connection is not None:
+            self._leave()
+
+    def _unwatched(self, leave: bool, reply: asyncio.Future[Any]) -> None:
+        if reply.cancelled() or reply.exception() is not None:
+            self._changed.add("WATCH")
+        if leave:
+            self._leave()
 
     # --- One blocking command, and nothing else -----------------------------------------------------------------------
 
@@ -200,13 +252,26 @@ class Lease(Iterators[AnyStr], Generic[AnyStr]):
         )
 
 
-def words(arguments: tuple[Value, ...]) -> Arguments:
-    """Return a command as it is looked up: its name in upper case, "CONFIG GET" as two words."""
-    if not arguments:
-        raise TypeError("call() needs the name of a command")
-    name = arguments[0]
-    if isinstance(name, bytes):
-        name = name.decode("ascii", "replace")
-    if not isinstance(name, str) or not name.strip():
-        raise TypeError(f"call(): the command's name is {name!r}, not a word")
-    return (*name.upper().split(), *arguments[1:])
+class Leased:
+    """The way of a pipeline over a leased connection; if `own`, it is the pipeline's alone."""
+
+    shared = False
+
+    def __init__(self, lease: Lease[Any], timeout: float | None, own: bool) -> None:
+        self.execute = lease.execute
+        self.note = lease.note
+        self._lease = lease
+        self._timeout = timeout
+        self._own = own
+
+    async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
+        """Send the commands, and never a second time."""
+        return await self._lease.carry(commands, decode, whole, self._timeout)
+
+    async def private(self) -> Leased:
+        """Return this one: nobody else uses it."""
+        return self
+
+    def release(self) -> None:
+        """Watch nothing any more."""
+        self._lease.unwatch(leave=self._own)

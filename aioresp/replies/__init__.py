@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from aioresp.command import Converter
+from aioresp.errors import DecodeError
 from aioresp.record import Record
 
 T = TypeVar("T")
@@ -191,3 +192,21 @@ def numbers(value: Any) -> tuple[int, int]:
 def time(value: Sequence[Any]) -> tuple[int, int]:
     """Return the server's clock: Unix seconds, and microseconds of that second."""
     return int(value[0]), int(value[1])
+
+
+def decoded(value: Any) -> Any:
+    """Return a reply that was read as bytes as the parser decodes it; one that is not UTF-8 becomes a DecodeError."""
+    try:
+        return _text_of(value)
+    except UnicodeDecodeError as error:
+        return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
+
+
+def _text_of(value: Any) -> Any:
+    if value.__class__ is bytes:
+        return value.decode()
+    if value.__class__ is list:
+        return [_text_of(item) for item in value]
+    if value.__class__ is dict:
+        return {_text_of(key): _text_of(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,50 @@
+"""A transaction that is tried again where a watched key was changed meanwhile: with a bound, and a pause between.
+
+Owns the attempts. Never sends anything itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aioresp.command import Key
+from aioresp.contexts.pipeline import Pipeline, Queued
+from aioresp.errors import WatchError
+from aioresp.retry import Retry
+
+#: Seconds that the first pause between two attempts is long at most, and the longest one.
+PAUSES: Final = (0.001, 0.1)
+
+#: Attempts if nobody says otherwise: with those pauses a second or so, on the average.
+ATTEMPTS: Final = 20
+
+
+async def attempt(
+    pipeline: Pipeline[Any], func: Callable[[Any], Any], names: tuple[Key, ...], most: int
+) -> tuple[Any, list[Any]]:
+    """Call `func` with the pipeline and execute what it queued, until no watched key was changed meanwhile.
+
+    Returns what `func` returned, and the values. Raises WatchError after so many attempts.
+    """
+    if most.__class__ is not int or most < 1:
+        raise ValueError(f"attempts is {most!r}, not an int of 1 or more")
+    pauses = Retry(most, base=PAUSES[0], cap=PAUSES[1])
+    failures = 0
+    while True:
+        try:
+            if names:
+                await pipeline.watch(*names)
+            found = func(pipeline)
+            if isinstance(found, Awaitable) and not isinstance(found, Queued):
+                found = await found
+            values = await pipeline.execute()
+        except WatchError as error:
+            failures += 1
+            pause = pauses.pause(failures)
+            if pause is None:
+                raise WatchError(f"{error.args[0]}, in each of {most} attempts") from None
+        else:
+            return found.result() if isinstance(found, Queued) else found, values
+        await asyncio.sleep(pause)

@@ -1,0 +1,394 @@
+"""Commands are queued, sent in one, and each has its own value afterwards.
+
+Owns the queue and the handles of what is in it. Packs each command when it is called, so that bad arguments fail there.
+Never touches a connection: how a batch travels is a matter of its route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
+
+from aioresp.command import (
+    CHANGES,
+    FORBIDDEN,
+    SPECIAL,
+    AnyStr,
+    Arguments,
+    Key,
+    Result,
+    Value,
+    blocking_timeout,
+    full_name,
+    is_binary,
+    locate,
+    refusal,
+    words,
+)
+from aioresp.commands import Commands
+from aioresp.contexts.pieces import Replies
+from aioresp.contexts.transaction import EXEC, MULTI, executed
+from aioresp.errors import CommandRefused, DecodeError, RedisError
+from aioresp.protocol import Packed, pack, unpack
+from aioresp.replies import as_is, decoded, ok
+
+T = TypeVar("T")
+
+#: Replies that are converted in one turn of the loop.
+SLICE: Final = 10_000
+
+_HERE: Final = "use `pipeline(transaction=True)`, and `watch()`, `multi()`, `unwatch()` of the pipeline"
+
+
+class Private(Protocol):
+    """The way over a connection that nobody else uses."""
+
+    shared: bool
+
+    async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
+        """Send the commands and return the replies; if `whole`, nothing may come in between: it is a transaction."""
+        ...
+
+    async def private(self) -> Private:
+        """Return the way over a connection that nobody else uses."""
+        ...
+
+    def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+        """Send one command now."""
+        ...
+
+    def note(self, changes: set[str]) -> None:
+        """Note commands of a batch that change the connection."""
+        ...
+
+    def release(self) -> None:
+        """Give the connection back, watching nothing."""
+        ...
+
+
+class Route(Protocol):
+    """How batches travel. `shared` tells whether others use the connection, so that nothing may change it."""
+
+    shared: bool
+
+    async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
+        """Send the commands and return the replies; if `whole`, nothing may come in between: it is a transaction."""
+        ...
+
+    async def private(self) -> Private:
+        """Return the way over a connection that nobody else uses."""
+        ...
+
+
+class Queued(Result[T]):
+    """A command in a pipeline: await it after the block, or after `execute()`, for its value or its error."""
+
+    __slots__ = ("_reply", "_state")
+
+    _reply: Callable[[Any], T] | None
+    """The converter; None once it was executed, or is known not to be."""
+    _state: Any
+    """The packed command; then its value, or the error to raise."""
+
+    def __repr__(self) -> str:
+        if self._reply is None:
+            return f"Queued({self._state!r})"
+        name, key = locate(unpack(self._state))
+        return f"Queued({name} {key}, not executed)"
+
+    def result(self) -> T:
+        """Return the value, or raise the error of this command."""
+        state: Any = self._state
+        if self._reply is not None:
+            name, key = locate(unpack(state))
+            where = name if key is None else f"{name} {key}"
+            raise RuntimeError(f"{where} is not executed yet: await it after the block, or after `await p.execute()`")
+        if isinstance(state, BaseException):
+            raise copy.copy(state) from state.__cause__
+        value: T = state
+        return value
+
+    def __await__(self) -> Generator[Any, None, T]:
+        yield from ()  # a generator that ends at once
+        return self.result()
+
+    # A coroutine to `create_task`, too.
+
+    def send(self, value: Any) -> NoReturn:
+        """End at once, with the value."""
+        raise StopIteration(self.result())
+
+    def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> NoReturn:
+        """Raise what was thrown."""
+        error = typ if val is None else val
+        raise error() if isinstance(error, type) else error
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to end."""
+
+
+class Pipeline(Commands[AnyStr], Generic[AnyStr]):
+    """Queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
+
+    Each method returns a handle, which awaits to its own typed value after the block, or after `await p.execute()`. The
+    end of the block executes what is queued; if it is left by an exception, nothing is sent.
+    """
+
+    def __init__(self, route: Route, decode: bool, transaction: bool = False) -> None:
+        self._route = route
+        self._decode = decode
+        self._transaction = transaction
+        self._explicit = False  # multi() was called
+        self._watching: Private | None = None
+        self._immediate = False  # between watch() and multi(): commands are sent at once
+        self._queue: list[Queued[Any]] = []
+        self._binary: set[int] = set()  # positions of commands whose replies are no text
+        self._changes: set[str] = set()
+
+    def __repr__(self) -> str:
+        kind = ", transaction" if self._transaction or self._explicit else ""
+        return f"Pipeline({len(self._queue)} queued{kind}{', watching' if self._watching is not None else ''})"
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __bool__(self) -> bool:
+        return True
+
+    async def __aenter__(self) -> Pipeline[AnyStr]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._queue:
+                await self._run(True)
+        finally:
+            await self.reset()
+
+    # --- Queueing ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]: ...
+    @overload
+    def execute(self, *, raise_on_error: bool = True) -> Coroutine[Any, Any, list[Any]]: ...
+    def execute(
+        self, arguments: Any = None, reply: Callable[[Any], Any] | None = None, raise_on_error: bool = True
+    ) -> Any:
+        """Send what is queued in one and return the values in order; the pipeline can then be filled again.
+
+        The first error is raised, with the command and its number in the message, when all replies have been read; its
+        `index` counts from 0. With `raise_on_error=False` errors are values. What fails all commands is raised always:
+        ConnectionLost, CommandTimeout, WatchError, ExecAbortError.
+
+        Command methods call it with two arguments, to queue a command.
+        """
+        if reply is None:
+            return self._run(raise_on_error if arguments is None else arguments)
+        if self._immediate or arguments[0] in SPECIAL:
+            return self._execute_special(arguments, reply)
+        handle: Queued[Any] = Queued()
+        handle._reply = reply
+        handle._state = pack(arguments)
+        self._queue.append(handle)
+        return handle
+
+    def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+        if self._watching is not None and self._immediate:
+            return self._watching.execute(arguments, reply)
+        name = full_name(arguments)
+        if name in ("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH"):
+            raise _refused(name, _HERE)
+        why = refusal(arguments)
+        if why is not None and (self._route.shared or name in FORBIDDEN):
+            raise _refused(name, why)
+        if blocking_timeout(arguments) is not None and not self._transaction and not self._explicit:
+            raise _refused(name, "it would hold up all behind it; it belongs outside, or in a transaction")
+        handle: Queued[T] = Queued()
+        handle._reply = reply
+        handle._state = pack(arguments)
+        if is_binary(arguments):
+            self._binary.add(len(self._queue))
+        if name in CHANGES:
+            self._changes.add(name)
+        self._queue.append(handle)
+        return handle
+
+    def call(self, *arguments: Value) -> Result[Any]:
+        """Queue any command; its value is the reply as the server gave it."""
+        return self.execute(words(arguments), as_is)
+
+    # --- Executing ---------------------------------------------------------------------------------------------------
+
+    async def _run(self, raise_on_error: bool) -> list[Any]:
+        handles, self._queue = self._queue, []
+        binary, self._binary = self._binary, set()
+        changes, self._changes = self._changes, set()
+        try:
+            if not handles:
+                return []
+            if changes:
+                (await self._route.private()).note(changes)
+            try:
+                replies = await self._carry(handles, decode=not binary)
+                if self._decode and (binary or self._transaction or self._explicit):
+                    replies = _decoded(replies, binary)
+                clean = await _deliver(handles, replies)
+            except BaseException as error:
+                _fail(handles, error)
+                raise
+        finally:
+            self._release()
+        values = [handle._state for handle in handles]
+        if raise_on_error and not clean:
+            _raise_first(values)
+        return values
+
+    async def _carry(self, handles: list[Queued[Any]], decode: bool) -> Replies:
+        commands: list[Packed] = [handle._state for handle in handles]
+        route = self._watching or self._route
+        if not (self._transaction or self._explicit):
+            return await route.carry(commands, decode and self._decode, False)
+        # As bytes: one value that is no text would else take all replies of EXEC with it.
+        replies = await route.carry([MULTI, *commands, EXEC], False, True)
+        return executed(replies, lambda number, error: _set_error(handles[number], error))
+
+    # --- Watching ----------------------------------------------------------------------------------------------------
+
+    async def watch(self, *names: Key) -> bool:
+        """Watch keys, on a connection that is this pipeline's until it is executed.
+
+        Commands are sent at once from now on, and return their values; from `multi()` on they are queued. If one of the
+        keys is changed before EXEC, `execute()` raises WatchError and nothing is done.
+        """
+        if not names:
+            raise ValueError("WATCH: names is empty")
+        if self._explicit:
+            raise _refused("WATCH", "it must come before multi()")
+        if self._watching is None:
+            self._watching = await self._route.private()
+        try:
+            await self._watching.execute(("WATCH", *names), ok)
+        except BaseException:
+            self._release()
+            raise
+        self._immediate = True
+        return True
+
+    def multi(self) -> None:
+        """Begin to queue commands, for a transaction that `execute()` sends."""
+        if self._explicit:
+            raise _refused("MULTI", "multi() was called already")
+        if self._queue:
+            raise _refused("MULTI", "commands were queued before multi()")
+        self._explicit = True
+        self._immediate = False
+
+    async def unwatch(self) -> bool:
+        """Watch nothing any more; commands are queued again."""
+        if self._watching is not None and self._immediate:
+            await self._watching.execute(("UNWATCH",), ok)
+            self._release()
+        return True
+
+    async def reset(self) -> None:
+        """Forget what is queued, and watch nothing any more."""
+        handles, self._queue = self._queue, []
+        self._binary, self._changes = set(), set()
+        _fail(handles, RedisError("the command was not sent: its pipeline was left, or reset"))
+        self._release()
+
+    def _release(self) -> None:
+        watching, self._watching = self._watching, None
+        self._immediate = self._explicit = False
+        if watching is not None:
+            watching.release()
+
+
+# --- What becomes of the replies --------------------------------------------------------------------------------------
+
+
+async def _deliver(handles: list[Queued[Any]], replies: Replies) -> bool:
+    """Give each command its value or its error, and return whether there are no errors."""
+    raw, clean = replies.raw, replies.clean
+    if len(handles) <= SLICE:
+        return _settle(handles, raw, clean)
+    settled = 0
+    try:
+        while settled < len(handles):
+            end = settled + SLICE
+            clean = _settle(handles[settled:end], raw[settled:end], clean)
+            settled = end
+            await asyncio.sleep(0)  # other tasks have their turns between
+    except asyncio.CancelledError:
+        _settle(handles[settled:], raw[settled:], clean)
+        raise
+    return clean
+
+
+def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
+    if clean:
+        try:
+            for handle, reply in zip(handles, raw, strict=True):
+                convert = handle._reply
+                handle._state = reply if convert is as_is else convert(reply)  # type: ignore[misc]  # None means done
+                handle._reply = None
+            return True
+        except Exception:
+            pass  # a converter's: one by one from there
+    for handle, reply in zip(handles, raw, strict=True):
+        if handle._reply is None:
+            continue
+        if isinstance(reply, RedisError):
+            _set_error(handle, reply)
+        else:
+            try:
+                handle._state = handle._reply(reply)
+                handle._reply = None
+            except Exception as error:
+                _set_error(handle, error)
+    return False
+
+
+def _set_error(handle: Queued[Any], error: Exception) -> None:
+    if isinstance(error, RedisError):
+        error.command, error.key = locate(unpack(handle._state))
+    handle._state = error
+    handle._reply = None
+
+
+def _fail(handles: list[Queued[Any]], error: BaseException) -> None:
+    """Give all commands that have no value yet the error that failed them all."""
+    if not isinstance(error, Exception):
+        error = RedisError("the pipeline was cancelled: whether this command has run is not known")
+    for handle in handles:
+        if handle._reply is not None:
+            handle._state = error
+            handle._reply = None
+
+
+def _raise_first(values: list[Any]) -> None:
+    for number, value in enumerate(values):
+        if isinstance(value, Exception):
+            error = copy.copy(value)
+            message = f"command #{number + 1} of {len(values)} in the pipeline: {value.args[0] if value.args else ''}"
+            error.args = (message, *value.args[1:])
+            if isinstance(error, RedisError):
+                error.index = number
+            raise error from value.__cause__
+
+
+def _decoded(replies: Replies, binary: set[int]) -> Replies:
+    """Decode replies that were read as bytes, but for those that are no text."""
+    raw = [reply if number in binary else decoded(reply) for number, reply in enumerate(replies.raw)]
+    return Replies(raw, replies.clean and not any(reply.__class__ is DecodeError for reply in raw))
+
+
+def _refused(name: str, why: str) -> CommandRefused:
+    error = CommandRefused(f"a pipeline does not send this command: {why}")
+    error.command = name
+    return error

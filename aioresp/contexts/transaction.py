@@ -1,0 +1,54 @@
+"""What became of a transaction, read from the replies from MULTI to EXEC. Never sends anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from aioresp.contexts.pieces import Replies
+from aioresp.errors import ExecAbortError, RedisError, WatchError
+from aioresp.protocol import Packed, pack
+
+MULTI: Final[Packed] = pack(("MULTI",))
+EXEC: Final[Packed] = pack(("EXEC",))
+
+E = TypeVar("E", bound=RedisError)
+
+
+def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Replies:
+    """Return the replies to the commands of a transaction.
+
+    Raises WatchError or ExecAbortError if nothing was done; `refused` is told which commands the server refused, and
+    why, by their numbers.
+    """
+    greeting, *queued, last = replies.raw
+    if isinstance(greeting, RedisError):
+        ran = not all(isinstance(reply, RedisError) for reply in queued)
+        what = "; its commands ran without it, one by one" if ran else ""
+        raise _about("MULTI", type(greeting)(f"the transaction was not begun{what}: {greeting}")) from greeting
+    if last is None:
+        raise WatchError("a watched key was changed: nothing was done")
+    if isinstance(last, ExecAbortError):
+        raise _aborted(last, queued, refused)
+    if isinstance(last, RedisError):
+        raise _about("EXEC", last)
+    return Replies(last, not any(isinstance(reply, RedisError) for reply in last))
+
+
+def _aborted(last: ExecAbortError, queued: list[Any], refused: Callable[[int, RedisError], None]) -> ExecAbortError:
+    why = [(number, reply) for number, reply in enumerate(queued) if isinstance(reply, RedisError)]
+    for number, reply in why:
+        refused(number, reply)
+    if not why:
+        return _about("EXEC", last)
+    number, first = why[0]
+    error = ExecAbortError(f"nothing was done, as command #{number + 1} of {len(queued)} was refused: {first}")
+    error.code = last.code
+    error.index = number
+    error.__cause__ = first
+    return error
+
+
+def _about(command: str, error: E) -> E:
+    error.command = command
+    return error
