@@ -189,22 +189,21 @@ async def test_a_thousand_cuts(proxy: Proxy, prefix: str) -> None:
 # --- Servers that cannot now -----------------------------------------------------------------------------------------
 
 
-async def test_a_loading_server_is_waited_for() -> None:
+async def test_a_loading_server_is_waited_for(server: Server) -> None:
     # Each key takes 10 ms to load.
     slow = {"key-load-delay": "10000", "loading-process-events-interval-bytes": "1024"}
-    async with start_server(config={**slow, "enable-debug-command": "yes"}) as own:
-        if own.version < (7, 0):
-            pytest.skip("needs a server of 7.0")
-        async with Client(own.url, timeout=10) as r:
-            for n in range(50):
-                await r.set(f"k{n}", "x" * 1000)
-            await r.save()
-            await asyncio.to_thread(own.kill)
-            starting = asyncio.create_task(asyncio.to_thread(own.start))
-            start = time.monotonic()
-            assert await r.get("k1") == "x" * 1000
-            assert time.monotonic() - start > 0.3
-            await starting
+    if server.version < (7, 0):
+        pytest.skip("needs a server of 7.0, which can be made to load slowly")
+    async with start_server(config=slow) as own, Client(own.url, timeout=10) as r:
+        for n in range(50):
+            await r.set(f"k{n}", "x" * 1000)
+        await r.save()
+        await asyncio.to_thread(own.kill)
+        starting = asyncio.create_task(asyncio.to_thread(own.start))
+        start = time.monotonic()
+        assert await r.get("k1") == "x" * 1000
+        assert time.monotonic() - start > 0.3
+        await starting
 
 
 async def test_a_busy_server_is_waited_for(prefix: str) -> None:
@@ -297,7 +296,7 @@ async def test_a_dead_server_costs_one_attempt_at_a_time() -> None:
 async def test_the_deadline_of_a_call_ends_its_wait_for_a_dead_server() -> None:
     async with Client("redis://127.0.0.1:1", timeout=0.3, retry=Retry(1000, cap=0.05)) as r:
         start = time.monotonic()
-        with pytest.raises(aioresp.ConnectTimeout, match=r"no connection in 0\.3.* s: cannot connect to") as caught:
+        with pytest.raises(aioresp.ConnectTimeout, match=r"no connection in 0\.[34]\d* s: cannot connect to") as caught:
             await r.get("k")
         assert 0.29 < time.monotonic() - start < 0.6
         assert caught.value.phase == "connect"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from aioresp.command import AnyStr
+from aioresp.commands.arrays import ArrayCommands
 from aioresp.commands.bitmaps import BitmapCommands
+from aioresp.commands.cluster import ClusterCommands
 from aioresp.commands.conditional_strings import ConditionalStringCommands
 from aioresp.commands.connection import ConnectionCommands
 from aioresp.commands.geo import GeoCommands
@@ -47,8 +49,10 @@ class Commands(
     GeoCommands[AnyStr],
     GeoRadiusCommands[AnyStr],
     VectorCommands[AnyStr],
+    ArrayCommands[AnyStr],
     ScriptingCommands[AnyStr],
     ConnectionCommands[AnyStr],
     ServerCommands[AnyStr],
+    ClusterCommands[AnyStr],
 ):
     """All commands, for whoever has an `execute`."""
