@@ -1,12 +1,14 @@
 """Many commands behind one waiter: the entry of a batch in a connection's FIFO.
 
 Owns the replies of one batch from the first to the last, and stays at the head of the FIFO until the last one is here,
-whether its caller waits or has gone. Never knows what a command means.
+whether its caller waits or has gone; and how the bytes of many commands are put together. Never knows what a command
+means.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from itertools import repeat
 from typing import Any, Final, Protocol
@@ -169,6 +171,16 @@ def joined(commands: list[Packed]) -> Packed:
             small.clear()
     chunks.append(b"".join(small))
     return [chunk for chunk in chunks if chunk]
+
+
+def write_chunks(transport: asyncio.Transport, chunks: list[bytes]) -> None:
+    """Write chunks without a copy of what the socket takes at once."""
+    if sys.version_info >= (3, 12):
+        transport.writelines(chunks)
+    else:
+        # writelines() would join them, and so copy.
+        for chunk in chunks:
+            transport.write(chunk)
 
 
 def undecodable(error: UnicodeDecodeError) -> DecodeError:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from collections import deque
 from collections.abc import Callable
 from itertools import islice, pairwise
 from typing import Any, Final, NamedTuple, cast
 
-from aioresp.batch import Batch, Unfinished, joined, undecodable
+from aioresp.batch import Batch, Unfinished, joined, undecodable, write_chunks
 from aioresp.errors import (
     ERROR_TYPES,
     CommandTimeout,
@@ -210,12 +209,7 @@ class Connection(asyncio.Protocol):
     def _write_chunks(self, transport: asyncio.Transport, outgoing: list[Packed]) -> None:
         chunks = cast("list[bytes]", joined(outgoing))
         self.bytes_sent += sum(map(len, chunks))
-        if sys.version_info >= (3, 12):
-            transport.writelines(chunks)
-        else:
-            # writelines() would join, and so copy, what the socket takes at once piece by piece.
-            for chunk in chunks:
-                transport.write(chunk)
+        write_chunks(transport, chunks)
         self._backlog = 0
         self._set_capacity()
 
