@@ -551,7 +551,7 @@ async def test_a_pool_full_of_blocking_pops_does_not_stop_the_push_that_wakes_th
 async def test_a_blocking_pop_that_gets_no_connection_says_which_it_was(server: Server, prefix: str) -> None:
     async with Client(server.url, limit=1, timeout=0.1) as r, r.connection():
         with pytest.raises(aioresp.PoolTimeout) as caught:
-            await r.blpop(f"{prefix}q", 5)
+            await r.blpop(f"{prefix}q", 0.2)
         assert caught.value.command == "BLPOP"
         assert "leased by connection() in " in str(caught.value)
 

@@ -269,6 +269,8 @@ def test_a_reply_that_is_no_text_takes_no_other_with_it(values: list[Any], data:
     got: list[Any] = []
     partial = False
     for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        if a == b:
+            continue  # no transport hands over nothing
         parser.feed(stream[a:b], partial)
         partial = False
         while parser.has_data():
