@@ -4,6 +4,7 @@ from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.scripts import Function, Script
 from aioresp.errors import (
     AskError,
     AuthenticationError,
@@ -64,6 +65,7 @@ __all__ = [
     "CrossSlotError",
     "DecodeError",
     "ExecAbortError",
+    "Function",
     "Key",
     "Lease",
     "LoadingError",
@@ -86,6 +88,7 @@ __all__ = [
     "ResponseError",
     "Result",
     "Retry",
+    "Script",
     "Stats",
     "TLSError",
     "TryAgainError",

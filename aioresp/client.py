@@ -35,11 +35,12 @@ from aioresp.contexts.batches import Shared
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.scripts import Scripts
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.events import Repeated, tell
 from aioresp.handshake import connect, restore
 from aioresp.loops import Loops
-from aioresp.options import Around, Options, Settings, check, settings
+from aioresp.options import Options, Settings, check, settings
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.replies import as_is
@@ -70,7 +71,7 @@ class View(TypedDict, total=False):
     idempotent: bool
 
 
-class Client(Iterators[AnyStr], Generic[AnyStr]):
+class Client(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
     """A client of one server, for any number of tasks, event loops and threads, and for forked children.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
@@ -109,7 +110,7 @@ class Client(Iterators[AnyStr], Generic[AnyStr]):
 
     def _observe(self) -> None:
         """Have commands go through `around` and the watch, if there are such; else nothing is in their way."""
-        around: list[Around] = [] if self._settings.around is None else [self._settings.around]
+        self._around = around = [] if self._settings.around is None else [self._settings.around]
         if self._watch is not None:
             around.append(self._watch.timing)
         if not around:
@@ -308,9 +309,8 @@ class Client(Iterators[AnyStr], Generic[AnyStr]):
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
-        route = Shared(
-            self._loops.pool, self._decode, self._timeout, self._retry, self._idempotent, self._settings.on_lost
-        )
+        lost, around = self._settings.on_lost, self._around
+        route = Shared(self._loops.pool, self._decode, self._timeout, self._retry, self._idempotent, lost, around)
         return Pipeline(route, self._decode, transaction)
 
     @overload

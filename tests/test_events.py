@@ -90,6 +90,21 @@ async def test_a_hook_that_fails_disturbs_nobody(server: Server, caplog: pytest.
     assert caplog.messages == ["the hook `events` raised an error"] * 3
 
 
+async def test_a_pipeline_is_one_call_to_what_is_around(server: Server, prefix: str) -> None:
+    seen: list[str] = []
+
+    async def around(arguments: Arguments, send: Any) -> Any:
+        seen.append(str(arguments[0]))
+        return await send()
+
+    async with Client(server.url, around=around) as r:
+        async with r.pipeline() as p:
+            one, two = p.incr(f"{prefix}n"), p.incr(f"{prefix}n")
+        assert (await one, await two) == (1, 2)
+        await r.transaction(lambda p: p.incr(f"{prefix}n"))
+    assert seen == ["PIPELINE", "MULTI"]
+
+
 async def test_around(server: Server, prefix: str) -> None:
     seen: list[Arguments] = []
 

@@ -88,6 +88,7 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
 #: Imports inside functions, each with its reason; there are no others.
 LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.options", "urllib.parse"): "slow to import, and a client may do without a URL",
+    ("aioresp.contexts.scripts", "hashlib"): "slow to import, and many programs have no scripts",
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",

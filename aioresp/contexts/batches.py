@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aioresp.batch import Batch, joined
@@ -19,6 +20,7 @@ from aioresp.contexts.blocking import OnLost
 from aioresp.contexts.lease import Lease, Leased
 from aioresp.contexts.pieces import Replies, size
 from aioresp.errors import ExecAbortError, RedisError
+from aioresp.options import Around
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, unpack
 from aioresp.retry import NOT_NOW, Retry, may_repeat
@@ -43,6 +45,7 @@ class Shared:
         retry: Retry,
         idempotent: bool,
         on_lost: OnLost | None,
+        around: Sequence[Around],
     ) -> None:
         self._find_pool = pool
         self._decode = decode
@@ -50,9 +53,19 @@ class Shared:
         self._retry = retry
         self._idempotent = idempotent
         self._on_lost = on_lost
+        self._around = around
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands, and if all of them failed in vain and it can do no harm, send all of them again."""
+        if not self._around:
+            return await self._carry(commands, decode, whole)
+        name = "MULTI" if whole else "PIPELINE"
+        send: Callable[[], Awaitable[Replies]] = partial(self._carry, commands, decode, whole)
+        for each in self._around:
+            send = partial(each, (name,), send)
+        return await send()
+
+    async def _carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         clock = asyncio.get_running_loop().time
         deadline = math.inf if self._timeout is None else clock() + self._timeout
         timeout = self._timeout

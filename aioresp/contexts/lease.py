@@ -33,6 +33,7 @@ from aioresp.contexts.blocking import GRACE, Blocking, OnLost
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.pieces import Replies, send
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.scripts import Scripts
 from aioresp.errors import ERROR_TYPES, CommandRefused, CommandTimeout, ExecAbortError, RedisError
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack
@@ -46,7 +47,7 @@ T = TypeVar("T")
 LONG: Final = 10.0
 
 
-class Lease(Iterators[AnyStr], Generic[AnyStr]):
+class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
     """All commands on one connection that nobody else uses meanwhile.
 
     Also those that change a connection or refer to what was sent on it before: SELECT, WATCH, WAIT, CLIENT TRACKING, ….

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
 
@@ -147,6 +147,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._queue: list[Queued[Any]] = []
         self._binary: set[int] = set()  # positions of commands whose replies are no text
         self._changes: set[str] = set()
+        self._used: set[object] = set()  # scripts and functions of this batch
+        self._before: list[Callable[[], Awaitable[None]]] = []  # what must be done before it is sent
 
     def __repr__(self) -> str:
         kind = ", transaction" if self._transaction or self._explicit else ""
@@ -222,18 +224,38 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         """Queue any command; its value is the reply as the server gave it."""
         return self.execute(words(arguments), as_is)
 
+    @property
+    def queueing(self) -> bool:
+        """Whether commands are queued: not between `watch()` and `multi()`, when they are sent at once."""
+        return not self._immediate
+
+    def first_use(self, what: object) -> bool:
+        """Return whether a script or function is used for the first time in this batch, and note that it is."""
+        if what in self._used:
+            return False
+        self._used.add(what)
+        return True
+
+    def prepare(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Have `step` done before the batch is sent."""
+        self._before.append(step)
+
     # --- Executing ---------------------------------------------------------------------------------------------------
 
     async def _run(self, raise_on_error: bool) -> list[Any]:
         handles, self._queue = self._queue, []
         binary, self._binary = self._binary, set()
         changes, self._changes = self._changes, set()
+        before, self._before = self._before, []
+        self._used.clear()
         try:
             if not handles:
                 return []
             if changes:
                 (await self._route.private()).note(changes)
             try:
+                for step in before:
+                    await step()
                 replies = await self._carry(handles, decode=not binary)
                 if self._decode and (binary or self._transaction or self._explicit):
                     replies = _decoded(replies, binary)
@@ -298,7 +320,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     async def reset(self) -> None:
         """Forget what is queued, and watch nothing any more."""
         handles, self._queue = self._queue, []
-        self._binary, self._changes = set(), set()
+        self._binary, self._changes, self._before = set(), set(), []
+        self._used.clear()
         _fail(handles, RedisError("the command was not sent: its pipeline was left, or reset"))
         self._release()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, assert_type
 
-from aioresp import Client, Lease, Pipeline, Result
+from aioresp import Client, Function, Lease, Pipeline, Result, Script
 from aioresp.commands import Commands
 
 
@@ -84,3 +84,18 @@ async def a_pipeline_is_commands(p: Pipeline[str]) -> None:
     handle = whoever_sends(p)
     await p.execute()
     assert_type(await handle, int)
+
+
+async def scripts(r: Client[str], c: Lease[bytes], p: Pipeline[str]) -> None:
+    add = r.register_script("return 1", readonly=True)
+    assert_type(add, Script)
+    assert_type(add(), Result[Any])
+    assert_type(await add(keys=["k"], args=[1, "a", b"b"]), Any)
+    assert_type(await add(["k"], [1], client=c), Any)
+    handle = add(client=p)
+    await p.execute()
+    assert_type(await handle, Any)
+    deposit = c.register_function("deposit", b"#!lua name=l", readonly=False)
+    assert_type(deposit, Function)
+    assert_type(await deposit(["k"], [1], client=p), Any)
+    assert_type(await asyncio.create_task(deposit()), Any)

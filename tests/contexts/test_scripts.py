@@ -1,0 +1,199 @@
+"""Scripts and functions as callables: they work wherever they are called, whether the server knows them or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Literal
+
+import pytest
+
+import aioresp
+from aioresp import Client
+from aioresp.testing import Server
+
+ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+LIBRARY = """#!lua name=aioresp_test
+redis.register_function('add', function(keys, args) return redis.call('INCRBY', keys[1], args[1]) end)
+redis.register_function{
+    function_name='look', callback=function(keys, args) return redis.call('GET', keys[1]) end, flags={'no-writes'}
+}
+"""
+
+Since = Callable[..., None]
+
+
+@pytest.fixture
+async def r(anyio_backend: object, server: Server, protocol: int) -> AsyncIterator[Client[str]]:
+    number: Literal[2, 3] = 3 if protocol == 3 else 2
+    async with Client(server.url, protocol=number) as client:
+        await client.script_flush()
+        yield client
+
+
+@pytest.fixture
+def since(server: Server) -> Since:
+    def check(*version: int) -> None:
+        if server.version < version:
+            pytest.skip(f"needs {version}")
+
+    return check
+
+
+async def calls(r: Client[str], command: str) -> int:
+    """Return how often the server has run a command, refused calls included."""
+    said = (await r.info("commandstats")).get(f"cmdstat_{command}", {})
+    return int(said.get("calls", 0))
+
+
+# --- Scripts ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_script_is_loaded_by_its_first_call(r: Client[str], prefix: str) -> None:
+    add = r.register_script(ADD)
+    assert repr(add) == f"Script({add.sha})"
+    await r.config_resetstat()
+    assert [await add(keys=[f"{prefix}n"], args=[n]) for n in (1, 2, 3)] == [1, 3, 6]
+    assert (await calls(r, "evalsha"), await calls(r, "eval")) == (3, 1)
+    assert add.sha == await r.script_load(ADD)
+    await r.script_flush()
+    assert await add([f"{prefix}n"], (4,)) == 10
+    assert await r.register_script(b"return ARGV[1]")(args=["\xe4"]) == "\xe4"
+
+
+async def test_many_at_once(r: Client[str], prefix: str) -> None:
+    add = r.register_script(ADD)
+    results = await asyncio.gather(*(add([f"{prefix}n"], [1]) for _ in range(50)))
+    assert sorted(results) == list(range(1, 51))
+
+
+async def test_on_another_client(r: Client[str], prefix: str) -> None:
+    add = r.register_script(ADD)
+    view = r.with_options(decode_responses=False)
+    assert await add([f"{prefix}n"], [1], client=view) == 1
+    async with r.connection() as c:
+        await c.select(3)
+        assert await add([f"{prefix}n"], [5], client=c) == 5
+        assert await c.register_script(ADD)([f"{prefix}n"], [1]) == 6
+        await c.delete(f"{prefix}n")
+
+
+@pytest.mark.parametrize("transaction", [False, True], ids=["plain", "transaction"])
+async def test_in_a_pipeline(r: Client[str], prefix: str, transaction: bool) -> None:
+    add, get = r.register_script(ADD), r.register_script("return redis.call('GET', KEYS[1])")
+    p = r.pipeline(transaction)
+    for expected in (3, 8):
+        await r.script_flush()
+        await r.config_resetstat()
+        p.incr(f"{prefix}n")
+        value = add([f"{prefix}n"], [1], client=p)
+        seen = get([f"{prefix}n"], client=p)
+        again = add([f"{prefix}n"], [1], p)
+        last = p.incrby(f"{prefix}n", 2)
+        assert await p.execute() == [expected - 2, expected - 1, str(expected - 1), expected, expected + 2]
+        assert (await value, await seen, await again) == (expected - 1, str(expected - 1), expected)
+        assert await last == expected + 2
+        assert (await calls(r, "eval"), await calls(r, "evalsha")) == (2, 1)
+
+
+async def test_a_pipeline_that_was_left_forgets_that_a_script_was_sent(r: Client[str], prefix: str) -> None:
+    add = r.register_script(ADD)
+    p = r.pipeline()
+    with pytest.raises(KeyError):
+        async with p:
+            add([f"{prefix}n"], [1], p)
+            raise KeyError
+    add([f"{prefix}n"], [1], p)
+    assert await p.execute() == [1]
+
+
+async def test_while_watching(r: Client[str], prefix: str) -> None:
+    add = r.register_script(ADD)
+    async with r.pipeline(transaction=True) as p:
+        await p.watch(f"{prefix}w")
+        assert await add([f"{prefix}n"], [1], p) == 1
+        p.multi()
+        add([f"{prefix}n"], [1], p)
+        assert await p.execute() == [2]
+
+
+async def test_errors_of_scripts(r: Client[str], prefix: str) -> None:
+    with pytest.raises(aioresp.ResponseError, match="ompil"):
+        await r.register_script("this is not Lua")()
+    fail = r.register_script("return redis.error_reply('MINE no')")
+    with pytest.raises(aioresp.ResponseError, match="MINE no"):
+        await fail()
+    with pytest.raises(TypeError, match="EVALSHA: argument 3 is NoneType"):
+        await fail(args=[None])  # type: ignore[list-item]
+
+
+async def test_readonly(r: Client[str], prefix: str, since: Since) -> None:
+    since(7, 0)
+    look = r.register_script("return redis.call('GET', KEYS[1])", readonly=True)
+    assert await look([f"{prefix}k"]) is None
+    async with r.pipeline() as p:
+        seen = look([f"{prefix}k"], client=p), look([f"{prefix}k"], client=p)
+    assert [await one for one in seen] == [None, None]
+    with pytest.raises(aioresp.ResponseError, match=r"[Ww]rite"):
+        await r.register_script(ADD, readonly=True)([f"{prefix}k"], [1])
+    assert repr(look).endswith(", readonly)")
+
+
+# --- Functions -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_function_is_loaded_by_its_first_call(r: Client[str], prefix: str, since: Since) -> None:
+    since(7, 0)
+    await r.function_flush()
+    add, look = r.register_function("add", LIBRARY), r.register_function("look", LIBRARY.encode(), readonly=True)
+    assert await add([f"{prefix}n"], [2]) == 2
+    assert await look([f"{prefix}n"]) == "2"
+    assert await look([f"{prefix}n"], client=r.with_options(decode_responses=False)) == b"2"
+    assert repr(add) == "Function('add' of 'aioresp_test')"
+    await r.function_flush()
+    await r.function_load("#!lua name=aioresp_test\nredis.register_function('old', function() return 1 end)")
+    assert await add([f"{prefix}n"], [2]) == 4
+    with pytest.raises(aioresp.ResponseError, match="not found"):
+        await r.register_function("none", LIBRARY)()
+    with pytest.raises(aioresp.ResponseError, match="write flag"):
+        await r.register_function("add", LIBRARY, readonly=True)([f"{prefix}n"], [2])
+
+
+@pytest.mark.parametrize("transaction", [False, True], ids=["plain", "transaction"])
+async def test_functions_in_a_pipeline(r: Client[str], prefix: str, since: Since, transaction: bool) -> None:
+    since(7, 0)
+    add, look = r.register_function("add", LIBRARY), r.register_function("look", LIBRARY)
+    p = r.pipeline(transaction)
+    for expected in (2, 5):
+        await r.function_flush()
+        p.incr(f"{prefix}n")
+        add([f"{prefix}n"], [1], p)
+        value = look([f"{prefix}n"], client=p)
+        add([f"{prefix}n"], [1], p)
+        assert await p.execute() == [expected - 1, expected, str(expected), expected + 1]
+        assert await value == str(expected)
+    async with r.pipeline() as p:
+        add([f"{prefix}n"], [1], p)
+
+
+@pytest.mark.parametrize("library", ["", "return 1", "#!lua\n", b"#!lua nome=x\n", "-- name=x\n"])
+async def test_a_library_without_a_name(server: Server, library: str | bytes) -> None:
+    async with Client(server.url) as r:
+        with pytest.raises(ValueError, match="#!lua name=mylib"):
+            r.register_function("f", library)
+
+
+async def test_what_a_pipeline_needs_may_fail(server: Server, prefix: str) -> None:
+    """Then nothing is sent, and each command knows."""
+    async with Client(server.url) as r:
+        if server.version >= (7, 0):
+            await r.function_flush()
+        p = r.pipeline()
+        before = p.incr(f"{prefix}n")
+        called: Any = r.register_function("f", "#!lua name=broken\nnonsense")(client=p)
+        for _ in range(2):
+            with pytest.raises(aioresp.ResponseError):
+                await p.execute() if _ == 0 else await called
+        with pytest.raises(aioresp.ResponseError):
+            await before
+        assert await r.exists(f"{prefix}n") == 0
