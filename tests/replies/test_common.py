@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aioresp import replies
-from tests.commands.exact import exactly
+from tests.commands.exact import exactly, spelled
 
 #: The converter, the raw replies (RESP2 and RESP3, as str and as bytes), and the value of them all.
 SAME: list[tuple[Callable[[Any], Any], tuple[Any, ...], Any]] = [
@@ -54,7 +54,7 @@ SAME: list[tuple[Callable[[Any], Any], tuple[Any, ...], Any]] = [
 @pytest.mark.parametrize(
     ("convert", "raw", "value"),
     [(convert, raw, value) for convert, forms, value in SAME for raw in forms],
-    ids=[f"{getattr(convert, '__name__', '')} {raw!r}" for convert, forms, _ in SAME for raw in forms],
+    ids=[f"{getattr(convert, '__name__', '')} {spelled(raw)}" for convert, forms, _ in SAME for raw in forms],
 )
 def test_every_form_is_the_same_value(convert: Callable[[Any], Any], raw: Any, value: Any) -> None:
     exactly(convert(raw), value)
