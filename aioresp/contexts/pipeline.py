@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
@@ -153,6 +154,15 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     def __repr__(self) -> str:
         kind = ", transaction" if self._transaction or self._explicit else ""
         return f"Pipeline({len(self._queue)} queued{kind}{', watching' if self._watching is not None else ''})"
+
+    def __del__(self) -> None:
+        if self._watching is not None:
+            warnings.warn(
+                "a pipeline watched keys and was neither executed nor reset: use `async with`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
 
     def __len__(self) -> int:
         return len(self._queue)

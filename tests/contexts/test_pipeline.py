@@ -365,6 +365,34 @@ async def test_what_may_have_run_is_sent_again_only_if_harmless(server: Server, 
         await at_rest(r)
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["shared", "in pieces"])
+async def test_a_connection_that_dies_anywhere(
+    server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        small(monkeypatch)
+    outcomes = []
+    for cut in [*range(0, 30, 3), *range(30, 700, 60)]:
+        async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=5) as r:
+            await r.ping()
+            proxy.cut_after(cut)
+            p = r.pipeline()
+            handles = [p.echo(f"{n}") for n in range(60)]
+            try:
+                assert await p.execute() == [f"{n}" for n in range(60)]
+            except aioresp.ConnectionLost as error:
+                outcomes.append(error.outcome)
+                for handle in handles:
+                    with pytest.raises(aioresp.ConnectionLost):
+                        await handle
+            proxy.heal()
+            await asyncio.sleep(0.005)  # it may be cut behind the last reply
+            await at_rest(r)
+            await in_step(r)
+    assert len(outcomes) > 10
+    assert set(outcomes) == {"unknown"}
+
+
 async def test_a_batch_that_a_server_refuses_for_now_is_sent_again(prefix: str) -> None:
     with start_server() as primary, start_server() as server:
         async with Client(server.url, retry=Retry(100, base=0.01, cap=0.02)) as r, Client(server.url) as admin:

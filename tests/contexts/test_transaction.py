@@ -200,6 +200,14 @@ async def test_however_it_is_left_the_connection_comes_back_clean(server: Server
         await in_step(r)
 
 
+async def test_a_pipeline_that_is_forgotten_while_it_watches_warns(server: Server, prefix: str) -> None:
+    async with Client(server.url) as r:
+        p = r.pipeline()
+        await p.watch(f"{prefix}k")
+        with pytest.warns(ResourceWarning, match="a pipeline watched keys and was neither executed nor reset"):
+            del p
+
+
 async def test_what_watch_and_multi_refuse(server: Server, prefix: str) -> None:
     async with Client(server.url) as r:
         p = r.pipeline()
