@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from itertools import repeat
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aioresp.errors import ERROR_TYPES, DecodeError, RedisError
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push
@@ -24,10 +24,12 @@ class Unfinished(Exception):
     """There are more replies to come than have arrived: not an error, but how `Batch.set_result` tells."""
 
 
-class Carrier(Protocol):
-    """What a batch needs of the connection that it travels on."""
+if TYPE_CHECKING:  # protocols take time to import
 
-    on_push: Callable[[list[Any]], None]
+    class Carrier(Protocol):
+        """What a batch needs of the connection that it travels on."""
+
+        on_push: Callable[[list[Any]], None]
 
 
 class Batch:

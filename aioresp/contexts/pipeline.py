@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
 
 from aioresp.command import (
     CHANGES,
@@ -44,44 +44,45 @@ SLICE: Final = 10_000
 _HERE: Final = "use `pipeline(transaction=True)`, and `watch()`, `multi()`, `unwatch()` of the pipeline"
 
 
-class Private(Protocol):
-    """The way over a connection that nobody else uses."""
+if TYPE_CHECKING:  # protocols take time to import
 
-    shared: bool
+    class Private(Protocol):
+        """The way over a connection that nobody else uses."""
 
-    async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-        """Send the commands and return the replies; if `whole`, nothing may come in between: it is a transaction."""
-        ...
+        shared: bool
 
-    async def private(self) -> Private:
-        """Return the way over a connection that nobody else uses."""
-        ...
+        async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
+            """Send the commands and return the replies; if `whole`, as a transaction: nothing may come in between."""
+            ...
 
-    def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
-        """Send one command now."""
-        ...
+        async def private(self) -> Private:
+            """Return the way over a connection that nobody else uses."""
+            ...
 
-    def note(self, changes: set[str]) -> None:
-        """Note commands of a batch that change the connection."""
-        ...
+        def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+            """Send one command now."""
+            ...
 
-    def release(self) -> None:
-        """Give the connection back, watching nothing."""
-        ...
+        def note(self, changes: set[str]) -> None:
+            """Note commands of a batch that change the connection."""
+            ...
 
+        def release(self) -> None:
+            """Give the connection back, watching nothing."""
+            ...
 
-class Route(Protocol):
-    """How batches travel. `shared` tells whether others use the connection, so that nothing may change it."""
+    class Route(Protocol):
+        """How batches travel. `shared` tells whether others use the connection, so that nothing may change it."""
 
-    shared: bool
+        shared: bool
 
-    async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-        """Send the commands and return the replies; if `whole`, nothing may come in between: it is a transaction."""
-        ...
+        async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
+            """Send the commands and return the replies; if `whole`, as a transaction: nothing may come in between."""
+            ...
 
-    async def private(self) -> Private:
-        """Return the way over a connection that nobody else uses."""
-        ...
+        async def private(self) -> Private:
+            """Return the way over a connection that nobody else uses."""
+            ...
 
 
 class Queued(Result[T]):
