@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from aioresp.command import (
+    SHUTDOWN,
     SPECIAL,
     AnyStr,
     Arguments,
@@ -27,6 +28,7 @@ from aioresp.command import (
     is_read_only,
     locate,
     refusal,
+    word,
     words,
 )
 from aioresp.connection import Connection
@@ -166,6 +168,9 @@ class Client(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
         if arguments[0] in SPECIAL:
             if self._needs_lease(arguments):
                 return await self._execute_on_lease(arguments, reply)
+            if word(arguments[0]) == SHUTDOWN:
+                async with self.connection() as lease:  # it may wait for replicas, and nothing gets past it there
+                    return await lease.execute(arguments, reply)
             if self._decode and is_binary(arguments):
                 return await self.with_options(decode_responses=False).execute(arguments, reply)
         packed = pack(arguments)

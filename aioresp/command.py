@@ -106,10 +106,14 @@ CHANGES: Final[dict[str, bool]] = {
 #: Refused even on a leased connection.
 FORBIDDEN: Final = frozenset(name for name, why in _REFUSED.items() if why is not _ON_A_LEASE)
 
-# Commands whose reply is no text, whatever the caller's decoding.
-_BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP"})
+# Commands whose reply is no text, whatever the caller's decoding, or quotes and cuts what need be none.
+_BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP", "SLOWLOG GET", "COMMANDLOG GET", "ACL LOG"})
+
+#: The command that succeeds by the end of its connection, and holds that up until then.
+SHUTDOWN: Final = "SHUTDOWN"
 
 _special: Final = {
+    SHUTDOWN,
     *(name.partition(" ")[0] for name in (*_REFUSED, *_BINARY)),
     *_BLOCKING,
     *("XREAD", "XREADGROUP", "VEMB"),

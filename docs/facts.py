@@ -16,6 +16,7 @@ CATALOGUE: Final = Path(__file__).parent.parent / "tests" / "data" / "catalogue.
 
 #: The commands of those methods that are not named after what they send.
 OTHER_NAMES: Final = {
+    "acl_log_reset": "ACL LOG",
     "client_kill_filter": "CLIENT KILL",
     "cluster_migration_cancel": "CLUSTER MIGRATION",
     "cluster_migration_import": "CLUSTER MIGRATION",

@@ -427,16 +427,16 @@ async def test_what_belongs_to_one_connection_is_refused(server: Server, words: 
 async def test_the_handshake_sets_everything(server: Server, protocol: Any) -> None:
     async with Client(server.url, db=3, client_name="me", protocol=protocol) as r:
         mine = await r.client_info()
-        assert (mine["db"], mine["name"]) == ("3", "me")
+        assert (mine.db, mine.name) == (3, "me")
         if server.version >= (7, 2):
-            assert (mine["lib-name"], mine["lib-ver"], mine["resp"]) == ("aioresp", aioresp.__version__, str(protocol))
+            assert (mine.lib_name, mine.lib_ver, mine.resp) == ("aioresp", aioresp.__version__, protocol)
         reply = await r.call("CONFIG", "GET", "port")
         assert isinstance(reply, dict if protocol == 3 else list)
 
 
 async def test_unix_socket(server: Server) -> None:
     async with Client(server.unix_url, db=1) as r:
-        assert (await r.client_info())["addr"].startswith(str(server.unix_socket_path))
+        assert (await r.client_info()).addr.startswith(str(server.unix_socket_path))
 
 
 @pytest.fixture(scope="module")
@@ -449,7 +449,7 @@ def old_server() -> Iterator[Server]:
 async def test_a_server_that_knows_no_hello_gets_resp2(old_server: Server) -> None:
     async with Client(old_server.url, password="secret", client_name="old", db=2) as r:
         mine = await r.client_info()
-        assert (mine["name"], mine["db"]) == ("old", "2")
+        assert (mine.name, mine.db) == ("old", 2)
         assert isinstance(await r.call("CONFIG", "GET", "port"), list)
         assert await r.config_get("port") == {"port": str(old_server.port)}
 
@@ -513,7 +513,7 @@ async def test_a_lease_has_a_connection_of_its_own(server: Server, prefix: str) 
             assert await c.getdel(f"{prefix}k") == "in 5"
             assert r.stats().leased == 1
         await at_rest(r)  # it is restored behind the block
-        assert [(await r.client_info())["db"] for _ in range(3)] == ["0"] * 3
+        assert [(await r.client_info()).db for _ in range(3)] == [0] * 3
 
 
 async def test_an_unchanged_lease_is_given_back(server: Server) -> None:

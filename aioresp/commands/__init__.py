@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from aioresp.command import AnyStr
+from aioresp.commands.acl import AclCommands
 from aioresp.commands.arrays import ArrayCommands
 from aioresp.commands.bitmaps import BitmapCommands
+from aioresp.commands.clients import ClientCommands
 from aioresp.commands.cluster import ClusterCommands
 from aioresp.commands.conditional_strings import ConditionalStringCommands
 from aioresp.commands.connection import ConnectionCommands
+from aioresp.commands.diagnostics import DiagnosticCommands
 from aioresp.commands.geo import GeoCommands
 from aioresp.commands.geo_radius import GeoRadiusCommands
 from aioresp.commands.hash_expiry import HashExpiryCommands
 from aioresp.commands.hashes import HashCommands
 from aioresp.commands.hyperloglog import HyperLogLogCommands
+from aioresp.commands.introspection import IntrospectionCommands
 from aioresp.commands.keys import KeyCommands
 from aioresp.commands.lists import ListCommands
+from aioresp.commands.persistence import PersistenceCommands
+from aioresp.commands.pubsub import PubSubCommands
+from aioresp.commands.replication import ReplicationCommands
 from aioresp.commands.scripting import ScriptingCommands
 from aioresp.commands.server import ServerCommands
 from aioresp.commands.sets import SetCommands
@@ -51,8 +58,15 @@ class Commands(
     VectorCommands[AnyStr],
     ArrayCommands[AnyStr],
     ScriptingCommands[AnyStr],
+    PubSubCommands[AnyStr],
     ConnectionCommands[AnyStr],
+    ClientCommands[AnyStr],
+    AclCommands[AnyStr],
     ServerCommands[AnyStr],
     ClusterCommands[AnyStr],
+    PersistenceCommands[AnyStr],
+    ReplicationCommands[AnyStr],
+    IntrospectionCommands[AnyStr],
+    DiagnosticCommands[AnyStr],
 ):
     """All commands, for whoever has an `execute`."""

@@ -1,74 +1,42 @@
-"""The connection itself: greetings, and what the server knows of its clients."""
+"""The connection itself: greetings, and what belongs to one connection only."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Result, Value
-from aioresp.commands.base import Executor, at_most_one, filled
-from aioresp.replies import boolean, client_line, client_lines, integer, numbers, ok, string, text
+from aioresp.commands.base import Executor
+from aioresp.replies import integer, numbers, ok, text
+from aioresp.replies.clients import Hello, hello
 
 
 class ConnectionCommands(Executor[AnyStr]):
     """Commands about connections. What changes one (SELECT, for instance) belongs on a leased connection."""
 
-    def client_getname(self) -> Result[AnyStr | None]:
-        """Return the name of the connection that happens to carry this command."""
-        return self.execute(("CLIENT", "GETNAME"), text)
-
-    def client_id(self) -> Result[int]:
-        """Return the server's number for the connection that happens to carry this command."""
-        return self.execute(("CLIENT", "ID"), integer)
-
-    def client_info(self) -> Result[dict[str, str]]:
-        """Return what the server knows of the connection that happens to carry this command. Since 6.2."""
-        return self.execute(("CLIENT", "INFO"), client_line)
-
-    def client_kill_filter(
-        self,
-        *,
-        _id: int | None = None,
-        _type: str | None = None,
-        addr: str | None = None,
-        laddr: str | None = None,
-        user: str | None = None,
-        skipme: bool = True,
-        maxage: int | None = None,
-    ) -> Result[int]:
-        """End the connections that match all filters and return how many that were.
-
-        `laddr` since 6.2, `maxage` (seconds) since 7.4.
-        """
-        filters = {"ID": _id, "TYPE": _type, "ADDR": addr, "LADDR": laddr, "USER": user, "MAXAGE": maxage}
-        options: tuple[Value, ...] = ()
-        for name, value in filters.items():
-            options += () if value is None else (name, value)
-        if not options:
-            raise ValueError("CLIENT KILL: give at least one filter")
-        return self.execute(("CLIENT", "KILL", *options, "SKIPME", "YES" if skipme else "NO"), integer)
-
-    def client_list(self, _type: str | None = None, client_id: list[int] | None = None) -> Result[list[dict[str, str]]]:
-        """Return what the server knows of its connections, of one type or with given ids only (ids since 6.2)."""
-        at_most_one("CLIENT LIST", _type=_type, client_id=client_id)
-        options: tuple[Value, ...] = () if _type is None else ("TYPE", _type)
-        options += () if client_id is None else ("ID", *filled("CLIENT LIST", "client_id", tuple(client_id)))
-        return self.execute(("CLIENT", "LIST", *options), client_lines)
-
-    def client_pause(self, timeout: int, all: bool = True) -> Result[bool]:
-        """Let the server hold back all commands, or only writes (since 6.2), for `timeout` milliseconds."""
-        return self.execute(("CLIENT", "PAUSE", timeout, *(() if all else ("WRITE",))), ok)
-
-    def client_unblock(self, client_id: int, error: bool = False) -> Result[bool]:
-        """End another connection's blocking command, as if timed out or with an error; return whether there was one."""
-        return self.execute(("CLIENT", "UNBLOCK", client_id, *(("ERROR",) if error else ())), boolean)
-
-    def client_unpause(self) -> Result[bool]:
-        """End `client_pause`. Since 6.2."""
-        return self.execute(("CLIENT", "UNPAUSE"), ok)
+    def auth(self, password: str, username: str | None = None) -> Result[bool]:
+        """Become another user on a leased connection; `username` since 6.0."""
+        return self.execute(("AUTH", *(() if username is None else (username,)), password), ok)
 
     def echo(self, value: Value) -> Result[AnyStr]:
         """Return `value`, by way of the server."""
         return self.execute(("ECHO", value), text)
+
+    def hello(
+        self,
+        protover: Literal[2, 3] | None = None,
+        auth: tuple[str, str] | None = None,
+        clientname: str | None = None,
+    ) -> Result[Hello]:
+        """Return who the server is, and change the protocol, user or name of a leased connection. Since 6.0.
+
+        `auth` is a user and a password. Both it and `clientname` need `protover`, which is optional since 6.2.
+        """
+        if protover is None and (auth is not None or clientname is not None):
+            raise ValueError("HELLO: auth and clientname need protover")
+        arguments: tuple[Value, ...] = () if protover is None else (protover,)
+        arguments += () if auth is None else ("AUTH", *auth)
+        arguments += () if clientname is None else ("SETNAME", clientname)
+        return self.execute(("HELLO", *arguments), hello)
 
     @overload
     def ping(self, message: None = None) -> Result[Literal[True]]: ...
@@ -79,6 +47,22 @@ class ConnectionCommands(Executor[AnyStr]):
         if message is None:
             return self.execute(("PING",), ok)
         return self.execute(("PING", message), text)
+
+    def quit(self) -> Result[bool]:
+        """Have the server close a leased connection. Leaving the lease does as well, and keeps the connection."""
+        return self.execute(("QUIT",), ok)
+
+    def readonly(self) -> Result[bool]:
+        """Allow reads on a leased connection to a replica of a cluster."""
+        return self.execute(("READONLY",), ok)
+
+    def readwrite(self) -> Result[bool]:
+        """End `readonly`."""
+        return self.execute(("READWRITE",), ok)
+
+    def reset(self) -> Result[bool]:
+        """Undo all that was changed on a leased connection, and more: RESP2, database 0, no user. Since 6.2."""
+        return self.execute(("RESET",), ok)
 
     def select(self, index: int) -> Result[bool]:
         """Change the database of a leased connection."""
@@ -94,7 +78,3 @@ class ConnectionCommands(Executor[AnyStr]):
         Returns how many servers have them on disk: this one (0 or 1), and replicas. Since 7.2.
         """
         return self.execute(("WAITAOF", num_local, num_replicas, timeout), numbers)
-
-    def acl_whoami(self) -> Result[str]:
-        """Return the ACL user that we are. Since 6.0."""
-        return self.execute(("ACL", "WHOAMI"), string)

@@ -103,3 +103,7 @@ class ScriptingCommands(Executor[AnyStr]):
     def script_load(self, script: str | bytes) -> Result[str]:
         """Load a script and return its SHA1 for `evalsha`. A restart or `script_flush` forgets it."""
         return self.execute(("SCRIPT", "LOAD", script), string)
+
+    def script_show(self, sha: Key) -> Result[AnyStr]:
+        """Return a script by its SHA1. Since Valkey 8.0; not in Redis."""
+        return self.execute(("SCRIPT", "SHOW", sha), text)

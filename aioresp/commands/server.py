@@ -1,12 +1,14 @@
-"""The server: its figures, its configuration, its databases."""
+"""The server: its figures, its configuration, its databases, its modules, its end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from aioresp.command import AnyStr, Fields, Result, Value
-from aioresp.commands.base import Executor, condition, filled, flat
-from aioresp.replies import info, integer, mapping, ok, string, time
+from aioresp.command import AnyStr, Arguments, Fields, Result, Value
+from aioresp.commands.base import Executor, at_most_one, filled, flat
+from aioresp.replies import integer, mapping, nothing, ok, string, time
+from aioresp.replies.server import Module, info, modules
 
 
 class ServerCommands(Executor[AnyStr]):
@@ -19,6 +21,10 @@ class ServerCommands(Executor[AnyStr]):
     def config_resetstat(self) -> Result[bool]:
         """Set the counters of INFO to zero."""
         return self.execute(("CONFIG", "RESETSTAT"), ok)
+
+    def config_rewrite(self) -> Result[bool]:
+        """Write the settings into the server's configuration file."""
+        return self.execute(("CONFIG", "REWRITE"), ok)
 
     def config_set(self, name: str | Fields, value: Value | None = None) -> Result[bool]:
         """Change a setting, or all of a mapping at once (since 7.0)."""
@@ -50,21 +56,64 @@ class ServerCommands(Executor[AnyStr]):
         sections = args if section is None else (section, *args)
         return self.execute(("INFO", *sections), info)
 
-    def lastsave(self) -> Result[int]:
-        """Return the Unix time of the last successful save, in seconds."""
-        return self.execute(("LASTSAVE",), integer)
+    def lolwut(self, version: int | None = None, *args: int) -> Result[str]:
+        """Return a work of art, of one of the server's versions, and then what the server is."""
+        if version is None and args:
+            raise ValueError("LOLWUT: args need a version")
+        options: Arguments = () if version is None else ("VERSION", version, *args)
+        return self.execute(("LOLWUT", *options), string)
 
-    def publish(self, channel: str | bytes, message: Value) -> Result[int]:
-        """Send `message` to the subscribers of `channel` and return how many this server has."""
-        return self.execute(("PUBLISH", channel, message), integer)
+    def module_list(self) -> Result[list[Module]]:
+        """Return the modules that are loaded."""
+        return self.execute(("MODULE", "LIST"), modules)
 
-    def save(self) -> Result[bool]:
-        """Write the data set to disk, holding up every client meanwhile."""
-        return self.execute(("SAVE",), ok)
+    def module_load(self, path: str, *args: Value) -> Result[bool]:
+        """Load a module from a file of the server's, with arguments."""
+        return self.execute(("MODULE", "LOAD", path, *args), ok)
 
-    def bgsave(self, schedule: bool = True) -> Result[str]:
-        """Write the data set to disk in the background, or after a running rewrite if `schedule`."""
-        return self.execute(("BGSAVE", *condition("BGSAVE", schedule=schedule)), string)
+    def module_loadex(
+        self, path: str, options: Fields | None = None, args: Iterable[Value] | None = None
+    ) -> Result[bool]:
+        """Load a module with settings (`options`) and arguments. Since 7.0."""
+        arguments: Arguments = ()
+        for name, value in () if options is None else options.items():
+            arguments += ("CONFIG", name, value)
+        if args is not None:
+            arguments += ("ARGS", *args)
+        return self.execute(("MODULE", "LOADEX", path, *arguments), ok)
+
+    def module_unload(self, name: str) -> Result[bool]:
+        """Unload a module."""
+        return self.execute(("MODULE", "UNLOAD", name), ok)
+
+    def shutdown(
+        self,
+        save: bool = False,
+        nosave: bool = False,
+        now: bool = False,
+        force: bool = False,
+        abort: bool = False,
+        *,
+        safe: bool = False,
+        failover: bool = False,
+    ) -> Result[None]:
+        """End the server, and return when it has closed the connection; or take that back with `abort`.
+
+        It saves if it is configured to, or as `save` and `nosave` say, and waits for its replicas (10 s as it comes)
+        unless `now`; `force` goes on where that fails. `now`, `force` and `abort` since 7.0; `safe`, not to end a
+        primary of a cluster, and `failover`, to hand over first, since Valkey 9.0. Raises ResponseError if the server
+        does not end. Never sent twice.
+        """
+        at_most_one("SHUTDOWN", save=save, nosave=nosave)
+        flags = {"SAVE": save, "NOSAVE": nosave, "NOW": now, "FORCE": force, "SAFE": safe, "FAILOVER": failover}
+        options: Arguments = tuple([name for name, given in flags.items() if given])
+        if abort and options:
+            raise ValueError("SHUTDOWN: abort excludes all other options")
+        return self.execute(("SHUTDOWN", *(("ABORT",) if abort else options)), nothing)
+
+    def swapdb(self, first: int, second: int) -> Result[bool]:
+        """Exchange two databases, under all who use them."""
+        return self.execute(("SWAPDB", first, second), ok)
 
     def time(self) -> Result[tuple[int, int]]:
         """Return the server's clock: Unix seconds, and microseconds of that second."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from aioresp.command import (
     CHANGES,
     FORBIDDEN,
+    SHUTDOWN,
     AnyStr,
     Arguments,
     Result,
@@ -34,7 +35,15 @@ from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.pieces import Replies, send
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.scripts import Scripts
-from aioresp.errors import ERROR_TYPES, CommandRefused, CommandTimeout, ExecAbortError, RedisError
+from aioresp.errors import (
+    ERROR_TYPES,
+    CommandRefused,
+    CommandTimeout,
+    ConnectionLost,
+    ExecAbortError,
+    ProtocolError,
+    RedisError,
+)
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack
 from aioresp.replies import as_is
@@ -125,6 +134,8 @@ class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
                 self._changed.add(name)
             if blocking_timeout(arguments) is not None:
                 return reply(await self._block(connection, arguments))
+            if name == SHUTDOWN:
+                return reply(await self._shut_down(connection, arguments))
             decode = self._decode and not is_binary(arguments)
             value = await connection.send(pack(arguments), decode, self._timeout)
         except RedisError as failure:
@@ -151,6 +162,17 @@ class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
         private = bool(self._changed)
         self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
         return await self._blocking.result()
+
+    async def _shut_down(self, connection: Connection, arguments: Arguments) -> Any:
+        """Return None when the server has closed the connection, or else what it says."""
+        # Lest the end of a connection that was dead already look like that of the server.
+        await connection.send(pack(("PING",)), False, self._timeout)
+        try:
+            return await connection.send(pack(arguments), self._decode, self._timeout)
+        except ConnectionLost as lost:
+            if isinstance(lost, ProtocolError) or lost.outcome == "not sent":
+                raise
+            return None
 
     async def _wait_for(self, blocking: Blocking) -> None:
         """Wait until a blocking command has come to its end whose caller has gone."""

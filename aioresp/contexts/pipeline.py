@@ -328,7 +328,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             self._release()
         return True
 
-    async def reset(self) -> None:
+    # redis-py's name: RESET itself means nothing in a pipeline.
+    async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Forget what is queued, and watch nothing any more."""
         handles, self._queue = self._queue, []
         self._binary, self._changes, self._before = set(), set(), []

@@ -6,9 +6,8 @@ hiredis, keeps no state.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from aioresp.command import Converter
 from aioresp.errors import DecodeError
@@ -33,6 +32,10 @@ binary: Converter[bytes] = as_is  # command.is_binary() has it come as bytes
 def ok(value: Any) -> bool:
     """Return True for OK, and False for nil: a condition was not met."""
     return value is not None
+
+
+def nothing(value: Any) -> None:
+    """Return None: that the reply came is all there is to know."""
 
 
 def boolean(value: Any) -> bool:
@@ -99,6 +102,16 @@ def string(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def shown(value: Any) -> str:
+    """Return what the server quotes for people to read as str for every client; escaped where it is not UTF-8."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def words(value: Any) -> set[str]:
+    """Return a set of the server's own words, of flags for instance."""
+    return {string(word) for word in value or ()}
+
+
 def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
     """Return a converter of a map to a record, field by field: `parts` says how, None stays None.
 
@@ -125,39 +138,6 @@ def each(item: Converter[Any]) -> Converter[list[Any]]:
     return convert
 
 
-def info(value: Any) -> dict[str, Any]:
-    """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str.
-
-    The lines of the modules, which all have one name, become a list under `modules`.
-    """
-    lines = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
-    fields = (line.partition(":") for line in lines if not line.startswith("#"))
-    found: dict[str, Any] = {}
-    for name, colon, said in fields:
-        if name == "module":
-            found.setdefault("modules", []).append(_info_value(said))
-        elif colon:
-            found[name] = _info_value(said)
-    return found
-
-
-def _info_value(said: str) -> Any:
-    if "=" in said and all("=" in part for part in said.split(",")):
-        return {name: _number(part) for name, _, part in (item.partition("=") for item in said.split(","))}
-    return _number(said)
-
-
-# Only what is written like a number is one: a hash may be all zeros or look like 12e4567, a version like 7.0.1.
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
-
-
-def _number(said: str) -> int | float | str:
-    match = _NUMBER.fullmatch(said)
-    if match is None:
-        return said
-    return float(said) if match[1] else int(said)
-
-
 def string_or_none(value: Any) -> str | None:
     """Return a name of the server's own, or None for nil."""
     return None if value is None else string(value)
@@ -171,17 +151,6 @@ def groups_of(size: int) -> Converter[list[tuple[Any, ...]]]:
         return list(zip(*(items,) * size, strict=True))
 
     return convert
-
-
-def client_line(value: Any) -> dict[str, str]:
-    """Return the fields of one client's line in CLIENT INFO or CLIENT LIST."""
-    fields = (part.partition("=") for part in string(value).strip().split(" "))
-    return {name: said for name, _, said in fields}
-
-
-def client_lines(value: Any) -> list[dict[str, str]]:
-    """Return the fields of every line of CLIENT LIST."""
-    return [client_line(line) for line in string(value).splitlines() if line]
 
 
 def numbers(value: Any) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import each, mapping, record, string
+from aioresp.replies import each, mapping, record, string, words
 
 
 class Function(Record, Generic[AnyStr]):
@@ -48,16 +48,12 @@ class FunctionStats(Record, Generic[AnyStr]):
     engines: dict[str, Engine]
 
 
-def _flags(value: Any) -> set[str]:
-    return {string(flag) for flag in value}
-
-
 def _engines(value: Any) -> dict[str, Engine]:
     return {string(name): _engine(said) for name, said in mapping(value).items()}
 
 
 _engine: Converter[Engine] = record(Engine)
-_functions = each(record(Function, flags=_flags))
+_functions = each(record(Function, flags=words))
 libraries: Converter[list[Library[Any]]] = each(record(Library, engine=string, functions=_functions))
 function_stats: Converter[FunctionStats[Any]] = record(
     FunctionStats, running_script=record(RunningFunction), engines=_engines

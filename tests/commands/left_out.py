@@ -23,7 +23,6 @@ LEFT_OUT: Final[dict[str, str]] = {
     **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), _SUBSCRIPTION),
     **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), _SUBSCRIPTION),
     "MONITOR": "its lines are not replies",
-    "HELLO": "the handshake of each connection sends it",
     "CLIENT REPLY": _BREAKS,
     "INCR": "incr() sends INCRBY, which has an amount",
     "DECR": "decr() sends DECRBY, which has an amount",
@@ -54,100 +53,12 @@ WORDS_LEFT_OUT: Final[dict[str, dict[str, str]]] = {
 }
 
 #: Those that will be sent and are not yet: shrinks to nothing.
-WORDS_NOT_YET: Final[dict[str, str]] = {
-    "BGSAVE": "CANCEL",
-    "CLIENT KILL": """
-    CAPA DB FLAGS IDLE IP LIB-NAME LIB-VER NAME NOT-ADDR NOT-CAPA NOT-DB NOT-FLAGS NOT-ID NOT-IP NOT-LADDR
-    NOT-LIB-NAME NOT-LIB-VER NOT-NAME NOT-TYPE NOT-USER
-    """,
-    "CLIENT LIST": """
-    ADDR CAPA DB FLAGS IDLE IP LADDR LIB-NAME LIB-VER MAXAGE NAME NO NOT-ADDR NOT-CAPA NOT-DB NOT-FLAGS NOT-ID NOT-IP
-    NOT-LADDR NOT-LIB-NAME NOT-LIB-VER NOT-NAME NOT-TYPE NOT-USER SKIPME USER YES
-    """,
-}
+WORDS_NOT_YET: Final[dict[str, str]] = {}
 
 #: Commands that will have a method and have none yet: shrinks to nothing.
 NOT_YET: Final[frozenset[str]] = frozenset(
     line.strip()
     for line in """
-    AUTH
-    CLIENT CACHING
-    CLIENT CAPA
-    CLIENT GETREDIR
-    CLIENT IMPORT-SOURCE
-    CLIENT NO-EVICT
-    CLIENT NO-TOUCH
-    CLIENT SETINFO
-    CLIENT SETNAME
-    CLIENT TRACKING
-    CLIENT TRACKINGINFO
-    QUIT
-    RESET
-    PUBSUB CHANNELS
-    PUBSUB NUMPAT
-    PUBSUB NUMSUB
-    PUBSUB SHARDCHANNELS
-    PUBSUB SHARDNUMSUB
-    SPUBLISH
-    SCRIPT SHOW
-    ACL CAT
-    ACL DELUSER
-    ACL DRYRUN
-    ACL GENPASS
-    ACL GETUSER
-    ACL LIST
-    ACL LOAD
-    ACL LOG
-    ACL SAVE
-    ACL SETUSER
-    ACL USERS
-    BACKUP ABORT
-    BACKUP CLEANUP
-    BACKUP LIST
-    BACKUP SEAL
-    BACKUP START
-    BACKUP STATUS
-    BGREWRITEAOF
-    COMMAND
-    COMMAND COUNT
-    COMMAND DOCS
-    COMMAND GETKEYS
-    COMMAND GETKEYSANDFLAGS
-    COMMAND INFO
-    COMMAND LIST
-    COMMANDLOG GET
-    COMMANDLOG LEN
-    COMMANDLOG RESET
-    CONFIG REWRITE
-    FAILOVER
-    HOTKEYS GET
-    HOTKEYS RESET
-    HOTKEYS START
-    HOTKEYS STOP
-    LATENCY DOCTOR
-    LATENCY GRAPH
-    LATENCY HISTOGRAM
-    LATENCY HISTORY
-    LATENCY LATEST
-    LATENCY RESET
-    LOLWUT
-    MEMORY DOCTOR
-    MEMORY MALLOC-STATS
-    MEMORY PURGE
-    MEMORY STATS
-    MEMORY USAGE
-    MODULE LIST
-    MODULE LOAD
-    MODULE LOADEX
-    MODULE UNLOAD
-    REPLICAOF
-    ROLE
-    SHUTDOWN
-    SLAVEOF
-    SLOWLOG GET
-    SLOWLOG LEN
-    SLOWLOG RESET
-    SWAPDB
     """.strip().splitlines()
 )
 

@@ -1,61 +1,45 @@
-"""Connections: what is sent, and what comes back."""
+"""The connection itself: what is sent, and what comes back."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 import pytest
 
-from aioresp import Client, CommandRefused, ConnectionLost, UnblockedError
+from aioresp import AuthenticationError, Client, CommandRefused, ConnectionLost, ResponseError
+from aioresp.replies.clients import Hello
 from aioresp.testing import Server
+from aioresp.testing import server as start_server
+from tests.commands.conftest import make
 from tests.commands.exact import Since, Text, exactly
 from tests.recorder import Call, Refused, Wire, check_refused, refused, sent, wire
 
 WIRE: Wire = [
-    (lambda r: r.waitaof(1, 2, 300), ("WAITAOF", 1, 2, 300)),
-    (lambda r: r.client_getname(), ("CLIENT", "GETNAME")),
-    (lambda r: r.client_id(), ("CLIENT", "ID")),
-    (lambda r: r.client_info(), ("CLIENT", "INFO")),
-    (lambda r: r.client_kill_filter(_id=7), ("CLIENT", "KILL", "ID", 7, "SKIPME", "YES")),
-    (lambda r: r.client_kill_filter(_type="pubsub"), ("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "YES")),
-    (lambda r: r.client_kill_filter(addr="a:1"), ("CLIENT", "KILL", "ADDR", "a:1", "SKIPME", "YES")),
-    (lambda r: r.client_kill_filter(laddr="a:1"), ("CLIENT", "KILL", "LADDR", "a:1", "SKIPME", "YES")),
-    (lambda r: r.client_kill_filter(user="u"), ("CLIENT", "KILL", "USER", "u", "SKIPME", "YES")),
-    (lambda r: r.client_kill_filter(user="u", skipme=False), ("CLIENT", "KILL", "USER", "u", "SKIPME", "NO")),
-    (lambda r: r.client_kill_filter(maxage=60), ("CLIENT", "KILL", "MAXAGE", 60, "SKIPME", "YES")),
-    (
-        lambda r: r.client_kill_filter(_id=7, _type="normal", user="u"),
-        ("CLIENT", "KILL", "ID", 7, "TYPE", "normal", "USER", "u", "SKIPME", "YES"),
-    ),
-    (lambda r: r.client_list(), ("CLIENT", "LIST")),
-    (lambda r: r.client_list(_type="normal"), ("CLIENT", "LIST", "TYPE", "normal")),
-    (lambda r: r.client_list(client_id=[1, 2]), ("CLIENT", "LIST", "ID", 1, 2)),
-    (lambda r: r.client_pause(100), ("CLIENT", "PAUSE", 100)),
-    (lambda r: r.client_pause(timeout=100, all=False), ("CLIENT", "PAUSE", 100, "WRITE")),
-    (lambda r: r.client_unblock(7), ("CLIENT", "UNBLOCK", 7)),
-    (lambda r: r.client_unblock(client_id=7, error=True), ("CLIENT", "UNBLOCK", 7, "ERROR")),
-    (lambda r: r.client_unpause(), ("CLIENT", "UNPAUSE")),
+    (lambda r: r.auth("secret"), ("AUTH", "secret")),
+    (lambda r: r.auth(password="secret", username="ann"), ("AUTH", "ann", "secret")),
     (lambda r: r.echo("v"), ("ECHO", "v")),
+    (lambda r: r.hello(), ("HELLO",)),
+    (lambda r: r.hello(protover=3), ("HELLO", 3)),
+    (
+        lambda r: r.hello(2, auth=("ann", "secret"), clientname="me"),
+        ("HELLO", 2, "AUTH", "ann", "secret", "SETNAME", "me"),
+    ),
     (lambda r: r.ping(), ("PING",)),
     (lambda r: r.ping(message=b"v"), ("PING", b"v")),
     (lambda r: r.ping(""), ("PING", "")),
+    (lambda r: r.quit(), ("QUIT",)),
+    (lambda r: r.readonly(), ("READONLY",)),
+    (lambda r: r.readwrite(), ("READWRITE",)),
+    (lambda r: r.reset(), ("RESET",)),
     (lambda r: r.select(2), ("SELECT", 2)),
     (lambda r: r.wait(1, 100), ("WAIT", 1, 100)),
     (lambda r: r.wait(num_replicas=1, timeout=0), ("WAIT", 1, 0)),
-    (lambda r: r.acl_whoami(), ("ACL", "WHOAMI")),
+    (lambda r: r.waitaof(1, 2, 300), ("WAITAOF", 1, 2, 300)),
 ]
 
 REFUSED: Refused = [
-    (lambda r: r.client_kill_filter(), ValueError, "CLIENT KILL: give at least one filter"),
-    (lambda r: r.client_kill_filter(skipme=False), ValueError, "CLIENT KILL: give at least one filter"),
-    (
-        lambda r: r.client_list(_type="normal", client_id=[1]),
-        ValueError,
-        "CLIENT LIST: _type and client_id exclude each other",
-    ),
-    (lambda r: r.client_list(client_id=[]), ValueError, "CLIENT LIST: client_id is empty"),
+    (lambda r: r.hello(auth=("ann", "secret")), ValueError, "HELLO: auth and clientname need protover"),
+    (lambda r: r.hello(clientname="me"), ValueError, "HELLO: auth and clientname need protover"),
 ]
 
 
@@ -77,77 +61,70 @@ async def test_signs_of_life(r: Client[Any], text: Text) -> None:
     exactly(await r.echo(1), text("1"))
 
 
-async def test_who_we_are(r: Client[Any], server: Server) -> None:
-    exactly(await r.client_getname(), None)
-    number = await r.client_id()
-    exactly(number, int(number))
-    about = await r.client_info()
-    exactly({type(part) for item in about.items() for part in item}, {str})
-    expected = {"id": str(number), "name": "", "db": "0", "user": "default"}
-    exactly({name: about[name] for name in expected}, expected)
-    exactly(await r.acl_whoami(), "default")
-    async with Client(server.url, client_name="me") as named:
-        exactly(await named.client_getname(), "me")
-        exactly(await named.with_options(decode_responses=False).client_getname(), b"me")
-
-
-async def test_client_list(own: Client[Any]) -> None:
-    number = await own.client_id()
-    for lines in (
-        await own.client_list(),
-        await own.client_list(_type="normal"),
-        await own.client_list(client_id=[number]),
-    ):
-        assert type(lines) is list
-        (mine,) = [line for line in lines if line["id"] == str(number)]
-        exactly({type(part) for item in mine.items() for part in item}, {str})
-        assert mine["db"] == "0"
-    exactly(await own.client_list(client_id=[10**9]), [])
-
-
-async def test_kill(own: Client[Any]) -> None:
-    exactly(await own.client_kill_filter(_id=10**9), 0)
-    exactly(await own.client_kill_filter(addr="127.0.0.1:1"), 0)
-    exactly(await own.client_kill_filter(laddr="127.0.0.1:1", _type="replica"), 0)
+async def test_hello(own: Client[Any], own_server: Server, protocol: int) -> None:
+    version = ".".join(map(str, own_server.version))
     async with own.connection() as lease:
         number = await lease.client_id()
-        exactly(await own.client_kill_filter(_id=number, _type="normal", user="default"), 1)
+        said = await lease.hello()
+        assert all(type(module.name) is str for module in said.modules)
+        zone = "" if own_server.flavour == "valkey" and said.availability_zone is not None else None
+        kind = own_server.flavour
+        exactly(said, Hello(kind, version, protocol, number, "standalone", "master", said.modules, zone))
+        for other in (5 - protocol, protocol):
+            said = await lease.hello(2 if other == 2 else 3, clientname="me")
+            exactly(said.proto, other)
+            exactly(await lease.hset("h", "f", 1), 1)
+            exactly(len(await lease.hgetall("h")), 1)
+            await lease.delete("h")
+        assert await lease.client_getname() in ("me", b"me")
+    exactly(await own.client_getname(), None)
+
+
+async def test_auth(own: Client[Any]) -> None:
+    await own.acl_setuser("ann", enabled=True, passwords=["+secret"], commands=["+acl|whoami", "+auth", "+reset"])
+    async with own.connection() as lease:
+        with pytest.raises(AuthenticationError) as caught:
+            await lease.auth("wrong password", "ann")
+        assert "wrong password" not in str(caught.value)
+        exactly(await lease.auth(password="secret", username="ann"), True)
+        exactly(await lease.acl_whoami(), "ann")
+        with pytest.raises(ResponseError, match="NOPERM"):
+            await lease.get("k")
+    exactly(await own.acl_whoami(), "default")
+    exactly(await own.get("k"), None)
+    await own.acl_deluser("ann")
+
+
+async def test_reset(own: Client[Any]) -> None:
+    async with own.connection() as lease:
+        await lease.select(1)
+        await lease.set("k", "in database 1")
+        exactly(await lease.reset(), True)
+        exactly(await lease.get("k"), None)
+    exactly((await own.client_info()).db, 0)
+
+
+async def test_quit(own: Client[Any]) -> None:
+    async with own.connection() as lease:
+        exactly(await lease.quit(), True)
         with pytest.raises(ConnectionLost):
             await lease.ping()
+    exactly(await own.ping(), True)
 
 
-async def test_kill_by_age(own: Client[Any], since: Since) -> None:
-    since(7, 4, valkey=(8, 0))
-    exactly(await own.client_kill_filter(maxage=3600), 0)
+async def test_readonly(executable: str | None, protocol: int, decode: bool) -> None:
+    with start_server(executable=executable, config={"cluster-enabled": "yes"}) as node:
+        async with make(node, protocol, decode) as r, r.connection() as lease:
+            exactly(await lease.readonly(), True)
+            exactly((await lease.client_info()).flags, "r")
+            exactly(await lease.readwrite(), True)
+            exactly((await lease.client_info()).flags, "N")
 
 
-async def test_pause(own: Client[Any]) -> None:
-    exactly(await own.client_pause(10_000, all=False), True)
-    exactly(await own.get("k"), None)
-    waiting = asyncio.create_task(own.set("k", 1))
-    async with own.connection() as lease:  # the paused write holds up what follows on its connection
-        exactly(await lease.get("k"), None)
-        assert not waiting.done()
-        exactly(await lease.client_unpause(), True)
-    exactly(await waiting, True)
-    start = time.monotonic()
-    exactly(await own.client_pause(30), True)
-    await own.ping()
-    assert time.monotonic() - start > 0.02
-
-
-@pytest.mark.parametrize("error", [False, True])
-async def test_unblock(own: Client[Any], error: bool) -> None:
-    blocked = asyncio.create_task(own.blpop("nothing"))
-    while not (ids := [line["id"] for line in await own.client_list() if line["cmd"] == "blpop"]):
-        await asyncio.sleep(0.005)
-    exactly(await own.client_unblock(int(ids[0]), error=error), True)
-    if error:
-        with pytest.raises(UnblockedError):
-            await blocked
-    else:
-        exactly(await blocked, None)
-    exactly(await own.client_unblock(int(ids[0])), False)
+@pytest.mark.parametrize("name", ["AUTH", "HELLO", "QUIT", "READONLY", "READWRITE", "RESET"])
+async def test_what_changes_a_connection_belongs_on_a_lease(own: Client[Any], name: str) -> None:
+    with pytest.raises(CommandRefused, match=rf"client\.connection\(\).*\[{name}\]"):
+        await (own.auth("secret") if name == "AUTH" else getattr(own, name.lower())())
 
 
 async def test_select_and_wait_belong_on_a_lease(own: Client[Any], text: Text) -> None:

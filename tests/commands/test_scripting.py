@@ -42,6 +42,7 @@ WIRE: Wire = [
     (lambda r: r.script_flush(sync_type="ASYNC"), ("SCRIPT", "FLUSH", "ASYNC")),
     (lambda r: r.script_kill(), ("SCRIPT", "KILL")),
     (lambda r: r.script_load("return 1"), ("SCRIPT", "LOAD", "return 1")),
+    (lambda r: r.script_show("abc"), ("SCRIPT", "SHOW", "abc")),
 ]
 
 REFUSED: Refused = [
@@ -101,6 +102,14 @@ async def test_scripts(own: Client[Any], text: Text) -> None:
     exactly(await own.script_flush("ASYNC"), True)
     with pytest.raises(ResponseError, match="NOSCRIPT"):
         await own.evalsha(sha, 1, "k", "a")
+
+
+async def test_script_show(own: Client[Any], text: Text, since: Since) -> None:
+    since(valkey=(8, 0))
+    sha = await own.script_load("return 'ü'")
+    exactly(await own.script_show(sha), text("return 'ü'"))
+    with pytest.raises(ResponseError, match="NOSCRIPT"):
+        await own.script_show("0" * 40)
 
 
 async def test_script_kill(own: Client[Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import aioresp
 from aioresp import Client, CommandRefused, Lease
 from aioresp.command import CHANGES
+from aioresp.replies.clients import ClientInfo
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step
 
@@ -37,11 +38,11 @@ CHANGING: list[Change] = [
 PLAIN: list[Change] = [("WAIT", "0", "1"), ("WAITAOF", "0", "0", "1"), ("UNWATCH",), ("READWRITE",), ("GET", "k")]
 
 
-def facts(info: dict[str, str]) -> dict[str, str]:
+def facts(info: ClientInfo) -> dict[str, Any]:
     """Return what CLIENT INFO tells of the state of a connection."""
     # "multi" is 0 or -1 outside of a transaction; the flag "x" is what tells.
-    names = ("name", "flags", "db", "sub", "psub", "watch", "user", "resp", "lib-name", "capa", "redir")
-    return {name: info[name] for name in names if name in info}
+    names = ("name", "flags", "db", "sub", "psub", "watch", "user", "resp", "lib_name", "capa", "redir")
+    return {name: getattr(info, name) for name in names}
 
 
 @pytest.mark.parametrize("change", CHANGING + PLAIN, ids=" ".join)
@@ -226,7 +227,7 @@ async def test_leaving_does_not_wait_for_a_cancelled_pop(server: Server, prefix:
         assert r.stats().leased == 1
         proxy.delay = 0
         await at_rest(r)
-        assert [(await r.client_info())["db"] for _ in range(3)] == ["0"] * 3
+        assert [(await r.client_info()).db for _ in range(3)] == [0] * 3
         assert r.stats().open == r.stats().made
 
 

@@ -240,7 +240,7 @@ async def test_a_lease_has_pipelines_with_connection_state(server: Server, prefi
             with pytest.raises(CommandRefused):
                 c.pipeline().call("SUBSCRIBE", "c")
         await at_rest(r)
-        assert (await r.client_info())["db"] == "0"
+        assert (await r.client_info()).db == 0
         assert r.stats().made == 1
 
 

@@ -27,9 +27,11 @@ async def text(r: Client[str]) -> None:
     assert_type(await r.script_flush(), bool)
     assert_type(await r.script_kill(), bool)
     assert_type(await r.script_load("return 1"), str)
+    assert_type(await r.script_show("abc"), str)
 
 
 async def raw(b: Client[bytes]) -> None:
+    assert_type(await b.script_show("abc"), bytes)
     assert_type(await b.function_dump(), bytes)
     assert_type(await b.function_list(), list[Library[bytes]])
     assert_type(await b.function_load("#!lua"), bytes)

@@ -5,25 +5,30 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 from aioresp import Client
+from aioresp.replies.server import Module
 
 
 async def text(r: Client[str]) -> None:
-    assert_type(await r.bgsave(), str)
     assert_type(await r.config_get("max*"), dict[str, str])
     assert_type(await r.config_resetstat(), bool)
+    assert_type(await r.config_rewrite(), bool)
     assert_type(await r.config_set("maxmemory", 0), bool)
     assert_type(await r.config_set({"maxmemory": 0}), bool)
     assert_type(await r.dbsize(), int)
     assert_type(await r.flushall(), bool)
     assert_type(await r.flushdb(), bool)
     assert_type(await r.info("stats"), dict[str, Any])
-    assert_type(await r.lastsave(), int)
-    assert_type(await r.publish("c", "m"), int)
-    assert_type(await r.save(), bool)
+    assert_type(await r.lolwut(), str)
+    assert_type(await r.module_list(), list[Module])
+    assert_type(await r.module_load("/m.so"), bool)
+    assert_type(await r.module_loadex("/m.so", {"m.a": 1}), bool)
+    assert_type(await r.module_unload("m"), bool)
+    assert_type(await r.swapdb(0, 1), bool)
     assert_type(await r.time(), tuple[int, int])
+    assert_type(await r.shutdown(), None)
 
 
 async def raw(b: Client[bytes]) -> None:
-    assert_type(await b.bgsave(), str)
     assert_type(await b.config_get("max*"), dict[bytes, bytes])
     assert_type(await b.info(), dict[str, Any])
+    assert_type(await b.lolwut(), str)

@@ -1,0 +1,39 @@
+"""Messages: sending them, and who listens. To listen oneself takes a context, not a command."""
+
+from __future__ import annotations
+
+from aioresp.command import AnyStr, Key, Result, Value
+from aioresp.commands.base import Executor
+from aioresp.replies import array, integer, mapping
+
+
+class PubSubCommands(Executor[AnyStr]):
+    """Commands on channels. What they tell of subscribers is about this server, not about a cluster."""
+
+    def publish(self, channel: Key, message: Value) -> Result[int]:
+        """Send `message` to the subscribers of `channel` and return how many this server has."""
+        return self.execute(("PUBLISH", channel, message), integer)
+
+    def pubsub_channels(self, pattern: Key = "*") -> Result[list[AnyStr]]:
+        """Return the channels with subscribers that match the glob; those who subscribe to patterns do not count."""
+        return self.execute(("PUBSUB", "CHANNELS", pattern), array)
+
+    def pubsub_numpat(self) -> Result[int]:
+        """Return how many patterns are subscribed to."""
+        return self.execute(("PUBSUB", "NUMPAT"), integer)
+
+    def pubsub_numsub(self, *args: Key) -> Result[dict[AnyStr, int]]:
+        """Return how many subscribers each channel has, without those who subscribe to patterns."""
+        return self.execute(("PUBSUB", "NUMSUB", *args), mapping)
+
+    def pubsub_shardchannels(self, pattern: Key = "*") -> Result[list[AnyStr]]:
+        """Return the shard channels with subscribers that match the glob. Since 7.0."""
+        return self.execute(("PUBSUB", "SHARDCHANNELS", pattern), array)
+
+    def pubsub_shardnumsub(self, *args: Key) -> Result[dict[AnyStr, int]]:
+        """Return how many subscribers each shard channel has. Since 7.0."""
+        return self.execute(("PUBSUB", "SHARDNUMSUB", *args), mapping)
+
+    def spublish(self, shard_channel: Key, message: Value) -> Result[int]:
+        """Send `message` to the subscribers of a shard channel and return how many this server has. Since 7.0."""
+        return self.execute(("SPUBLISH", shard_channel, message), integer)

@@ -1,0 +1,110 @@
+"""Replies about connections: who is connected, what is tracked, how a server greets."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic
+
+from aioresp.command import AnyStr, Converter
+from aioresp.record import Record
+from aioresp.replies import record, shown, string, words
+from aioresp.replies.server import Module, modules
+
+
+class ClientInfo(Record):
+    """A connection, as the server sees it. What may be None came with 7.0 or later, `capa` with Valkey 9.0.
+
+    `age` and `idle` are seconds, `tot_net_in` and `tot_net_out` bytes, as are all figures of buffers and memory.
+    `extra` has what newer servers say beside.
+    """
+
+    id: int
+    addr: str
+    laddr: str
+    fd: int
+    name: str
+    age: int
+    idle: int
+    flags: str
+    capa: str | None
+    db: int
+    sub: int
+    psub: int
+    ssub: int | None
+    multi: int
+    watch: int | None
+    qbuf: int
+    qbuf_free: int
+    argv_mem: int
+    multi_mem: int | None
+    rbs: int | None
+    rbp: int | None
+    obl: int
+    oll: int
+    omem: int
+    tot_mem: int
+    events: str
+    cmd: str
+    user: str
+    redir: int
+    resp: int | None
+    lib_name: str | None
+    lib_ver: str | None
+    io_thread: int | None
+    tot_net_in: int | None
+    tot_net_out: int | None
+    tot_cmds: int | None
+    extra: dict[str, str]
+
+
+class TrackingInfo(Record, Generic[AnyStr]):
+    """What a connection tracks: `redirect` is the id of the client that is told, 0 for itself, -1 without tracking."""
+
+    flags: set[str]
+    redirect: int
+    prefixes: list[AnyStr]
+
+
+class Hello(Record):
+    """Who the server is, and what it calls this connection. `availability_zone` is of Valkey 8.1."""
+
+    server: str
+    version: str
+    proto: int
+    id: int
+    mode: str
+    role: str
+    modules: list[Module]
+    availability_zone: str | None
+
+
+_FIELDS: Final = {name: name.replace("_", "-") for name in ClientInfo.record_fields if name != "extra"}
+_NUMBERS: Final = frozenset(name for name, kind in ClientInfo.__annotations__.items() if kind.startswith("int"))
+
+
+def client_info(value: Any) -> ClientInfo:
+    """Return a connection from its line in CLIENT INFO, CLIENT LIST or ACL LOG."""
+    said: dict[str, str] = {}
+    name = ""
+    for part in shown(value).strip().split(" "):
+        before, equals, after = part.partition("=")
+        if equals:
+            name = before
+            said[name] = after
+        elif name:
+            said[name] += f" {part}"  # the path of a unix socket may have spaces
+    fields: dict[str, Any] = {field: said.pop(spelled, None) for field, spelled in _FIELDS.items()}
+    for field in _NUMBERS:
+        if fields[field] is not None:
+            fields[field] = int(fields[field])
+    return ClientInfo(**fields, extra=said)
+
+
+def client_infos(value: Any) -> list[ClientInfo]:
+    """Return the connections of CLIENT LIST."""
+    return [client_info(line) for line in shown(value).splitlines() if line]
+
+
+tracking_info: Converter[TrackingInfo[Any]] = record(TrackingInfo, flags=words)
+hello: Converter[Hello] = record(
+    Hello, server=string, version=string, mode=string, role=string, modules=modules, availability_zone=string
+)

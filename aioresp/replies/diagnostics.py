@@ -1,0 +1,207 @@
+"""Replies about what takes time and memory."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic
+
+from aioresp.command import AnyStr, Converter
+from aioresp.record import Record
+from aioresp.replies import boolean, mapping, pairs, record, shown, string
+
+
+class SlowCommand(Record):
+    """An entry of the slow log: when (Unix time in s), for how long (µs), and who. `argc` is of 8.10.
+
+    The log cuts long arguments and long lists of them, and says so in their place; `argc` is how many there were. What
+    is not UTF-8 is escaped.
+    """
+
+    id: int
+    start_time: int
+    duration: int
+    command: list[str]
+    client_address: str
+    client_name: str
+    argc: int | None
+
+
+class LoggedCommand(Record):
+    """An entry of Valkey's command log, as in the slow log.
+
+    `amount` is what the log is about: µs for "slow", bytes for "large-request" and "large-reply".
+    """
+
+    id: int
+    start_time: int
+    amount: int
+    command: list[str]
+    client_address: str
+    client_name: str
+
+
+class LatencyEvent(Record):
+    """An event whose latency was noted: when (Unix time in s), how long then and at most (ms).
+
+    `total` (ms) and `count` are of Valkey 8.1.
+    """
+
+    event: str
+    time: int
+    latest: int
+    max: int
+    total: int | None = None
+    count: int | None = None
+
+
+class LatencyHistogram(Record):
+    """How often a command was called, and how many of the calls took no longer than so many µs."""
+
+    calls: int
+    histogram_usec: dict[int, int]
+
+
+class DatabaseOverhead(Record):
+    """Bytes that the tables of a database take. `overhead_hashtable_slot_to_keys` is of 7.0 only."""
+
+    overhead_hashtable_main: int
+    overhead_hashtable_expires: int
+    overhead_hashtable_slot_to_keys: int | None
+
+
+class MemoryStats(Record):
+    """What takes the server's memory, in bytes but for counts, ratios and percentages.
+
+    `databases` has what each database's tables take, by its number. The fields that may be None came after 6.2, or have
+    gone since. `extra` has what newer servers say beside, under the servers' own names.
+    """
+
+    peak_allocated: int
+    total_allocated: int
+    startup_allocated: int
+    replication_backlog: int
+    clients_slaves: int
+    clients_normal: int
+    cluster_links: int | None
+    aof_buffer: int
+    lua_caches: int
+    functions_caches: int | None
+    script_vms: int | None
+    overhead_db_hashtable_lut: int | None
+    overhead_db_hashtable_rehashing: int | None
+    overhead_total: int
+    db_dict_rehashing_count: int | None
+    keys_count: int
+    keys_bytes_per_key: int
+    dataset_bytes: int
+    dataset_percentage: float
+    peak_percentage: float
+    allocator_allocated: int
+    allocator_active: int
+    allocator_resident: int
+    allocator_muzzy: int | None
+    allocator_fragmentation_ratio: float
+    allocator_fragmentation_bytes: int
+    allocator_rss_ratio: float
+    allocator_rss_bytes: int
+    rss_overhead_ratio: float
+    rss_overhead_bytes: int
+    fragmentation: float
+    fragmentation_bytes: int
+    databases: dict[int, DatabaseOverhead]
+    extra: dict[str, Any]
+
+
+class HotKeys(Record, Generic[AnyStr]):
+    """What a session of HOTKEYS found: the keys that took most CPU time (µs) and most traffic (bytes), most first.
+
+    The figures of selected slots are None if none were selected, those of sampled commands too if all commands were
+    looked at, and those of a metric that was not asked for. `selected_slots` are ranges, both ends included.
+    """
+
+    tracking_active: bool
+    sample_ratio: int
+    selected_slots: list[tuple[int, int]]
+    sampled_commands_selected_slots_us: int | None
+    all_commands_selected_slots_us: int | None
+    all_commands_all_slots_us: int
+    net_bytes_sampled_commands_selected_slots: int | None
+    net_bytes_all_commands_selected_slots: int | None
+    net_bytes_all_commands_all_slots: int
+    collection_start_time_unix_ms: int
+    collection_duration_ms: int
+    total_cpu_time_user_ms: int | None
+    total_cpu_time_sys_ms: int | None
+    total_net_bytes: int | None
+    by_cpu_time_us: list[tuple[AnyStr, int]] | None
+    by_net_bytes: list[tuple[AnyStr, int]] | None
+
+
+def slow_commands(value: Any) -> list[SlowCommand]:
+    """Return the entries of the slow log."""
+    return [SlowCommand(*_logged(item), argc=item[6] if len(item) > 6 else None) for item in value]
+
+
+def logged_commands(value: Any) -> list[LoggedCommand]:
+    """Return the entries of a command log."""
+    return [LoggedCommand(*_logged(item)) for item in value]
+
+
+def _logged(item: Any) -> tuple[int, int, int, list[str], str, str]:
+    return item[0], item[1], item[2], [shown(argument) for argument in item[3]], shown(item[4]), shown(item[5])
+
+
+def latency_events(value: Any) -> list[LatencyEvent]:
+    """Return the events of LATENCY LATEST."""
+    return [LatencyEvent(string(item[0]), *item[1:6]) for item in value]
+
+
+def samples(value: Any) -> list[tuple[int, int]]:
+    """Return the samples of LATENCY HISTORY: Unix time in s, and ms."""
+    return [(time, latency) for time, latency in value]
+
+
+def latency_histograms(value: Any) -> dict[str, LatencyHistogram]:
+    """Return the histograms of commands by name."""
+    return {string(name): _histogram(item) for name, item in mapping(value).items()}
+
+
+_histogram: Converter[LatencyHistogram] = record(LatencyHistogram, histogram_usec=mapping)
+
+_overhead: Converter[DatabaseOverhead] = record(DatabaseOverhead)
+
+_FIELDS: Final = frozenset(MemoryStats.record_fields) - {"databases", "extra"}
+
+
+def _field(name: str) -> str:
+    return name.replace(".", "_").replace("-", "_").lower()
+
+
+def memory_stats(value: Any) -> MemoryStats:
+    """Return the figures of MEMORY STATS; RESP2 has those that are no integers as text."""
+    fields: dict[str, Any] = dict.fromkeys(_FIELDS)
+    databases: dict[int, DatabaseOverhead] = {}
+    extra: dict[str, Any] = {}
+    for raw, item in mapping(value).items():
+        name = string(raw)
+        number = name.removeprefix("db.")
+        if number.isdecimal():
+            databases[int(number)] = _overhead({_field(string(part)): size for part, size in mapping(item).items()})
+        elif (field := _field(name)) in _FIELDS:
+            fields[field] = float(item) if isinstance(item, (str, bytes)) else item
+        else:
+            extra[name] = float(item) if isinstance(item, (str, bytes)) else item
+    return MemoryStats(**fields, databases=databases, extra=extra)
+
+
+def _slots(value: Any) -> list[tuple[int, int]]:
+    return [(item[0], item[-1]) for item in value]
+
+
+_hot_keys: Converter[HotKeys[Any]] = record(
+    HotKeys, tracking_active=boolean, selected_slots=_slots, by_cpu_time_us=pairs, by_net_bytes=pairs
+)
+
+
+def hot_keys(value: Any) -> HotKeys[Any] | None:
+    """Return the one session of HOTKEYS GET, or None for nil."""
+    return _hot_keys(value[0]) if value else None

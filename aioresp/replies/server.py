@@ -1,0 +1,85 @@
+"""Replies about the server: INFO, its modules, its backups."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from aioresp.command import Converter
+from aioresp.record import Record
+from aioresp.replies import each, integer, record, shown, string
+
+
+class Module(Record):
+    """A module; `path` and `args` are of 7.0."""
+
+    name: str
+    ver: int
+    path: str | None
+    args: list[str] | None
+
+
+class BackupStatus(Record):
+    """How far a backup is: idle, pending, snapshotting, incrementing, sealed or failed.
+
+    `error` is empty unless it failed. Times are Unix times in seconds, 0 for what has not happened.
+    """
+
+    state: str
+    error: str
+    start_time: int
+    end_time: int
+
+
+def info(value: Any) -> dict[str, Any]:
+    """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str.
+
+    The lines of the modules, which all have one name, become a list under `modules`.
+    """
+    lines = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
+    fields = (line.partition(":") for line in lines if not line.startswith("#"))
+    found: dict[str, Any] = {}
+    for name, colon, said in fields:
+        if name == "module":
+            found.setdefault("modules", []).append(_info_value(said))
+        elif colon:
+            found[name] = said if name in _TEXT else _info_value(said)
+    return found
+
+
+# What may look like a number, or like a line of pairs, and is none.
+_TEXT: Final = frozenset(
+    (
+        *("availability_zone", "config_file", "executable", "gcc_version", "master_host", "master_replid"),
+        *("master_replid2", "os", "redis_build_id", "redis_git_sha1", "redis_version", "run_id", "valkey_version"),
+    )
+)
+
+
+def _info_value(said: str) -> Any:
+    if "=" not in said or not all("=" in part for part in said.split(",")):
+        return _number(said)
+    found: dict[str, Any] = {}
+    for part in said.split(","):
+        name, _, text = part.partition("=")
+        if name in found:  # a listener says `bind` for each address
+            before = found[name]
+            found[name] = [*(before if isinstance(before, list) else [before]), _number(text)]
+        else:
+            found[name] = _number(text)
+    return found
+
+
+# Only what is written like a number is one: a hash may be all zeros or look like 12e4567, a version like 7.0.1.
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
+
+
+def _number(said: str) -> int | float | str:
+    match = _NUMBER.fullmatch(said)
+    if match is None:
+        return said
+    return float(said) if match[1] else int(said)
+
+
+modules: Converter[list[Module]] = each(record(Module, name=shown, ver=integer, path=shown, args=each(shown)))
+backup_status: Converter[BackupStatus] = record(BackupStatus, state=string, error=shown, start_time=int, end_time=int)
