@@ -366,7 +366,13 @@ class Client(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
 
 
 def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
-    make = partial(connect, settings.endpoint, concurrency=settings.concurrency, timeout=settings.connect_timeout)
+    make = partial(
+        connect,
+        settings.endpoint,
+        concurrency=settings.concurrency,
+        timeout=settings.connect_timeout,
+        max_reply=settings.max_reply,
+    )
     patience = (settings.retry or NEVER).pause_of_connecting
     watch = _watching(settings)
     return Pool(

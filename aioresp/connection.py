@@ -12,18 +12,13 @@ import math
 from collections import deque
 from collections.abc import Callable
 from itertools import islice, pairwise
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 from aioresp.batch import Batch, Unfinished, joined, undecodable, write_chunks
-from aioresp.errors import (
-    ERROR_TYPES,
-    CommandTimeout,
-    ConnectionLost,
-    Outcome,
-    ProtocolError,
-    RedisError,
-)
+from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, ProtocolError, RedisError, another
+from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
+from aioresp.runs import Run, deadline_of, forget
 
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
 BACKLOG: Final = 4 * 1024 * 1024
@@ -51,15 +46,6 @@ _NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
 _NO_RUN: Final[Any] = object()
 
 
-class _Run(NamedTuple):
-    """Commands that were sent in one turn of the loop with the same time limit: they expire together."""
-
-    deadline: float
-    timeout: float
-    first: int
-    """The number of its first command, counted from the connection's start."""
-
-
 def _ignore(*_: Any) -> None: ...
 
 
@@ -70,12 +56,13 @@ class Connection(asyncio.Protocol):
     full, while the server is silent beyond a deadline, and after the end. `id` is the server's number for it, if known.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int, max_reply: int | None = None) -> None:
         self.in_flight = 0
         self.capacity = 0
         self.id: int | None = None
         self.on_end: Callable[[Connection], None] = _ignore
-        self.on_push: Callable[[list[Any]], None] = _ignore
+        self._guard = Guard(max_reply)
+        self.on_push: Callable[[list[Any]], None] = self._guard.drop
         self.bytes_sent = 0
         self.bytes_received = 0
         self._concurrency = concurrency
@@ -94,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._flushed = 0  # commands given to the transport
         self._in_batches = 0  # commands of batches, beyond the one that each batch counts as
         self._partial = False  # what has arrived may end within a reply
+        self._filled = False  # nothing is read until what is here is handed out
         self._more = False  # complete replies may be left for the next turn
         self._ready = False
         self._paused = False
@@ -103,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._ended: RedisError | None = None
         # Deadlines: one timer, and one run for all commands of a turn.
         self._run_timeout: float | None = _NO_RUN
-        self._runs: deque[_Run] = deque()
+        self._runs: deque[Run] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._heard = 0.0  # when bytes last arrived
@@ -174,14 +162,13 @@ class Connection(asyncio.Protocol):
                 self._loop.call_soon(self._flush)
         self._run_timeout = timeout
         runs = self._runs
-        while len(runs) > 1 and runs[1].first <= self._answered:
-            runs.popleft()
+        forget(runs, self._answered)
         if timeout is None:
             if runs:
-                runs.append(_Run(math.inf, 0.0, self._answered + self.in_flight))
+                runs.append(Run(math.inf, 0.0, self._answered + self.in_flight))
             return
         deadline = self._loop.time() + timeout
-        runs.append(_Run(deadline, timeout, self._answered + self.in_flight))
+        runs.append(Run(deadline, timeout, self._answered + self.in_flight))
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(deadline)
 
@@ -238,6 +225,11 @@ class Connection(asyncio.Protocol):
         self._parser.feed(data, self._partial)
         if not self._more:
             self._read()
+        elif self._parser.waiting > Guard.BACKLOG and not self._filled:
+            # Tiny replies come in faster than they are handed out: pushes without an end, if the server is hostile.
+            assert self._transport is not None
+            self._filled = True
+            self._transport.pause_reading()
 
     def _read(self) -> None:
         """Hand each complete reply to the waiter at the head of the line: a slice of them now, the rest next turn.
@@ -255,13 +247,17 @@ class Connection(asyncio.Protocol):
         slice_ = iter(range(SLICE))
         while True:
             try:
-                for _ in slice_:
+                for taken in slice_:
                     if not has_data():
                         self._partial = False
                         break
                     reply = gets(decode)
                     if reply is INCOMPLETE:
-                        self._partial = True
+                        if taken or not self._partial:
+                            self._partial = True
+                            self._guard.since = self.bytes_received
+                        elif self._guard.too_large(self.bytes_received):
+                            self._end_too_large()
                         break
                     if reply.__class__ is not str and reply.__class__ in _NOT_PLAIN:
                         self._take_odd(reply)
@@ -275,6 +271,7 @@ class Connection(asyncio.Protocol):
                 else:
                     self._more = True
                     self._partial = True  # for all that is known here
+                    self._guard.since = self.bytes_received
                     self._loop.call_soon(self._read_on)
                 break
             except UnicodeDecodeError as error:
@@ -283,6 +280,7 @@ class Connection(asyncio.Protocol):
                     decode = self._decode_of_next()
             except Unfinished:
                 self._partial = True  # for all that is known here
+                self._guard.since = self.bytes_received
                 break
             except IndexError:
                 self._end(ProtocolError("the server sent a reply nobody had asked for; the connection was dropped"))
@@ -301,6 +299,15 @@ class Connection(asyncio.Protocol):
     def _read_on(self) -> None:
         if self._more:
             self._read()
+        if self._filled and not self._more:
+            self._filled = False
+            if self._transport is not None and self._ended is None:
+                self._transport.resume_reading()
+
+    def _end_too_large(self) -> None:
+        if self._waiters:
+            self._fail(self._waiters[0], self._guard.refuse(self.bytes_received))
+        self._end(ProtocolError("the server sent a reply that is too large; the connection was dropped"))
 
     def _decode_of_next(self) -> bool:
         number = self._answered + self.in_flight - len(self._waiters)
@@ -313,7 +320,7 @@ class Connection(asyncio.Protocol):
         if reply.__class__ is Push:
             self.on_push(reply)
         else:
-            reply.deadline = self._deadline_of(self._answered + self.in_flight - len(self._waiters))
+            reply.deadline = deadline_of(self._runs, self._answered + self.in_flight - len(self._waiters))
             self._fail_next(reply)
 
     def _fail_next(self, error: RedisError) -> None:
@@ -337,19 +344,12 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_at(when, self._expire)
         self._timer_at = when  # uvloop's handles do not always tell
 
-    def _deadline_of(self, number: int) -> float:
-        """Return by when the reply to a command is due, all before it being answered; forget the runs of those."""
-        runs = self._runs
-        while len(runs) > 1 and runs[1].first <= number:
-            runs.popleft()
-        return runs[0].deadline if runs else math.inf
-
     def _expire(self) -> None:
         """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""
         self._timer = None
         now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
         look_again = math.inf
-        runs = [*self._runs, _Run(math.inf, 0.0, self._answered + self.in_flight)]
+        runs = [*self._runs, Run(math.inf, 0.0, self._answered + self.in_flight)]
         for run, following in pairwise(runs):
             if following.first <= self._answered:
                 continue
@@ -363,19 +363,21 @@ class Connection(asyncio.Protocol):
         elif look_again < math.inf:
             self._set_timer(look_again)
 
-    def _expire_run(self, run: _Run, end: int, now: float) -> float:
+    def _expire_run(self, run: Run, end: int, now: float) -> float:
         """Fail the late commands of `run`, and return when to look at it again."""
         again = math.inf
         start = max(0, run.first - self._answered)
         patience = run.timeout / 4
-        if start == 0 and self._partial and now - self._heard < patience:
-            again = self._heard + patience  # a big reply that keeps arriving is not late
+        # The number of the reply that is late: in a batch, one of many.
+        late = self._answered, len(getattr(self._waiters[0], "replies", ()))
+        if start == 0 and self.receiving(patience) and self._guard.grows(late, self.bytes_received, patience):
+            again = now + patience  # a big reply that keeps arriving is not late
             start = 1
         for waiter in islice(self._waiters, start, end - self._answered):
             self._fail(waiter, CommandTimeout(f"no reply in {run.timeout:.3g} s"))
         return again
 
-    def _doubt(self, run: _Run, now: float) -> float:
+    def _doubt(self, run: Run, now: float) -> float:
         """Take no more commands once the server has owed a reply for long and said nothing; return when to look again.
 
         A caller's own deadline may be short, and says nothing about the connection.
@@ -478,7 +480,7 @@ class Connection(asyncio.Protocol):
             self._timer = None
         for number, waiter in enumerate(self._waiters, self._answered):
             error = self._lost("not sent" if number >= self._flushed else "unknown")
-            error.deadline = self._deadline_of(number)
+            error.deadline = deadline_of(self._runs, number)
             self._fail(waiter, error)
         # What nobody answered stays in `usage`, but is not under way any more.
         self._answered += self.in_flight
@@ -489,9 +491,4 @@ class Connection(asyncio.Protocol):
         self._on_close(self)
 
     def _lost(self, outcome: Outcome) -> RedisError:
-        """Return a new error, as each caller hangs a traceback on his own, that says why the connection ended."""
-        why = self._ended or ConnectionLost("the connection was lost")
-        message = why.args[0]
-        lost = type(why)(message, outcome) if isinstance(why, ConnectionLost) else type(why)(message)
-        lost.__cause__ = why.__cause__
-        return lost
+        return another(self._ended or ConnectionLost("the connection was lost"), outcome)

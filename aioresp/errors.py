@@ -73,6 +73,10 @@ class ProtocolError(ConnectionLost):
     """The server sent bytes that are not RESP, or a reply nobody had asked for; the connection was dropped."""
 
 
+class ReplyTooLarge(RedisError):
+    """The reply has more bytes than `max_reply` allows; the connection was dropped. The command has run."""
+
+
 class DecodeError(RedisError, ValueError):
     """The reply is not valid UTF-8; ask for bytes with `decode_responses=False`."""
 
@@ -192,6 +196,14 @@ class ClusterDownError(ClusterError):
 
 class CrossSlotError(ClusterError):
     """The keys of one command belong to different slots."""
+
+
+def another(error: RedisError, outcome: Outcome) -> RedisError:
+    """Return a new error that says the same, as each caller hangs a traceback on his own."""
+    message = error.args[0]
+    new = type(error)(message, outcome) if isinstance(error, ConnectionLost) else type(error)(message)
+    new.__cause__ = error.__cause__
+    return new
 
 
 BY_CODE: dict[str, type[ResponseError]] = {

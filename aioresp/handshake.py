@@ -42,14 +42,16 @@ _INFO: Final[tuple[tuple[Any, ...], ...]] = (
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-async def connect(endpoint: Endpoint, *, concurrency: int, timeout: float | None) -> Connection:
+async def connect(
+    endpoint: Endpoint, *, concurrency: int, timeout: float | None, max_reply: int | None = None
+) -> Connection:
     """Return a connection that is ready for commands.
 
     Raises AuthenticationError for wrong credentials, ConnectTimeout after `timeout` seconds, and ConnectError, saying
     which step failed, for all else.
     """
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, concurrency)
+    connection = Connection(loop, concurrency, max_reply)
     try:
         async with asyncio.timeout(timeout):
             await _open_transport(loop, endpoint, connection)

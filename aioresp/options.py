@@ -44,6 +44,7 @@ class Options(TypedDict, total=False):
     idle_timeout: float | None
     timeout: float | None
     connect_timeout: float | None
+    max_reply: int | None
     retry: Retry | None
     protocol: Literal[2, 3]
     client_name: str | None
@@ -62,6 +63,7 @@ class Settings(Record):
     idle_timeout: float | None
     timeout: float | None
     connect_timeout: float | None
+    max_reply: int | None
     retry: Retry | None
     on_lost: Callable[[Lost], object] | None = None
     events: Hook | None = None
@@ -75,6 +77,7 @@ DEFAULTS: Final[Options] = {
     "idle_timeout": 300.0,
     "timeout": 10.0,
     "connect_timeout": 5.0,
+    "max_reply": 536_870_912,
     "retry": Retry(),
     "on_lost": None,
     "events": None,
@@ -205,6 +208,10 @@ def _tls_version(text: str) -> ssl.TLSVersion:
     return {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[name]
 
 
+def _bytes(text: str) -> int | None:
+    return None if text.lower() == "none" else int(text)
+
+
 _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "client_name": str,
     "concurrency": int,
@@ -212,6 +219,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "db": int,
     "idle_timeout": _seconds,
     "limit": int,
+    "max_reply": _bytes,
     "password": str,
     "port": int,
     "protocol": int,
@@ -262,6 +270,11 @@ def _duration(name: str, value: Any) -> None:
         raise TypeError(f"{name} is {type(value).__name__}, not seconds or None")
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} is {value}, not a number of seconds above 0; None waits for ever")
+
+
+def _size(name: str, value: Any) -> None:
+    if value is not None:
+        _integer(1)(name, value)
 
 
 def _of(*kinds: type) -> Callable[[str, Any], None]:
@@ -323,6 +336,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "idle_timeout": _duration,
     "timeout": _duration,
     "connect_timeout": _duration,
+    "max_reply": _size,
     "protocol": _protocol,
     "client_name": _name,
     "on_lost": _hook,

@@ -71,6 +71,8 @@ class Pool(Generic[R]):
         self._patience = patience
         self._failures = 0
         self._failure: BaseException | None = None
+        self._newest: tuple[object, int] = (None, 0)  # and how much it had carried when it was made
+        self._useless = 0  # new ones in a row that ended before they carried anything
         self._grow_after = 0.0
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
@@ -162,11 +164,13 @@ class Pool(Generic[R]):
             if roomy is None:
                 break
             self._waiting.serve(roomy)
+            self._failures, self._failure, self._useless = 0, None, 0
         while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
             self._lease_waiting.serve(idle)
+            self._failures, self._failure, self._useless = 0, None, 0
         for drained in [r for r in self._draining if r.in_flight == 0]:
             # Whoever it was drained for has gone: back to the others.
             self._draining.remove(drained)
@@ -207,8 +211,7 @@ class Pool(Generic[R]):
     async def _make(self) -> None:
         resource = await self._connect()
         self.made += 1
-        self._failures = 0
-        self._failure = None
+        self._newest = (resource, resource.usage()[0])
         resource.attach(self._on_room, self._on_close)
         self._shared.append(resource)  # even if it died already: then on_close is not called any more, so look
         if not resource.viable:
@@ -361,6 +364,12 @@ class Pool(Generic[R]):
         )
         if self._closing:
             self._note_change()
+        elif self._newest == (resource, commands) and not self._shared and (self._waiting or self._lease_waiting):
+            self._useless += 1
+            if self._useless > 1:
+                # To open the next one at once might go on for ever.
+                self._growth_failed(ConnectError("a connection ended as soon as it was made"))
+            self._dispatch()
         else:
             self._dispatch()
 

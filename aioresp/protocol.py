@@ -5,7 +5,9 @@ The only module that imports hiredis. Never touches a socket, never awaits, neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import hiredis
@@ -16,6 +18,19 @@ from aioresp.errors import ProtocolError, ResponseError, response_error
 CHUNK: Final = 32 * 1024
 
 Packed: TypeAlias = bytes | list[bytes]
+
+#: Digits of a count from which on the header of a list is looked at before hiredis sees it: for a list it reserves room
+#: at once, which the garbage collector walks through; for a push it fills that room.
+LONG: Final = 5
+
+#: Parts that the long lists of one reply may announce. As many take at least 400 MB on the wire.
+MOST_PARTS: Final = 100_000_000
+
+#: Bytes of a header that may be without an end.
+LONG_HEADER: Final = 32
+
+_LISTS: Final = (b"*", b"~", b">")
+_DIGITS: Final = b"0123456789"
 
 #: What `Parser.gets` returns while the reply is not complete.
 INCOMPLETE: Final = object()
@@ -119,6 +134,32 @@ def unpack(packed: Packed) -> list[bytes]:
     return arguments
 
 
+@cache
+def _long_pattern(kind: bytes) -> re.Pattern[bytes]:
+    """Compiled at the first use: importing is to be cheap."""
+    return re.compile(rb"%b(?<=\n%b)(?:[0-9]{%d}|[0-9]*\Z)" % (re.escape(kind), re.escape(kind), LONG))
+
+
+def _find_long(data: bytes, start: int) -> int:
+    """Return where the header of a list may begin that is long or not here to its end; the end if there is none."""
+    nearest = len(data)
+    for kind in _LISTS:
+        found = data.find(kind, start, nearest)
+        # A pattern looks at each byte, `find` at many at once: it is faster unless it finds something all the time.
+        for _ in range(32):
+            if found < 0:
+                break
+            if not data[found + 1 : found + 1 + LONG].strip(_DIGITS) and (not found or data[found - 1] == 10):
+                nearest = found
+                break
+            found = data.find(kind, found + 1, nearest)
+        else:
+            match = _long_pattern(kind).search(data, found) if found >= 0 else None
+            if match is not None:
+                nearest = min(nearest, match.start())
+    return nearest
+
+
 class Parser:
     """Turns bytes into replies.
 
@@ -128,6 +169,9 @@ class Parser:
 
     A map costs hiredis twice the time of a list of its keys and values. So where a reply begins with the header of a
     map, it is given that of a list, and the dict is made from the list.
+
+    Lists, and pushes above all, that announce more parts than make sense are refused before hiredis makes room for
+    them. It refuses by itself what nests deeper than 1024 levels.
     """
 
     def __init__(self) -> None:
@@ -138,14 +182,16 @@ class Parser:
             notEnoughData=INCOMPLETE,
         )
         # Bound methods of the C reader: the hot path calls them without a Python frame between. Only while there are
-        # maps about, or what looks like one, the methods below take their place.
+        # maps or long lists about, or what looks like one, the methods below take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._wary = False
-        self._held = b""  # bytes that may hold the header of a map, and were given to the reader up to `_position`
+        self._held = b""  # bytes that may hold such a header, and were given to the reader up to `_position`
         self._position = 0
         self._between = True  # what was given to the reader ends with a reply
         self._in_map = False  # the reply that comes next began as a map
+        self._long = 0  # where the next long list may begin, or the end of the bytes that are held
+        self._parts = 0  # what the long lists of the reply that is here in part have announced
 
     @property
     def wary(self) -> bool:
@@ -155,21 +201,32 @@ class Parser:
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
         if self._wary:
-            self._held = self._held[self._position :] + data
-            self._position = 0
-        elif b"%" in data:
-            self._held, self._position, self._between = data, 0, not partial
+            self._hold(self._held[self._position :] + data)
+        elif b"%" in data or ((b"*" in data or b">" in data or b"~" in data) and _find_long(data, 0) < len(data)):
+            self._hold(data)
+            self._between = not partial
+            if not partial:
+                self._parts = 0
             self._wary = True
-            self.gets = self._gets_around_maps
+            self.gets = self._gets_around_headers
             self.has_data = self._has_data_or_held
         else:
             self._reader.feed(data)
 
+    def _hold(self, data: bytes) -> None:
+        self._held, self._position = data, 0
+        self._long = _find_long(data, 0)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait to be read, or a little more."""
+        return len(self._held) - self._position + self._reader.len()
+
     def _has_data_or_held(self) -> bool:
         return self._position < len(self._held) or self._reader.has_data()
 
-    def _gets_around_maps(self, decode: bool) -> Any:
-        """Return the next reply, giving the reader no more bytes at a time than up to what may be a map's header."""
+    def _gets_around_headers(self, decode: bool) -> Any:
+        """Return the next reply, giving the reader no more bytes at a time than up to what may be such a header."""
         while True:
             if self._between and not self._change_header():
                 return INCOMPLETE
@@ -178,9 +235,11 @@ class Parser:
             try:
                 reply = self._reader.gets(decode)
             except UnicodeDecodeError:
+                self._parts = 0
                 self._between = not self._reader.has_data()
                 raise
             if reply is not INCOMPLETE:
+                self._parts = 0
                 self._between = not self._reader.has_data()
                 if in_map:
                     items = iter(reply)
@@ -191,16 +250,44 @@ class Parser:
             if self._position == len(self._held):
                 self._leave_if_done()
                 return INCOMPLETE
-            self._give()
+            if not self._give():
+                return INCOMPLETE
 
-    def _give(self) -> None:
+    def _give(self) -> bool:
+        """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
+        # Only at the beginning of an element the reader has nothing left: what it has of one it keeps to its end.
+        if self._position == self._long and not self._reader.has_data() and not self._accept_list():
+            return False
         end = self._find_header()
         self._reader.feed(self._held, self._position, end - self._position)
         self._position = end
         self._between = False
+        return True
+
+    def _accept_list(self) -> bool:
+        """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
+        start = self._position + 1
+        header = self._held[start : start + LONG_HEADER]
+        count = header[: len(header) - len(header.lstrip(_DIGITS))]
+        if len(count) == len(header) < LONG_HEADER:
+            return False
+        if len(count) >= LONG:
+            kind = self._held[start - 1 : start]
+            self._announce(int(count), "a push" if kind == b">" else "a list", MOST_PARTS if kind != b">" else 0)
+        return True
+
+    def _announce(self, parts: int, what: str, most: int = MOST_PARTS) -> None:
+        self._parts += parts
+        if self._parts > most:
+            raise ProtocolError(f"{what} of {parts:,} parts")
 
     def _find_header(self) -> int:
-        """Return where the next header of a map may begin, at the earliest, or the end of the bytes."""
+        """Return where the next header of a map or of a long list may begin, at the earliest, or the end."""
+        if self._long <= self._position:
+            self._long = _find_long(self._held, self._position + 1)
+        return min(self._find_map(), self._long)
+
+    def _find_map(self) -> int:
         held = self._held
         found = self._position + 1
         # To look for one byte takes a fiftieth of the time of looking for three, unless the data is full of it.
@@ -215,17 +302,23 @@ class Parser:
 
     def _change_header(self) -> bool:
         """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
-        if self._held[self._position : self._position + 1] != b"%":
-            self._give()
-            return True
-        end = self._held.find(b"\r\n", self._position)
-        if end < 0:
+        if self._position == len(self._held):
             return False
+        if self._held[self._position] != 37:
+            return self._give()
+        end = self._held.find(b"\r\n", self._position, self._position + LONG_HEADER)
+        if end < 0:
+            if len(self._held) - self._position < LONG_HEADER:
+                return False
+            raise ProtocolError("a header without an end")
         count = self._held[self._position + 1 : end]
         if not count.isdigit():
             self._give()  # the reader knows what to say
             return True
-        self._reader.feed(b"*%d\r\n" % (2 * int(count)))
+        parts = 2 * int(count)
+        if len(count) >= LONG:
+            self._announce(parts, "a map")
+        self._reader.feed(b"*%d\r\n" % parts)
         self._position = end + 2
         self._between = False
         self._in_map = True
@@ -243,6 +336,8 @@ class Parser:
         """Return the error that tells every caller why the stream is finished."""
         if isinstance(error, TypeError):
             return ProtocolError("the server sent a map with a key that Python cannot hash; the connection was dropped")
+        if isinstance(error, MemoryError):
+            return ProtocolError("the server announced more than the memory holds; the connection was dropped")
         return ProtocolError(f"the server sent something that is not RESP ({error}); the connection was dropped")
 
 

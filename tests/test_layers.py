@@ -37,7 +37,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.loops",
         "aioresp.pool",
     ),
-    ("aioresp.batch", "aioresp.connection"),
+    ("aioresp.batch", "aioresp.guard", "aioresp.runs", "aioresp.connection"),
     ("aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),
     ("aioresp.contexts", "aioresp.contexts.*"),

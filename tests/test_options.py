@@ -90,6 +90,8 @@ def test_url_with_tls_options(text: str, checked: bool) -> None:
         ("timeout=None", "timeout", None),
         ("connect_timeout=7", "connect_timeout", 7.0),
         ("connect_timeout=none", "connect_timeout", None),
+        ("max_reply=1000", "max_reply", 1000),
+        ("max_reply=none", "max_reply", None),
     ],
 )
 def test_url_with_options(query: str, name: str, value: object) -> None:
@@ -105,6 +107,7 @@ def test_several_options_in_a_url() -> None:
         idle_timeout=300.0,
         timeout=0.5,
         connect_timeout=5.0,
+        max_reply=536_870_912,
         retry=Retry(),
     )
 
@@ -243,6 +246,7 @@ def test_defaults() -> None:
         idle_timeout=300.0,
         timeout=10.0,
         connect_timeout=5.0,
+        max_reply=536_870_912,
         retry=Retry(),
     )
     assert set(DEFAULTS) <= set(Options.__annotations__)
@@ -273,7 +277,7 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
 
 @pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry", "events", "slow", "around"}))
 def test_keywords_override_the_options_of_the_url(name: str) -> None:
-    url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5"
+    url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5&max_reply=5"
     assert getattr(settings(url, {}), name) == 5
     options: Any = {name: 6}
     assert getattr(settings(url, options), name) == 6
@@ -346,6 +350,8 @@ BAD: list[tuple[str, object, type[Exception]]] = [
     ("timeout", float("inf"), ValueError),
     ("timeout", "1", TypeError),
     ("timeout", True, TypeError),
+    ("max_reply", 0, ValueError),
+    ("max_reply", 1.5, TypeError),
     ("connect_timeout", 0, ValueError),
     ("connect_timeout", [], TypeError),
     ("protocol", 1, ValueError),
