@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
 from aioresp.command import (
     SHUTDOWN,
@@ -45,6 +45,7 @@ from aioresp.loops import Loops
 from aioresp.options import Options, Settings, check, settings
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
+from aioresp.record import TypedDict
 from aioresp.replies import as_is
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat

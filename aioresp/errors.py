@@ -6,11 +6,13 @@ state, and never holds a value or a password: an error names its command and a s
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 from aioresp.catalogue import needed
 
 Outcome = Literal["not sent", "unknown"]
+
+E = TypeVar("E", bound=BaseException)
 
 
 class RedisError(Exception):
@@ -258,6 +260,15 @@ def response_error(message: str) -> ResponseError:
     error = kind(message)
     error.code = code
     return error
+
+
+def anew(error: E) -> E:
+    """Return the same error once more, for another caller: with its cause, but a traceback and a command of its own."""
+    kind, arguments, *state = cast(tuple[Any, ...], error.__reduce__())
+    own: E = kind(*arguments)
+    vars(own).update(*state)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _unknown(text: str, message: str) -> tuple[type[ResponseError], str]:

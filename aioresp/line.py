@@ -7,11 +7,12 @@ knows what is waited for.
 from __future__ import annotations
 
 import asyncio
-import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
+
+from aioresp.errors import anew
 
 R = TypeVar("R")
 
@@ -85,10 +86,7 @@ class Line(Generic[R]):
         while self.anyone():
             future = next(iter(self._waiters))
             self._leave(future)
-            # A copy each: a traceback and the name of a command are going to be attached to it.
-            own = copy.copy(error)
-            own.__cause__ = error.__cause__
-            self._turn_away(future, own)
+            self._turn_away(future, anew(error))
         self._expire_later(math.inf)
 
     def _expire_later(self, when: float) -> None:

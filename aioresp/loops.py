@@ -13,7 +13,7 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from threading import get_ident
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from aioresp.errors import ClientClosed
 from aioresp.resource import PoolStats
@@ -22,28 +22,29 @@ from aioresp.resource import PoolStats
 FAREWELL: Final = 4.0
 
 
-class _Threaded(Protocol):
-    """An event loop of asyncio's own: it knows in which thread it runs, None while it does not."""
+if TYPE_CHECKING:  # protocols take time to import
 
-    _thread_id: int | None
+    class _Threaded(Protocol):
+        """An event loop of asyncio's own: it knows in which thread it runs, None while it does not."""
+
+        _thread_id: int | None
+
+    class Closable(Protocol):
+        """What must be known of a pool here."""
+
+        async def aclose(self, grace: float = 0.0) -> None:
+            """Close everything it holds, in its own loop; a second time does nothing."""
+
+        def abandon(self) -> None:
+            """Say what is lost, as its loop will not run any more."""
+            ...
+
+        def stats(self) -> PoolStats:
+            """Return its figures."""
+            ...
 
 
-class Closable(Protocol):
-    """What must be known of a pool here."""
-
-    async def aclose(self, grace: float = 0.0) -> None:
-        """Close everything it holds, in its own loop; a second time does nothing."""
-
-    def abandon(self) -> None:
-        """Say what is lost, as its loop will not run any more."""
-        ...
-
-    def stats(self) -> PoolStats:
-        """Return its figures."""
-        ...
-
-
-P = TypeVar("P", bound=Closable)
+P = TypeVar("P", bound="Closable")
 
 _all: weakref.WeakSet[Loops[Any]] = weakref.WeakSet()
 
@@ -79,7 +80,7 @@ class Loops(Generic[P]):
         loop = asyncio.get_running_loop()
         pool = self.pools.get(loop) or self._add(loop)
         if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
-            self._by_thread[get_ident()] = cast(_Threaded, loop), pool
+            self._by_thread[get_ident()] = cast("_Threaded", loop), pool
         return pool
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> P:

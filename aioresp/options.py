@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias
 
 from aioresp.command import Arguments
 from aioresp.endpoint import Endpoint, tls_context
 from aioresp.events import Hook
 from aioresp.popped import Lost
-from aioresp.record import Record
+from aioresp.record import Record, TypedDict
 from aioresp.retry import Retry
 
 #: Sends a command by way of `send`, and may do something before and after; see the option `around`.

@@ -12,11 +12,14 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Generic, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
 from aioresp.line import CLOCK, Line
-from aioresp.resource import NOBODY, Holder, PoolStats, R, Work
+from aioresp.resource import NOBODY, Holder, PoolStats, R
+
+if TYPE_CHECKING:
+    from aioresp.resource import Work
 
 logger = logging.getLogger("aioresp")
 

@@ -1,4 +1,4 @@
-"""Frozen values with named fields: dataclasses in all but the time they take to import.
+"""Frozen values with named fields, and typed keywords: dataclasses and TypedDicts that take no time to import.
 
 `@dataclass` writes and compiles the methods of each class anew, which takes 0.4 ms a class, and a client has a hundred
 of them. Here all classes share one set of methods. Never knows what a value means.
@@ -6,7 +6,7 @@ of them. Here all classes share one set of methods. Never knows what a value mea
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, dataclass_transform
 
 
 @dataclass_transform(frozen_default=True)
@@ -64,3 +64,14 @@ class Record:
     def asdict(self) -> dict[str, Any]:
         """Return the fields by name; records within stay records."""
         return dict(vars(self))
+
+
+if TYPE_CHECKING:
+    from typing import TypedDict as TypedDict
+else:
+
+    class TypedDict:
+        """Stands for `typing.TypedDict`, which compiles each annotation anew: that takes 0.2 ms a class."""
+
+        def __init_subclass__(cls, total: bool = True) -> None:
+            super().__init_subclass__()

@@ -6,68 +6,71 @@ Owns the terms on which a pool and its users meet. Never imports asyncio and dec
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from aioresp.record import Record
 
+if TYPE_CHECKING:  # protocols take time to import
 
-class Resource(Protocol):
-    """What the pool must know of a connection."""
+    class Resource(Protocol):
+        """What the pool must know of a connection."""
 
-    in_flight: int
-    """How many commands are under way."""
-    capacity: int
-    """How many it takes at present: `concurrency`, or 0 while it takes none."""
+        in_flight: int
+        """How many commands are under way."""
+        capacity: int
+        """How many it takes at present: `concurrency`, or 0 while it takes none."""
 
-    resting: bool
-    """Whether it takes nothing because `rest` was called."""
+        resting: bool
+        """Whether it takes nothing because `rest` was called."""
 
-    def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
-        """Have `on_room` called when more commands may be taken, and `on_close` once with the resource at its end."""
-        ...
+        def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
+            """Have `on_room` called when there is room for more, and `on_close` once with the resource at its end."""
+            ...
 
-    def rest(self) -> None:
-        """Take nothing until `wake` has found it alive."""
-        ...
+        def rest(self) -> None:
+            """Take nothing until `wake` has found it alive."""
+            ...
 
-    def wake(self) -> None:
-        """Find out whether it still works; `on_room` or `on_close` follows."""
-        ...
+        def wake(self) -> None:
+            """Find out whether it still works; `on_room` or `on_close` follows."""
+            ...
 
-    @property
-    def viable(self) -> bool:
-        """Whether it can still be used."""
-        ...
+        @property
+        def viable(self) -> bool:
+            """Whether it can still be used."""
+            ...
 
-    def close(self) -> None:
-        """End it; `on_close` follows."""
-        ...
+        def close(self) -> None:
+            """End it; `on_close` follows."""
+            ...
 
-    def usage(self) -> tuple[int, int, int]:
-        """Return the commands, bytes sent and bytes received since it was made."""
-        ...
+        def usage(self) -> tuple[int, int, int]:
+            """Return the commands, bytes sent and bytes received since it was made."""
+            ...
 
+    class Work(Protocol):
+        """What goes on behind a lease, perhaps after its caller has gone, and should not end halfway."""
 
-R = TypeVar("R", bound=Resource)
+        def recall(self) -> None:
+            """Come to an end soon: the pool is going to close, and still works."""
+            ...
 
-
-class Work(Protocol):
-    """What goes on behind a lease, perhaps after its caller has gone, and should not end halfway."""
-
-    def recall(self) -> None:
-        """Come to an end soon: the pool is going to close, and still works."""
-        ...
-
-    def abandon(self) -> None:
-        """Say what is lost: the pool is closed. Called without a running loop, too."""
-        ...
+        def abandon(self) -> None:
+            """Say what is lost: the pool is closed. Called without a running loop, too."""
+            ...
 
 
-class Holder(NamedTuple):
+R = TypeVar("R", bound="Resource")
+
+
+class Holder:
     """Who leases a resource, for the message of `PoolTimeout`."""
 
-    name: str
-    since: float
+    __slots__ = ("name", "since")
+
+    def __init__(self, name: str, since: float) -> None:
+        self.name = name
+        self.since = since
 
 
 class _Nobody:

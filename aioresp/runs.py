@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import NamedTuple
 
 
-class Run(NamedTuple):
-    """Commands that were sent in one turn of the loop with the same time limit."""
+class Run:
+    """Commands that were sent in one turn of the loop with the same time limit.
 
-    deadline: float
-    timeout: float
-    first: int
-    """The number of its first command, counted from the connection's start."""
+    `first` is the number of the first of them, counted from the connection's start.
+    """
+
+    __slots__ = ("deadline", "first", "timeout")
+
+    def __init__(self, deadline: float, timeout: float, first: int) -> None:
+        self.deadline = deadline
+        self.timeout = timeout
+        self.first = first
 
 
 def forget(runs: deque[Run], answered: int) -> None:

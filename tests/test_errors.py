@@ -53,6 +53,7 @@ from aioresp.errors import (
     UnblockedError,
     UnknownCommandError,
     WrongTypeError,
+    anew,
     response_error,
 )
 from aioresp.testing import Server, server
@@ -351,3 +352,21 @@ async def test_no_password_in_the_log_of_a_server_without_hello(caplog: pytest.L
         async with Client(old.url, password=SECRET) as r:
             assert await r.ping() is True
     assert SECRET not in caplog.text
+
+
+def test_an_error_anew_is_the_same_with_a_life_of_its_own() -> None:
+    lost = ConnectionLost("gone", outcome="not sent")
+    lost.__cause__ = OSError(111, "refused")
+    lost.command = "GET"
+    own = anew(lost)
+    assert (type(own), str(own), own.outcome, own.__cause__) == (
+        ConnectionLost,
+        "gone [GET]",
+        "not sent",
+        lost.__cause__,
+    )
+    assert own.__suppress_context__
+    own.command = "SET"
+    assert lost.command == "GET"
+    refused = anew(OSError(111, "refused"))
+    assert (type(refused), refused.errno, refused.__cause__) == (ConnectionRefusedError, 111, None)

@@ -7,7 +7,6 @@ Never touches a connection: how a batch travels is a matter of its route.
 from __future__ import annotations
 
 import asyncio
-import copy
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
@@ -32,7 +31,7 @@ from aioresp.command import (
 from aioresp.commands import Commands
 from aioresp.contexts.pieces import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
-from aioresp.errors import CommandRefused, DecodeError, RedisError
+from aioresp.errors import CommandRefused, DecodeError, RedisError, anew
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.replies import as_is, decoded, ok
 
@@ -109,7 +108,7 @@ class Queued(Result[T]):
             where = name if key is None else f"{name} {key}"
             raise RuntimeError(f"{where} is not executed yet: await it after the block, or after `await p.execute()`")
         if isinstance(state, BaseException):
-            raise copy.copy(state) from state.__cause__
+            raise anew(state)
         value: T = state
         return value
 
@@ -409,12 +408,12 @@ def _fail(handles: list[Queued[Any]], error: BaseException) -> None:
 def _raise_first(values: list[Any]) -> None:
     for number, value in enumerate(values):
         if isinstance(value, Exception):
-            error = copy.copy(value)
+            error = anew(value)
             message = f"command #{number + 1} of {len(values)} in the pipeline: {value.args[0] if value.args else ''}"
             error.args = (message, *value.args[1:])
             if isinstance(error, RedisError):
                 error.index = number
-            raise error from value.__cause__
+            raise error
 
 
 def _decoded(replies: Replies, binary: set[int]) -> Replies:

@@ -71,11 +71,11 @@ def _info_value(said: str) -> Any:
 
 
 # Only what is written like a number is one: a hash may be all zeros or look like 12e4567, a version like 7.0.1.
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
+_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?"
 
 
 def _number(said: str) -> int | float | str:
-    match = _NUMBER.fullmatch(said)
+    match = re.fullmatch(_NUMBER, said)
     if match is None:
         return said
     return float(said) if match[1] else int(said)
