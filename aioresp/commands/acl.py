@@ -40,14 +40,14 @@ def _several(rules: Key | Iterable[Key] | None) -> Iterable[Key]:
 
 
 class AclCommands(Executor[AnyStr]):
-    """Commands on users. All since 6.0."""
+    """Commands on users."""
 
     def acl_cat(self, category: str | None = None) -> Result[list[str]]:
-        """Return the categories of commands, or the commands of one."""
+        """Return the categories of commands, or the commands of one. Since 6.0."""
         return self.execute(("ACL", "CAT", *(() if category is None else (category,))), each(string))
 
     def acl_deluser(self, username: str, *args: str) -> Result[int]:
-        """Delete users, end their connections, and return how many there were."""
+        """Delete users, end their connections, and return how many there were. Since 6.0."""
         return self.execute(("ACL", "DELUSER", username, *args), integer)
 
     def acl_dryrun(self, username: str, *args: Value) -> Result[str]:
@@ -55,31 +55,31 @@ class AclCommands(Executor[AnyStr]):
         return self.execute(("ACL", "DRYRUN", username, *args), shown)
 
     def acl_genpass(self, bits: int | None = None) -> Result[str]:
-        """Return a random password of so many bits (256), in hexadecimal digits."""
+        """Return a random password of so many bits (256), in hexadecimal digits. Since 6.0."""
         return self.execute(("ACL", "GENPASS", *(() if bits is None else (bits,))), string)
 
     def acl_getuser(self, username: str) -> Result[User[AnyStr] | None]:
-        """Return a user, or None if there is none of that name."""
+        """Return a user, or None if there is none of that name. Since 6.0."""
         return self.execute(("ACL", "GETUSER", username), user)
 
     def acl_list(self) -> Result[list[AnyStr]]:
-        """Return all users, each as a line of rules."""
+        """Return all users, each as a line of rules. Since 6.0."""
         return self.execute(("ACL", "LIST"), array)
 
     def acl_load(self) -> Result[bool]:
-        """Read the users from the server's ACL file again."""
+        """Read the users from the server's ACL file again. Since 6.0."""
         return self.execute(("ACL", "LOAD"), ok)
 
     def acl_log(self, count: int | None = None) -> Result[list[Denial]]:
-        """Return what was refused last, the latest first; ten entries, or `count`."""
+        """Return what was refused last, the latest first; ten entries, or `count`. Since 6.0."""
         return self.execute(("ACL", "LOG", *(() if count is None else (count,))), denials)
 
     def acl_log_reset(self) -> Result[bool]:
-        """Delete the entries of the ACL log."""
+        """Delete the entries of the ACL log. Since 6.0."""
         return self.execute(("ACL", "LOG", "RESET"), ok)
 
     def acl_save(self) -> Result[bool]:
-        """Write the users to the server's ACL file."""
+        """Write the users to the server's ACL file. Since 6.0."""
         return self.execute(("ACL", "SAVE"), ok)
 
     def acl_setuser(
@@ -89,19 +89,19 @@ class AclCommands(Executor[AnyStr]):
         nopass: bool = False,
         passwords: Key | Iterable[Key] | None = None,
         hashed_passwords: Key | Iterable[Key] | None = None,
-        categories: Iterable[Key] | None = None,
-        commands: Iterable[Key] | None = None,
-        keys: Iterable[Key] | None = None,
-        channels: Iterable[Key] | None = None,
+        categories: Key | Iterable[Key] | None = None,
+        commands: Key | Iterable[Key] | None = None,
+        keys: Key | Iterable[Key] | None = None,
+        channels: Key | Iterable[Key] | None = None,
         selectors: Iterable[tuple[Key, Key]] | None = None,
         *,
         reset: bool = False,
         reset_keys: bool = False,
         reset_channels: bool = False,
         reset_passwords: bool = False,
-        rules: Iterable[Key] | None = None,
+        rules: Key | Iterable[Key] | None = None,
     ) -> Result[bool]:
-        """Make a user, or change one; what is reset is reset first.
+        """Make a user, or change one; what is reset is reset first. Since 6.0.
 
         Passwords, categories and commands begin with + or -: `passwords=["+new", "-old"]`, `categories=["+read"]`,
         `commands=["+get", "-config|set"]`. `keys` are globs, or "%R~glob" and "%W~glob" (since 7.0), `channels` globs
@@ -121,18 +121,18 @@ class AclCommands(Executor[AnyStr]):
         pieces += [_signed("passwords", rule, b">", b"<") for rule in _several(passwords)]
         pieces += [_signed("hashed_passwords", rule, b"#", b"!") for rule in _several(hashed_passwords)]
         pieces += ["nopass"] if nopass else []
-        pieces += [_category(rule) for rule in categories or ()]
-        pieces += [_signed("commands", rule, b"+", b"-") for rule in commands or ()]
-        pieces += [_pattern(key) for key in keys or ()]
-        pieces += [b"&" + _raw(channel) for channel in channels or ()]
+        pieces += [_category(rule) for rule in _several(categories)]
+        pieces += [_signed("commands", rule, b"+", b"-") for rule in _several(commands)]
+        pieces += [_pattern(key) for key in _several(keys)]
+        pieces += [b"&" + _raw(channel) for channel in _several(channels)]
         for command, key in selectors or ():
             pieces.append(b"(%b %b)" % (_signed("selectors", command, b"+", b"-"), _pattern(key)))
-        return self.execute(("ACL", "SETUSER", username, *pieces, *(rules or ())), ok)
+        return self.execute(("ACL", "SETUSER", username, *pieces, *_several(rules)), ok)
 
     def acl_users(self) -> Result[list[str]]:
-        """Return the names of all users."""
-        return self.execute(("ACL", "USERS"), each(string))
+        """Return the names of all users. Since 6.0."""
+        return self.execute(("ACL", "USERS"), each(shown))
 
     def acl_whoami(self) -> Result[str]:
-        """Return the ACL user that we are."""
-        return self.execute(("ACL", "WHOAMI"), string)
+        """Return the ACL user that we are. Since 6.0."""
+        return self.execute(("ACL", "WHOAMI"), shown)

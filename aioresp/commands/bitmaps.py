@@ -76,7 +76,8 @@ class BitmapCommands(Executor[AnyStr]):
     ) -> Result[int]:
         """Return where the first bit is that is `bit` (0 or 1), from the start of the string on; -1: there is none.
 
-        `start`, `end` and `mode` say where to look, as in `bitcount`. Without `end`, zeros follow the string.
+        `start`, `end` and `mode` (since 7.0) say where to look, as in `bitcount`. Without `end`, zeros follow the
+        string.
         """
         if start is None and end is not None:
             raise ValueError("BITPOS: end needs start")

@@ -185,7 +185,7 @@ class ClusterCommands(Executor[AnyStr]):
         desc: bool = False,
         asc: bool = False,
     ) -> Result[dict[int, SlotStats]]:
-        """Return the figures of this node's slots: of a range, or the first in the order of one. Since 8.2."""
+        """Return figures of this node's slots: of a range, or the first in the order of one. Since 8.2; Valkey 8.0."""
         head: tuple[Value, ...] = ("CLUSTER", "SLOT-STATS")
         at_most_one("CLUSTER SLOT-STATS", slotsrange=slotsrange, orderby=orderby)
         if slotsrange is not None:

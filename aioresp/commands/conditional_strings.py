@@ -158,7 +158,7 @@ class ConditionalStringCommands(Executor[AnyStr]):
         nx: bool = False,
         xx: bool = False,
     ) -> Result[bool]:
-        """Set all keys of `mapping` with one expiry, or none, and return whether they were set. Since 8.4.
+        """Set all keys of `mapping` with one expiry, or none, and return whether they were set. Since 8.4; Valkey 9.1.
 
         `nx` sets them only if none exists, `xx` only if all do.
         """

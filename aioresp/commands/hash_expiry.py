@@ -35,7 +35,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         gt: bool = False,
         lt: bool = False,
     ) -> Result[list[int]]:
-        """Let fields expire after so many seconds, on one condition at most. Since 7.4."""
+        """Let fields expire after so many seconds, on one condition at most. Since 7.4; Valkey 9.0."""
         return self._expire("HEXPIRE", name, base.seconds(seconds), fields, nx=nx, xx=xx, gt=gt, lt=lt)
 
     def hpexpire(
@@ -48,7 +48,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         gt: bool = False,
         lt: bool = False,
     ) -> Result[list[int]]:
-        """Let fields expire after so many milliseconds, on one condition at most. Since 7.4."""
+        """Let fields expire after so many milliseconds, on one condition at most. Since 7.4; Valkey 9.0."""
         return self._expire("HPEXPIRE", name, base.milliseconds(milliseconds), fields, nx=nx, xx=xx, gt=gt, lt=lt)
 
     def hexpireat(
@@ -61,7 +61,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         gt: bool = False,
         lt: bool = False,
     ) -> Result[list[int]]:
-        """Let fields expire at a Unix time in seconds, on one condition at most. Since 7.4."""
+        """Let fields expire at a Unix time in seconds, on one condition at most. Since 7.4; Valkey 9.0."""
         when = unix_seconds(unix_time_seconds)
         return self._expire("HEXPIREAT", name, when, fields, nx=nx, xx=xx, gt=gt, lt=lt)
 
@@ -75,32 +75,32 @@ class HashExpiryCommands(Executor[AnyStr]):
         gt: bool = False,
         lt: bool = False,
     ) -> Result[list[int]]:
-        """Let fields expire at a Unix time in milliseconds, on one condition at most. Since 7.4."""
+        """Let fields expire at a Unix time in milliseconds, on one condition at most. Since 7.4; Valkey 9.0."""
         when = unix_milliseconds(unix_time_milliseconds)
         return self._expire("HPEXPIREAT", name, when, fields, nx=nx, xx=xx, gt=gt, lt=lt)
 
     def hexpiretime(self, key: Key, *fields: Value) -> Result[list[int]]:
-        """Return the Unix times in seconds at which fields expire. Since 7.4."""
+        """Return the Unix times in seconds at which fields expire. Since 7.4; Valkey 9.0."""
         return self._of_fields("HEXPIRETIME", key, fields)
 
     def hpexpiretime(self, key: Key, *fields: Value) -> Result[list[int]]:
-        """Return the Unix times in milliseconds at which fields expire. Since 7.4."""
+        """Return the Unix times in milliseconds at which fields expire. Since 7.4; Valkey 9.0."""
         return self._of_fields("HPEXPIRETIME", key, fields)
 
     def hpersist(self, name: Key, *fields: Value) -> Result[list[int]]:
-        """Let fields live for ever again: 1 for each that would have expired, -1 if not, -2 for none. Since 7.4."""
+        """Let fields live for ever: 1 for each that had an end, else -1, or -2 for none. Since 7.4; Valkey 9.0."""
         return self._of_fields("HPERSIST", name, fields)
 
     def httl(self, key: Key, *fields: Value) -> Result[list[int]]:
-        """Return the seconds until fields expire. Since 7.4."""
+        """Return the seconds until fields expire. Since 7.4; Valkey 9.0."""
         return self._of_fields("HTTL", key, fields)
 
     def hpttl(self, key: Key, *fields: Value) -> Result[list[int]]:
-        """Return the milliseconds until fields expire. Since 7.4."""
+        """Return the milliseconds until fields expire. Since 7.4; Valkey 9.0."""
         return self._of_fields("HPTTL", key, fields)
 
     def hgetdel(self, name: Key, *keys: Value) -> Result[list[AnyStr | None]]:
-        """Return the values of fields, None where there is none, and delete them. Since 8.0."""
+        """Return the values of fields, None where there is none, and delete them. Since 8.0; Valkey 9.1."""
         names = filled("HGETDEL", "keys", keys)
         return self.execute(("HGETDEL", name, "FIELDS", len(names), *names), array)
 
@@ -114,7 +114,10 @@ class HashExpiryCommands(Executor[AnyStr]):
         pxat: Instant | None = None,
         persist: bool = False,
     ) -> Result[list[AnyStr | None]]:
-        """Return the values of fields and set when they expire: `ex` s or `px` ms from now, or at a time. Since 8.0."""
+        """Return the values of fields, and set when they expire: `ex` s or `px` ms from now, or at a time.
+
+        Since 8.0; Valkey 9.0.
+        """
         names = filled("HGETEX", "keys", keys)
         options = expiry("HGETEX", ex, px, exat, pxat, persist=persist)
         return self.execute(("HGETEX", name, *options, "FIELDS", len(names), *names), array)
@@ -137,7 +140,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         nx: bool = False,
         xx: bool = False,
     ) -> Result[bool]:
-        """Set fields that expire, all or none, and return whether they were set. Since 8.0.
+        """Set fields that expire, all or none, and return whether they were set. Since 8.0; Valkey 9.0.
 
         One `key` and `value`, a `mapping`, or `items` that are fields and values in turn. `fnx` sets them only if none
         exists, `fxx` only if all do; `nx` and `xx` ask for the key itself (Valkey 9.0; not in Redis). `keepttl` leaves

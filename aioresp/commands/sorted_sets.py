@@ -162,7 +162,7 @@ class SortedSetCommands(Executor[AnyStr]):
         return self.execute(("ZINTERCARD", *names, *options), integer)
 
     def zinterstore(self, dest: Key, keys: Sources, aggregate: Aggregate | None = None) -> Result[int]:
-        """Store what `zinter` would return and return how many members that is."""
+        """Store what `zinter` would return and return how many members that is; `aggregate` "COUNT" since 8.8."""
         return self.execute(("ZINTERSTORE", dest, *_weighted("ZINTERSTORE", keys, aggregate)), integer)
 
     def zlexcount(self, name: Key, min: LexBound, max: LexBound) -> Result[int]:
@@ -294,7 +294,7 @@ class SortedSetCommands(Executor[AnyStr]):
         return self._members("ZUNION", _weighted("ZUNION", keys, aggregate), withscores)
 
     def zunionstore(self, dest: Key, keys: Sources, aggregate: Aggregate | None = None) -> Result[int]:
-        """Store what `zunion` would return and return how many members that is."""
+        """Store what `zunion` would return and return how many members that is; `aggregate` "COUNT" since 8.8."""
         return self.execute(("ZUNIONSTORE", dest, *_weighted("ZUNIONSTORE", keys, aggregate)), integer)
 
     def _members(self, command: str, arguments: Arguments, withscores: bool) -> Result[Any]:

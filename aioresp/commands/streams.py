@@ -199,7 +199,7 @@ class StreamCommands(Executor[AnyStr]):
     def xrevrange(
         self, name: Key, max: StreamId = "+", min: StreamId = "-", count: int | None = None
     ) -> Result[list[Entry[AnyStr]]]:
-        """Return entries from `max` back to `min`, newest first."""
+        """Return entries from `max` back to `min`, newest first, as `xrange` does."""
         return self.execute(("XREVRANGE", name, max, min, *_counted(count)), entries)
 
     def xsetid(
@@ -221,7 +221,8 @@ class StreamCommands(Executor[AnyStr]):
     ) -> Result[int]:
         """Trim to `maxlen` entries or to ids from `minid` on (since 6.2), and return how many entries went.
 
-        If `approximate`, a few more may stay, and no more than `limit` go (since 6.2). `ref_policy`: see `xdelex`.
+        If `approximate`, a few more may stay, and no more than `limit` go (since 6.2). `ref_policy` (since 8.2): see
+        `xdelex`.
         """
         options = _trimming("XTRIM", maxlen, minid, approximate, limit)
         if not options:

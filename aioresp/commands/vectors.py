@@ -41,7 +41,7 @@ class VectorCommands(Executor[AnyStr]):
         attributes: Attributes | None = None,
         numlinks: int | None = None,
     ) -> Result[bool]:
-        """Add an element or move it, and return whether it is new.
+        """Add an element or move it, and return whether it is new. Since 8.0.
 
         The first element decides the dimensions (or `reduce_dim` of them, by a random projection), how numbers are kept
         (`quantization`, Q8 as it comes) and how many links there are (`numlinks`). With `cas` the work is done in a
@@ -60,11 +60,11 @@ class VectorCommands(Executor[AnyStr]):
         return self.execute(("VADD", key, *reduce, *_place("VADD", vector), element, *options), boolean)
 
     def vcard(self, key: Key) -> Result[int]:
-        """Return how many elements there are."""
+        """Return how many elements there are. Since 8.0."""
         return self.execute(("VCARD", key), integer)
 
     def vdim(self, key: Key) -> Result[int]:
-        """Return how many dimensions the vectors have; raises ResponseError if there is no key."""
+        """Return how many dimensions the vectors have; raises ResponseError if there is no key. Since 8.0."""
         return self.execute(("VDIM", key), integer)
 
     @overload
@@ -72,15 +72,15 @@ class VectorCommands(Executor[AnyStr]):
     @overload
     def vemb(self, key: Key, element: Value, raw: Literal[True]) -> Result[RawVector | None]: ...
     def vemb(self, key: Key, element: Value, raw: bool = False) -> Result[Any]:
-        """Return the vector of an element, about as it was added, or None; `raw` is how the server keeps it."""
+        """Return an element's vector, about as it was added, or None; `raw` is how the server keeps it. Since 8.0."""
         return self.execute(("VEMB", key, element, *condition("VEMB", raw=raw)), raw_vector if raw else vector)
 
     def vgetattr(self, key: Key, element: Value) -> Result[AnyStr | None]:
-        """Return the attributes of an element as JSON, or None if it has none."""
+        """Return the attributes of an element as JSON, or None if it has none. Since 8.0."""
         return self.execute(("VGETATTR", key, element), text)
 
     def vinfo(self, key: Key) -> Result[VectorSetInfo | None]:
-        """Return facts about the set, or None if there is no key."""
+        """Return facts about the set, or None if there is no key. Since 8.0."""
         return self.execute(("VINFO", key), vector_set_info)
 
     def vismember(self, key: Key, element: Value) -> Result[bool]:
@@ -96,7 +96,7 @@ class VectorCommands(Executor[AnyStr]):
         self, key: Key, element: Value, with_scores: Literal[True]
     ) -> Result[list[list[tuple[AnyStr, float]]] | None]: ...
     def vlinks(self, key: Key, element: Value, with_scores: bool = False) -> Result[Any]:
-        """Return the neighbours of an element in each layer of the graph, or None if it is not in the set."""
+        """Return the neighbours of an element in each layer of the graph, None if it is not in the set. Since 8.0."""
         if with_scores:
             return self.execute(("VLINKS", key, element, "WITHSCORES"), links_with_scores)
         return self.execute(("VLINKS", key, element), links)
@@ -106,7 +106,7 @@ class VectorCommands(Executor[AnyStr]):
     @overload
     def vrandmember(self, key: Key, count: int) -> Result[list[AnyStr]]: ...
     def vrandmember(self, key: Key, count: int | None = None) -> Result[Any]:
-        """Return a random element, or up to `count` different ones; below 0, that many, which may repeat."""
+        """Return a random element, or up to `count` different ones; below 0, that many, which may repeat. Since 8.0."""
         if count is None:
             return self.execute(("VRANDMEMBER", key), text)
         return self.execute(("VRANDMEMBER", key, count), array)
@@ -118,11 +118,11 @@ class VectorCommands(Executor[AnyStr]):
         return self.execute(("VRANGE", key, start, end, *(() if count is None else (count,))), array)
 
     def vrem(self, key: Key, element: Value) -> Result[bool]:
-        """Remove an element and return whether it was in the set."""
+        """Remove an element and return whether it was in the set. Since 8.0."""
         return self.execute(("VREM", key, element), boolean)
 
     def vsetattr(self, key: Key, element: Value, attributes: Attributes | None = None) -> Result[bool]:
-        """Set the attributes of an element, or delete them, and return whether it is in the set."""
+        """Set the attributes of an element, or delete them, and return whether it is in the set. Since 8.0."""
         return self.execute(("VSETATTR", key, element, "" if attributes is None else attributes), boolean)
 
     @overload
@@ -200,7 +200,7 @@ class VectorCommands(Executor[AnyStr]):
         no_thread: bool = False,
         epsilon: float | None = None,
     ) -> Result[Any]:
-        """Return the elements most similar to a vector, or to the element that a str names; the most similar first.
+        """Return the elements most similar to a vector, or to the element that a str names, closest first. Since 8.0.
 
         There are up to `count` (10), with scores from 1 (the same) to 0 (the opposite), no further away than `epsilon`,
         whose attributes fit the `filter`. `ef` and `filter_ef` are the effort, `truth` compares with every element.

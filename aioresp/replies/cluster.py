@@ -56,7 +56,7 @@ class ShardNode(Record):
     role: str
     replication_offset: int
     health: str
-    extra: dict[str, Any]
+    extra: dict[str, int | str]
     """What else the server says: host name, ..."""
 
 

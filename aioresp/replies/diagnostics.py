@@ -108,7 +108,7 @@ class MemoryStats(Record):
     fragmentation: float
     fragmentation_bytes: int
     databases: dict[int, DatabaseOverhead]
-    extra: dict[str, Any]
+    extra: dict[str, int | float | str]
 
 
 class HotKeys(Record, Generic[AnyStr]):
@@ -176,20 +176,31 @@ def _field(name: str) -> str:
     return name.replace(".", "_").replace("-", "_").lower()
 
 
+def _figure(item: Any) -> int | float | str:
+    """Return a figure, which RESP2 has as text unless it is an integer; what newer servers say may be no figure."""
+    if not isinstance(item, (str, bytes)):
+        figure: int | float = item
+        return figure
+    try:
+        return float(item)
+    except ValueError:
+        return shown(item)
+
+
 def memory_stats(value: Any) -> MemoryStats:
     """Return the figures of MEMORY STATS; RESP2 has those that are no integers as text."""
     fields: dict[str, Any] = dict.fromkeys(_FIELDS)
     databases: dict[int, DatabaseOverhead] = {}
-    extra: dict[str, Any] = {}
+    extra: dict[str, int | float | str] = {}
     for raw, item in mapping(value).items():
         name = string(raw)
         number = name.removeprefix("db.")
         if number.isdecimal():
             databases[int(number)] = _overhead({_field(string(part)): size for part, size in mapping(item).items()})
         elif (field := _field(name)) in _FIELDS:
-            fields[field] = float(item) if isinstance(item, (str, bytes)) else item
+            fields[field] = _figure(item)
         else:
-            extra[name] = float(item) if isinstance(item, (str, bytes)) else item
+            extra[name] = _figure(item)
     return MemoryStats(**fields, databases=databases, extra=extra)
 
 

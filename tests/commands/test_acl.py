@@ -63,6 +63,12 @@ WIRE: Wire = [
     ),
     (lambda r: r.acl_setuser("ann", rules=["+@all", b"~*"]), ("ACL", "SETUSER", "ann", "+@all", b"~*")),
     (
+        lambda r: r.acl_setuser(
+            "ann", categories="+read", commands="-get", keys="ab*", channels=b"news", rules="alldbs"
+        ),
+        ("ACL", "SETUSER", "ann", b"+@read", b"-get", b"~ab*", b"&news", "alldbs"),
+    ),
+    (
         lambda r: r.acl_setuser("ann", True, keys=["a"], reset=True, passwords="+ü", rules=["alldbs"]),
         ("ACL", "SETUSER", "ann", "reset", "on", ">ü".encode(), b"~a", "alldbs"),
     ),

@@ -126,6 +126,16 @@ def commands_sent() -> dict[str, set[str]]:
     return found
 
 
+def methods_and_commands() -> dict[str, set[str]]:
+    """Return the names of the commands that each method sends in the wire tables."""
+    sent: dict[str, set[str]] = {}
+    for group in GROUPS:
+        lines = importlib.import_module(f"tests.commands.test_{group}").WIRE
+        for (method, _), (_, arguments) in zip(wire_calls(group), lines, strict=True):
+            sent.setdefault(method, set()).add(name_of(arguments))
+    return sent
+
+
 def facts() -> Any:
     """Return the module that puts the facts of commands into the reference."""
     spec = importlib.util.spec_from_file_location("facts", HERE.parent.parent / "docs" / "facts.py")
@@ -168,14 +178,24 @@ def test_each_word_of_an_option_is_sent() -> None:
     assert WORDS_LEFT_OUT.keys() <= missing.keys()
 
 
+def test_each_docstring_says_since_when() -> None:
+    """Of what came with Redis 6 or later, and with which Valkey if that is not its first version."""
+    silent = {}
+    for method, names in methods_and_commands().items():
+        said = inspect.getdoc(getattr(Commands, method)) or ""
+        for name in names:
+            since = catalogue()[name]["since"]
+            redis, valkey = since.get("redis", "0.0"), since.get("valkey", "7.2")
+            wanted = [redis] if int(redis.partition(".")[0]) >= 6 else []
+            wanted += [] if valkey == "7.2" else [f"Valkey {valkey}"]
+            if missing := [version for version in wanted if version not in said]:
+                silent[method] = missing
+    assert silent == {}
+
+
 def test_the_reference_tells_the_facts_of_the_right_command() -> None:
     command_of = facts().command_of
-    sent: dict[str, set[str]] = {}
-    for group in GROUPS:
-        lines = importlib.import_module(f"tests.commands.test_{group}").WIRE
-        for (method, _), (_, arguments) in zip(wire_calls(group), lines, strict=True):
-            sent.setdefault(method, set()).add(name_of(arguments))
-    wrong = {method: names for method, names in sent.items() if command_of(method) not in names}
+    wrong = {method: names for method, names in methods_and_commands().items() if command_of(method) not in names}
     assert wrong == {}, "the command of these methods has another name: OTHER_NAMES in docs/facts.py"
 
 

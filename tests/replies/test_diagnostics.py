@@ -68,6 +68,8 @@ def test_the_slow_log_says_how_many_arguments_there_were() -> None:
 
 
 def test_memory_stats_keeps_what_is_new() -> None:
-    said = memory_stats(["keys.count", 1, "new.ratio", "1.5", b"other.bytes", 7, "fragmentation", b"2", "db.dict", 3])
+    said = memory_stats(
+        ["keys.count", 1, "new.ratio", "1.5", b"other.bytes", 7, "fragmentation", b"2", "db.dict", 3, "a", b"b"]
+    )
     exactly((said.keys_count, said.fragmentation, said.databases), (1, 2.0, {}))
-    exactly(said.extra, {"new.ratio": 1.5, "other.bytes": 7, "db.dict": 3})
+    exactly(said.extra, {"new.ratio": 1.5, "other.bytes": 7, "db.dict": 3, "a": "b"})
