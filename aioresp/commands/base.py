@@ -129,6 +129,14 @@ def condition(command: str, **flags: bool) -> Arguments:
     return given
 
 
+def conditions(command: str, nx: bool, xx: bool, gt: bool, lt: bool) -> Arguments:
+    """Return the flags that are set, in upper case: `nx` goes with no other, and `gt` not with `lt`."""
+    if not (nx or xx or gt or lt):
+        return ()
+    at_most_one(command, nx=nx, gt=gt, lt=lt)
+    return (*condition(command, nx=nx, xx=xx), *condition(command, gt=gt, lt=lt))
+
+
 def comparison(
     command: str, ifeq: Value | None, ifne: Value | None, ifdeq: Value | None, ifdne: Value | None
 ) -> tuple[Value, ...]:

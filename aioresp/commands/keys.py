@@ -8,6 +8,7 @@ from aioresp.command import AnyStr, Instant, Key, Result, Seconds, Value
 from aioresp.commands.base import (
     Executor,
     condition,
+    conditions,
     filled,
     milliseconds,
     seconds,
@@ -38,15 +39,22 @@ class KeyCommands(Executor[AnyStr]):
     def expire(
         self, name: Key, time: Seconds, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
     ) -> Result[bool]:
-        """Let the key expire after `time` seconds and return whether that was set. The conditions: since 7.0."""
-        flags = condition("EXPIRE", nx=nx, xx=xx, gt=gt, lt=lt)
+        """Let the key expire after `time` seconds and return whether that was set.
+
+        Conditions (since 7.0): `nx` only if it has no expiry, `xx` only if it has one; `gt` only if it then lives
+        longer, `lt` shorter, where a key without expiry lives for ever.
+        """
+        flags = conditions("EXPIRE", nx, xx, gt, lt)
         return self.execute(("EXPIRE", name, seconds(time), *flags), boolean)
 
     def expireat(
         self, name: Key, when: Instant, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
     ) -> Result[bool]:
-        """Let the key expire at a Unix time in seconds and return whether that was set. The conditions: since 7.0."""
-        flags = condition("EXPIREAT", nx=nx, xx=xx, gt=gt, lt=lt)
+        """Let the key expire at a Unix time in seconds and return whether that was set.
+
+        Conditions (since 7.0) as in `expire`.
+        """
+        flags = conditions("EXPIREAT", nx, xx, gt, lt)
         return self.execute(("EXPIREAT", name, unix_seconds(when), *flags), boolean)
 
     def expiretime(self, key: Key) -> Result[int]:
@@ -68,15 +76,15 @@ class KeyCommands(Executor[AnyStr]):
     def pexpire(
         self, name: Key, time: Seconds, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
     ) -> Result[bool]:
-        """Let the key expire after `time` milliseconds and return whether that was set. The conditions: since 7.0."""
-        flags = condition("PEXPIRE", nx=nx, xx=xx, gt=gt, lt=lt)
+        """Let the key expire after `time` ms and return whether that was set. Conditions (since 7.0) as in `expire`."""
+        flags = conditions("PEXPIRE", nx, xx, gt, lt)
         return self.execute(("PEXPIRE", name, milliseconds(time), *flags), boolean)
 
     def pexpireat(
         self, name: Key, when: Instant, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
     ) -> Result[bool]:
-        """Let the key expire at a Unix time in ms and return whether that was set. The conditions: since 7.0."""
-        flags = condition("PEXPIREAT", nx=nx, xx=xx, gt=gt, lt=lt)
+        """Let the key expire at a Unix time in ms and return whether that was set. Conditions (since 7.0) as in `expire`."""
+        flags = conditions("PEXPIREAT", nx, xx, gt, lt)
         return self.execute(("PEXPIREAT", name, unix_milliseconds(when), *flags), boolean)
 
     def pexpiretime(self, key: Key) -> Result[int]:

@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
-from aioresp.commands.base import Executor, at_most_one, condition, filled, listed
+from aioresp.commands.base import Executor, condition, conditions, filled, listed
 from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
 from aioresp.replies.sorted_sets import key_and_scored, popped, rank_and_score, scored, scored_page, scores
 
@@ -103,10 +103,8 @@ class SortedSetCommands(Executor[AnyStr]):
         `nx` only adds, `xx` only changes; `gt` and `lt` change a score only to a greater or to a lesser one (since
         6.2). With `incr` the score of the one member grows instead, and is returned; None if a condition was not met.
         """
-        options: Arguments = ("CH",) if ch else ()
-        if nx or xx or gt or lt:
-            at_most_one("ZADD", nx=nx, gt=gt, lt=lt)
-            options = (*condition("ZADD", nx=nx, xx=xx), *condition("ZADD", gt=gt, lt=lt), *options)
+        options = conditions("ZADD", nx, xx, gt, lt)
+        options += ("CH",) if ch else ()
         pairs = tuple([part for member, score in mapping.items() for part in (score, member)])
         filled("ZADD", "mapping", pairs)
         if not incr:

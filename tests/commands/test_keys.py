@@ -29,6 +29,7 @@ WIRE: Wire = [
     (lambda r: r.expire("k", 10, xx=True), ("EXPIRE", "k", 10, "XX")),
     (lambda r: r.expire("k", 10, gt=True), ("EXPIRE", "k", 10, "GT")),
     (lambda r: r.expire("k", 10, lt=True), ("EXPIRE", "k", 10, "LT")),
+    (lambda r: r.expire("k", 10, xx=True, lt=True), ("EXPIRE", "k", 10, "XX", "LT")),
     (lambda r: r.expireat("k", 10), ("EXPIREAT", "k", 10)),
     (lambda r: r.expireat("k", NEW_YEAR), ("EXPIREAT", "k", 2524608000)),
     (lambda r: r.expireat("k", when=10, nx=True), ("EXPIREAT", "k", 10, "NX")),
@@ -169,6 +170,7 @@ async def test_expiry_with_a_condition(r: Client[Any], k: str, since: Since) -> 
     since(7, 0)
     await r.set(k, "v")
     exactly(await r.expire(k, 10, xx=True), False)
+    exactly(await r.expire(k, 10, xx=True, lt=True), False)
     exactly(await r.expire(k, 100, nx=True), True)
     exactly(await r.expire(k, 10, gt=True), False)
     exactly(await r.expire(k, 200, lt=True), False)
@@ -178,6 +180,7 @@ async def test_expiry_with_a_condition(r: Client[Any], k: str, since: Since) -> 
     exactly(await r.expireat(k, NEW_YEAR, gt=True), True)
     exactly(await r.pexpireat(k, NEW_YEAR, lt=True), False)
     exactly(await r.pexpireat(k, NEW_YEAR, xx=True), True)
+    exactly(await r.expire(k, 10, xx=True, lt=True), True)
 
 
 async def test_names(own: Client[Any], text: Text, k: str) -> None:
