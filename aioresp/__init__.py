@@ -2,9 +2,11 @@
 
 from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
+from aioresp.contexts.group_reader import Delivery, GroupReader
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.scripts import Function, Script
+from aioresp.contexts.stream_reader import StreamEntry, StreamReader
 from aioresp.errors import (
     AskError,
     AuthenticationError,
@@ -65,8 +67,10 @@ __all__ = [
     "ConnectionLost",
     "CrossSlotError",
     "DecodeError",
+    "Delivery",
     "ExecAbortError",
     "Function",
+    "GroupReader",
     "Key",
     "Lease",
     "LoadingError",
@@ -92,6 +96,8 @@ __all__ = [
     "Retry",
     "Script",
     "Stats",
+    "StreamEntry",
+    "StreamReader",
     "TLSError",
     "TryAgainError",
     "UnblockedError",

@@ -37,7 +37,9 @@ from aioresp.contexts.batches import Shared
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.readers import Readers
 from aioresp.contexts.scripts import Scripts
+from aioresp.contexts.stream_reader import Source
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.events import Repeated, tell
 from aioresp.handshake import connect, restore
@@ -74,7 +76,7 @@ class View(TypedDict, total=False):
     idempotent: bool
 
 
-class Client(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
+class Client(Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Generic[AnyStr]):
     """A client of one server, for any number of tasks, event loops and threads, and for forked children.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
@@ -359,6 +361,10 @@ class Client(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
         async with self.pipeline(transaction=True) as pipeline:
             found, values = await attempt(pipeline, func, watches, attempts)
         return found if value_from_callable else values
+
+    def _source(self) -> Source:
+        raw = self.with_options(decode_responses=False, idempotent=False)
+        return Source(raw, raw.with_options(idempotent=True), self._decode, self._retry)
 
     def stats(self) -> Stats:
         """Return the figures of this moment: in sum, and for each loop in use."""

@@ -11,6 +11,7 @@ from aioresp.errors import (
     AuthenticationError,
     BusyError,
     ClusterDownError,
+    CommandTimeout,
     ConnectError,
     ConnectionLost,
     LoadingError,
@@ -21,6 +22,7 @@ from aioresp.errors import (
     ResponseError,
     TLSError,
     TryAgainError,
+    UnblockedError,
 )
 from aioresp.record import Record
 
@@ -69,6 +71,10 @@ class Retry(Record):
         longest = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
         return longest * int.from_bytes(os.urandom(4)) / 2**32 if self.jitter else longest
 
+    def pause_without_end(self, failures: int) -> float | None:
+        """Return the seconds to wait for one who never gives up, unless nothing is to be tried again."""
+        return self.pause(min(failures, max(self.attempts - 1, 1)))
+
     def pause_of_connecting(self, error: BaseException, failures: int) -> float | None:
         """Return the seconds to wait before the next attempt to connect, or None if `error` will not go away."""
         return self.pause(failures) if may_connect_again(error) else None
@@ -85,6 +91,11 @@ def may_repeat(error: BaseException, harmless: bool) -> bool:
     if isinstance(error, ConnectionLost):
         return harmless or error.outcome == "not sent"
     return isinstance(error, NOT_NOW)
+
+
+def may_read_on(error: BaseException) -> bool:
+    """Return whether a reader that keeps its own place may ask again: the way to the server failed, or the moment."""
+    return isinstance(error, (CommandTimeout, UnblockedError)) or may_connect_again(error)
 
 
 def may_connect_again(error: BaseException) -> bool:

@@ -86,11 +86,28 @@ async def large_transaction(r: Client[str], prefix: str) -> object:
     return (await p.execute())[0]
 
 
+async def stream_reader(r: Client[str], prefix: str) -> object:
+    await r.xadd(f"{prefix}s", {"n": 1})
+    async with r.stream_reader(f"{prefix}s", last_id="0") as s:
+        async for _ in s:
+            pass
+    raise AssertionError("it has no end")
+
+
+async def group_reader(r: Client[str], prefix: str) -> object:
+    await r.xadd(f"{prefix}s", {"n": 1})
+    async with r.group_reader("group", "me", f"{prefix}s", count=1) as g:
+        async for _ in g:
+            pass
+    raise AssertionError("it has no end")
+
+
 TURNS = 14
 
 OPERATIONS: list[Operation] = [
     *(get, large_set, pop, lease, pop_on_a_lease, close),
     *(pipeline, transaction, watching, large_transaction),
+    *(stream_reader, group_reader),
 ]
 
 

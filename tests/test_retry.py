@@ -15,7 +15,7 @@ import pytest
 import aioresp
 from aioresp import Client, Retry
 from aioresp.command import is_read_only
-from aioresp.retry import may_connect_again, may_repeat
+from aioresp.retry import may_connect_again, may_read_on, may_repeat
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.rest import at_rest, in_step
@@ -28,6 +28,33 @@ def test_pauses_grow_to_the_cap() -> None:
     assert [steady.pause(n) for n in range(1, 7)] == [0.1, 0.2, 0.4, 0.5, 0.5, None]
     assert Retry(5000, base=1, cap=2, jitter=False).pause(4999) == 2
     assert Retry(1).pause(1) is None
+
+
+def test_who_never_gives_up_pauses_without_end() -> None:
+    steady = Retry(4, base=0.1, cap=0.5, jitter=False)
+    assert [steady.pause_without_end(n) for n in (1, 2, 3, 4, 5, 5000)] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.4]
+    assert Retry(2, base=0.1, jitter=False).pause_without_end(9) == 0.1
+    assert Retry(1).pause_without_end(1) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (aioresp.ConnectionLost("x"), True),
+        (aioresp.ConnectError("x"), True),
+        (aioresp.CommandTimeout("x"), True),
+        (aioresp.UnblockedError("x"), True),
+        (aioresp.LoadingError("x"), True),
+        (aioresp.TLSError("x"), False),
+        (aioresp.AuthenticationError("x"), False),
+        (aioresp.NoPermissionError("x"), False),
+        (aioresp.WrongTypeError("x"), False),
+        (aioresp.ClientClosed("x"), False),
+    ],
+    ids=repr,
+)
+def test_when_a_reader_asks_again(error: aioresp.RedisError, expected: bool) -> None:
+    assert may_read_on(error) is expected
 
 
 def test_jitter_is_full() -> None:

@@ -1,0 +1,206 @@
+"""The entries of streams one after the other, across reconnects.
+
+Owns the place in each stream: it moves when an entry is handed out, so that whatever is cancelled or fails while it
+waits loses nothing. Reads bytes and decodes each entry by itself, so that one that is no text fails alone. Between two
+reads it holds no connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from aioresp.command import AnyStr, Key, Seconds, locate
+from aioresp.commands import Commands
+from aioresp.commands.base import milliseconds
+from aioresp.commands.streams import StreamId
+from aioresp.errors import DecodeError, PoolTimeout, RedisError
+from aioresp.record import Record
+from aioresp.retry import Retry, may_read_on
+
+T = TypeVar("T")
+
+logger = logging.getLogger("aioresp")
+
+#: Milliseconds that one read waits where none are given, or 0.
+BLOCK: Final = 5000
+
+#: What stands for the last entry of a stream.
+_LAST: Final = ("$", b"$")
+
+
+class Source(Record):
+    """What a reader reads through: replies are bytes; what it sends through `harmless` may run twice."""
+
+    raw: Commands[bytes]
+    harmless: Commands[bytes]
+    decode: bool
+    retry: Retry
+
+
+class StreamEntry(Record, Generic[AnyStr]):
+    """An entry, and the stream that it is from. Of a field that it has twice, the last value."""
+
+    stream: AnyStr
+    id: AnyStr
+    fields: dict[AnyStr, AnyStr]
+
+
+class Reader(Generic[AnyStr]):
+    """What readers have in common: one caller at a time, a failed step that is done again, decoding."""
+
+    _command: str
+
+    def __init__(self, source: Source, names: Iterable[Key], count: int, block: Seconds | None) -> None:
+        if count < 1:
+            raise ValueError(f"{self._command}: count is {count}, not 1 or more")
+        wait = None if block is None else milliseconds(block)
+        if wait is not None and wait < 0:
+            raise ValueError(f"{self._command}: block is {wait}, not 0 or more")
+        self._source = source
+        self._names = tuple(dict.fromkeys(as_bytes(name) for name in names))
+        if not self._names:
+            raise ValueError(f"{self._command}: names is empty")
+        self._count = count
+        self._block = BLOCK if wait == 0 else wait
+        self._more = False  # the last read brought as much as it may: there may be more, and no need to wait
+        self._entered = False
+        self._busy = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("the reader was entered already")
+        self._entered = True
+
+    def _begin(self) -> None:
+        """Begin to look for the next entry."""
+        if not self._entered:
+            raise RuntimeError("the reader is not entered, or was left: use `async with`")
+        if self._busy:
+            raise RuntimeError("another task waits for the next entry of this reader")
+        self._busy = True
+
+    async def _steadily(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Do a step that keeps its place, again and again while the server is away."""
+        failures = 0
+        while True:
+            try:
+                return await step()
+            except PoolTimeout as error:
+                logger.warning("%r goes on: %s; a higher `limit` would let it begin", self, error)
+                if self._source.retry.attempts == 1:
+                    raise
+            except RedisError as error:
+                failures += 1
+                pause = self._source.retry.pause_without_end(failures) if may_read_on(error) else None
+                if pause is None:
+                    raise
+                if failures & (failures - 1) == 0:  # 1, 2, 4, 8, …
+                    logger.warning("%r goes on as soon as it can, after %d failures: %s", self, failures, error)
+                await asyncio.sleep(pause)
+
+    def _decoded(self, stream: bytes, number: bytes, fields: dict[bytes, bytes]) -> tuple[Any, Any, dict[Any, Any]]:
+        """Return an entry as its reader wants it; raise DecodeError if it is no text."""
+        if not self._source.decode:
+            return stream, number, fields
+        try:
+            text = {name.decode(): value.decode() for name, value in fields.items()}
+            return stream.decode(), number.decode(), text
+        except UnicodeDecodeError as error:
+            failure = DecodeError(
+                f"entry {number.decode()} is not UTF-8 ({error.reason}); use decode_responses=False. To iterate again"
+                " goes on behind it"
+            )
+            failure.command, failure.key = self._command, locate(("XLEN", stream))[1]
+            raise failure from None
+
+
+class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
+    """Iterates over the entries of streams: see `Client.stream_reader`."""
+
+    _command = "XREAD"
+
+    def __init__(self, source: Source, starts: dict[Key, StreamId], count: int, block: Seconds | None) -> None:
+        super().__init__(source, starts, count, block)
+        self._starts = {as_bytes(name): start for name, start in starts.items()}
+        for start in self._starts.values():
+            if start in ("+", b"+", ">", b">", "*", b"*"):
+                raise ValueError(f"XREAD: last_id is {start!r}, not an id or '$'")
+        self._last: dict[bytes, bytes] = {}  # of what was handed out
+        self._fetched: dict[bytes, bytes] = {}  # of what was fetched
+        self._queue: deque[tuple[bytes, bytes, dict[bytes, bytes]]] = deque()
+
+    def __repr__(self) -> str:
+        return f"StreamReader({_shown(self._names)}, {len(self._queue)} fetched)"
+
+    @property
+    def last_ids(self) -> dict[AnyStr, AnyStr]:
+        """The id of the last entry that each stream has handed out, to go on from another time (`last_id=`)."""
+        found: Any = self._last
+        if self._source.decode:
+            found = {name.decode("utf-8", "backslashreplace"): number.decode() for name, number in self._last.items()}
+        return dict(found)
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        try:
+            for name, start in self._starts.items():
+                if name not in self._last:
+                    self._last[name] = await self._resolved(name, start)
+        except BaseException:
+            self._entered = False
+            raise
+        self._fetched = dict(self._last)
+        self._queue.clear()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._entered = False
+
+    async def __anext__(self) -> StreamEntry[AnyStr]:
+        self._begin()
+        try:
+            while not self._queue:
+                if not await self._steadily(self._fetch):
+                    raise StopAsyncIteration
+            stream, number, fields = self._queue.popleft()
+            self._last[stream] = number
+            return StreamEntry(*self._decoded(stream, number, fields))
+        finally:
+            self._busy = False
+
+    async def _resolved(self, name: bytes, start: StreamId) -> bytes:
+        """Return an id for `$`: what it means must not change from one read to the next."""
+        if start not in _LAST:
+            return str(start).encode() if isinstance(start, int) else as_bytes(start)
+        found = await self._source.raw.xrevrange(name, count=1)
+        return found[0].id if found else b"0-0"
+
+    async def _fetch(self) -> bool:
+        """Read, and return whether there may be more."""
+        wait = None if self._more else self._block
+        found = await self._source.raw.xread(self._fetched, count=self._count, block=wait)
+        self._more = any(len(entries) >= self._count for entries in found.values())
+        for stream, entries in found.items():
+            self._queue.extend((stream, entry.id, entry.fields) for entry in entries)
+            self._fetched[stream] = entries[-1].id
+        return bool(found) or self._block is not None
+
+
+def as_bytes(name: Key) -> bytes:
+    """Return a name as the server has it."""
+    return name.encode() if isinstance(name, str) else bytes(name)
+
+
+def _shown(names: tuple[bytes, ...]) -> str:
+    first = locate(("XLEN", names[0]))[1]
+    return f"{first}" if len(names) == 1 else f"{first} and {len(names) - 1} more"
