@@ -7,6 +7,7 @@ from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.scripts import Function, Script
 from aioresp.contexts.stream_reader import StreamEntry, StreamReader
+from aioresp.credentials import CredentialProvider, Credentials
 from aioresp.errors import (
     AskError,
     AuthenticationError,
@@ -65,6 +66,8 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "ConnectionLost",
+    "CredentialProvider",
+    "Credentials",
     "CrossSlotError",
     "DecodeError",
     "Delivery",

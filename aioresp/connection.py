@@ -18,6 +18,7 @@ from aioresp.batch import Batch, Unfinished, joined, undecodable, write_chunks
 from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, ProtocolError, RedisError, another
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
+from aioresp.renewal import Renewal
 from aioresp.runs import Run, deadline_of, forget
 
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
@@ -60,6 +61,8 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self.capacity = 0
         self.id: int | None = None
+        self.lent = False  # somebody has it alone
+        self.renewal: Renewal | None = None
         self.on_end: Callable[[Connection], None] = _ignore
         self._guard = Guard(max_reply)
         self.on_push: Callable[[list[Any]], None] = self._guard.drop
@@ -442,9 +445,9 @@ class Connection(asyncio.Protocol):
         self._ready = True
         self._set_capacity()
 
-    def close(self) -> None:
+    def close(self, why: str = "the connection was closed by this client") -> None:
         """End the connection; what was given to the transport is still sent, within a second."""
-        self._end(ConnectionLost("the connection was closed by this client"), abort=False)
+        self._end(ConnectionLost(why), abort=False)
 
     def _end(self, error: RedisError, *, abort: bool = True) -> None:
         """Take no more commands; `connection_lost` follows and fails those under way with `error`."""
@@ -487,6 +490,8 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self._waiters.clear()
         self._outgoing.clear()
+        if self.renewal is not None:
+            self.renewal.end()
         self.on_end(self)
         self._on_close(self)
 

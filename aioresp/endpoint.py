@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import Final, Literal
 
+from aioresp.credentials import CredentialProvider, Credentials
 from aioresp.record import Record
 
 
@@ -24,9 +25,12 @@ class Endpoint(Record):
     db: int = 0
     client_name: str | None = None
     protocol: Literal[2, 3] = 3
+    credential_provider: CredentialProvider | None = None
+    """Asked at each handshake; there is no user and no password then."""
 
     def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self.asdict().items() if name != "password")
+        secret = ("password", "credential_provider")
+        shown = (f"{name}={value!r}" for name, value in self.asdict().items() if name not in secret)
         return f"Endpoint({', '.join(shown)})"
 
     def __str__(self) -> str:
@@ -37,11 +41,9 @@ class Endpoint(Record):
         return f"{'redis' if self.tls is None else 'rediss'}://{host}:{self.port}"
 
     @property
-    def credentials(self) -> tuple[str, ...]:
-        """The arguments of AUTH, or an empty tuple if there is no password."""
-        if self.password is None:
-            return ()
-        return (self.username, self.password) if self.username else (self.password,)
+    def credentials(self) -> Credentials | None:
+        """The user and the password, if there is one."""
+        return None if self.password is None else Credentials(self.username, self.password)
 
 
 def tls_context(

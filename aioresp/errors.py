@@ -200,14 +200,6 @@ class CrossSlotError(ClusterError):
     """The keys of one command belong to different slots."""
 
 
-def another(error: RedisError, outcome: Outcome) -> RedisError:
-    """Return a new error that says the same, as each caller hangs a traceback on his own."""
-    message = error.args[0]
-    new = type(error)(message, outcome) if isinstance(error, ConnectionLost) else type(error)(message)
-    new.__cause__ = error.__cause__
-    return new
-
-
 BY_CODE: dict[str, type[ResponseError]] = {
     "ASK": AskError,
     "BUSY": BusyError,
@@ -268,6 +260,14 @@ def anew(error: E) -> E:
     own: E = kind(*arguments)
     vars(own).update(*state)
     own.__cause__ = error.__cause__
+    return own
+
+
+def another(error: RedisError, outcome: Outcome) -> RedisError:
+    """Return the same error for the caller of a command with that outcome."""
+    own = anew(error)
+    if isinstance(own, ConnectionLost):
+        own.outcome = outcome
     return own
 
 

@@ -13,6 +13,7 @@ import ssl
 from typing import Any, Final
 
 from aioresp.connection import Connection
+from aioresp.credentials import Credentials
 from aioresp.endpoint import Endpoint, why_tls_failed
 from aioresp.errors import (
     AuthenticationError,
@@ -26,6 +27,7 @@ from aioresp.errors import (
     UnknownCommandError,
 )
 from aioresp.protocol import pack
+from aioresp.renewal import Renewal
 from aioresp.version import VERSION
 
 logger = logging.getLogger("aioresp")
@@ -52,13 +54,15 @@ async def connect(
     """
     loop = asyncio.get_running_loop()
     connection = Connection(loop, concurrency, max_reply)
+    if endpoint.credential_provider is not None:
+        connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
     try:
         async with asyncio.timeout(timeout):
             await _open_transport(loop, endpoint, connection)
             await _introduce(connection, endpoint)
     except BaseException as error:
         connection.close()
-        explained = _explain(error, endpoint, timeout, silent=not connection.bytes_received)
+        explained = _explain(error, endpoint, timeout, connection)
         if explained is error:
             raise
         raise explained from error
@@ -77,21 +81,20 @@ async def restore(connection: Connection, endpoint: Endpoint, timeout: float | N
         await reset
 
 
-def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, silent: bool) -> BaseException:
-    """Return what to raise for `error`: itself, if it already says which server and why.
-
-    `silent` tells that the server has not said a word.
-    """
+def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, connection: Connection) -> BaseException:
+    """Return what to raise for `error`: itself, if it already says which server and why."""
     failure = error.__cause__ if isinstance(error, ConnectionLost) else error
     if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
         return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
-    guess = _guess(endpoint) if silent else ""
+    guess = "" if connection.bytes_received else _guess(endpoint)
     if isinstance(error, ConnectionLost):
         return ConnectError(f"{endpoint} ended the handshake: {error}{guess}")
     if isinstance(error, RedisError):
         return error
     if isinstance(error, TimeoutError):
         within = "" if timeout is None else f" in {timeout:.3g} s"
+        if connection.renewal is not None and connection.renewal.asking:
+            return ConnectTimeout(f"no connection to {endpoint}{within}: the credential provider has not answered")
         return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
     if isinstance(error, OSError):  # socket.gaierror is one, too
         closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
@@ -125,11 +128,18 @@ async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, c
 
 async def _introduce(connection: Connection, endpoint: Endpoint) -> None:
     """Say HELLO; to a server that does not know it, or if RESP2 is wanted, the older words for the same."""
+    credentials = await connection.renewal.ask() if connection.renewal is not None else endpoint.credentials
+    await _greet(connection, endpoint, credentials)
+    if connection.renewal is not None and credentials is not None:
+        connection.renewal.begin(credentials)
+
+
+async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None) -> None:
     name = endpoint.client_name
     if endpoint.protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
-        if endpoint.password is not None:
-            hello += ("AUTH", endpoint.username or "default", endpoint.password)
+        if credentials is not None:
+            hello += ("AUTH", credentials.username or "default", credentials.password)
         if name is not None:
             hello += ("SETNAME", name)
         try:
@@ -140,8 +150,8 @@ async def _introduce(connection: Connection, endpoint: Endpoint) -> None:
             connection.id = greeting[0].get("id") if isinstance(greeting[0], dict) else None
             return
     words: list[tuple[Any, ...]] = []
-    if endpoint.credentials:
-        words.append(("AUTH", *endpoint.credentials))
+    if credentials is not None:
+        words.append(("AUTH", *credentials.words))
     if name is not None:
         words.append(("CLIENT", "SETNAME", name))
     if not words:

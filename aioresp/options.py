@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from aioresp.command import Arguments
+from aioresp.credentials import CredentialProvider
 from aioresp.endpoint import Endpoint, tls_context
 from aioresp.events import Hook
 from aioresp.popped import Lost
@@ -30,6 +31,7 @@ class Options(TypedDict, total=False):
     db: int
     username: str | None
     password: str | None
+    credential_provider: CredentialProvider | None
     unix_socket_path: str | None
     ssl: bool
     ssl_context: ssl.SSLContext | None
@@ -96,7 +98,17 @@ _SCHEMES: Final[dict[str, Options]] = {
 # Says nothing of what stands in the URL: it may be a piece of a password.
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
-_ENDPOINT: Final = ("host", "port", "unix_socket_path", "username", "password", "db", "client_name", "protocol")
+_ENDPOINT: Final = (
+    "host",
+    "port",
+    "unix_socket_path",
+    "username",
+    "password",
+    "db",
+    "client_name",
+    "protocol",
+    "credential_provider",
+)
 _TLS: Final = (
     "ssl_ca_certs",
     "ssl_certfile",
@@ -123,6 +135,8 @@ def settings(url: str | None, options: Options) -> Settings:
         raise ValueError("unix_socket_path and ssl exclude each other")
     if given.get("username") is not None and given.get("password") is None:
         raise ValueError("username needs a password")
+    if given.get("credential_provider") is not None and given.get("password") is not None:
+        raise ValueError("credential_provider and password exclude each other")
     endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _ENDPOINT if name in given})
     return Settings(endpoint, **{name: given[name] for name in DEFAULTS})
 
@@ -301,6 +315,11 @@ def _hook(name: str, value: Any) -> None:
         raise TypeError(f"{name} is {type(value).__name__}, not a function")
 
 
+def _provider(name: str, value: Any) -> None:
+    if value is not None and not any(hasattr(value, way) for way in ("__call__", "get_credentials")):
+        raise TypeError(f"{name} is {type(value).__name__}, not a function, and without get_credentials()")
+
+
 def _text(name: str, value: Any) -> None:
     _of(str, type(None))(name, value)
 
@@ -322,6 +341,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "db": _integer(0),
     "username": _text,
     "password": _text,
+    "credential_provider": _provider,
     "unix_socket_path": _filled,
     "ssl": _of(bool),
     "ssl_context": _of(ssl.SSLContext, type(None)),

@@ -266,6 +266,7 @@ class Pool(Generic[R]):
         future: asyncio.Future[R] = self._loop.create_future()
 
         def start(resource: R) -> None:
+            resource.lent = True
             self._leased[resource] = Holder(holder, self._loop.time())
             future.set_result(resource)
 
@@ -330,6 +331,7 @@ class Pool(Generic[R]):
         resource.close()
 
     def _admit(self, resource: R) -> None:
+        resource.lent = False
         if self._closing or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # protocols take time to import
         capacity: int
         """How many it takes at present: `concurrency`, or 0 while it takes none."""
 
+        lent: bool
+        """Whether somebody has it alone."""
         resting: bool
         """Whether it takes nothing because `rest` was called."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aioresp.credentials import Credentials
 from aioresp.endpoint import Endpoint, tls_context
 
 CONTEXT = ssl.create_default_context()
@@ -36,11 +37,11 @@ def test_repr_shows_everything_but_the_password() -> None:
 
 
 def test_credentials() -> None:
-    assert Endpoint().credentials == ()
-    assert Endpoint(username="me").credentials == ()
-    assert Endpoint(password="pw").credentials == ("pw",)
-    assert Endpoint(password="").credentials == ("",)
-    assert Endpoint(username="me", password="pw").credentials == ("me", "pw")
+    assert Endpoint().credentials is None
+    assert Endpoint(username="me").credentials is None
+    assert Endpoint(password="pw").credentials == Credentials(None, "pw")
+    assert Endpoint(password="").credentials == Credentials(None, "")
+    assert Endpoint(username="me", password="pw").credentials == Credentials("me", "pw")
 
 
 def test_a_frozen_value() -> None:
@@ -99,4 +100,6 @@ def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_user_name_is_none() -> None:
     """HELLO takes it for the default user; AUTH must do the same."""
-    assert Endpoint(username="", password="pw").credentials == ("pw",)
+    assert Endpoint(username="", password="pw").credentials == Credentials("", "pw")
+    assert Credentials("", "pw").words == ("pw",)
+    assert Credentials("me", "pw").words == ("me", "pw")

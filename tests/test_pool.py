@@ -25,6 +25,7 @@ class Thing:
         self.jobs = 0
         self.viable = True
         self.resting = False
+        self.lent = False
         self.woken = 0
         self._on_room: Callable[[], None] = lambda: None
         self._on_close: Callable[[Any], None] = lambda _: None

@@ -55,6 +55,9 @@ T = TypeVar("T")
 #: Seconds after which a wait for a connection that has no end is worth a word.
 LONG: Final = 10.0
 
+# After these, AUTH would be queued, or undo what the lease's owner wanted.
+_NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
+
 
 class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
     """All commands on one connection that nobody else uses meanwhile.
@@ -117,7 +120,8 @@ class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
                 pool.discard(connection)
             else:
                 # RESET stands behind the replies that nobody waits for any more.
-                pool.give_back(connection, changed=bool(changed or connection.in_flight))
+                old = connection.renewal is not None and connection.renewal.waits
+                pool.give_back(connection, changed=bool(changed or connection.in_flight or old))
 
         if blocking is None or blocking.done.done():
             give_back(None if blocking is None else blocking.done)
@@ -155,6 +159,9 @@ class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
             await self._wait_for(self._blocking)
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
+        renewal = self._connection.renewal
+        if renewal is not None and renewal.waits and self._changed.isdisjoint(_NO_AUTH):
+            renewal.send()
         return self._connection
 
     async def _block(self, connection: Connection, arguments: Arguments) -> Any:

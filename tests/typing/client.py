@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar, assert_type
 
-from aioresp import Client, Key, Lease, PoolStats, Result, Stats, Value
+from aioresp import Client, Credentials, Key, Lease, PoolStats, Result, Stats, Value
 from aioresp.commands import Commands
 
 T = TypeVar("T", bound=str | bytes)
@@ -30,6 +30,7 @@ def constructors(url: str, context: ssl.SSLContext) -> None:
             db=0,
             username="me",
             password="pw",
+            credential_provider=None,
             unix_socket_path=None,
             ssl=True,
             ssl_context=context,
@@ -136,3 +137,21 @@ async def both_are_commands(r: Client[str], lease: Lease[bytes]) -> None:
     assert_type(await for_any_client(r, "k", 1), str | None)
     assert_type(await for_whoever_sends(r), set[str])
     assert_type(await for_whoever_sends(lease), set[bytes])
+
+
+class Provider:
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        return ("me", "pw")
+
+
+async def provider() -> Credentials:
+    return Credentials("me", "pw", renew_after=60)
+
+
+def providers() -> None:
+    assert_type(Client(credential_provider=lambda: "pw"), Client[str])
+    assert_type(Client(credential_provider=lambda: ("me", "pw")), Client[str])
+    assert_type(Client(credential_provider=provider), Client[str])
+    assert_type(Client(credential_provider=Provider(), decode_responses=False), Client[bytes])
+    Client(credential_provider="pw")  # type: ignore[call-overload]
+    Client(credential_provider=lambda: 1)  # type: ignore[arg-type, return-value]

@@ -1,0 +1,85 @@
+"""Who we are to a server when that changes: what a credential provider is, and what it gives.
+
+Owns the forms that credentials may have. Never connects, and never shows a password.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from aioresp.errors import ConnectError
+from aioresp.record import Record
+
+
+class Credentials(Record):
+    """A user and a password; a connection asks for new ones after `renew_after` seconds, if that is not None."""
+
+    username: str | None
+    """None for the default user."""
+    password: str
+    renew_after: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(username={self.username!r}, renew_after={self.renew_after!r})"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments of AUTH."""
+        return (self.username, self.password) if self.username else (self.password,)
+
+
+#: What a provider may give: a password, a user and a password, or these with the time of their renewal.
+Given: TypeAlias = str | tuple[str] | tuple[str | None, str] | Credentials
+
+
+if TYPE_CHECKING:  # protocols take time to import
+
+    class Provides(Protocol):
+        """An object that gives credentials, as redis-py's `CredentialProvider` does; or by `get_credentials_async`."""
+
+        def get_credentials(self) -> Given:
+            """Return the credentials of this moment."""
+            ...
+
+    #: The option `credential_provider`: a function or a coroutine function without arguments, or such an object.
+    CredentialProvider: TypeAlias = Callable[[], Given | Awaitable[Given]] | Provides
+else:
+    CredentialProvider = Callable
+
+
+async def ask(provider: CredentialProvider) -> Credentials:
+    """Return what the provider gives. Raises ConnectError if it fails, or gives something else."""
+    try:
+        get: Any = getattr(provider, "get_credentials_async", None) or getattr(provider, "get_credentials", provider)
+        given = get()
+        if isinstance(given, Awaitable):
+            given = await given
+    except Exception as error:
+        # Its message is not repeated: nobody knows what stands in it.
+        raise ConnectError(f"the credential provider raised {type(error).__name__}") from error
+    return _credentials(given)
+
+
+def _credentials(given: Any) -> Credentials:
+    """Return the same in one form. What does not fit is not shown: it may be a password all the same."""
+    if isinstance(given, str):
+        given = Credentials(None, given)
+    elif isinstance(given, (tuple, list)) and len(given) in (1, 2):
+        given = Credentials(given[0] if len(given) == 2 else None, given[-1])
+    if not isinstance(given, Credentials):
+        raise ConnectError(
+            f"the credential provider gave {type(given).__name__}, not a password, (username, password) or Credentials"
+        )
+    for name, kinds in (
+        ("username", (str, type(None))),
+        ("password", (str,)),
+        ("renew_after", (int, float, type(None))),
+    ):
+        value = getattr(given, name)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ConnectError(f"the credential provider gave a {name} that is {type(value).__name__}")
+    if given.renew_after is not None and not 0 < given.renew_after < math.inf:
+        raise ConnectError(f"the credential provider gave a renew_after of {given.renew_after}, not seconds above 0")
+    return given
