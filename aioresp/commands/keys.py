@@ -83,7 +83,7 @@ class KeyCommands(Executor[AnyStr]):
     def pexpireat(
         self, name: Key, when: Instant, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
     ) -> Result[bool]:
-        """Let the key expire at a Unix time in ms and return whether that was set. Conditions (since 7.0) as in `expire`."""
+        """Let the key expire at a Unix time in ms and return whether that was set. Conditions (7.0) as in `expire`."""
         flags = conditions("PEXPIREAT", nx, xx, gt, lt)
         return self.execute(("PEXPIREAT", name, unix_milliseconds(when), *flags), boolean)
 
