@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from aioresp.command import AnyStr, Arguments, Fields, Result, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat
 from aioresp.replies import integer, mapping, nothing, ok, string, time
-from aioresp.replies.server import Module, info, modules
+from aioresp.replies.server import Info, Module, info, modules
 
 
 class ServerCommands(Executor[AnyStr]):
@@ -48,10 +47,11 @@ class ServerCommands(Executor[AnyStr]):
         """Delete every key of the database, in the background if `asynchronous`."""
         return self.execute(("FLUSHDB", *(("ASYNC",) if asynchronous else ())), ok)
 
-    def info(self, section: str | None = None, *args: str) -> Result[dict[str, Any]]:
+    def info(self, section: str | None = None, *args: str) -> Result[Info]:
         """Return the server's figures, all or those of some sections (several since 7.0).
 
-        Numbers are int or float, lines of the form `keys=1,expires=0` dicts, everything else str.
+        A dict: numbers are int or float, lines of the form `keys=1,expires=0` dicts, everything else str. For type
+        checkers it has methods, as in `info.integer("used_memory")`; see `Info`.
         """
         sections = args if section is None else (section, *args)
         return self.execute(("INFO", *sections), info)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aioresp.command import Converter
 from aioresp.record import Record
 from aioresp.replies import each, integer, record, shown, string
+
+T = TypeVar("T")
 
 
 class Module(Record):
@@ -31,14 +33,45 @@ class BackupStatus(Record):
     end_time: int
 
 
-def info(value: Any) -> dict[str, Any]:
-    """Return INFO as a dict: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str.
+class Info(dict[str, Any]):
+    """What INFO says, by name: a dict of ints, floats and str, and of more such dicts where a line has several parts.
+
+    What type a name has is the server's to say: the methods promise it to type checkers. They raise KeyError for what
+    the server does not say, and TypeError for what is of another type.
+    """
+
+    def integer(self, name: str) -> int:
+        """Return an int, as in `info.integer("used_memory")`."""
+        return self._of(name, int)
+
+    def number(self, name: str) -> float:
+        """Return a float, or an int as float."""
+        value = self[name]
+        return float(value) if isinstance(value, int) else self._of(name, float)
+
+    def text(self, name: str) -> str:
+        """Return a str, as in `info.text("role")`."""
+        return self._of(name, str)
+
+    def parts(self, name: str) -> Info:
+        """Return the parts of a line that has several, as in `info.parts("db0").integer("keys")`."""
+        return self._of(name, Info)
+
+    def _of(self, name: str, kind: type[T]) -> T:
+        value = self[name]
+        if not isinstance(value, kind):
+            raise TypeError(f"INFO: {name} is {type(value).__name__}, not {kind.__name__}")
+        return value
+
+
+def info(value: Any) -> Info:
+    """Return INFO: numbers as int or float, `a=1,b=2` lines as dicts, everything else as str.
 
     The lines of the modules, which all have one name, become a list under `modules`.
     """
     lines = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
     fields = (line.partition(":") for line in lines if not line.startswith("#"))
-    found: dict[str, Any] = {}
+    found = Info()
     for name, colon, said in fields:
         if name == "module":
             found.setdefault("modules", []).append(_info_value(said))
@@ -56,10 +89,10 @@ _TEXT: Final = frozenset(
 )
 
 
-def _info_value(said: str) -> Any:
+def _info_value(said: str) -> int | float | str | Info:
     if "=" not in said or not all("=" in part for part in said.split(",")):
         return _number(said)
-    found: dict[str, Any] = {}
+    found = Info()
     for part in said.split(","):
         name, _, text = part.partition("=")
         if name in found:  # a listener says `bind` for each address

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aioresp.replies.server import BackupStatus, Module, backup_status, info, modules
+from aioresp.replies.server import BackupStatus, Info, Module, backup_status, info, modules
 from tests.commands.exact import as_bytes, exactly
 
 INFO = (
@@ -53,7 +53,7 @@ PARSED: dict[str, Any] = {
     "process_id": 4711,
     "config_file": "",
     "executable": "/opt/a=b/redis-server",
-    "listener0": {"name": "tcp", "bind": ["127.0.0.1", "::1", 10], "port": 6379},
+    "listener0": Info({"name": "tcp", "bind": ["127.0.0.1", "::1", 10], "port": 6379}),
     "used_memory_human": "1.05M",
     "mem_fragmentation_ratio": 1.5,
     "used_memory_dataset_perc": "0.00%",
@@ -64,10 +64,10 @@ PARSED: dict[str, Any] = {
     "master_replid": "0b1c7ea1a3cc1d2ab6a1",
     "master_replid2": "0" * 40,
     "second_repl_offset": -1,
-    "slave0": {"ip": "127.0.0.1", "port": 6380, "state": "online", "offset": 14, "lag": 0},
-    "errorstat_ERR": {"count": 3},
-    "cmdstat_get": {"calls": 2, "usec": 5, "usec_per_call": 2.5, "rejected_calls": 0, "failed_calls": 0},
-    "db0": {"keys": 2, "expires": 1, "avg_ttl": 0},
+    "slave0": Info({"ip": "127.0.0.1", "port": 6380, "state": "online", "offset": 14, "lag": 0}),
+    "errorstat_ERR": Info({"count": 3}),
+    "cmdstat_get": Info({"calls": 2, "usec": 5, "usec_per_call": 2.5, "rejected_calls": 0, "failed_calls": 0}),
+    "db0": Info({"keys": 2, "expires": 1, "avg_ttl": 0}),
 }
 
 
@@ -75,8 +75,26 @@ PARSED: dict[str, Any] = {
 @pytest.mark.parametrize("name", PARSED)
 def test_info(raw: str | bytes, name: str) -> None:
     parsed = info(raw)
+    assert type(parsed) is Info
     assert parsed.keys() == PARSED.keys()
     exactly(parsed[name], PARSED[name])
+
+
+def test_info_by_type() -> None:
+    parsed = info(INFO)
+    exactly(parsed.integer("process_id"), 4711)
+    exactly(parsed.number("mem_fragmentation_ratio"), 1.5)
+    exactly(parsed.number("process_id"), 4711.0)
+    exactly(parsed.text("role"), "master")
+    exactly(parsed.parts("cmdstat_get").number("usec_per_call"), 2.5)
+    exactly(parsed.parts("db0").integer("keys"), 2)
+    for wrong in (parsed.integer, parsed.number, parsed.parts):
+        with pytest.raises(TypeError, match=r"INFO: role is str, not (int|float|Info)"):
+            wrong("role")
+    with pytest.raises(TypeError, match="INFO: db0 is Info, not str"):
+        parsed.text("db0")
+    with pytest.raises(KeyError):
+        parsed.integer("nonsense")
 
 
 @pytest.mark.parametrize(
@@ -102,16 +120,16 @@ def test_info(raw: str | bytes, name: str) -> None:
     ],
 )
 def test_only_what_is_written_like_a_number_is_one(said: str, value: object) -> None:
-    exactly(info(f"field:{said}\r\n"), {"field": value})
+    exactly(info(f"field:{said}\r\n"), Info(field=value))
 
 
 def test_info_that_is_not_utf8() -> None:
-    exactly(info(b"config_file:/etc/\xff.conf\r\n"), {"config_file": "/etc/\ufffd.conf"})
+    exactly(info(b"config_file:/etc/\xff.conf\r\n"), Info(config_file="/etc/\ufffd.conf"))
 
 
 def test_info_of_nothing() -> None:
-    exactly(info(""), {})
-    exactly(info(b"# Empty\r\n"), {})
+    exactly(info(""), Info())
+    exactly(info(b"# Empty\r\n"), Info())
 
 
 def test_info_keeps_every_module() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import assert_type
 
 from aioresp import Client
-from aioresp.replies.server import Module
+from aioresp.replies.server import Info, Module
 
 
 async def text(r: Client[str]) -> None:
@@ -17,7 +17,12 @@ async def text(r: Client[str]) -> None:
     assert_type(await r.dbsize(), int)
     assert_type(await r.flushall(), bool)
     assert_type(await r.flushdb(), bool)
-    assert_type(await r.info("stats"), dict[str, Any])
+    assert_type(await r.info("stats"), Info)
+    info = await r.info()
+    assert_type(info.integer("total_commands_processed"), int)
+    assert_type(info.number("used_cpu_sys"), float)
+    assert_type(info.text("role"), str)
+    assert_type(info.parts("db0"), Info)
     assert_type(await r.lolwut(), str)
     assert_type(await r.module_list(), list[Module])
     assert_type(await r.module_load("/m.so"), bool)
@@ -30,5 +35,5 @@ async def text(r: Client[str]) -> None:
 
 async def raw(b: Client[bytes]) -> None:
     assert_type(await b.config_get("max*"), dict[bytes, bytes])
-    assert_type(await b.info(), dict[str, Any])
+    assert_type(await b.info(), Info)
     assert_type(await b.lolwut(), str)

@@ -28,7 +28,7 @@ class Monitor:
         """Return how many connections the server has received since the first look, the monitor's own left out."""
         figures = await self._client.info("stats")
         # Its own is one, made before the first look; another one only if that broke.
-        total = int(figures["total_connections_received"]) - self._client.stats().made
+        total = figures.integer("total_connections_received") - self._client.stats().made
         if self._first is None:
             self._first = total
         since = total - self._first
