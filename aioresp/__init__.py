@@ -1,12 +1,12 @@
 """An asyncio-native client for Redis and Valkey."""
 
+from typing import TYPE_CHECKING
+
 from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
-from aioresp.contexts.group_reader import Delivery, GroupReader
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.scripts import Function, Script
-from aioresp.contexts.stream_reader import StreamEntry, StreamReader
 from aioresp.credentials import CredentialProvider, Credentials
 from aioresp.errors import (
     AskError,
@@ -51,6 +51,22 @@ from aioresp.popped import Lost
 from aioresp.resource import PoolStats
 from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from aioresp.contexts.group_reader import Delivery, GroupReader
+    from aioresp.contexts.stream_reader import StreamEntry, StreamReader
+else:
+    _LATER = {  # imported when they are asked for, as many programs have no use for them
+        "aioresp.contexts.group_reader": ("Delivery", "GroupReader"),
+        "aioresp.contexts.stream_reader": ("StreamEntry", "StreamReader"),
+    }
+
+    def __getattr__(name):
+        for module, names in _LATER.items():
+            if name in names:
+                return getattr(__import__(module, fromlist=names), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AskError",

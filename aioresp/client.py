@@ -39,7 +39,6 @@ from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.readers import Readers
 from aioresp.contexts.scripts import Scripts
-from aioresp.contexts.stream_reader import Source
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.events import Repeated, tell
 from aioresp.handshake import connect, restore
@@ -52,6 +51,9 @@ from aioresp.replies import as_is
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
 from aioresp.watch import Watch
+
+if TYPE_CHECKING:
+    from aioresp.contexts.stream_reader import Source
 
 T = TypeVar("T")
 
@@ -363,6 +365,8 @@ class Client(Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Generic[AnyStr
         return found if value_from_callable else values
 
     def _source(self) -> Source:
+        from aioresp.contexts.stream_reader import Source  # noqa: PLC0415 (many programs read no streams)
+
         raw = self.with_options(decode_responses=False, idempotent=False)
         return Source(raw, raw.with_options(idempotent=True), self._decode, self._retry)
 

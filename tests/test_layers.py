@@ -89,6 +89,10 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
 #: Imports inside functions, each with its reason; there are no others.
 LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.options", "urllib.parse"): "slow to import, and a client may do without a URL",
+    ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
+    ("aioresp.client", "aioresp.contexts.stream_reader"): "many programs read no streams",
+    ("aioresp.contexts.readers", "aioresp.contexts.stream_reader"): "many programs read no streams",
+    ("aioresp.contexts.readers", "aioresp.contexts.group_reader"): "many programs read no streams",
     ("aioresp.contexts.scripts", "hashlib"): "slow to import, and many programs have no scripts",
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
@@ -299,20 +303,28 @@ def test_all_is_true(name: str) -> None:
 
 def test_the_package_offers_all_that_it_imports() -> None:
     module = read()["aioresp"]
-    imported = [
-        alias.asname or alias.name
-        for node in module.tree.body
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+    (later,) = [node for node in module.tree.body if isinstance(node, ast.If)]  # under `if TYPE_CHECKING`
+    imported = {
+        alias.asname or alias.name: node.module
+        for node in [*module.tree.body, *later.body]
+        if isinstance(node, ast.ImportFrom) and node.module not in ("__future__", "typing")
         for alias in node.names
-    ]
+    }
     names = offered(module)
     assert names is not None
     assert sorted(imported) == sorted(names)
     assert names == sorted(names), "__all__ is in the order of the alphabet"
+    for name in names:
+        offer = getattr(aioresp, name)
+        where = importlib.import_module(imported[name] or "")
+        assert offer is getattr(where, "VERSION" if name == "__version__" else name)
+    with pytest.raises(AttributeError, match="module 'aioresp' has no attribute 'nonsense'"):
+        _ = aioresp.nonsense  # type: ignore[attr-defined]
     others = [
         ast.unparse(node)
         for node in module.tree.body
         if not isinstance(node, ast.ImportFrom)
+        and node is not later
         and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
         and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     ]
@@ -327,6 +339,7 @@ def test_the_package_offers_all_that_it_imports() -> None:
     ("module", "absent"),
     [
         ("aioresp", ["anyio", "typer", "rich", "matplotlib", "pytest", "uvloop", "aioresp.testing", "aioresp.cli"]),
+        ("aioresp", ["aioresp.contexts.stream_reader", "aioresp.contexts.group_reader"]),
         ("aioresp.testing", ["typer", "rich", "matplotlib", "pytest", "uvloop", "aioresp.cli"]),
         ("aioresp.testing.fixtures", ["anyio", "typer", "rich", "matplotlib", "uvloop", "aioresp.cli"]),
         ("aioresp.cli", ["anyio", "typer", "rich", "matplotlib", "pytest", "uvloop"]),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from aioresp.command import AnyStr, Fields, Key, Seconds
 from aioresp.commands import Commands
 from aioresp.commands.streams import StreamId
-from aioresp.contexts.group_reader import GroupReader
-from aioresp.contexts.stream_reader import BLOCK, Source, StreamReader
+
+if TYPE_CHECKING:
+    from aioresp.contexts.group_reader import GroupReader
+    from aioresp.contexts.stream_reader import Source, StreamReader
 
 
 class Readers(Commands[AnyStr], Generic[AnyStr]):
@@ -23,7 +25,7 @@ class Readers(Commands[AnyStr], Generic[AnyStr]):
         *names: Key,
         last_id: StreamId | Fields = "$",
         count: int = 100,
-        block: Seconds | None = BLOCK,
+        block: Seconds | None = 5000,
     ) -> StreamReader[AnyStr]:
         """Return a context that iterates over the entries of streams behind `last_id`, without an end.
 
@@ -32,6 +34,8 @@ class Readers(Commands[AnyStr], Generic[AnyStr]):
         entry. One read brings `count` entries a stream and waits on the server for `block` ms; None ends the iteration
         where there is no more.
         """
+        from aioresp.contexts.stream_reader import StreamReader  # noqa: PLC0415 (many programs have none)
+
         starts: dict[Key, StreamId] = dict.fromkeys(names, "$")
         if isinstance(last_id, (str, bytes, memoryview, int)):
             starts = dict.fromkeys(names, last_id)
@@ -45,7 +49,7 @@ class Readers(Commands[AnyStr], Generic[AnyStr]):
         consumername: Key,
         *names: Key,
         count: int = 10,
-        block: Seconds | None = BLOCK,
+        block: Seconds | None = 5000,
         min_idle: Seconds | None = 60_000,
         create: bool = True,
         start: StreamId = "0",
@@ -63,6 +67,8 @@ class Readers(Commands[AnyStr], Generic[AnyStr]):
         the iteration where there is no more. While the server is away it waits, with the pauses of the client's
         `retry` (None: it raises).
         """
+        from aioresp.contexts.group_reader import GroupReader  # noqa: PLC0415 (many programs have none)
+
         return GroupReader(
             *(self._source(), groupname, consumername, names, count, block, min_idle, create, start, auto_ack)
         )
