@@ -12,14 +12,16 @@ import math
 from collections import deque
 from collections.abc import Callable
 from itertools import islice, pairwise
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aioresp.batch import Batch, Unfinished, joined, undecodable, write_chunks
 from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, ProtocolError, RedisError, another
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
-from aioresp.renewal import Renewal
 from aioresp.runs import Run, deadline_of, forget
+
+if TYPE_CHECKING:
+    from aioresp.renewal import Renewal
 
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
 BACKLOG: Final = 4 * 1024 * 1024
@@ -98,8 +100,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._heard = 0.0  # when bytes last arrived
-        # How replies are decoded, in the order of sending: `_decode_next` for the reply that comes next, and the
-        # numbers of the commands at which it turns over.
+        # Whether replies are decoded: the next one, and the numbers of the commands at which that turns over.
         self._decode_last = True
         self._decode_next = True
         self._turns: deque[int] = deque()

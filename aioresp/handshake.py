@@ -27,7 +27,6 @@ from aioresp.errors import (
     UnknownCommandError,
 )
 from aioresp.protocol import pack
-from aioresp.renewal import Renewal
 from aioresp.version import VERSION
 
 logger = logging.getLogger("aioresp")
@@ -55,6 +54,8 @@ async def connect(
     loop = asyncio.get_running_loop()
     connection = Connection(loop, concurrency, max_reply)
     if endpoint.credential_provider is not None:
+        from aioresp.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
+
         connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
     try:
         async with asyncio.timeout(timeout):
