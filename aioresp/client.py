@@ -50,10 +50,10 @@ from aioresp.record import TypedDict
 from aioresp.replies import as_is
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
-from aioresp.watch import Watch
 
 if TYPE_CHECKING:
     from aioresp.contexts.stream_reader import Source
+    from aioresp.watch import Watch
 
 T = TypeVar("T")
 
@@ -399,4 +399,8 @@ def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Conn
 
 def _watching(settings: Settings) -> Watch | None:
     """Return what tells the `events` hook, if there is one."""
-    return None if settings.events is None else Watch(settings.events, str(settings.endpoint), settings.slow)
+    if settings.events is None:
+        return None
+    from aioresp.watch import Watch  # noqa: PLC0415 (many programs have no hook)
+
+    return Watch(settings.events, str(settings.endpoint), settings.slow)
