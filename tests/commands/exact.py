@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from aioresp.record import Record
+
 #: Turns what a `Client[str]` returns into what the client at hand returns.
 Text: TypeAlias = Callable[[Any], Any]
 
@@ -22,6 +24,8 @@ class Since(Protocol):
 def spelled(value: object) -> str:
     """Return `value` with the types of all its parts, in an order that does not depend on hashes."""
     kind = type(value).__name__
+    if isinstance(value, Record):
+        return f"{kind}({', '.join(f'{name}={spelled(item)}' for name, item in vars(value).items())})"
     if isinstance(value, dict):
         return f"{kind}{{{', '.join(sorted(f'{spelled(key)}: {spelled(item)}' for key, item in value.items()))}}}"
     if isinstance(value, (set, frozenset)):
