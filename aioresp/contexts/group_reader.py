@@ -221,6 +221,10 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._out.discard(place)
         self._left.pop(place, None)
         self._due.pop(place, None)
+        if not found:
+            logger.info(
+                "%r: %s of %r was not pending any more: claimed, or sent twice", self, place[1].decode(), place[0]
+            )
         return found > 0
 
     def leave(self, place: Place) -> None:

@@ -494,6 +494,61 @@ async def test_cancelled_at_any_time_nothing_is_lost(server: Server, prefix: str
     assert tasks_besides() <= before
 
 
+async def test_what_is_delivered_to_a_command_that_outlived_its_caller(
+    s: Client[str], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take a while until the server hears of the caller's end: the reader looks once more after that."""
+    monkeypatch.setattr("aioresp.contexts.group_reader.GRACE", 0.1)
+    name = f"{prefix}s"
+    await s.xgroup_create(name, "g", mkstream=True)
+    old = asyncio.ensure_future(s.xreadgroup("g", "c", {name: ">"}, block=5000))
+    async with asyncio.timeout(5):
+        while (await s.info("clients"))["blocked_clients"] < 1:
+            await asyncio.sleep(0.005)
+    async with s.group_reader("g", "c", name, min_idle=None, block=100) as g:
+        task = asyncio.ensure_future(anext(g))
+        async with asyncio.timeout(5):
+            while (await s.info("clients"))["blocked_clients"] < 2:
+                await asyncio.sleep(0.005)
+        await add(s, name, 1)
+        assert list(await old) == [name]
+        async with asyncio.timeout(3):
+            entry = await task
+        assert (entry.id, entry.deliveries) == ("1-1", 2)
+        await entry.ack()
+
+
+async def test_what_is_delivered_while_the_network_stands_still(
+    s: Client[str], server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply is late, so the reader asks again: what the server has delivered comes, and comes once."""
+    monkeypatch.setattr("aioresp.contexts.blocking.GRACE", 0.1)
+    monkeypatch.setattr("aioresp.contexts.group_reader.GRACE", 0.1)
+    name = f"{prefix}s"
+    async with (
+        Proxy(server.host, server.port) as proxy,
+        Client(proxy.url, retry=SOON, timeout=0.2, connect_timeout=0.3) as r,
+    ):
+        async with r.group_reader("g", "c", name, min_idle=None, block=100) as g:
+            task = asyncio.ensure_future(anext(g))
+            await asyncio.sleep(0.05)
+            proxy.stall("down")
+            await add(s, name, 1)
+            await asyncio.sleep(0.5)
+            assert not task.done()
+            proxy.resume()
+            async with asyncio.timeout(5):
+                first = await task
+            assert first.id == "1-1"
+            await add(s, name, 2)
+            async with asyncio.timeout(5):
+                second = await anext(g)
+            assert second.id == "2-1"
+            await second.ack()
+        assert await pending(s, name) == []
+        await at_rest(r, 15)
+
+
 async def test_a_cancelled_acknowledgement_is_made_up_for(s: Client[str], server: Server, prefix: str) -> None:
     """The body has ended well, and XACK is cancelled: leaving sends it once more."""
     name = f"{prefix}s"
