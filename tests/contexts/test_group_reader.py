@@ -344,7 +344,7 @@ async def test_entries_that_were_deleted_while_they_were_pending(
     await r.xreadgroup("g", "c" if whose == "own" else "dead", {name: ">"}, count=5)
     await r.xdel(name, "2-1", "3-1", "5-1")
     await asyncio.sleep(0.02)
-    async with r.group_reader("g", "c", name, count=2, block=None, min_idle=10) as g:
+    async with r.group_reader("g", "c", name, count=2, block=None, min_idle=None if whose == "own" else 10) as g:
         assert await rest(g) == [1, 4, 6, 7]
         assert await pending(r, name) == []
     assert "pending entries are no longer in the stream" in caplog.text
@@ -549,21 +549,74 @@ async def test_what_is_delivered_while_the_network_stands_still(
         await at_rest(r, 15)
 
 
-async def test_a_cancelled_acknowledgement_is_made_up_for(s: Client[str], server: Server, prefix: str) -> None:
-    """The body has ended well, and XACK is cancelled: leaving sends it once more."""
+@pytest.mark.parametrize("way", ["cancelled", "cut"])
+async def test_what_was_delivered_and_not_seen_is_looked_for(
+    s: Client[str], server: Server, prefix: str, way: str
+) -> None:
+    """At once, that is: nothing is claimed here, and to look once more is for later."""
+    name = f"{prefix}s"
+    async with (
+        Proxy(server.host, server.port) as proxy,
+        Client(proxy.url, retry=SOON) as r,
+        r.group_reader("g", "c", name, min_idle=None) as g,
+    ):
+        task = asyncio.ensure_future(anext(g))
+        await asyncio.sleep(0.05)
+        proxy.stall("down")
+        await add(s, name, 1)
+        await asyncio.sleep(0.05)
+        assert await pending(s, name, "c") == [1]
+        if way == "cancelled":
+            task.cancel()
+            await asyncio.wait([task])
+        else:
+            proxy.cut()
+        proxy.resume()
+        async with asyncio.timeout(1.5):
+            entry = await anext(g) if way == "cancelled" else await task
+        assert (entry.id, entry.deliveries) == ("1-1", 2)
+        await entry.ack()
+
+
+async def test_what_was_left_pending_does_not_come_again_by_that(s: Client[str], prefix: str) -> None:
+    name = f"{prefix}s"
+    await add(s, name, 1)
+    await s.xadd(name, {"n": b"\xff"}, id="2-1")
+    async with s.group_reader("g", "c", name, min_idle=None) as g:
+        (await anext(g)).nack()
+        with pytest.raises(DecodeError):
+            await anext(g)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await anext(g)
+        await add(s, name, 3)
+        assert number_of(await anext(g)) == 3
+    assert await pending(s, name) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["the loop", "the entry's block"])
+async def test_a_cancelled_acknowledgement_is_made_up_for(
+    s: Client[str], server: Server, prefix: str, way: str
+) -> None:
+    """The body has ended well, and XACK is cancelled and lost: leaving sends it once more."""
     name = f"{prefix}s"
     await add(s, name, 1, 2)
-    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, retry=SOON) as r:
 
         async def work() -> None:
-            async with r.group_reader("g", "c", name) as g:
-                async for _ in g:
-                    proxy.stall("up")
+            async with r.group_reader("g", "c", name, auto_ack=way == "the loop") as g:
+                async for entry in g:
+                    if way == "the loop":
+                        proxy.stall("up")
+                    else:
+                        async with entry:
+                            proxy.stall("up")
 
         task = asyncio.ensure_future(work())
         await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.sleep(0.05)
+        proxy.cut()
         proxy.resume()
         await asyncio.wait([task])
         assert task.cancelled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from aioresp import Client, ClientClosed, ConnectionLost, DecodeError, Retry, StreamEntry, WrongTypeError
+from aioresp.command import Arguments
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.rest import at_rest, in_step, tasks_besides
@@ -63,6 +64,26 @@ async def test_page_after_page_to_the_end(r: Client[Any], prefix: str) -> None:
         assert await numbers(s, 100) == list(range(1, 26))
         await add(r, f"{prefix}s", 26)
         assert await numbers(s, 100) == [26], "to iterate again goes on"
+
+
+async def test_it_waits_only_where_there_may_be_nothing(server: Server, prefix: str) -> None:
+    """While there is more, reads travel on shared connections and take no lease."""
+    waits: list[bool] = []
+
+    async def around(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+        if arguments[0] == "XREAD":
+            waits.append("BLOCK" in arguments)
+        return await send()
+
+    async with Client(server.url, around=around) as r:
+        await add(r, f"{prefix}s", *range(1, 26))
+        async with r.stream_reader(f"{prefix}s", last_id="0", count=10) as s:
+            assert await numbers(s, 25) == list(range(1, 26))
+            task = asyncio.ensure_future(anext(s))
+            await asyncio.sleep(0.02)
+            assert waits == [True, False, False, True]
+            task.cancel()
+            await asyncio.wait([task])
 
 
 @pytest.mark.parametrize("last_id", ["20-1", b"20-1", 21])
