@@ -86,6 +86,13 @@ async def pending(r: Client[Any], name: str, consumer: str | None = None) -> lis
     return [int(text(line.id).partition("-")[0]) for line in lines]
 
 
+async def waiting(direct: Client[Any], count: int = 1) -> None:
+    """Wait until so many clients of the server wait there."""
+    async with asyncio.timeout(5):
+        while (await direct.info("clients"))["blocked_clients"] < count:
+            await asyncio.sleep(0.005)
+
+
 # --- What comes out, and in which order -------------------------------------------------------------------------------
 
 
@@ -125,8 +132,8 @@ async def test_own_entries_come_first_then_claims_then_new_ones(r: Client[Any], 
     await r.xreadgroup("g", "dead", {name: ">"}, count=3)
     await r.xreadgroup("g", "c", {name: ">"}, count=4)
     await r.xreadgroup("g", "dead", {name: ">"}, count=1)
-    await asyncio.sleep(0.02)
-    async with r.group_reader("g", "c", name, count=2, block=None, min_idle=10) as g:
+    await asyncio.sleep(0.25)
+    async with r.group_reader("g", "c", name, count=2, block=None, min_idle=200) as g:
         found = [(number_of(entry), entry.deliveries) async for entry in g]
     assert found == [(4, 2), (5, 2), (6, 2), (7, 2), (1, 2), (2, 2), (3, 2), (8, 2), (9, 1), (10, 1)]
     assert await pending(r, name) == []
@@ -140,8 +147,8 @@ async def test_several_streams(r: Client[Any], prefix: str) -> None:
     await r.xgroup_create(b, "g", "0")
     await r.xreadgroup("g", "c", {a: ">", b: ">"}, count=1)
     await r.xreadgroup("g", "dead", {a: ">", b: ">"}, count=1)
-    await asyncio.sleep(0.02)
-    async with r.group_reader("g", "c", a, b.encode(), a, block=None, min_idle=timedelta(milliseconds=10)) as g:
+    await asyncio.sleep(0.15)
+    async with r.group_reader("g", "c", a, b.encode(), a, block=None, min_idle=timedelta(milliseconds=100)) as g:
         found = [(text(entry.stream), number_of(entry)) async for entry in g]
     assert found == [(a, 1), (b, 1), (a, 2), (b, 2), (a, 3), (b, 3)]
     assert await pending(r, a) == await pending(r, b) == []
@@ -230,7 +237,7 @@ async def test_leaving_by_an_exception_does_not(s: Client[str], prefix: str, err
 async def test_nack_leaves_an_entry_until_it_is_claimed(s: Client[str], prefix: str) -> None:
     name = f"{prefix}s"
     await add(s, name, 1, 2, 3)
-    async with s.group_reader("g", "c", name, block=500, min_idle=100) as g:
+    async with s.group_reader("g", "c", name, block=500, min_idle=400) as g:
         found = []
         async for entry in g:
             found.append((number_of(entry), entry.deliveries))
@@ -354,11 +361,11 @@ async def test_a_batch_that_has_waited_too_long_is_asked_for_again(s: Client[str
     """Another consumer claims what was fetched and not handed out in time: it is not handed out here."""
     name = f"{prefix}s"
     await add(s, name, *range(1, 6))
-    async with s.group_reader("g", "slow", name, count=5, block=None, min_idle=100) as g:
+    async with s.group_reader("g", "slow", name, count=5, block=None, min_idle=400) as g:
         async with await anext(g) as entry:
             assert number_of(entry) == 1
-        await asyncio.sleep(0.12)
-        claimed = await s.xclaim(name, "g", "other", 100, ["2-1", "3-1"])
+        await asyncio.sleep(0.45)
+        claimed = await s.xclaim(name, "g", "other", 400, ["2-1", "3-1"])
         assert len(claimed) == 2
         assert await rest(g) == [4, 5]
     assert await pending(s, name) == [2, 3]
@@ -445,7 +452,7 @@ async def test_misuse(s: Client[str], prefix: str) -> None:
 @pytest.mark.parametrize("again", ["the same reader", "another reader"])
 async def test_cancelled_at_any_time_nothing_is_lost(server: Server, prefix: str, again: str, ledger: Ledger) -> None:
     """Whoever asks next, under the same name, gets what was delivered to one who was cancelled."""
-    before, name, last = tasks_besides(), f"{prefix}s", 240
+    before, name, last = tasks_besides(), f"{prefix}s", 241
     async with (
         Proxy(server.host, server.port) as proxy,
         Client(proxy.url, timeout=5, around=ledger.around) as r,
@@ -484,6 +491,7 @@ async def test_cancelled_at_any_time_nothing_is_lost(server: Server, prefix: str
                 task.cancel()
                 await asyncio.wait([task])
                 cancelled += task.cancelled()
+            await add(direct, name, last)
             async with asyncio.timeout(20):
                 await (work(kept, last) if again == "the same reader" else work_anew(last))
         assert sorted(set(ledger.ended)) == list(range(1, last + 1))
@@ -502,14 +510,10 @@ async def test_what_is_delivered_to_a_command_that_outlived_its_caller(
     name = f"{prefix}s"
     await s.xgroup_create(name, "g", mkstream=True)
     old = asyncio.ensure_future(s.xreadgroup("g", "c", {name: ">"}, block=5000))
-    async with asyncio.timeout(5):
-        while (await s.info("clients"))["blocked_clients"] < 1:
-            await asyncio.sleep(0.005)
+    await waiting(s)
     async with s.group_reader("g", "c", name, min_idle=None, block=100) as g:
         task = asyncio.ensure_future(anext(g))
-        async with asyncio.timeout(5):
-            while (await s.info("clients"))["blocked_clients"] < 2:
-                await asyncio.sleep(0.005)
+        await waiting(s, 2)
         await add(s, name, 1)
         assert list(await old) == [name]
         async with asyncio.timeout(3):
@@ -531,7 +535,7 @@ async def test_what_is_delivered_while_the_network_stands_still(
     ):
         async with r.group_reader("g", "c", name, min_idle=None, block=100) as g:
             task = asyncio.ensure_future(anext(g))
-            await asyncio.sleep(0.05)
+            await waiting(s)
             proxy.stall("down")
             await add(s, name, 1)
             await asyncio.sleep(0.5)
@@ -561,10 +565,9 @@ async def test_what_was_delivered_and_not_seen_is_looked_for(
         r.group_reader("g", "c", name, min_idle=None) as g,
     ):
         task = asyncio.ensure_future(anext(g))
-        await asyncio.sleep(0.05)
+        await waiting(s)
         proxy.stall("down")
         await add(s, name, 1)
-        await asyncio.sleep(0.05)
         assert await pending(s, name, "c") == [1]
         if way == "cancelled":
             task.cancel()
@@ -754,7 +757,7 @@ asyncio.run(main())
     assert await process.stdout.readline() == b"now\n"
     process.kill()
     await process.wait()
-    async with s.group_reader("g", "c", name, min_idle=100) as g:
+    async with s.group_reader("g", "c", name, min_idle=500) as g:
         found = []
         async with asyncio.timeout(10):
             async for entry in g:

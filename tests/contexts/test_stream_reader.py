@@ -206,7 +206,7 @@ async def test_cancelled_at_any_time_it_goes_on_where_it_was(server: Server, pre
         Client(proxy.url, timeout=5) as r,
         Client(server.url) as direct,
     ):
-        proxy.delay = 0.001
+        proxy.delay = 0.003
         found: list[int] = []
         cancelled = 0
         async with r.stream_reader(f"{prefix}s", last_id="0", count=2) as s:
@@ -215,7 +215,7 @@ async def test_cancelled_at_any_time_it_goes_on_where_it_was(server: Server, pre
                 task = asyncio.ensure_future(anext(s))
                 for _ in range(n % 5):
                     await asyncio.sleep(0)
-                await asyncio.sleep(n % 4 / 500)
+                await asyncio.sleep(n % 4 / 250)
                 task.cancel()
                 try:
                     found.append(int((await task).id.partition("-")[0]))
