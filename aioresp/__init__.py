@@ -53,11 +53,13 @@ from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from aioresp.contexts.group_reader import Delivery, GroupReader
+    from aioresp.contexts.delivery import Delivery
+    from aioresp.contexts.group_reader import GroupReader
     from aioresp.contexts.stream_reader import StreamEntry, StreamReader
 else:
     _LATER = {  # imported when they are asked for, as many programs have no use for them
-        "aioresp.contexts.group_reader": ("Delivery", "GroupReader"),
+        "aioresp.contexts.delivery": ("Delivery",),
+        "aioresp.contexts.group_reader": ("GroupReader",),
         "aioresp.contexts.stream_reader": ("StreamEntry", "StreamReader"),
     }
 

@@ -1,8 +1,8 @@
 """One consumer of a group: what it is handed is acknowledged after the work on it, and what is left comes again.
 
-Owns what this consumer has in hand, and the order of its questions: what it left pending before, what others left for
-too long, what is new. Never acknowledges what was not handed out, nor what its body did not end well on. Keeps nothing
-that the server does not keep: all that was fetched is pending there until it is acknowledged.
+Owns the order of its questions: what it left pending before, what others left for too long, what is new. Never
+acknowledges what was not handed out, nor what its body did not end well on. Keeps nothing that the server does not
+keep: all that was fetched is pending there until it is acknowledged.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Final, Generic, Self
+from typing import Any, Final, Self
 
 from aioresp.command import AnyStr, Key, Seconds
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.contexts.blocking import GRACE
-from aioresp.contexts.stream_reader import Reader, Source, as_bytes
+from aioresp.contexts.delivery import LEFT, Delivery, Hand, Place
+from aioresp.contexts.stream_reader import Reader, Source, as_bytes, shown
 from aioresp.errors import BusyGroupError, DecodeError, NoGroupError, RedisError
 from aioresp.replies.streams import Entry, GroupEntry
 
@@ -27,59 +28,6 @@ logger = logging.getLogger("aioresp")
 
 #: Where a walk through pending entries begins, and where XAUTOCLAIM says that it is over.
 ZERO: Final = b"0-0"
-
-#: Milliseconds after which an entry that its body left pending may come again, where nothing else says so.
-LEFT: Final = 60_000
-
-#: A stream, and an id in it.
-Place = tuple[bytes, bytes]
-
-
-class Delivery(Generic[AnyStr]):
-    """An entry that a group has delivered, and how often: `deliveries` counts also those that nobody got to see.
-
-    `async with entry:` acknowledges it when the block ends well, and leaves it pending if not.
-    """
-
-    __slots__ = ("_place", "_reader", "deliveries", "fields", "id", "stream")
-
-    def __init__(
-        self,
-        reader: GroupReader[AnyStr],
-        place: Place,
-        stream: AnyStr,
-        number: AnyStr,
-        fields: dict[AnyStr, AnyStr],
-        deliveries: int,
-    ) -> None:
-        self._reader = reader
-        self._place = place
-        self.stream = stream
-        self.id = number
-        self.fields = fields
-        self.deliveries = deliveries
-
-    def __repr__(self) -> str:
-        return f"Delivery(stream={self.stream!r}, id={self.id!r}, fields={self.fields!r}, deliveries={self.deliveries})"
-
-    async def ack(self) -> bool:
-        """Acknowledge the entry now, and return whether it was pending. It may be done after the reader was left."""
-        return await self._reader.acknowledge(self._place)
-
-    def nack(self) -> None:
-        """Leave the entry pending: it is not acknowledged, and comes again after `min_idle`, here or to others."""
-        self._reader.leave(self._place)
-
-    async def __aenter__(self) -> Delivery[AnyStr]:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            await self._reader.finish(self._place)
-        else:
-            self.nack()
 
 
 class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
@@ -112,19 +60,16 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._follow = start in ("$", b"$")
         self._queue: deque[tuple[Place, dict[bytes, bytes], int]] = deque()
         self._fetched_at = -math.inf
-        self._out: set[Place] = set()  # handed out, and nothing said of them yet
-        self._left: dict[Place, float] = {}  # handed out, to stay pending; and since when
-        self._acked: set[Place] = set()  # acknowledged while a question was under way: its answer may still have them
+        self._hand = Hand(self._acknowledge, LEFT if self._min_idle is None else self._min_idle / 1000)
         self._current: Place | None = None  # in the body of the loop
-        self._due: dict[Place, None] = {}  # their bodies have ended well, and they are not acknowledged yet
         # Where the walk through what this consumer has pending stands: empty when it knows all of that.
         self._own: dict[bytes, bytes] = {}
         self._claims: dict[bytes, bytes] = {}  # the same for what others left
         self._claim_at = self._look_again = math.inf
 
     def __repr__(self) -> str:
-        out, fetched = len(self._out), len(self._queue)
-        return f"GroupReader(group {self._group!r}, consumer {self._consumer!r}: {out} out, {fetched} fetched)"
+        what = f"{shown(self._names)}, group {self._group!r}, consumer {self._consumer!r}"
+        return f"GroupReader({what}: {len(self._hand)} out, {len(self._queue)} fetched)"
 
     async def __aenter__(self) -> Self:
         self._enter()
@@ -146,15 +91,15 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._end_body(well=False)
         self._entered = False
         self._queue.clear()
-        if not self._due:
+        if not self._hand.due:
             return
         try:
             async with asyncio.timeout(None if kind is None else GRACE):
-                await self._acknowledge_due()
+                await self._hand.acknowledge_due()
         except (RedisError, TimeoutError) as failure:
             if kind is None:
                 raise
-            logger.warning("%r: %d entries that are done stay pending: %s", self, len(self._due), failure)
+            logger.warning("%r: %d entries that are done stay pending: %s", self, len(self._hand.due), failure)
 
     def __aiter__(self) -> Self:
         # A loop begins: an earlier one was left in its body, by `break` or by an exception. Nobody can tell which.
@@ -165,8 +110,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._begin()
         try:
             self._end_body(well=True)
-            if self._due:
-                await self._steadily(self._acknowledge_due)
+            if self._hand.due:
+                await self._steadily(self._hand.acknowledge_due)
             if self._min_idle is not None and self._queue and _now() - self._fetched_at > self._min_idle / 2000:
                 # Others may claim them soon, or have done so: ask anew which of them are ours.
                 self._queue.clear()
@@ -182,57 +127,23 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
 
     def _hand_out(self) -> Delivery[AnyStr]:
         place, fields, deliveries = self._queue.popleft()
+        self._hand.take(place)
         try:
             stream, number, decoded = self._decoded(*place, fields)
         except DecodeError:
-            self._left[place] = _now()
+            self._hand.leave(place)
             raise
-        self._out.add(place)
-        self._left.pop(place, None)
         if self._auto_ack:
             self._current = place
-        return Delivery(self, place, stream, number, decoded, deliveries)
+        return Delivery(self._hand, place, stream, number, decoded, deliveries)
 
     def _end_body(self, well: bool) -> None:
         place, self._current = self._current, None
-        if place is not None and place in self._out:
-            if well:
-                self._due[place] = None
-            else:
-                self.leave(place)
+        if place is not None:
+            (self._hand.end if well else self._hand.leave)(place)
 
-    async def _acknowledge_due(self) -> None:
-        for place in list(self._due):
-            await self.acknowledge(place)
-
-    async def finish(self, place: Place) -> None:
-        """Acknowledge an entry whose body has ended well, unless it was left pending there."""
-        if place in self._out:
-            try:
-                await self.acknowledge(place)
-            except BaseException:
-                self._due[place] = None  # it may have been: the next entry, or leaving, makes sure
-                raise
-
-    async def acknowledge(self, place: Place) -> bool:
-        """Acknowledge an entry. It may be done twice."""
-        found = await self._source.harmless.xack(place[0], self._group, place[1])
-        self._acked.add(place)
-        self._out.discard(place)
-        self._left.pop(place, None)
-        self._due.pop(place, None)
-        if not found:
-            logger.info(
-                "%r: %s of %r was not pending any more: claimed, or sent twice", self, place[1].decode(), place[0]
-            )
-        return found > 0
-
-    def leave(self, place: Place) -> None:
-        """Let an entry stay pending."""
-        if place in self._out:
-            self._out.discard(place)
-            self._due.pop(place, None)
-            self._left[place] = _now()
+    async def _acknowledge(self, place: Place) -> bool:
+        return await self._source.harmless.xack(place[0], self._group, place[1]) > 0
 
     # --- What comes next ---------------------------------------------------------------------------------------------
 
@@ -254,9 +165,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         if self._min_idle is not None and now >= self._claim_at:
             self._claim_at = now + max(self._min_idle / 2000, 0.01)
             self._claims = dict.fromkeys(self._names, ZERO)
-        while self._left and now - next(iter(self._left.values())) > (self._min_idle or LEFT) / 1000:
-            del self._left[next(iter(self._left))]
-        self._acked.clear()
+        self._hand.begin()
         try:
             if self._own:
                 await self._reread()
@@ -286,7 +195,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         for stream, entries in found.items():
             if self._follow:
                 self._starts[stream] = entries[-1].id
-            self._take(stream, entries, {}, ())
+            self._take(stream, entries, {})
         return bool(found) or self._block is not None
 
     async def _reread(self) -> None:
@@ -302,7 +211,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             deliveries[stream] = await self._deliveries(stream, entries)
         # Nothing is awaited from here on: what fails before is asked for once more, all of it.
         for stream, entries in found.items():
-            self._take(stream, entries, deliveries[stream], self._left)
+            self._take(stream, entries, deliveries[stream], left=True)
         self._own = {stream: entries[-1].id for stream, entries in found.items()}
 
     async def _claim(self, stream: bytes, cursor: bytes) -> None:
@@ -317,7 +226,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             self._own = dict.fromkeys(self._names, ZERO)  # before 7.0 deleted ones are ours now, and have no id here
         if found.deleted:
             self._mourn(stream, found.deleted)
-        self._take(stream, entries, deliveries, ())
+        self._take(stream, entries, deliveries)
         if found.next_id == ZERO:
             del self._claims[stream]
         else:
@@ -328,28 +237,28 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         stream: bytes,
         entries: Iterable[Entry[bytes] | GroupEntry[bytes]],
         deliveries: dict[bytes, int],
-        known: Iterable[Place],
+        *,
+        left: bool = False,
     ) -> None:
-        """Queue entries, but not those in hand, nor those of `known`."""
+        """Queue entries, but not those in hand; if `left`, nor those that were left pending."""
         self._fetched_at = _now()
         for entry in entries:
             place = (stream, entry.id)
-            if entry.fields is None or place in self._out or place in self._acked or place in known:
-                continue
-            self._queue.append((place, entry.fields, deliveries.get(entry.id, 1)))
+            if entry.fields is not None and not self._hand.has(place, left=left):
+                self._queue.append((place, entry.fields, deliveries.get(entry.id, 1)))
 
     async def _deliveries(self, stream: bytes, entries: list[Any]) -> dict[bytes, int]:
         """Return how often each of these entries, in the order of their ids, was delivered."""
         if not entries:
             return {}
-        most = len(entries) + len(self._out) + len(self._left)
+        most = len(entries) + self._hand.known
         lines = await self._source.harmless.xpending_range(
             stream, self._group, entries[0].id, entries[-1].id, most, self._consumer
         )
         return {line.id: line.deliveries for line in lines}
 
     def _mourn(self, stream: bytes, gone: list[bytes]) -> None:
-        logger.warning("%r: %d pending entries are no longer in the stream %r", self, len(gone), stream)
+        logger.warning("%r: %d pending entries are no longer in the stream %s", self, len(gone), shown((stream,)))
 
     # --- The group ---------------------------------------------------------------------------------------------------
 

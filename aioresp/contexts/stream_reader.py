@@ -138,7 +138,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         self._queue: deque[tuple[bytes, bytes, dict[bytes, bytes]]] = deque()
 
     def __repr__(self) -> str:
-        return f"StreamReader({_shown(self._names)}, {len(self._queue)} fetched)"
+        return f"StreamReader({shown(self._names)}, {len(self._queue)} fetched)"
 
     @property
     def last_ids(self) -> dict[AnyStr, AnyStr]:
@@ -201,6 +201,7 @@ def as_bytes(name: Key) -> bytes:
     return name.encode() if isinstance(name, str) else bytes(name)
 
 
-def _shown(names: tuple[bytes, ...]) -> str:
+def shown(names: tuple[bytes, ...]) -> str:
+    """Return the names of streams for messages."""
     first = locate(("XLEN", names[0]))[1]
     return f"{first}" if len(names) == 1 else f"{first} and {len(names) - 1} more"

@@ -338,6 +338,16 @@ async def test_an_entry_that_is_no_text_fails_alone_and_stays_pending(s: Client[
     assert await pending(s, name) == []
 
 
+async def test_an_entry_that_is_no_text_is_claimed_like_any_other(s: Client[str], prefix: str) -> None:
+    name = f"{prefix}s"
+    await s.xadd(name, {"n": b"\xff"}, id="2-1")
+    async with s.group_reader("g", "c", name, min_idle=50) as g, asyncio.timeout(10):
+        for _ in range(3):
+            with pytest.raises(DecodeError, match="entry 2-1"):
+                await anext(g)
+    assert await pending(s, name) == [2]
+
+
 # --- What is gone -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,142 @@
+"""What one consumer of a group has in hand: entries that were handed out, until something is said of each.
+
+Owns what is known of them here; the server keeps the rest. An entry is out, or left pending, or due to be acknowledged
+as its body has ended well. Never asks for entries, never waits but for an acknowledgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Generic
+
+from aioresp.command import AnyStr, locate
+
+logger = logging.getLogger("aioresp")
+
+#: Seconds after which an entry that its body left pending may come again, where nothing else says so.
+LEFT: Final = 60.0
+
+#: A stream, and an id in it.
+Place = tuple[bytes, bytes]
+
+
+class Hand:
+    """The entries that a consumer has in hand. `send` acknowledges one, and returns whether it was pending."""
+
+    def __init__(self, send: Callable[[Place], Awaitable[bool]], left_for: float) -> None:
+        self._send = send
+        self._left_for = left_for
+        self._out: set[Place] = set()
+        self._left: dict[Place, float] = {}  # since when; the oldest stand first
+        self._acked: set[Place] = set()  # while a question is under way: its answer may still have them
+        self.due: dict[Place, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._out)
+
+    @property
+    def known(self) -> int:
+        """How many entries may be pending for us that were handed out."""
+        return len(self._out) + len(self._left)
+
+    def begin(self) -> None:
+        """Begin to ask the server for entries; forget those that were left so long ago that they may come again."""
+        self._acked.clear()
+        since = _now() - self._left_for
+        while self._left and next(iter(self._left.values())) < since:
+            del self._left[next(iter(self._left))]
+
+    def has(self, place: Place, *, left: bool) -> bool:
+        """Return whether the entry must not be handed out; `left` tells that it must not if it was left pending."""
+        return place in self._out or place in self._acked or (left and place in self._left)
+
+    def take(self, place: Place) -> None:
+        """Note that the entry is handed out."""
+        self._left.pop(place, None)
+        self._out.add(place)
+
+    def leave(self, place: Place) -> None:
+        """Let the entry stay pending."""
+        if place in self._out:
+            self._out.discard(place)
+            self.due.pop(place, None)
+            self._left[place] = _now()
+
+    def end(self, place: Place) -> None:
+        """Note that the body has ended well, unless it has said itself what becomes of the entry."""
+        if place in self._out:
+            self.due[place] = None
+
+    async def finish(self, place: Place) -> None:
+        """Acknowledge the entry, as its body has ended well, unless it has said itself what becomes of it."""
+        if place in self._out:
+            try:
+                await self.acknowledge(place)
+            except BaseException:
+                self.end(place)  # it may have been: the next question, or leaving, makes sure
+                raise
+
+    async def acknowledge(self, place: Place) -> bool:
+        """Acknowledge the entry. It may be done twice."""
+        found = await self._send(place)
+        self._acked.add(place)
+        self._out.discard(place)
+        self._left.pop(place, None)
+        self.due.pop(place, None)
+        if not found:
+            key = locate(("XACK", place[0]))[1]
+            logger.info("%s of %s was not pending any more: claimed by another, or sent twice", place[1].decode(), key)
+        return found
+
+    async def acknowledge_due(self) -> None:
+        """Acknowledge all whose bodies have ended well."""
+        for place in list(self.due):
+            await self.acknowledge(place)
+
+
+class Delivery(Generic[AnyStr]):
+    """An entry that a group has delivered, and how often: `deliveries` counts also those that nobody got to see.
+
+    `async with entry:` acknowledges it when the block ends well, and leaves it pending if not.
+    """
+
+    __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")
+
+    def __init__(
+        self, hand: Hand, place: Place, stream: AnyStr, number: AnyStr, fields: dict[AnyStr, AnyStr], deliveries: int
+    ) -> None:
+        self._hand = hand
+        self._place = place
+        self.stream = stream
+        self.id = number
+        self.fields = fields
+        self.deliveries = deliveries
+
+    def __repr__(self) -> str:
+        return f"Delivery(stream={self.stream!r}, id={self.id!r}, fields={self.fields!r}, deliveries={self.deliveries})"
+
+    async def ack(self) -> bool:
+        """Acknowledge the entry now, and return whether it was pending. It may be done after the reader was left."""
+        return await self._hand.acknowledge(self._place)
+
+    def nack(self) -> None:
+        """Leave the entry pending: it is not acknowledged, and comes again after `min_idle`, here or to others."""
+        self._hand.leave(self._place)
+
+    async def __aenter__(self) -> Delivery[AnyStr]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self._hand.finish(self._place)
+        else:
+            self.nack()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
