@@ -245,13 +245,26 @@ def response_error(message: str) -> ResponseError:
     kind = BY_CODE.get(code)
     if kind is None:
         kind = next((kind for start, kind in BY_TEXT if text.startswith(start)), ResponseError)
-    # Behind this the server repeats the arguments: values, perhaps a password.
-    message = message.partition(", with args beginning with:")[0]
+    message = _without_secrets(message)
     if kind is UnknownCommandError:
         kind, message = _unknown(text, message)
     error = kind(message)
     error.code = code
     return error
+
+
+def _without_secrets(message: str) -> str:
+    """Return what the server says, but for what it repeats of the arguments: values, perhaps a password."""
+    message = message.partition(", with args beginning with:")[0]
+    for start, middle, most in (
+        ("ERR Error in ACL SETUSER modifier '", "': ", 1),
+        ("ERR Invalid argument '", "' for CONFIG SET '", 0),  # up to 6.2
+    ):
+        if message.startswith(start) and middle in message:
+            repeated, _, rest = message[len(start) :].rpartition(middle)
+            if most == 0 or repeated[:1] in ("<", ">", "#", "!"):
+                return f"{start}{repeated[:most]}...{middle}{rest}"
+    return message
 
 
 def anew(error: E) -> E:

@@ -194,8 +194,13 @@ def parse_url(url: str) -> dict[str, Any]:
 
 def _port(netloc: str) -> dict[str, int]:
     # urlsplit's own `port` would accept an empty one and raise without naming the option.
-    _, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
-    return {"port": _read("port", port)} if colon else {}
+    host, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
+    if ":" in host:
+        raise ValueError(_MALFORMED)
+    if colon and not port.isdecimal():
+        # Not shown: in redis://user:password, whose host is missing, it is the password.
+        raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
+    return {"port": int(port)} if colon else {}
 
 
 def _read(name: str, text: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aioresp.command import Arguments, word
+from aioresp.command import Arguments, locate, word
 from aioresp.record import Record
 
 #: What puts back the elements that a pop removed. Not here: moves, whose elements are in another list, and reads of
@@ -42,6 +42,11 @@ class Lost(Record):
     error: Exception
     """Why they were not put back."""
 
+    def __repr__(self) -> str:
+        """Show how many there are, but not what they are."""
+        name, key = locate(self.command)
+        return f"Lost({name} {key}, {len(self.elements)} elements, error={self.error!r})"
+
 
 class Popped(Record):
     """What one pop took."""
@@ -52,6 +57,9 @@ class Popped(Record):
     """As the server gave them: as text under RESP2, so that nothing is lost on the way back."""
     undoing: str
     """The command that puts them back."""
+
+    def __repr__(self) -> str:
+        return f"Popped({len(self.elements)} elements, {self.undoing})"
 
     def undo(self) -> Arguments:
         """Return the command that leaves the key as if nothing had been popped, but for what was added meanwhile."""

@@ -67,7 +67,8 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
                 return _pack_chunks(arguments)
         return _pack_command(arguments)
     except UnicodeEncodeError:
-        return _pack_chunks(arguments)
+        pass  # handled below: whatever is raised here has this error behind it, which shows the text
+    return _pack_chunks(arguments)
 
 
 def _is_short_text(arguments: tuple[Any, ...]) -> bool:
@@ -100,9 +101,8 @@ def _encode(command: object, position: int, argument: object) -> bytes:
         try:
             return argument.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(
-                f"{command}: argument {position} has no UTF-8 form ({error.reason} at {error.start}); pass bytes"
-            ) from None
+            why = f"{error.reason} at {error.start}"  # not raised from here: this error shows the text
+        raise ValueError(f"{command}: argument {position} has no UTF-8 form ({why}); pass bytes")
     if isinstance(argument, bytes):
         return argument
     if isinstance(argument, (bytearray, memoryview)):

@@ -52,6 +52,7 @@ class Renewal:
         self._provider = provider
         self._timeout = timeout
         self._fresh: Credentials | None = None
+        self._refused = False  # the last ones were
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -70,6 +71,7 @@ class Renewal:
     def begin(self, credentials: Credentials) -> None:
         """Note what the server has accepted, and when that is to be renewed."""
         self._fresh = None
+        self._refused = False
         self._schedule(credentials.renew_after)
 
     def end(self) -> None:
@@ -87,6 +89,8 @@ class Renewal:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._start)
 
     def _start(self) -> None:
+        if not self._carrier.viable:
+            return
         self._timer = None
         self._task = asyncio.get_running_loop().create_task(self._renew(), name="aioresp: renew credentials")
 
@@ -122,6 +126,9 @@ class Renewal:
         error = answer.exception()
         if error is None:
             self.begin(fresh)
+        elif isinstance(error, ResponseError) and not self._refused:
+            self._refused = True
+            self._start()  # these may have been new when they were given, and old when they arrived
         elif isinstance(error, ResponseError):
             logger.warning("the server refused renewed credentials (%s): %r is dropped", error, self._carrier)
             self._carrier.close(f"the server refused the renewed credentials ({error}); the connection was dropped")

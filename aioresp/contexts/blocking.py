@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from aioresp.batch import undecodable
 from aioresp.command import Arguments, blocking_timeout, locate
 from aioresp.connection import Connection
 from aioresp.errors import (
@@ -20,7 +21,6 @@ from aioresp.errors import (
     CommandTimeout,
     ConnectError,
     ConnectionLost,
-    DecodeError,
     PoolTimeout,
     RedisError,
     ResponseError,
@@ -109,13 +109,15 @@ class Blocking:
             self._leave()
             raise
         if self._decode:
+            failure = None
             try:
                 value = _decoded(value)
             except UnicodeDecodeError as error:
-                failure = DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False")
+                failure = undecodable(error)
+            if failure is not None:  # not raised above: the error there shows the value
                 self._popped = popped(self._arguments, value)
                 self._lose(failure)
-                raise failure from None
+                raise failure
         self._settle()
         return value
 

@@ -96,7 +96,8 @@ class Queued(Result[T]):
 
     def __repr__(self) -> str:
         if self._reply is None:
-            return f"Queued({self._state!r})"
+            state = self._state  # values are not shown
+            return f"Queued({state!r})" if isinstance(state, Exception) else f"Queued(done: {type(state).__name__})"
         name, key = locate(unpack(self._state))
         return f"Queued({name} {key}, not executed)"
 

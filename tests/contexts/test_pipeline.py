@@ -96,7 +96,7 @@ async def test_a_handle_tells_what_it_is(server: Server, prefix: str) -> None:
         with pytest.raises(RuntimeError, match=r"GET 'k' is not executed yet: await it after the block"):
             await handle
         await p.execute()
-        assert repr(handle) == f"Queued({await handle!r})"
+        assert repr(handle) == f"Queued(done: {type(await handle).__name__})"
         assert repr(r.pipeline(transaction=True)) == "Pipeline(0 queued, transaction)"
 
 

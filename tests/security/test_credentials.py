@@ -280,7 +280,7 @@ async def test_a_rotation_while_commands_run(
         for rotation in range(rotations):
             passwords.append(f"pw-{rotation}")
             await root.acl_setuser("one", passwords=f"+{passwords[-1]}")
-            await asyncio.sleep(0.3)  # all connections have the new one by then
+            await asyncio.sleep(0.5)  # all connections have the new one by then
             await root.acl_setuser("one", passwords=f"-{passwords[-2]}")
         made = r.stats().made
         running = False
@@ -381,7 +381,8 @@ async def test_a_blocking_command_is_not_disturbed(
 async def test_renewed_credentials_that_are_refused(
     locked: Server, root: Client[str], protocol: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    provider = Provider(Credentials("one", "one-pw", renew_after=0.2), ("one", "s3cr3t"), ("two", "two-pw"))
+    bad = ("one", "s3cr3t")
+    provider = Provider(Credentials("one", "one-pw", renew_after=0.2), bad, bad, ("two", "two-pw"))
     events: list[Any] = []
     options: Any = {"protocol": protocol, "events": events.append}
     async with Client(locked.url, credential_provider=provider, **options) as r:
@@ -397,21 +398,36 @@ async def test_renewed_credentials_that_are_refused(
     assert "s3cr3t" not in caplog.text
 
 
+async def test_credentials_that_were_old_when_they_arrived(
+    locked: Server, root: Client[str], protocol: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = Provider(Credentials("one", "one-pw", renew_after=0.05), ("one", "old"), ("two", "two-pw"))
+    async with Client(locked.url, credential_provider=provider, protocol=protocol) as r:
+        assert await r.acl_whoami() == "one"
+        await until(lambda: provider.asked == 3)
+        await until(lambda: r.stats().in_flight == 0)
+        assert await r.acl_whoami() == "two"
+        assert r.stats().made == 1
+    assert "refused" not in caplog.text
+
+
 async def test_commands_under_way_where_renewed_credentials_are_refused() -> None:
     provider = Provider(Credentials("one", "pw", renew_after=0.1), ("one", "s3cr3t"))
-    replies = iter([b"+one\r\n", b"-WRONGPASS invalid username-password pair\r\n"])
+    replies = iter([b"+one\r\n", *[b"-WRONGPASS invalid username-password pair\r\n"] * 2])
 
     async def act(writer: asyncio.StreamWriter) -> None:
         reply = next(replies, None)
         if reply is not None:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3 if provider.asked == 1 else 0)
             writer.write(reply)
 
     async with hostile(act) as url, Client(url, credential_provider=provider, retry=None) as r:
         first = asyncio.create_task(r.get("k"))
         await asyncio.sleep(0.2)
-        second = asyncio.create_task(r.get("k"))  # sent behind AUTH
         assert await first == "one"
+        while provider.asked < 3:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(r.get("k"))  # sent behind AUTH
         with pytest.raises(aioresp.ConnectionLost, match="refused the renewed credentials") as caught:
             await second
         assert caught.value.outcome == "unknown"

@@ -189,7 +189,7 @@ async def test_what_cannot_be(kind: str, pieces: str) -> None:
 async def test_lists_that_are_announced_take_no_memory() -> None:
     """hiredis reserves room for them, and the system gives it when it is used; the garbage collector looks at it."""
     for header in (b"*50000000\r\n", b"~50000000\r\n", b"%50000000\r\n", b"*9999\r\n" * 1000):
-        error = await failure(says(header), timeout=0.5, memory=100 * MIB)
+        error = await failure(says(header), timeout=1.0, memory=100 * MIB)
         assert isinstance(error, aioresp.CommandTimeout)
 
 

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aioresp.testing import Server, ServerFailed
 from aioresp.testing import server as start_server
@@ -39,6 +41,14 @@ class Paths:
         issued = (authority or self._authority).issue_cert(name, not_before=start, not_after=end)
         kind = f"{name}-{expired}-{authority is None}"
         return self._write(kind, issued.private_key_pem, *issued.cert_chain_pems)
+
+    def encrypted_key(self, password: str) -> str:
+        """Make a key that needs a password, and return its path."""
+        key = rsa.generate_private_key(65537, 2048)
+        encryption = serialization.BestAvailableEncryption(password.encode())
+        path = self._folder / "encrypted.pem"
+        path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+        return str(path)
 
 
 @asynccontextmanager

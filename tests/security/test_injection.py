@@ -1,0 +1,197 @@
+"""Arguments travel as they are: whatever bytes they have, none of them means anything to the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+import aioresp
+from aioresp import Client, Credentials
+from aioresp.protocol import CHUNK
+from aioresp.testing import Server
+from aioresp.testing import server as start_server
+
+FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
+
+NASTY = [
+    b"",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\r\nFLUSHALL\r\n",
+    b"FLUSHALL\r\n",
+    FLUSH,
+    b"\r\n" + FLUSH,
+    b"x\r\n" + FLUSH * 3,
+    b"$5\r\nhello\r\n",
+    b"$-1\r\n",
+    b"+OK\r\n",
+    b"-ERR no\r\n",
+    b":1\r\n",
+    b">2\r\n+invalidate\r\n*1\r\n+k\r\n",
+    b"%1\r\n+k\r\n+v\r\n",
+    b"*10000000\r\n",
+    b"\r\n>99999999\r\n",
+    b"|1\r\n+a\r\n+b\r\n",
+    b"(123\r\n",
+    b"%s %d %n {} \\r\\n \x1b[31m",
+    bytes(range(256)),
+    bytes(range(255, -1, -1)) * 5,
+    (b"\r\n" + FLUSH) * (CHUNK // 20),  # sent as a chunk of its own
+    FLUSH + bytes(CHUNK),
+    *(bytes([byte]) for byte in range(256)),
+]
+
+TEXT = "".join(map(chr, range(0x300))) + "\u2028\u2029\ufeff\U0001f512\r\n*1\r\n$8\r\nFLUSHALL\r\n"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    """A server of its own: it counts the FLUSHALLs."""
+    with start_server() as s:
+        yield s
+
+
+@pytest.fixture
+async def raw(guarded: Server, protocol: Any) -> AsyncIterator[Client[bytes]]:
+    async with Client(guarded.url, decode_responses=False, protocol=protocol) as r:
+        await r.set("still here", 1)
+        yield r
+        assert await r.get("still here") == b"1"
+        stats = await r.call("INFO", "commandstats")
+        assert b"cmdstat_flushall" not in stats
+        assert b"cmdstat_hello:" in stats or protocol == 2
+        await r.delete(*[key async for key in r.scan_iter()])
+
+
+async def test_strings(raw: Client[bytes]) -> None:
+    for nasty in NASTY:
+        assert await raw.set(nasty, nasty)
+        assert await raw.get(nasty) == nasty
+        assert await raw.echo(nasty) == nasty
+        assert await raw.append(nasty, nasty) == 2 * len(nasty)
+        assert await raw.getdel(nasty) == nasty * 2
+    assert await raw.mset({nasty: nasty for nasty in NASTY})
+    assert await raw.mget(NASTY) == NASTY
+    assert {key async for key in raw.scan_iter()} == {*NASTY, b"still here"}
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, "strided"])
+async def test_kinds_of_bytes(raw: Client[bytes], kind: Any) -> None:
+    for nasty in NASTY:
+        value: Any = kind(nasty) if kind != "strided" else memoryview(b"".join(bytes([b, 0]) for b in nasty))[::2]
+        assert await raw.set("k", value)
+        assert await raw.get("k") == nasty
+
+
+async def test_all_the_other_types(raw: Client[bytes]) -> None:
+    each = {nasty: nasty for nasty in NASTY}
+    for nasty in NASTY:
+        await raw.hset("h", nasty, nasty)
+        assert await raw.hget("h", nasty) == nasty
+        await raw.rpush("l", nasty)
+        await raw.zadd("z", {nasty: 1.5})
+        await raw.xadd("x", {nasty: nasty})
+    assert await raw.hgetall("h") == each
+    assert {field: value async for field, value in raw.hscan_iter("h")} == each
+    assert await raw.lrange("l", 0, -1) == NASTY
+    assert [await raw.blpop("l", timeout=1) for _ in NASTY] == [(b"l", nasty) for nasty in NASTY]
+    await raw.sadd("s", *NASTY)
+    assert await raw.smembers("s") == set(NASTY)
+    assert await raw.zrange("z", 0, -1, withscores=True) == [(nasty, 1.5) for nasty in sorted(set(NASTY))]
+    entries = await raw.xrange("x")
+    assert [dict(entry.fields) for entry in entries] == [{nasty: nasty} for nasty in NASTY]
+
+
+@pytest.mark.parametrize("transaction", [False, True])
+async def test_pipelines(raw: Client[bytes], transaction: bool) -> None:
+    async with raw.pipeline(transaction=transaction) as p:
+        for nasty in NASTY:
+            p.set(nasty, nasty)
+            p.get(nasty)
+    assert (await p.execute()) == []
+    async with raw.pipeline(transaction=transaction) as p:
+        values = [p.get(nasty) for nasty in NASTY]
+    assert [await value for value in values] == NASTY
+    async with raw.connection() as c:
+        for nasty in NASTY:
+            assert await c.get(nasty) == nasty
+
+
+async def test_scripts(raw: Client[bytes]) -> None:
+    script = raw.register_script(
+        "redis.call('SET', KEYS[1], ARGV[1]) return {KEYS[1], ARGV[1], redis.call('GET', KEYS[1])}"
+    )
+    for nasty in NASTY:
+        assert await script([nasty], [nasty]) == [nasty] * 3
+        assert await raw.eval("return ARGV[1]", 0, nasty) == nasty
+
+
+async def test_names_of_commands(raw: Client[bytes]) -> None:
+    """A command's name is an argument as any other: no second command comes out of it."""
+    for nasty in NASTY:
+        if nasty.upper().strip() == b"FLUSHALL":
+            continue
+        with pytest.raises((aioresp.RedisError, TypeError)):
+            await raw.call(nasty)
+        if nasty.decode("ascii", "replace").strip():  # else it is GET
+            with pytest.raises((aioresp.RedisError, TypeError)):
+                await raw.call(b"GET " + nasty, "k")
+
+
+async def test_text(guarded: Server, protocol: Any) -> None:
+    async with Client(guarded.url, protocol=protocol) as r:
+        for text in (TEXT, TEXT * 100, *TEXT):
+            assert await r.set(f"text{text}", text)
+            assert await r.get(f"text{text}") == text
+        async with r.pipeline() as p:
+            handle = p.hgetall(TEXT)
+            p.hset(TEXT, TEXT, TEXT)
+            again = p.hgetall(TEXT)
+        assert (await handle, await again) == ({}, {TEXT: TEXT})
+        await r.delete(TEXT, *[key async for key in r.scan_iter("text*")])
+
+
+# --- The handshake ---------------------------------------------------------------------------------------------------
+
+PASSWORDS = ["\r\n", "\0", "a b", '"', FLUSH.decode(), "\r\n" + FLUSH.decode(), TEXT, "p@ss/w:ord?#[]%"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS, ids=range(len(PASSWORDS)))
+async def test_passwords(raw: Client[bytes], guarded: Server, protocol: Any, password: str) -> None:
+    user = "*1$8+FLUSHALL"  # servers allow no white space there
+    await raw.acl_setuser(user, True, passwords=f"+{password}", categories=["+@all"], keys=["*"], reset=True)
+    url = f"redis://{quote(user, safe='')}:{quote(password, safe='')}@{guarded.host}:{guarded.port}"
+    given = Credentials(user, password)
+    ways: list[Client[str]] = [
+        Client(url, protocol=protocol),
+        Client(guarded.url, username=user, password=password, protocol=protocol),
+        Client(guarded.url, credential_provider=lambda: given, protocol=protocol),
+    ]
+    for way in ways:
+        async with way as r:
+            assert await r.acl_whoami() == user
+    wrong = [(user, password + "\r\n"), (user, password + "\r\n" + FLUSH.decode()), (FLUSH.decode(), password)]
+    for name, guess in wrong:
+        async with Client(guarded.url, username=name, password=guess, protocol=protocol) as r:
+            with pytest.raises(aioresp.AuthenticationError):
+                await r.ping()
+    await raw.acl_deluser(user)
+
+
+@pytest.mark.parametrize("name", [nasty.decode("latin-1") for nasty in NASTY if not nasty.isalnum()])
+def test_client_names_are_refused(name: str) -> None:
+    if name and all("!" <= letter <= "~" for letter in name):
+        Client(client_name=name)
+        return
+    with pytest.raises(ValueError, match="client_name") as caught:
+        Client(client_name=name)
+    assert "\r" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    with pytest.raises(ValueError, match="client_name"):
+        Client(f"redis://host?client_name={quote(name, safe='')}")
