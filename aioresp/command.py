@@ -19,6 +19,7 @@ Value: TypeAlias = str | bytes | bytearray | memoryview | int | float
 Number: TypeAlias = int | float
 Seconds: TypeAlias = "int | timedelta"
 Instant: TypeAlias = "int | datetime"
+Wait: TypeAlias = "int | float | timedelta"
 Arguments: TypeAlias = tuple[Value, ...]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from aioresp.command import AnyStr, Arguments, Fields, Instant, Result, Seconds, Value
+from aioresp.command import AnyStr, Arguments, Fields, Instant, Number, Result, Seconds, Value, Wait
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -81,6 +81,12 @@ def seconds(duration: Seconds) -> int:
 def milliseconds(duration: Seconds) -> int:
     """Return whole milliseconds, rounded up."""
     return duration if isinstance(duration, int) else -(-_micros(duration) // 1_000)
+
+
+def blocking(timeout: Wait) -> Number:
+    """Return seconds as blocking commands take them; a timedelta rounded up to hundredths."""
+    # Not to thousandths: Redis 6.2 takes 0.001 for 0, which is for ever.
+    return timeout if isinstance(timeout, (int, float)) else -(-_micros(timeout) // 10_000) / 100
 
 
 def unix_seconds(instant: Instant) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, overload
 
-from aioresp.command import AnyStr, Key, Result, Value
-from aioresp.commands.base import Executor, at_most_one, condition, filled
+from aioresp.command import AnyStr, Key, Result, Seconds, Value
+from aioresp.commands.base import Executor, at_most_one, condition, filled, milliseconds
 from aioresp.replies import array, integer, ok, string
 from aioresp.replies.cluster import (
     ClusterLink,
@@ -150,7 +150,7 @@ class ClusterCommands(Executor[AnyStr]):
         state: Literal["IMPORTING", "MIGRATING", "NODE", "STABLE"],
         node_id: str | None = None,
         *,
-        timeout: int | None = None,
+        timeout: Seconds | None = None,
     ) -> Result[bool]:
         """Tell this node whose a slot is: it comes from a node, goes to one, belongs to one, or neither (STABLE).
 
@@ -159,7 +159,7 @@ class ClusterCommands(Executor[AnyStr]):
         if (state == "STABLE") is not (node_id is None):
             raise ValueError(f"CLUSTER SETSLOT: {state} {'has no' if state == 'STABLE' else 'needs'} node_id")
         node: tuple[Value, ...] = () if node_id is None else (node_id,)
-        wait: tuple[Value, ...] = () if timeout is None else ("TIMEOUT", timeout)
+        wait: tuple[Value, ...] = () if timeout is None else ("TIMEOUT", milliseconds(timeout))
         return self.execute(("CLUSTER", "SETSLOT", slot, state, *node, *wait), ok)
 
     def cluster_shards(self) -> Result[list[ClusterShard]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, overload
 
-from aioresp.command import AnyStr, Result, Value
-from aioresp.commands.base import Executor
+from aioresp.command import AnyStr, Result, Seconds, Value
+from aioresp.commands.base import Executor, milliseconds
 from aioresp.replies import integer, numbers, ok, text
 from aioresp.replies.clients import Hello, hello
 
@@ -68,13 +68,13 @@ class ConnectionCommands(Executor[AnyStr]):
         """Change the database of a leased connection."""
         return self.execute(("SELECT", index), ok)
 
-    def wait(self, num_replicas: int, timeout: int) -> Result[int]:
+    def wait(self, num_replicas: int, timeout: Seconds) -> Result[int]:
         """Wait up to `timeout` ms until replicas have this leased connection's writes; return how many have."""
-        return self.execute(("WAIT", num_replicas, timeout), integer)
+        return self.execute(("WAIT", num_replicas, milliseconds(timeout)), integer)
 
-    def waitaof(self, num_local: int, num_replicas: int, timeout: int) -> Result[tuple[int, int]]:
+    def waitaof(self, num_local: int, num_replicas: int, timeout: Seconds) -> Result[tuple[int, int]]:
         """Wait up to `timeout` ms until this leased connection's writes are on disk, here (`num_local`: 1) and there.
 
         Returns how many servers have them on disk: this one (0 or 1), and replicas. Since 7.2.
         """
-        return self.execute(("WAITAOF", num_local, num_replicas, timeout), numbers)
+        return self.execute(("WAITAOF", num_local, num_replicas, milliseconds(timeout)), numbers)

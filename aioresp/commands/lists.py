@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, overload
 
-from aioresp.command import AnyStr, Key, Number, Result, Value
-from aioresp.commands.base import Executor, at_most_one, filled, listed
+from aioresp.command import AnyStr, Key, Result, Value, Wait
+from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed
 from aioresp.replies import array, as_tuple, integer, ok, text
 
 End: TypeAlias = Literal["LEFT", "RIGHT"]
@@ -17,16 +17,16 @@ class ListCommands(Executor[AnyStr]):
     """Commands on lists. The blocking ones take a connection of their own for as long as they wait."""
 
     def blmove(
-        self, first_list: Key, second_list: Key, timeout: Number, src: End = "LEFT", dest: End = "RIGHT"
+        self, first_list: Key, second_list: Key, timeout: Wait, src: End = "LEFT", dest: End = "RIGHT"
     ) -> Result[AnyStr | None]:
         """Move an element between lists, waiting `timeout` s (0: for ever) for one; None if none came. Since 6.2."""
-        return self.execute(("BLMOVE", first_list, second_list, src, dest, timeout), text)
+        return self.execute(("BLMOVE", first_list, second_list, src, dest, blocking(timeout)), text)
 
     def blmovem(
         self,
         first_list: Key,
         second_list: Key,
-        timeout: Number,
+        timeout: Wait,
         src: End = "LEFT",
         dest: End = "RIGHT",
         *,
@@ -36,25 +36,26 @@ class ListCommands(Executor[AnyStr]):
     ) -> Result[list[AnyStr] | None]:
         """Do what `lmovem` does, waiting `timeout` s (0: for ever) for elements; None if none came. Since 8.10."""
         how_many = _how_many("BLMOVEM", count, exactly, order)
-        return self.execute(("BLMOVEM", first_list, second_list, src, dest, timeout, *how_many), array)
+        return self.execute(("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), array)
 
     def blmpop(
-        self, timeout: Number, numkeys: int, *args: Key, direction: End, count: int = 1
+        self, timeout: Wait, numkeys: int, *args: Key, direction: End, count: int = 1
     ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
         """Do what `lmpop` does, waiting `timeout` s (0: for ever) for an element; None if none came. Since 7.0."""
-        return self.execute(("BLMPOP", timeout, *_several("BLMPOP", numkeys, args, direction, count)), as_tuple)
+        pop = _several("BLMPOP", numkeys, args, direction, count)
+        return self.execute(("BLMPOP", blocking(timeout), *pop), as_tuple)
 
-    def blpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
+    def blpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: for ever)."""
-        return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), timeout), as_tuple)
+        return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), blocking(timeout)), as_tuple)
 
-    def brpop(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
+    def brpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the right of the first list that has one, waiting `timeout` s (0: for ever)."""
-        return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), timeout), as_tuple)
+        return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), blocking(timeout)), as_tuple)
 
-    def brpoplpush(self, src: Key, dst: Key, timeout: Number = 0) -> Result[AnyStr | None]:
+    def brpoplpush(self, src: Key, dst: Key, timeout: Wait = 0) -> Result[AnyStr | None]:
         """Move the last element of `src` to the front of `dst`, waiting `timeout` s (0: for ever) for one."""
-        return self.execute(("BRPOPLPUSH", src, dst, timeout), text)
+        return self.execute(("BRPOPLPUSH", src, dst, blocking(timeout)), text)
 
     def lindex(self, name: Key, index: int) -> Result[AnyStr | None]:
         """Return the element at `index`; negative ones count from the end."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, overload
 
-from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
-from aioresp.commands.base import Executor, condition, conditions, filled, listed
+from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value, Wait
+from aioresp.commands.base import Executor, blocking, condition, conditions, filled, listed
 from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
 from aioresp.replies.sorted_sets import key_and_scored, popped, rank_and_score, scored, scored_page, scores
 
@@ -35,7 +35,7 @@ class SortedSetCommands(Executor[AnyStr]):
 
     def bzmpop(
         self,
-        timeout: Number,
+        timeout: Wait,
         numkeys: int,
         keys: Key | Iterable[Key],
         min: bool = False,
@@ -44,21 +44,21 @@ class SortedSetCommands(Executor[AnyStr]):
     ) -> Result[tuple[AnyStr, list[tuple[AnyStr, float]]] | None]:
         """Pop as `zmpop` does, waiting `timeout` s (0: for ever) for a member; None if none came. Since 7.0."""
         pop = _mpop("BZMPOP", "numkeys", numkeys, keys, min, max, count)
-        return self.execute(("BZMPOP", timeout, *pop), key_and_scored)
+        return self.execute(("BZMPOP", blocking(timeout), *pop), key_and_scored)
 
-    def bzpopmax(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
+    def bzpopmax(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the highest score of the first set that has one, waiting `timeout` s.
 
         A timeout of 0 waits for ever; None if no member came.
         """
-        return self.execute(("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), timeout), popped)
+        return self.execute(("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), blocking(timeout)), popped)
 
-    def bzpopmin(self, keys: Key | Iterable[Key], timeout: Number = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
+    def bzpopmin(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the lowest score of the first set that has one, waiting `timeout` s.
 
         A timeout of 0 waits for ever; None if no member came.
         """
-        return self.execute(("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), timeout), popped)
+        return self.execute(("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), blocking(timeout)), popped)
 
     @overload
     def zadd(

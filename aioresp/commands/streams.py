@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Fields, Key, Result, Seconds, Value
-from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds
+from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds, seconds
 from aioresp.replies import array, integer, ok, text
 from aioresp.replies.streams import (
     ConsumerInfo,
@@ -126,12 +126,12 @@ class StreamCommands(Executor[AnyStr]):
         options += _trimming("XADD", maxlen, minid, approximate, limit)
         return self.execute(("XADD", name, *options, id, *filled("XADD", "fields", flat(fields))), text)
 
-    def xcfgset(self, name: Key, idmp_duration: int | None = None, idmp_maxsize: int | None = None) -> Result[bool]:
+    def xcfgset(self, name: Key, idmp_duration: Seconds | None = None, idmp_maxsize: int | None = None) -> Result[bool]:
         """Set for how many seconds, and for how many entries, idempotent `xadd` remembers its ids. Since 8.6.
 
         A change makes it forget all it has.
         """
-        options: Arguments = () if idmp_duration is None else ("IDMP-DURATION", idmp_duration)
+        options: Arguments = () if idmp_duration is None else ("IDMP-DURATION", seconds(idmp_duration))
         options += () if idmp_maxsize is None else ("IDMP-MAXSIZE", idmp_maxsize)
         if not options:
             raise ValueError("XCFGSET: needs idmp_duration or idmp_maxsize")

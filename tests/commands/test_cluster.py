@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -72,6 +73,10 @@ WIRE: Wire = [
     (lambda r: r.cluster_setslot(7, "IMPORTING", ID), ("CLUSTER", "SETSLOT", 7, "IMPORTING", ID)),
     (lambda r: r.cluster_setslot(7, "MIGRATING", node_id=ID), ("CLUSTER", "SETSLOT", 7, "MIGRATING", ID)),
     (lambda r: r.cluster_setslot(7, "NODE", ID, timeout=5), ("CLUSTER", "SETSLOT", 7, "NODE", ID, "TIMEOUT", 5)),
+    (
+        lambda r: r.cluster_setslot(7, "NODE", ID, timeout=timedelta(seconds=1)),
+        ("CLUSTER", "SETSLOT", 7, "NODE", ID, "TIMEOUT", 1000),
+    ),
     (lambda r: r.cluster_setslot(7, state="STABLE"), ("CLUSTER", "SETSLOT", 7, "STABLE")),
     (lambda r: r.cluster_shards(), ("CLUSTER", "SHARDS")),
     (lambda r: r.cluster_slaves(ID), ("CLUSTER", "SLAVES", ID)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +34,8 @@ WIRE: Wire = [
     (lambda r: r.reset(), ("RESET",)),
     (lambda r: r.select(2), ("SELECT", 2)),
     (lambda r: r.wait(1, 100), ("WAIT", 1, 100)),
+    (lambda r: r.wait(1, timedelta(seconds=1)), ("WAIT", 1, 1000)),
+    (lambda r: r.waitaof(0, 1, timedelta(seconds=1)), ("WAITAOF", 0, 1, 1000)),
     (lambda r: r.wait(num_replicas=1, timeout=0), ("WAIT", 1, 0)),
     (lambda r: r.waitaof(1, 2, 300), ("WAITAOF", 1, 2, 300)),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,6 +35,13 @@ WIRE: Wire = [
     (lambda r: r.blmove("a", "b", 5), ("BLMOVE", "a", "b", "LEFT", "RIGHT", 5)),
     (lambda r: r.blmove("a", "b", 0.5, src="RIGHT", dest="LEFT"), ("BLMOVE", "a", "b", "RIGHT", "LEFT", 0.5)),
     (lambda r: r.blpop("a"), ("BLPOP", "a", 0)),
+    (lambda r: r.blpop("a", timedelta(minutes=1)), ("BLPOP", "a", 60.0)),
+    (lambda r: r.blpop("a", timedelta(microseconds=1)), ("BLPOP", "a", 0.01)),
+    (lambda r: r.brpop("a", timedelta(seconds=1.5)), ("BRPOP", "a", 1.5)),
+    (lambda r: r.brpoplpush("a", "b", timedelta(seconds=1)), ("BRPOPLPUSH", "a", "b", 1.0)),
+    (lambda r: r.blmove("a", "b", timedelta(0)), ("BLMOVE", "a", "b", "LEFT", "RIGHT", 0.0)),
+    (lambda r: r.blmovem("a", "b", timedelta(seconds=2)), ("BLMOVEM", "a", "b", "LEFT", "RIGHT", 2.0)),
+    (lambda r: r.blmpop(timedelta(seconds=2), 1, "a", direction="LEFT"), ("BLMPOP", 2.0, 1, "a", "LEFT")),
     (lambda r: r.blpop("a", 1.5), ("BLPOP", "a", 1.5)),
     (lambda r: r.blpop(["a", b"b"], timeout=1), ("BLPOP", "a", b"b", 1)),
     (lambda r: r.brpop("a"), ("BRPOP", "a", 0)),
@@ -184,7 +192,10 @@ async def test_blocking_commands_that_find_nothing(r: Client[Any], prefix: str) 
     a, b = (f"{prefix}{name}" for name in "ab")
     exactly(
         await asyncio.gather(
-            r.blpop(a, 0.01), r.brpop([a, b], 0.01), r.blmove(a, b, 0.01), r.brpoplpush(a, b, timeout=0.01)
+            r.blpop(a, timedelta(milliseconds=1)),
+            r.brpop([a, b], 0.01),
+            r.blmove(a, b, 0.01),
+            r.brpoplpush(a, b, timeout=0.01),
         ),
         [None] * 4,
     )

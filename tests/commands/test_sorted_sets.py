@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from math import inf
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ MIN: Final = ("AGGREGATE", "MIN")
 WIRE: Wire = [
     (lambda r: r.bzmpop(1, 2, ["a", "b"], min=True), ("BZMPOP", 1, 2, "a", "b", "MIN")),
     (lambda r: r.bzmpop(0.5, numkeys=1, keys="a", max=True, count=3), ("BZMPOP", 0.5, 1, "a", "MAX", "COUNT", 3)),
+    (lambda r: r.bzmpop(timedelta(seconds=2), 1, "a", min=True), ("BZMPOP", 2.0, 1, "a", "MIN")),
+    (lambda r: r.bzpopmax("a", timedelta(seconds=2)), ("BZPOPMAX", "a", 2.0)),
+    (lambda r: r.bzpopmin("a", timedelta(seconds=2)), ("BZPOPMIN", "a", 2.0)),
     (lambda r: r.bzpopmax("a"), ("BZPOPMAX", "a", 0)),
     (lambda r: r.bzpopmax(["a", b"b"], 1.5), ("BZPOPMAX", "a", b"b", 1.5)),
     (lambda r: r.bzpopmin("a"), ("BZPOPMIN", "a", 0)),

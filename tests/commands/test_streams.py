@@ -43,6 +43,7 @@ WIRE: Wire = [
         lambda r: r.xadd("s", {"f": 1}, maxlen=3, nomkstream=True, ref_policy="DELREF", idmp=("p", "i")),
         ("XADD", "s", "NOMKSTREAM", "DELREF", "IDMP", "p", "i", "MAXLEN", "~", 3, "*", "f", 1),
     ),
+    (lambda r: r.xcfgset("s", timedelta(minutes=1)), ("XCFGSET", "s", "IDMP-DURATION", 60)),
     (lambda r: r.xcfgset("s", idmp_duration=60), ("XCFGSET", "s", "IDMP-DURATION", 60)),
     (lambda r: r.xcfgset("s", 60, idmp_maxsize=9), ("XCFGSET", "s", "IDMP-DURATION", 60, "IDMP-MAXSIZE", 9)),
     (lambda r: r.xdel("s", "1-0", b"2-0", 3), ("XDEL", "s", "1-0", b"2-0", 3)),
