@@ -129,6 +129,7 @@ async def run(server: Server, name: str, entries: int) -> tuple[Work, int]:
         disturbing = asyncio.create_task(disturb(work, consumers, start, proxy, direct))
         await producing
         times = await disturbing
+        proxy.heal()
         async with asyncio.timeout(30):  # what ended well and could not be acknowledged is done once more
             while (await direct.xpending(name, "g")).pending:
                 await asyncio.sleep(0.05)

@@ -541,7 +541,7 @@ async def test_what_is_delivered_while_the_network_stands_still(
     name = f"{prefix}s"
     async with (
         Proxy(server.host, server.port) as proxy,
-        Client(proxy.url, retry=SOON, timeout=0.2, connect_timeout=0.3) as r,
+        Client(proxy.url, retry=SOON, timeout=1, connect_timeout=1) as r,
     ):
         async with r.group_reader("g", "c", name, min_idle=None, block=100) as g:
             task = asyncio.ensure_future(anext(g))
@@ -619,14 +619,17 @@ async def test_a_cancelled_acknowledgement_is_made_up_for(
         async def work() -> None:
             async with r.group_reader("g", "c", name, auto_ack=way == "the loop") as g:
                 async for entry in g:
+                    ended.set()
                     if way == "the loop":
                         proxy.stall("up")
                     else:
                         async with entry:
                             proxy.stall("up")
 
+        ended = asyncio.Event()
         task = asyncio.ensure_future(work())
-        await asyncio.sleep(0.1)
+        await ended.wait()
+        await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.sleep(0.05)
         proxy.cut()
@@ -656,10 +659,13 @@ async def test_an_acknowledgement_that_fails_at_the_end(
                 entry = await anext(g)
                 assert (entry.id, entry.deliveries) == ("1-1", 2)
                 proxy.stall("up")
+                ended.set()
                 await anext(g)
 
+        ended = asyncio.Event()
         task = asyncio.ensure_future(work())
-        await asyncio.sleep(0.1)
+        await ended.wait()
+        await asyncio.sleep(0.02)
         task.cancel()
         proxy.refuse()
         proxy.cut()

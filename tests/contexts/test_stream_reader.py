@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aioresp import Client, ClientClosed, ConnectionLost, DecodeError, Retry, StreamEntry, WrongTypeError
+from aioresp import Client, ClientClosed, ConnectionLost, DecodeError, PoolTimeout, Retry, StreamEntry, WrongTypeError
 from aioresp.command import Arguments
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
@@ -298,7 +298,7 @@ async def test_a_peer_that_vanished_is_noticed(server: Server, prefix: str, monk
     monkeypatch.setattr("aioresp.contexts.blocking.GRACE", 0.1)
     async with (
         Proxy(server.host, server.port) as proxy,
-        Client(proxy.url, retry=SOON, timeout=0.2, connect_timeout=0.2) as r,
+        Client(proxy.url, retry=SOON, timeout=0.5, connect_timeout=0.5) as r,
         Client(server.url) as direct,
         r.stream_reader(f"{prefix}s", block=100) as s,
     ):
@@ -310,6 +310,61 @@ async def test_a_peer_that_vanished_is_noticed(server: Server, prefix: str, monk
         proxy.accept()
         async with asyncio.timeout(10):
             assert (await task).id == "1-1"
+
+
+async def unblock(direct: Client[str], command: str) -> None:
+    """End what waits on the server, as a failover does."""
+    async with asyncio.timeout(5):
+        while True:
+            waiting = [client.id for client in await direct.client_list() if client.cmd == command]
+            if waiting and await direct.client_unblock(waiting[0], error=True):
+                return
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ["stream", "group"])
+async def test_a_failover_ends_its_wait_and_it_goes_on(
+    server: Server, prefix: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(server.url, retry=SOON) as r, Client(server.url) as direct:
+        name = f"{prefix}s"
+        reader: Any = r.stream_reader(name) if kind == "stream" else r.group_reader("g", "c", name)
+        async with reader as entries:
+            task = asyncio.ensure_future(anext(entries))
+            await unblock(direct, "xread" if kind == "stream" else "xreadgroup")
+            while "UNBLOCKED" not in caplog.text:
+                await asyncio.sleep(0.005)
+            await add(direct, name, 1)
+            async with asyncio.timeout(5):
+                assert (await task).id == "1-1"
+
+
+@pytest.mark.parametrize("kind", ["stream", "group"])
+@pytest.mark.parametrize("retry", [SOON, None], ids=["retry", "no retry"])
+async def test_a_wait_for_a_connection_that_takes_too_long(
+    server: Server,
+    prefix: str,
+    kind: str,
+    retry: Retry | None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aioresp.contexts.lease.GRACE", 0.05)
+    async with Client(server.url, limit=2, retry=retry) as r:
+        name = f"{prefix}s"
+        reader: Any = r.stream_reader(name, block=50) if kind == "stream" else r.group_reader("g", "c", name, block=50)
+        async with reader as entries:
+            async with r.connection():
+                task = asyncio.ensure_future(anext(entries))
+                await asyncio.wait([task], timeout=0.4)
+            if retry is None:
+                with pytest.raises(PoolTimeout):
+                    await task
+            else:
+                assert "a higher `limit` would let it begin" in caplog.text
+                await add(r, name, 1)
+                async with asyncio.timeout(5):
+                    assert (await task).id == "1-1"
 
 
 async def test_readers_beyond_the_limit_take_turns_and_stop_nobody(
