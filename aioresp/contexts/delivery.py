@@ -98,9 +98,10 @@ class Hand:
 
 
 class Delivery(Generic[AnyStr]):
-    """An entry that a group has delivered, and how often: `deliveries` counts also those that nobody got to see.
+    """An entry that a group has delivered: `stream`, `id`, `fields` (of one that it has twice, the last value).
 
-    `async with entry:` acknowledges it when the block ends well, and leaves it pending if not.
+    `deliveries` tells how often; it counts also those that nobody got to see. `async with entry:` acknowledges it when
+    the block ends well, and leaves it pending if not.
     """
 
     __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")
