@@ -31,6 +31,7 @@ from aioresp.command import (
     word,
     words,
 )
+from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.attempts import ATTEMPTS, attempt
 from aioresp.contexts.batches import Shared
@@ -78,7 +79,7 @@ class View(TypedDict, total=False):
     idempotent: bool
 
 
-class Client(Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Generic[AnyStr]):
+class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Generic[AnyStr]):
     """A client of one server, for any number of tasks, event loops and threads, and for forked children.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.

@@ -7,10 +7,13 @@ the server or here, so that a loop may be left at any time.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from aioresp.command import AnyStr, Key
-from aioresp.commands import Commands
+from aioresp.commands.hashes import HashCommands
+from aioresp.commands.keys import KeyCommands
+from aioresp.commands.sets import SetCommands
+from aioresp.commands.sorted_sets import SortedSetCommands
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class Scan(AsyncIterator[T]):
             self._found = iter(found)
 
 
-class Iterators(Commands[AnyStr], Generic[AnyStr]):
+class Iterators(KeyCommands[AnyStr], HashCommands[AnyStr], SetCommands[AnyStr], SortedSetCommands[AnyStr]):
     """Iterators for whoever awaits its commands: what is there all the time is found, and may be found twice."""
 
     def scan_iter(

@@ -29,6 +29,7 @@ from aioresp.command import (
     with_timeout,
     words,
 )
+from aioresp.commands import Commands
 from aioresp.connection import Connection
 from aioresp.contexts.blocking import GRACE, Blocking, OnLost
 from aioresp.contexts.iterators import Iterators
@@ -59,7 +60,7 @@ LONG: Final = 10.0
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
 
-class Lease(Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
+class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
     """All commands on one connection that nobody else uses meanwhile.
 
     Also those that change a connection or refer to what was sent on it before: SELECT, WATCH, WAIT, CLIENT TRACKING, ….

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING
 
 from aioresp.command import AnyStr, Fields, Key, Seconds
-from aioresp.commands import Commands
+from aioresp.commands.base import Executor
 from aioresp.commands.streams import StreamId
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aioresp.contexts.stream_reader import Source, StreamReader
 
 
-class Readers(Commands[AnyStr], Generic[AnyStr]):
+class Readers(Executor[AnyStr]):
     """Streams as asynchronous iterators that go on across reconnects."""
 
     def _source(self) -> Source:

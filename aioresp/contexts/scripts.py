@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
-from aioresp.commands import Commands
 from aioresp.commands.base import Executor
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.errors import NoScriptError, ResponseError
@@ -116,7 +115,7 @@ def _name_of(library: str | bytes) -> str:
     return names[0]
 
 
-class Scripts(Commands[AnyStr]):
+class Scripts(Executor[AnyStr]):
     """Scripts and functions for whoever awaits its commands."""
 
     def register_script(self, script: str | bytes, *, readonly: bool = False) -> Script:
