@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal, Unpack
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds, Value
-from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds
+from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, seconds
 from aioresp.record import TypedDict
 from aioresp.replies import boolean, integer, ok, text
 from aioresp.replies.clients import ClientInfo, TrackingInfo, client_info, client_infos, tracking_info
@@ -18,15 +18,16 @@ class ClientFilters(TypedDict, total=False):
     """What a connection must be like, for `client_kill_filter` and `client_list`; `not_...`: what it must not.
 
     `laddr` since 6.2, `maxage` since 7.4 and Valkey 8.0; with `client_list` these, `addr` and `user` since Valkey 8.1.
-    All others since Valkey 9.0; what Valkey alone has, Redis does not.
+    All others since Valkey 9.0; what Valkey alone has, Redis does not. `maxage` and `idle`: so many seconds
+    at least.
     """
 
     addr: str | None
     laddr: str | None
     user: str | None
-    maxage: int | None
+    maxage: Seconds | None
     name: str | None
-    idle: int | None
+    idle: Seconds | None
     flags: str | None
     lib_name: str | None
     lib_ver: str | None
@@ -59,7 +60,10 @@ def _filters(command: str, filters: Any, kind: str | None, **ids: int | Iterable
             raise TypeError(f"{command}: there is no filter {name!r}")
         if value is not None:
             option = name.replace("_", "-").upper()
-            options += (option, *(filled(command, name, listed(value)) if name == "not_id" else (value,)))
+            if name == "not_id":
+                options += (option, *filled(command, name, listed(value)))
+            else:
+                options += (option, seconds(value) if name in ("maxage", "idle") else value)
     return options
 
 

@@ -33,6 +33,7 @@ WIRE: Wire = [
     (lambda r: r.client_kill_filter(laddr="a:1"), ("CLIENT", "KILL", "LADDR", "a:1", "SKIPME", "YES")),
     (lambda r: r.client_kill_filter(user="u"), ("CLIENT", "KILL", "USER", "u", "SKIPME", "YES")),
     (lambda r: r.client_kill_filter(user="u", skipme=False), ("CLIENT", "KILL", "USER", "u", "SKIPME", "NO")),
+    (lambda r: r.client_kill_filter(maxage=timedelta(minutes=1)), ("CLIENT", "KILL", "MAXAGE", 60, "SKIPME", "YES")),
     (lambda r: r.client_kill_filter(maxage=60), ("CLIENT", "KILL", "MAXAGE", 60, "SKIPME", "YES")),
     (
         lambda r: r.client_kill_filter(_id=7, _type="normal", user="u", addr=None),
@@ -40,7 +41,7 @@ WIRE: Wire = [
     ),
     (
         lambda r: r.client_kill_filter(
-            name="n", idle=5, flags="N", lib_name="l", lib_ver="1", db=0, capa="r", ip="::1"
+            name="n", idle=timedelta(seconds=5), flags="N", lib_name="l", lib_ver="1", db=0, capa="r", ip="::1"
         ),
         (
             *("CLIENT", "KILL", "NAME", "n", "IDLE", 5, "FLAGS", "N", "LIB-NAME", "l", "LIB-VER", "1"),
