@@ -33,7 +33,6 @@ from aioresp.command import (
 )
 from aioresp.commands import Commands
 from aioresp.connection import Connection
-from aioresp.contexts.attempts import ATTEMPTS, attempt
 from aioresp.contexts.batches import Shared
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.lease import Lease
@@ -41,7 +40,6 @@ from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.readers import Readers
 from aioresp.contexts.scripts import Scripts
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
-from aioresp.events import Repeated, tell
 from aioresp.handshake import connect, restore
 from aioresp.loops import Loops
 from aioresp.options import Options, Settings, check, settings
@@ -62,6 +60,9 @@ logger = logging.getLogger("aioresp")
 
 #: Seconds that replies under way have to arrive when a client is closed.
 CLOSE_GRACE: Final = 1.0
+
+#: Attempts at a transaction if nobody says otherwise: with the pauses between, a second or so on the average.
+ATTEMPTS: Final = 20
 
 
 class Stats(PoolStats):
@@ -237,7 +238,7 @@ class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnySt
                 await asyncio.sleep(pause)  # else the pool is the one to wait, until it has a new connection
             logger.debug("%s is sent again, as it failed: %s", error.command, error)
             if self._watch is not None:
-                tell(self._watch.hook, Repeated(self._watch.server, error.command, error.key, error, failures))
+                self._watch.repeating(error, failures)
             rest = None if error.deadline == math.inf else error.deadline - clock()
             if rest is not None and rest <= 0:
                 raise error
@@ -361,6 +362,8 @@ class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnySt
         `watches` all is queued. Returns the values of the queued commands, or with `value_from_callable` what `func`
         returns. Raises WatchError after so many `attempts`, with short pauses between.
         """
+        from aioresp.contexts.attempts import attempt  # noqa: PLC0415 (many programs have none)
+
         async with self.pipeline(transaction=True) as pipeline:
             found, values = await attempt(pipeline, func, watches, attempts)
         return found if value_from_callable else values

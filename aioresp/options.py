@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from aioresp.command import Arguments
 from aioresp.credentials import CredentialProvider
 from aioresp.endpoint import Endpoint, tls_context
-from aioresp.events import Hook
 from aioresp.popped import Lost
 from aioresp.record import Record, TypedDict
 from aioresp.retry import Retry
+
+if TYPE_CHECKING:
+    from aioresp.events import Hook
 
 #: Sends a command by way of `send`, and may do something before and after; see the option `around`.
 Around: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from aioresp.command import Arguments, locate
 from aioresp.connection import Connection
-from aioresp.errors import ConnectionLost
-from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Hook, Slow, tell
+from aioresp.errors import ConnectionLost, RedisError
+from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Hook, Repeated, Slow, tell
 
 T = TypeVar("T")
 
@@ -53,6 +53,10 @@ class Watch:
             return pause
 
         return watched
+
+    def repeating(self, error: RedisError, attempt: int) -> None:
+        """Tell that the command of `error` is sent again."""
+        tell(self.hook, Repeated(self.server, error.command, error.key, error, attempt))
 
     async def timing(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
         """Send a command, and tell of it if it was slow."""

@@ -20,7 +20,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -164,7 +164,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 def test_options(page: str) -> None:
     table = rows((ROOT / page).read_text(encoding="utf-8"), "## Options")
     endpoint = Endpoint()
-    expected: dict[str, Any] = dict.fromkeys(get_type_hints(Options))
+    expected: dict[str, Any] = dict.fromkeys(Options.__annotations__)
     expected |= {name: getattr(endpoint, name) for name in expected if hasattr(endpoint, name)}
     expected |= {"ssl": False, "ssl_check_hostname": True, "decode_responses": True, **DEFAULTS}
     said = {row[0].strip("`"): row[1].strip("`") for row in table}

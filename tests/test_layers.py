@@ -91,6 +91,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.options", "urllib.parse"): "slow to import, and a client may do without a URL",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.handshake", "aioresp.renewal"): "few programs have a credential provider",
+    ("aioresp.client", "aioresp.contexts.attempts"): "many programs have no transactions",
     ("aioresp.client", "aioresp.watch"): "many programs have no `events` hook",
     ("aioresp.client", "aioresp.contexts.stream_reader"): "many programs read no streams",
     ("aioresp.contexts.readers", "aioresp.contexts.stream_reader"): "many programs read no streams",
@@ -341,10 +342,8 @@ def test_the_package_offers_all_that_it_imports() -> None:
     ("module", "absent"),
     [
         ("aioresp", ["anyio", "typer", "rich", "matplotlib", "pytest", "uvloop", "aioresp.testing", "aioresp.cli"]),
-        (
-            "aioresp",
-            ["aioresp.contexts.stream_reader", "aioresp.contexts.group_reader", "aioresp.renewal", "aioresp.watch"],
-        ),
+        ("aioresp", ["aioresp.contexts.stream_reader", "aioresp.contexts.group_reader", "aioresp.contexts.attempts"]),
+        ("aioresp", ["aioresp.renewal", "aioresp.watch", "aioresp.events"]),
         ("aioresp.testing", ["typer", "rich", "matplotlib", "pytest", "uvloop", "aioresp.cli"]),
         ("aioresp.testing.fixtures", ["anyio", "typer", "rich", "matplotlib", "uvloop", "aioresp.cli"]),
         ("aioresp.cli", ["anyio", "typer", "rich", "matplotlib", "pytest", "uvloop"]),

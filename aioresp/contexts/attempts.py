@@ -17,9 +17,6 @@ from aioresp.retry import Retry
 #: Seconds that the first pause between two attempts is long at most, and the longest one.
 PAUSES: Final = (0.001, 0.1)
 
-#: Attempts if nobody says otherwise: with those pauses a second or so, on the average.
-ATTEMPTS: Final = 20
-
 
 async def attempt(
     pipeline: Pipeline[Any], func: Callable[[Any], Any], names: tuple[Key, ...], most: int
