@@ -32,6 +32,7 @@ from aioresp.errors import (
     NoPermissionError,
     NoReplicasError,
     NoScriptError,
+    NotificationsDisabled,
     OutOfMemoryError,
     PersistenceError,
     PoolTimeout,
@@ -40,6 +41,8 @@ from aioresp.errors import (
     RedisError,
     ReplyTooLarge,
     ResponseError,
+    SubscriptionClosed,
+    SubscriptionOverflow,
     TLSError,
     TryAgainError,
     UnblockedError,
@@ -55,12 +58,20 @@ from aioresp.version import VERSION as __version__
 if TYPE_CHECKING:
     from aioresp.contexts.delivery import Delivery
     from aioresp.contexts.group_reader import GroupReader
+    from aioresp.contexts.keyspace import KeyEvent
+    from aioresp.contexts.monitor import Monitor, MonitoredCommand
     from aioresp.contexts.stream_reader import StreamEntry, StreamReader
+    from aioresp.contexts.subscription import Subscription
+    from aioresp.contexts.topics import Gap, Message
 else:
     _LATER = {  # imported when they are asked for, as many programs have no use for them
         "aioresp.contexts.delivery": ("Delivery",),
         "aioresp.contexts.group_reader": ("GroupReader",),
+        "aioresp.contexts.keyspace": ("KeyEvent",),
+        "aioresp.contexts.monitor": ("Monitor", "MonitoredCommand"),
         "aioresp.contexts.stream_reader": ("StreamEntry", "StreamReader"),
+        "aioresp.contexts.subscription": ("Subscription",),
+        "aioresp.contexts.topics": ("Gap", "Message"),
     }
 
     def __getattr__(name):
@@ -91,18 +102,24 @@ __all__ = [
     "Delivery",
     "ExecAbortError",
     "Function",
+    "Gap",
     "GroupReader",
     "Key",
+    "KeyEvent",
     "Lease",
     "LoadingError",
     "Lost",
     "MasterDownError",
     "MaxClientsError",
+    "Message",
+    "Monitor",
+    "MonitoredCommand",
     "MovedError",
     "NoGroupError",
     "NoPermissionError",
     "NoReplicasError",
     "NoScriptError",
+    "NotificationsDisabled",
     "OutOfMemoryError",
     "PersistenceError",
     "Pipeline",
@@ -119,6 +136,9 @@ __all__ = [
     "Stats",
     "StreamEntry",
     "StreamReader",
+    "Subscription",
+    "SubscriptionClosed",
+    "SubscriptionOverflow",
     "TLSError",
     "TryAgainError",
     "UnblockedError",

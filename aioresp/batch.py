@@ -185,6 +185,13 @@ def write_chunks(transport: asyncio.Transport, chunks: list[bytes]) -> None:
             transport.write(chunk)
 
 
+def fail(waiter: asyncio.Future[Any], error: Exception) -> None:
+    """Fail a waiter, unless it is done; if nobody is left to fetch the error, that is no reason for a log line."""
+    if not waiter.done():
+        waiter.set_exception(error)
+        waiter.exception()
+
+
 def undecodable(error: UnicodeDecodeError) -> DecodeError:
     """Return what the caller of a reply that is no text gets."""
     return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")

@@ -39,6 +39,7 @@ from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.readers import Readers
 from aioresp.contexts.scripts import Scripts
+from aioresp.contexts.subscribing import Subscribing
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.handshake import connect, restore
 from aioresp.loops import Loops
@@ -51,6 +52,7 @@ from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
 
 if TYPE_CHECKING:
+    from aioresp.contexts.hub import Hub
     from aioresp.contexts.stream_reader import Source
     from aioresp.watch import Watch
 
@@ -80,7 +82,9 @@ class View(TypedDict, total=False):
     idempotent: bool
 
 
-class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Generic[AnyStr]):
+class Client(
+    Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Subscribing[AnyStr], Generic[AnyStr]
+):
     """A client of one server, for any number of tasks, event loops and threads, and for forked children.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
@@ -110,6 +114,9 @@ class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnySt
         check("decode_responses", decode_responses)
         self._settings: Settings = settings(url, options)
         self._loops: Loops[Pool[Connection]] = Loops(partial(_make_pool, self._settings))
+        self._hubs: Loops[Hub] = Loops(partial(_make_hub, self._settings))
+        self._hub = self._hubs.pool
+        self._db = self._settings.endpoint.db
         self._decode = decode_responses
         self._timeout = self._settings.timeout
         self._retry = self._settings.retry or NEVER
@@ -154,7 +161,7 @@ class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnySt
         return f"Client({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{kind})"
 
     async def __aenter__(self) -> Client[AnyStr]:
-        self._loops.closed = False
+        self._loops.closed = self._hubs.closed = False
         return self
 
     async def __aexit__(
@@ -167,7 +174,10 @@ class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnySt
 
         Commands raise ClientClosed from now on; `async with` opens the client again.
         """
-        await self._loops.aclose(CLOSE_GRACE)
+        try:
+            await self._hubs.aclose(0.0)
+        finally:
+            await self._loops.aclose(CLOSE_GRACE)
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
@@ -377,10 +387,37 @@ class Client(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnySt
     def stats(self) -> Stats:
         """Return the figures of this moment: in sum, and for each loop in use."""
         total, loops = self._loops.stats()
-        return Stats(**vars(total), loops=loops)
+        of_hubs, hubs = self._hubs.stats()
+        for loop, figures in hubs.items():
+            loops[loop] = loops.get(loop, PoolStats()) + figures
+        return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
 
 
 def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
+    make, patience = _connecting(settings)
+    return Pool(
+        make,
+        limit=settings.limit,
+        concurrency=settings.concurrency,
+        idle_timeout=settings.idle_timeout,
+        loop=loop,
+        restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
+        patience=patience,
+    )
+
+
+def _make_hub(settings: Settings, loop: asyncio.AbstractEventLoop) -> Hub:
+    from aioresp.contexts.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
+
+    make, patience = _connecting(settings)
+    watch = _watching(settings)
+    return Hub(make, loop, patience, None if watch is None else watch.dropping)
+
+
+def _connecting(
+    settings: Settings,
+) -> tuple[Callable[[], Awaitable[Connection]], Callable[[BaseException, int], float | None]]:
+    """Return what makes a connection, and what tells after how long a failure to do so is tried again."""
     make = partial(
         connect,
         settings.endpoint,
@@ -390,15 +427,7 @@ def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Conn
     )
     patience = (settings.retry or NEVER).pause_of_connecting
     watch = _watching(settings)
-    return Pool(
-        make if watch is None else watch.connecting(make),
-        limit=settings.limit,
-        concurrency=settings.concurrency,
-        idle_timeout=settings.idle_timeout,
-        loop=loop,
-        restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
-        patience=patience if watch is None else watch.failing(patience),
-    )
+    return (make, patience) if watch is None else (watch.connecting(make), watch.failing(patience))
 
 
 def _watching(settings: Settings) -> Watch | None:

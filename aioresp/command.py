@@ -84,9 +84,9 @@ _REFUSED: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(("ASKING", "WAIT", "WAITAOF", "QUIT", "HELLO"), _ON_A_LEASE),
     **dict.fromkeys(("HIMPORT PREPARE", "HIMPORT SET", "HIMPORT DISCARD", "HIMPORT DISCARDALL"), _ON_A_LEASE),
-    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "its messages are not replies"),
-    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "its confirmations are not replies"),
-    "MONITOR": "its lines are not replies",
+    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "use `async with client.subscribe(...) as s`"),
+    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "use the methods of a subscription"),
+    "MONITOR": "use `async with client.monitor() as m`",
     **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF"), _NEVER),
     "CLIENT REPLY": _NEVER,
     "SCRIPT DEBUG": _NEVER,
@@ -144,11 +144,15 @@ def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
         return name, None
     if name in COUNTED_KEYS and not _positive(arguments[position - 1]):
         return name, None  # what stands there is no key
-    raw = arguments[position]
-    if isinstance(raw, (bytes, bytearray, memoryview)):
-        raw = bytes(raw).decode("utf-8", "backslashreplace")
-    key = repr(raw)
-    return name, key if len(key) <= KEY_SHOWN else f"{key[:KEY_SHOWN]}..."
+    return name, shown(arguments[position])
+
+
+def shown(key: object) -> str:
+    """Return a key, or the name of a channel, as messages show it."""
+    if isinstance(key, (bytes, bytearray, memoryview)):
+        key = bytes(key).decode("utf-8", "backslashreplace")
+    text = repr(key)
+    return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}..."
 
 
 def refusal(arguments: Sequence[object]) -> str | None:

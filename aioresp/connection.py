@@ -11,14 +11,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aioresp.batch import Batch, Unfinished, joined, undecodable, write_chunks
+from aioresp.batch import Batch, Unfinished, fail, joined, undecodable, write_chunks
 from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, ProtocolError, RedisError, another
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
-from aioresp.runs import Run, deadline_of, forget
+from aioresp.runs import SILENCE, WAKE, Run, deadline_of, forget, spans
 
 if TYPE_CHECKING:
     from aioresp.renewal import Renewal
@@ -32,12 +32,6 @@ WRITE_BUFFER: Final = 1024 * 1024
 #: Bytes read from the socket at a time. For a block as large as asyncio's own 256 KiB the C library asks the kernel for
 #: memory, and gives it back, at each read: up to a quarter of the time of a lone command.
 READ_SIZE: Final = 96 * 1024
-
-#: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
-SILENCE: Final = 1.0
-
-#: Seconds in which the server must answer when a connection that has idled is to be used again.
-WAKE: Final = 1.0
 
 #: Replies that are handed out in one turn of the loop.
 SLICE: Final = 512
@@ -66,8 +60,8 @@ class Connection(asyncio.Protocol):
         self.lent = False  # somebody has it alone
         self.renewal: Renewal | None = None
         self.on_end: Callable[[Connection], None] = _ignore
-        self._guard = Guard(max_reply)
-        self.on_push: Callable[[list[Any]], None] = self._guard.drop
+        self.guard = Guard(max_reply)
+        self.on_push: Callable[[list[Any]], None] = self.guard.drop
         self.bytes_sent = 0
         self.bytes_received = 0
         self._concurrency = concurrency
@@ -259,8 +253,8 @@ class Connection(asyncio.Protocol):
                     if reply is INCOMPLETE:
                         if taken or not self._partial:
                             self._partial = True
-                            self._guard.since = self.bytes_received
-                        elif self._guard.too_large(self.bytes_received):
+                            self.guard.since = self.bytes_received
+                        elif self.guard.too_large(self.bytes_received):
                             self._end_too_large()
                         break
                     if reply.__class__ is not str and reply.__class__ in _NOT_PLAIN:
@@ -275,7 +269,7 @@ class Connection(asyncio.Protocol):
                 else:
                     self._more = True
                     self._partial = True  # for all that is known here
-                    self._guard.since = self.bytes_received
+                    self.guard.since = self.bytes_received
                     self._loop.call_soon(self._read_on)
                 break
             except UnicodeDecodeError as error:
@@ -284,13 +278,13 @@ class Connection(asyncio.Protocol):
                     decode = self._decode_of_next()
             except Unfinished:
                 self._partial = True  # for all that is known here
-                self._guard.since = self.bytes_received
+                self.guard.since = self.bytes_received
                 break
             except IndexError:
-                self._end(ProtocolError("the server sent a reply nobody had asked for; the connection was dropped"))
+                self.end(ProtocolError("the server sent a reply nobody had asked for; the connection was dropped"))
                 break
             except Exception as error:
-                self._end(self._parser.broken(error))
+                self.end(self._parser.broken(error))
                 break
         self._answered += self.in_flight - len(waiters)
         self.in_flight = len(waiters)
@@ -310,8 +304,8 @@ class Connection(asyncio.Protocol):
 
     def _end_too_large(self) -> None:
         if self._waiters:
-            self._fail(self._waiters[0], self._guard.refuse(self.bytes_received))
-        self._end(ProtocolError("the server sent a reply that is too large; the connection was dropped"))
+            fail(self._waiters[0], self.guard.refuse(self.bytes_received))
+        self.end(ProtocolError("the server sent a reply that is too large; the connection was dropped"))
 
     def _decode_of_next(self) -> bool:
         number = self._answered + self.in_flight - len(self._waiters)
@@ -332,13 +326,7 @@ class Connection(asyncio.Protocol):
         if waiter.__class__ is Batch:
             waiter.take_error(error)  # also if its caller has gone: there are more replies to it
         else:
-            self._fail(waiter, error)
-
-    @staticmethod
-    def _fail(waiter: asyncio.Future[Any], error: RedisError) -> None:
-        if not waiter.done():
-            waiter.set_exception(error)
-            waiter.exception()  # a cancellation may win the race to the caller: nothing to log then
+            fail(waiter, error)
 
     # --- Deadlines ---------------------------------------------------------------------------------------------------
 
@@ -353,17 +341,16 @@ class Connection(asyncio.Protocol):
         self._timer = None
         now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
         look_again = math.inf
-        runs = [*self._runs, Run(math.inf, 0.0, self._answered + self.in_flight)]
-        for run, following in pairwise(runs):
-            if following.first <= self._answered:
+        for run, end in spans(self._runs, self._answered + self.in_flight):
+            if end <= self._answered:
                 continue
             deadline = run.deadline
             if deadline <= now:
-                deadline = min(self._expire_run(run, following.first, now), self._doubt(run, now))
+                deadline = min(self._expire_run(run, end, now), self._doubt(run, now))
             look_again = min(look_again, deadline)
         if self._silent and all(waiter.done() for waiter in self._waiters):
             # Nobody waits for what it owes, and it says nothing: a peer that is gone, as far as can be told.
-            self._end(ConnectionLost("the server did not answer in time; the connection was dropped"))
+            self.end(ConnectionLost("the server did not answer in time; the connection was dropped"))
         elif look_again < math.inf:
             self._set_timer(look_again)
 
@@ -374,11 +361,11 @@ class Connection(asyncio.Protocol):
         patience = run.timeout / 4
         # The number of the reply that is late: in a batch, one of many.
         late = self._answered, len(getattr(self._waiters[0], "replies", ()))
-        if start == 0 and self.receiving(patience) and self._guard.grows(late, self.bytes_received, patience):
+        if start == 0 and self.receiving(patience) and self.guard.grows(late, self.bytes_received, patience):
             again = now + patience  # a big reply that keeps arriving is not late
             start = 1
         for waiter in islice(self._waiters, start, end - self._answered):
-            self._fail(waiter, CommandTimeout(f"no reply in {run.timeout:.3g} s"))
+            fail(waiter, CommandTimeout(f"no reply in {run.timeout:.3g} s"))
         return again
 
     def _doubt(self, run: Run, now: float) -> float:
@@ -412,7 +399,7 @@ class Connection(asyncio.Protocol):
     def _woken(self, pong: asyncio.Future[Any]) -> None:
         self._waking = False
         if isinstance(pong.exception(), CommandTimeout):
-            self._end(ConnectionLost("the server did not answer after the connection had idled; it was dropped"))
+            self.end(ConnectionLost("the server did not answer after the connection had idled; it was dropped"))
             return
         self.resting = False  # also after an error reply: it is one
         self._set_capacity()
@@ -435,8 +422,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""
-        transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if hasattr(transport, "max_size"):
             cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
@@ -448,9 +434,23 @@ class Connection(asyncio.Protocol):
 
     def close(self, why: str = "the connection was closed by this client") -> None:
         """End the connection; what was given to the transport is still sent, within a second."""
-        self._end(ConnectionLost(why), abort=False)
+        self.end(ConnectionLost(why), abort=False)
 
-    def _end(self, error: RedisError, *, abort: bool = True) -> None:
+    def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, Parser]:
+        """Give socket and parser to `protocol` for good, while nothing is under way; it passes `connection_lost` on.
+
+        Raises ConnectionLost if the connection has ended.
+        """
+        if self._transport is None or self._ended is not None or self.in_flight:
+            raise self._lost("not sent")
+        self.capacity = 0
+        self.lent = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.set_protocol(protocol)
+        return self._transport, self._parser
+
+    def end(self, error: RedisError, *, abort: bool = True) -> None:
         """Take no more commands; `connection_lost` follows and fails those under way with `error`."""
         if self._ended is not None:
             return
@@ -485,7 +485,7 @@ class Connection(asyncio.Protocol):
         for number, waiter in enumerate(self._waiters, self._answered):
             error = self._lost("not sent" if number >= self._flushed else "unknown")
             error.deadline = deadline_of(self._runs, number)
-            self._fail(waiter, error)
+            fail(waiter, error)
         # What nobody answered stays in `usage`, but is not under way any more.
         self._answered += self.in_flight
         self.in_flight = 0

@@ -95,6 +95,18 @@ class PoolTimeout(CommandTimeout):
     phase = "pool"
 
 
+class SubscriptionClosed(RedisError):
+    """The subscription has ended: nothing more comes."""
+
+
+class SubscriptionOverflow(SubscriptionClosed):
+    """Messages came faster than they were read, and the subscription was to be closed then (`overflow="close"`)."""
+
+
+class NotificationsDisabled(RedisError):
+    """The server is not configured to send these keyspace notifications: see `notify-keyspace-events`."""
+
+
 class WatchError(RedisError):
     """A watched key was changed before EXEC: nothing of the transaction was done."""
 

@@ -59,6 +59,15 @@ class Slow(Event):
     seconds: float
 
 
+class Dropped(Event):
+    """A subscription had no room for a message; told of the first, and then whenever their number has doubled."""
+
+    channel: str
+    """The first of its channels or patterns."""
+    dropped: int
+    """Messages that it has dropped by now."""
+
+
 Hook: TypeAlias = Callable[[Event], object]
 
 

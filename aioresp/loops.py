@@ -154,10 +154,10 @@ class Loops(Generic[P]):
             if guard is not None:
                 await guard.aclose()
 
-    def stats(self) -> tuple[PoolStats, tuple[PoolStats, ...]]:
+    def stats(self) -> tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]:
         """Return the sum since the start, past loops included, and the figures of each loop in use."""
-        pools = tuple(pool.stats() for pool in list(self.pools.values()))
-        return sum(pools, self._past), pools
+        figures = {loop: pool.stats() for loop, pool in list(self.pools.items())}
+        return sum(figures.values(), self._past), figures
 
     def after_fork(self) -> None:
         """Start afresh in a child: the sockets belong to the parent."""

@@ -6,8 +6,8 @@ The only module that imports hiredis. Never touches a socket, never awaits, neve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
 import hiredis
@@ -185,6 +185,7 @@ class Parser:
         # maps or long lists about, or what looks like one, the methods below take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
+        self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
         self._wary = False
         self._held = b""  # bytes that may hold such a header, and were given to the reader up to `_position`
         self._position = 0
@@ -221,6 +222,14 @@ class Parser:
     def waiting(self) -> int:
         """How many bytes wait to be read, or a little more."""
         return len(self._held) - self._position + self._reader.len()
+
+    def items(self) -> Iterator[Any]:
+        """Return an iterator over the replies that are here, undecoded."""
+        return self._items_around_maps() if self._wary else iter(self._gets_raw, INCOMPLETE)
+
+    def _items_around_maps(self) -> Iterator[Any]:
+        while self.has_data() and (reply := self.gets(False)) is not INCOMPLETE:
+            yield reply
 
     def _has_data_or_held(self) -> bool:
         return self._position < len(self._held) or self._reader.has_data()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aioresp.credentials import CredentialProvider, Credentials, ask
@@ -117,13 +116,18 @@ class Renewal:
 
     def send(self) -> None:
         """Send the new credentials; what is sent before them is done by the old ones, and what follows by the new."""
-        fresh, self._fresh = self._fresh, None
+        fresh = self.claim()
         if fresh is not None and self._carrier.viable:
             answer = self._carrier.send(pack(("AUTH", *fresh.words)), True, self._timeout)
-            answer.add_done_callback(partial(self._answered, fresh))
+            answer.add_done_callback(lambda answer: self.settle(fresh, answer.exception()))
 
-    def _answered(self, fresh: Credentials, answer: asyncio.Future[Any]) -> None:
-        error = answer.exception()
+    def claim(self) -> Credentials | None:
+        """Return new credentials that have not been sent, to who sends them in his own way, and then calls `settle`."""
+        fresh, self._fresh = self._fresh, None
+        return fresh
+
+    def settle(self, fresh: Credentials, error: BaseException | None) -> None:
+        """Take the server's answer to new credentials."""
         if error is None:
             self.begin(fresh)
         elif isinstance(error, ResponseError) and not self._refused:

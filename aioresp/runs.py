@@ -7,6 +7,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+#: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
+SILENCE: Final = 1.0
+
+#: Seconds in which the server must answer when a connection that has idled is to be used again.
+WAKE: Final = 1.0
 
 
 class Run:
@@ -33,3 +42,9 @@ def deadline_of(runs: deque[Run], number: int) -> float:
     """Return by when the reply to a command is due, all before it being answered; forget the runs of those."""
     forget(runs, number)
     return runs[0].deadline if runs else math.inf
+
+
+def spans(runs: deque[Run], end: int) -> Iterator[tuple[Run, int]]:
+    """Go through the runs, each with the number of the first command after it; `end` is that of the last one."""
+    for run, following in pairwise([*runs, Run(math.inf, 0.0, end)]):
+        yield run, following.first

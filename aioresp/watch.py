@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from aioresp.command import Arguments, locate
 from aioresp.connection import Connection
 from aioresp.errors import ConnectionLost, RedisError
-from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Hook, Repeated, Slow, tell
+from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Dropped, Hook, Repeated, Slow, tell
 
 T = TypeVar("T")
 
@@ -57,6 +57,10 @@ class Watch:
     def repeating(self, error: RedisError, attempt: int) -> None:
         """Tell that the command of `error` is sent again."""
         tell(self.hook, Repeated(self.server, error.command, error.key, error, attempt))
+
+    def dropping(self, channel: str, dropped: int) -> None:
+        """Tell that a subscription has dropped so many messages by now."""
+        tell(self.hook, Dropped(self.server, channel, dropped))
 
     async def timing(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
         """Send a command, and tell of it if it was slow."""

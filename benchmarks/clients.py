@@ -10,6 +10,7 @@ import importlib.metadata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -25,10 +26,15 @@ class Ask(NamedTuple):
     floor_protocol: int
 
 
+#: Takes so many messages and returns the data of the last one.
+Take = Callable[[int], Awaitable[Any]]
+
+
 class Bound(NamedTuple):
     """The methods that the scenarios call: get(key), set(key, value), mget(keys), hgetall(key).
 
     `pipeline(key, n)` sends GET n times in one pipeline, as the client's users do it, and returns the values.
+    `subscribe(channel)` is a context that yields how messages are taken; within, the server has confirmed.
     """
 
     get: Callable[..., Awaitable[Any]]
@@ -36,8 +42,10 @@ class Bound(NamedTuple):
     mget: Callable[..., Awaitable[Any]]
     hgetall: Callable[..., Awaitable[Any]]
     pipeline: Callable[[str, int], Awaitable[list[Any]]]
+    subscribe: Callable[[str], AbstractAsyncContextManager[Take]]
     coroutines: bool = True  # whether the methods return coroutines, which `create_task` takes
     texts: bool = True  # False if the client always answers in bytes
+    url: str = ""  # of the server, for who publishes
 
 
 @asynccontextmanager
@@ -45,12 +53,19 @@ async def open_floor(ask: Ask) -> AsyncIterator[Bound]:
     connection = await bare.connect(ask.url, ask.decode, ask.floor_protocol)
     send = connection.send
     set_ = send if ask.decode else connection.send_big
+
+    @asynccontextmanager
+    async def subscribe(channel: str) -> AsyncIterator[Take]:
+        async with bare.subscribe(ask.url, ask.decode, channel) as subscriber:
+            yield subscriber.take
+
     yield Bound(
         lambda key: send("GET", key),
         lambda key, value: set_("SET", key, value),
         connection.mget,
         connection.hgetall,
         connection.pipeline,
+        subscribe,
         coroutines=False,
     )
     connection.transport.close()
@@ -60,7 +75,21 @@ async def open_floor(ask: Ask) -> AsyncIterator[Bound]:
 async def open_aioresp(ask: Ask) -> AsyncIterator[Bound]:
     module = importlib.import_module("aioresp")
     async with module.Client.from_url(ask.url, decode_responses=ask.decode) as client:
-        yield Bound(client.get, client.set, client.mget, client.hgetall, queued(client.pipeline))
+
+        @asynccontextmanager
+        async def subscribe(channel: str) -> AsyncIterator[Take]:
+            async with client.subscribe(channel) as subscription:
+
+                async def take(n: int) -> Any:
+                    async for message in subscription:
+                        n -= 1
+                        if not n:
+                            return message.data
+                    raise AssertionError("it has ended")
+
+                yield take
+
+        yield Bound(client.get, client.set, client.mget, client.hgetall, queued(client.pipeline), subscribe)
 
 
 def queued(make: Callable[[], Any]) -> Callable[[str, int], Awaitable[list[Any]]]:
@@ -97,29 +126,89 @@ def _pool(module: Any, ask: Ask, **options: Any) -> Any:
 async def open_redis_py(ask: Ask) -> AsyncIterator[Bound]:
     module = importlib.import_module("redis.asyncio")
     # RESP2: as fast as RESP3 everywhere else, and at HGETALL 1.6 times as fast.
-    async with module.Redis.from_pool(_pool(module, ask, protocol=2)) as client:
-        yield Bound(client.get, client.set, client.mget, client.hgetall, queued(lambda: client.pipeline(False)))
+    listeners = module.ConnectionPool.from_url(ask.url, max_connections=2000, decode_responses=ask.decode)
+    async with (
+        module.Redis.from_pool(_pool(module, ask, protocol=2)) as client,
+        module.Redis.from_pool(listeners) as listening,
+    ):
+        yield Bound(
+            client.get,
+            client.set,
+            client.mget,
+            client.hgetall,
+            queued(lambda: client.pipeline(False)),
+            subscribing(listening),
+        )
+
+
+def subscribing(client: Any) -> Callable[[str], AbstractAsyncContextManager[Take]]:
+    """Return how users of redis-py and its fork subscribe; each PubSub object takes a connection of the pool."""
+
+    @asynccontextmanager
+    async def subscribe(channel: str) -> AsyncIterator[Take]:
+        async with client.pubsub() as subscription:
+            await subscription.subscribe(channel)
+            await subscription.get_message(timeout=10)  # the confirmation
+
+            async def take(n: int) -> Any:
+                async for message in subscription.listen():
+                    n -= 1
+                    if not n:
+                        return message["data"]
+                raise AssertionError("it has ended")
+
+            yield take
+
+    return subscribe
 
 
 @asynccontextmanager
 async def open_valkey_py(ask: Ask) -> AsyncIterator[Bound]:
     module = importlib.import_module("valkey.asyncio")
-    async with module.Valkey.from_pool(_pool(module, ask)) as client:
-        yield Bound(client.get, client.set, client.mget, client.hgetall, queued(lambda: client.pipeline(False)))
+    listeners = module.ConnectionPool.from_url(ask.url, max_connections=2000, decode_responses=ask.decode)
+    async with (
+        module.Valkey.from_pool(_pool(module, ask)) as client,
+        module.Valkey.from_pool(listeners) as listening,
+    ):
+        yield Bound(
+            client.get,
+            client.set,
+            client.mget,
+            client.hgetall,
+            queued(lambda: client.pipeline(False)),
+            subscribing(listening),
+        )
 
 
 @asynccontextmanager
 async def open_coredis(ask: Ask) -> AsyncIterator[Bound]:
     module = importlib.import_module("coredis")
     # It shares its connections among the tasks by itself; between 10 and 100 of them there is no difference.
-    async with module.Redis.from_url(ask.url, decode_responses=ask.decode, max_connections=50) as client:
+    open_client = partial(module.Redis.from_url, ask.url, decode_responses=ask.decode)
+    # Each subscription keeps a connection.
+    async with open_client(max_connections=50) as client, open_client(max_connections=2000) as listening:
 
         async def pipeline(key: str, n: int) -> list[Any]:
             async with client.pipeline(transaction=False) as queue:
                 handles = [queue.get(key) for _ in range(n)]
             return [await handle for handle in handles]
 
-        yield Bound(client.get, client.set, client.mget, client.hgetall, pipeline, coroutines=False)
+        @asynccontextmanager
+        async def subscribe(channel: str) -> AsyncIterator[Take]:
+            async with listening.pubsub(
+                channels=[channel], ignore_subscribe_messages=True, subscription_timeout=30
+            ) as subscription:
+
+                async def take(n: int) -> Any:
+                    async for message in subscription:
+                        n -= 1
+                        if not n:
+                            return message["data"]
+                    raise AssertionError("it has ended")
+
+                yield take
+
+        yield Bound(client.get, client.set, client.mget, client.hgetall, pipeline, subscribe, coroutines=False)
 
 
 @asynccontextmanager
@@ -147,7 +236,20 @@ async def open_glide(ask: Ask) -> AsyncIterator[Bound]:
         values: list[Any] = await client.exec(queue, raise_on_error=True)
         return values
 
-    yield Bound(client.get, client.set, client.mget, client.hgetall, pipeline, texts=False)
+    @asynccontextmanager
+    async def subscribe(channel: str) -> AsyncIterator[Take]:
+        # A client has one queue for all that it is subscribed to: a second subscription would need a second client.
+        await client.subscribe({channel}, 10_000)
+
+        async def take(n: int) -> Any:
+            for _ in range(n):
+                message = await client.get_pubsub_message()
+            return message.message
+
+        yield take
+        await client.unsubscribe({channel}, 10_000)
+
+    yield Bound(client.get, client.set, client.mget, client.hgetall, pipeline, subscribe, texts=False)
     await client.close()
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -86,6 +87,59 @@ class Floor(asyncio.Protocol):
     async def pipeline(self, key: str, n: int) -> list[Any]:
         """Send GET n times, with a future each, as who has no pipeline does it."""
         return await asyncio.gather(*[self.send("GET", key) for _ in range(n)])
+
+
+class FloorSubscriber(asyncio.Protocol):
+    """The floor of a subscription: what arrives goes into a deque, and one reader is woken."""
+
+    def __init__(self, decode: bool) -> None:
+        self.loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {"encoding": "utf-8"} if decode else {}
+        self.reader = hiredis.Reader(notEnoughData=Ellipsis, **options)
+        self.items: deque[Any] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = 96 * 1024
+
+    def data_received(self, data: bytes) -> None:
+        self.reader.feed(data)
+        gets, append = self.reader.gets, self.items.append
+        while (item := gets()) is not Ellipsis:
+            append(item)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def receive(self) -> Any:
+        while not self.items:
+            self.waiter = self.loop.create_future()
+            await self.waiter
+        return self.items.popleft()
+
+    async def take(self, n: int) -> Any:
+        """Return the data of the last of `n` messages."""
+        for _ in range(n):
+            message = await self.receive()
+        return message[2]
+
+
+@asynccontextmanager
+async def subscribe(url: str, decode: bool, *channels: str) -> AsyncIterator[FloorSubscriber]:
+    """Subscribe to channels on a connection of one's own (no password, no database: a benchmark's server has none)."""
+    address = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    where = address.hostname, address.port or 6379
+    transport, subscriber = await loop.create_connection(lambda: FloorSubscriber(decode), *where)
+    for channel in channels:
+        transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))
+    for _ in channels:
+        await subscriber.receive()
+    try:
+        yield subscriber
+    finally:
+        transport.close()
 
 
 async def connect(url: str, decode: bool = True, protocol: int = 2) -> Floor:

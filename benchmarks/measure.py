@@ -92,7 +92,7 @@ async def interleave(
     async with AsyncExitStack() as stack:
         for adapter in adapters:
             try:
-                bound = await stack.enter_async_context(adapter.open(ask))
+                bound = (await stack.enter_async_context(adapter.open(ask)))._replace(url=ask.url)
                 came, expected = await scenario.check(bound)
                 if came != expected or type(came) is not type(expected):
                     raise AssertionError(f"wrong reply: {str(came)[:80]}")

@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
 
 from . import floor as bare
 from .clients import Bound
@@ -24,6 +27,8 @@ BIG = b"\xff\x00\r\n" * (1 << 18)  # 1 MiB that is not UTF-8
 KEY, BIG_KEY, HASH = PREFIX + "key", PREFIX + "big", PREFIX + "hash"
 KEYS = [f"{PREFIX}key:{n}" for n in range(100)]
 FRESH = [f"{PREFIX}set:{n}" for n in range(10_000)]
+CHANNEL = PREFIX + "channel"
+PUBLISHED = hiredis.pack_command(("PUBLISH", CHANNEL, VALUE)) * 1_000
 FIELDS = {f"field:{n}": VALUE for n in range(1_000)}
 
 
@@ -107,6 +112,45 @@ def _pipeline(size: int, tasks: int) -> Callable[[Bound], Go]:
     return make
 
 
+def _messages(bound: Bound) -> Go:
+    """Have one subscriber read what is published, 1,000 messages at a time; publishing costs each client the same."""
+    loop = asyncio.get_running_loop()
+    address = urlsplit(bound.url)
+
+    async def go(n: int) -> None:
+        where = address.hostname, address.port or 6379
+        transport, _ = await loop.create_connection(asyncio.Protocol, *where)
+        try:
+            async with bound.subscribe(CHANNEL) as take:
+                for _ in range(n):
+                    transport.write(PUBLISHED)
+                await take(n * 1_000)
+        finally:
+            transport.close()
+
+    return go
+
+
+def _subscriptions(bound: Bound) -> Go:
+    """Set up 1,000 subscriptions at a time, to a channel each, and leave them again."""
+
+    async def one(channel: str, entered: asyncio.Semaphore, leave: asyncio.Event) -> None:
+        async with bound.subscribe(channel):
+            entered.release()
+            await leave.wait()
+
+    async def go(n: int) -> None:
+        for _ in range(n):
+            entered, leave = asyncio.Semaphore(0), asyncio.Event()
+            tasks = [asyncio.create_task(one(f"{CHANNEL}:{k}", entered, leave)) for k in range(1_000)]
+            for _ in tasks:
+                await entered.acquire()
+            leave.set()
+            await asyncio.gather(*tasks)
+
+    return go
+
+
 def _text(bound: Bound, value: Any) -> Any:
     """Bring the replies of a client that only knows bytes to text; of any other they must be text already."""
     if bound.texts:
@@ -144,6 +188,16 @@ async def _check_big(bound: Bound) -> tuple[Any, Any]:
     return (answer in (True, "OK", b"OK"), await bound.get(BIG_KEY)), (True, BIG)
 
 
+async def _check_messages(bound: Bound) -> tuple[Any, Any]:
+    publisher = await bare.connect(bound.url)
+    async with bound.subscribe(CHANNEL) as take:
+        for data in ("first", "second"):
+            await publisher.send("PUBLISH", CHANNEL, data)
+        last = await take(2)
+    publisher.transport.close()
+    return _text(bound, last), "second"
+
+
 def _get(tasks: int) -> Scenario:
     title = "GET, 1 task" if tasks == 1 else f"GET, {tasks} tasks"
     return Scenario(f"get-{tasks}", title, tasks, _loop(tasks, lambda b: b.get, KEY), tasks, _check_get)
@@ -166,6 +220,8 @@ _ALL = (
     Scenario("pipeline-10000", "pipeline of 10,000 GETs, 1 task", 1, _pipeline(10_000, 1), 10_000, _check_pipeline),
     Scenario("mget", "MGET of 100, 20 tasks", 20, _mget, 20, _check_mget),
     Scenario("hgetall", "HGETALL of 1,000 fields, 20 tasks", 20, _hgetall, 20, _check_hgetall),
+    Scenario("messages", "messages to one subscriber", 1, _messages, 1_000, _check_messages, unit="messages/s"),
+    Scenario("subscriptions", "1,000 subscriptions set up", 1_000, _subscriptions, 1_000, _check_messages, once=True),
     _big("get-1mib", "GET", lambda b: b.get, BIG_KEY),
     _big("set-1mib", "SET", lambda b: partial(b.set, BIG_KEY), BIG),
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aioresp.batch import Batch, joined
+from aioresp.batch import Batch, fail, joined
 from aioresp.connection import Connection
 from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, ResponseError, WrongTypeError
 from aioresp.protocol import pack
@@ -127,7 +127,7 @@ async def test_what_is_not_resp_fails_the_batch(start: bytes) -> None:
 async def test_a_batch_that_is_late_is_read_to_its_end() -> None:
     connection, batch, behind = await in_line(3)
     connection.data_received(b"+a\r\n+b\r\n")
-    connection._fail(batch, CommandTimeout("late"))  # type: ignore[arg-type]  # as a future, to the connection
+    fail(batch, CommandTimeout("late"))  # type: ignore[arg-type]  # as a future, to the connection
     connection.data_received(b"-ERR c\r\n+mine\r\n")
     assert behind.result() == "mine"
     assert isinstance(batch.future.exception(), CommandTimeout)

@@ -102,12 +102,26 @@ async def group_reader(r: Client[str], prefix: str) -> object:
     raise AssertionError("it has no end")
 
 
+async def subscription(r: Client[str], prefix: str) -> object:
+    async with r.subscribe(f"{prefix}a", f"{prefix}b") as s:
+        await s.psubscribe(f"{prefix}*")
+        await r.publish(f"{prefix}a", "1")
+        return await s.get(), await s.get(), await s.get(timeout=0.01)
+
+
+async def monitor(r: Client[str], prefix: str) -> object:
+    async with r.monitor() as m:
+        await r.get(f"{prefix}k")
+        return await m.get()
+
+
 TURNS = 14
 
 OPERATIONS: list[Operation] = [
     *(get, large_set, pop, lease, pop_on_a_lease, close),
     *(pipeline, transaction, watching, large_transaction),
     *(stream_reader, group_reader),
+    *(subscription, monitor),
 ]
 
 
@@ -141,7 +155,8 @@ async def test_cancelled_after_any_number_of_turns(
                 async with r:  # it may have been cancelled while it was closed
                     await in_step(r)
                     await at_rest(r)
-                    assert r.stats().open <= 3
+                    assert r.stats().open <= 4  # one of them for subscriptions
+                    assert not r._hub()._topics, "a subscription that was left is not forgotten"
                     a, b = await r.mget(f"{prefix}a", f"{prefix}b")
                     assert a == b, "half a transaction"
         assert finished < TURNS, "it was never cancelled in time"

@@ -38,7 +38,14 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.loops",
         "aioresp.pool",
     ),
-    ("aioresp.batch", "aioresp.guard", "aioresp.runs", "aioresp.renewal", "aioresp.connection"),
+    (
+        "aioresp.batch",
+        "aioresp.guard",
+        "aioresp.runs",
+        "aioresp.renewal",
+        "aioresp.connection",
+        "aioresp.listener",
+    ),
     ("aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),
     ("aioresp.contexts", "aioresp.contexts.*"),
@@ -63,6 +70,10 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
     ("aioresp.protocol", "socket", "the protocol does no I/O"),
     ("aioresp.endpoint", "asyncio*", "an endpoint never connects"),
     ("aioresp.options", "asyncio*", "options never connect"),
+    *(
+        ("aioresp.listener", f"aioresp.{module}", "a listener never knows what it hears")
+        for module in ("pool", "loops", "command*")
+    ),
     ("aioresp.connection", "aioresp.pool", "a connection never knows pools"),
     ("aioresp.connection", "aioresp.loops", "a connection never knows pools"),
     ("aioresp.connection", "aioresp.command*", "a connection never knows commands"),
@@ -96,6 +107,10 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.client", "aioresp.contexts.stream_reader"): "many programs read no streams",
     ("aioresp.contexts.readers", "aioresp.contexts.stream_reader"): "many programs read no streams",
     ("aioresp.contexts.readers", "aioresp.contexts.group_reader"): "many programs read no streams",
+    ("aioresp.client", "aioresp.contexts.hub"): "many programs subscribe to nothing",
+    ("aioresp.contexts.subscribing", "aioresp.contexts.subscription"): "many programs subscribe to nothing",
+    ("aioresp.contexts.subscribing", "aioresp.contexts.keyspace"): "many programs subscribe to nothing",
+    ("aioresp.contexts.subscribing", "aioresp.contexts.monitor"): "few programs look on",
     ("aioresp.contexts.scripts", "hashlib"): "slow to import, and many programs have no scripts",
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",

@@ -240,16 +240,18 @@ class Link:
         except OSError:
             self.finish(rst=True)
 
-    def _connected(self, _: asyncio.Task[None]) -> None:
+    def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting = None
+        if task.cancelled():
+            self.server.lost = True  # uvloop may have made a transport: it closes it, and does not say so
         self._check_gone()
 
     def made(self, side: Side) -> None:
-        """Let the proxy decide about a new client; close a server's side that comes too late."""
-        if side is self.client:
-            self._arrived(self)
-        elif self.finished or self.stranded:
+        """Let the proxy decide about a new client; close what comes too late."""
+        if self.finished or (self.stranded and side is self.server):
             side.close(rst=False, flush=False)
+        elif side is self.client and not self.stranded:
+            self._arrived(self)
 
     def settle(self) -> None:
         """Close when both directions have ended."""

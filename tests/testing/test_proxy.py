@@ -333,6 +333,27 @@ def test_a_reader_that_does_not_read_pushes_back_on_the_server(run: Run, real: S
     run(main)
 
 
+def test_cut_ends_connections_that_are_being_made(run: Run, real: Server) -> None:
+    """In any turn of the loop: also between the accept and the transport, and while the server's side connects."""
+
+    async def main() -> None:
+        for turns in range(12):
+            async with Proxy(real.host, real.port) as p:
+                opening = asyncio.ensure_future(asyncio.open_connection(p.host, p.port))
+                while not p.connections:
+                    await asyncio.sleep(0)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                p.cut()
+                reader, writer = await opening
+                async with asyncio.timeout(2):
+                    assert await reader.read() == b""
+                writer.transport.abort()
+                await until(lambda: p.open == 0)  # it is called in this turn
+
+    run(main)
+
+
 def test_cut_ends_all_connections_and_new_ones_work(run: Run, real: Server) -> None:
     async def main() -> None:
         async with Proxy(real.host, real.port) as p:

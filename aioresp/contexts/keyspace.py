@@ -1,0 +1,90 @@
+"""What happens to keys, as the server tells it: keyspace notifications as a subscription.
+
+Owns the form of their channels. The server sends them only where `notify-keyspace-events` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+
+from aioresp.command import AnyStr, Arguments, Key
+from aioresp.contexts.hub import Hub
+from aioresp.contexts.inbox import Overflow
+from aioresp.contexts.subscription import Subscription
+from aioresp.contexts.topics import Message
+from aioresp.errors import NoPermissionError, NotificationsDisabled, UnknownCommandError
+from aioresp.record import Record
+from aioresp.replies import mapping
+
+T = TypeVar("T")
+
+#: How a command is sent.
+Execute: TypeAlias = Callable[[Arguments, Callable[[Any], dict[Any, Any]]], Awaitable[dict[Any, Any]]]
+
+#: The option of the server that says which notifications it sends.
+OPTION: Final = "notify-keyspace-events"
+
+
+class KeyEvent(Record, Generic[AnyStr]):
+    """Something that happened to a key."""
+
+    key: AnyStr
+    event: str
+    """What happened, in the server's words: "set", "expired", "del", "lpush", ...."""
+    db: int
+
+
+class KeyEvents(Subscription[T]):
+    """What happens to the keys that match a glob."""
+
+    def __init__(
+        self,
+        find_hub: Callable[[], Hub],
+        decode: bool,
+        timeout: float | None,
+        execute: Execute,
+        db: int | str,
+        patterns: Sequence[Key],
+        events: Iterable[str] | None,
+        gaps: bool,
+        buffer: int,
+        overflow: Overflow,
+    ) -> None:
+        if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or db < 0):
+            raise ValueError(f'db is {db!r}, not a number from 0 on, nor "*"')
+        if isinstance(events, str):
+            raise TypeError("events is str, not a collection of names")
+        names = [_channel(db, position, pattern) for position, pattern in enumerate(patterns or ("*",))]
+        super().__init__(find_hub, decode, timeout, "p", names, gaps, buffer, overflow)
+        self._events = None if events is None else frozenset(events)
+        self._execute = execute
+
+    async def __aenter__(self) -> Self:
+        try:
+            (flags,) = (await self._execute(("CONFIG", "GET", OPTION), mapping)).values() or ("",)
+        except (NoPermissionError, UnknownCommandError):
+            pass  # who may not look has to believe
+        else:
+            text = flags.decode() if isinstance(flags, bytes) else str(flags)
+            if "K" not in text or not text.strip("KE"):
+                raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')
+        return await super().__aenter__()
+
+    def put(self, item: Any) -> None:
+        """Take an event in the form of a message."""
+        if isinstance(item, Message):
+            event = item.data if isinstance(item.data, str) else item.data.decode()
+            if self._events is not None and event not in self._events:
+                return
+            colon: Any = ":" if isinstance(item.channel, str) else b":"
+            where, _, key = item.channel.partition(colon)
+            db = where[len("__keyspace@") : -len("__")]
+            item = KeyEvent(key, event, int(db))
+        super().put(item)
+
+
+def _channel(db: int | str, position: int, pattern: Key) -> bytes:
+    if not isinstance(pattern, (str, bytes, memoryview)):
+        raise TypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes")
+    return b"__keyspace@%b__:%b" % (str(db).encode(), pattern.encode() if isinstance(pattern, str) else bytes(pattern))

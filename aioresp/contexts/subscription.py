@@ -1,0 +1,218 @@
+"""What a subscriber holds: an asynchronous iterator over messages, and over the gaps in which some may be missing.
+
+Owns its buffer and the list of what it is subscribed to. Never owns a connection: all subscriptions of an event loop
+share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from aioresp.command import Key, shown
+from aioresp.contexts.hub import Hub
+from aioresp.contexts.inbox import Inbox, Overflow
+from aioresp.contexts.topics import KINDS, Gap, Kind, Topic
+from aioresp.errors import RedisError
+
+logger = logging.getLogger("aioresp")
+
+T = TypeVar("T")
+
+#: Gaps that a subscription remembers.
+GAPS: Final = 1000
+
+
+class Subscription(Inbox[T]):
+    """Messages of channels, patterns and shard channels, in the order in which the server sent them.
+
+    Enter it with `async with`, which returns when the server has confirmed, and read it with `async for` or `get`.
+    `dropped` counts the messages for which there was no room, `gaps` tells when some may have been missed.
+    """
+
+    def __init__(
+        self,
+        find_hub: Callable[[], Hub],
+        decode: bool,
+        timeout: float | None,
+        kind: Kind,
+        names: Iterable[Key],
+        gaps: bool,
+        buffer: int,
+        overflow: Overflow,
+    ) -> None:
+        super().__init__(buffer, overflow)
+        self.decode = decode
+        self._find_hub = find_hub
+        self._timeout = timeout
+        self._names = kind, self._checked(kind, names)
+        self._show_gaps = gaps
+        self._gaps: deque[Gap] = deque(maxlen=GAPS)
+        self._hub: Hub | None = None
+        self._topics: dict[tuple[Kind, bytes], Topic] = {}
+        self._lost: set[Topic] = set()
+        self._lost_at = 0.0
+
+    def __repr__(self) -> str:
+        counts = {what: sum(kind == key for key, _ in self._topics) for kind, what in KINDS.items()}
+        said = ", ".join(f"{count} {what}s" for what, count in counts.items() if count)
+        return f"{type(self).__name__}({said or 'nothing'}, {self.waiting} waiting, {self.dropped} dropped)"
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Return the gaps so far, the last thousand of them."""
+        return tuple(self._gaps)
+
+    def _checked(self, kind: Kind, names: Iterable[Key]) -> list[bytes]:
+        found: list[bytes] = []
+        for position, name in enumerate(names):
+            if not isinstance(name, (str, bytes, memoryview)):
+                raise TypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
+            try:
+                found.append(name.encode() if isinstance(name, str) else bytes(name))
+                if self.decode:
+                    found[-1].decode()  # its messages are going to tell it
+            except UnicodeError:
+                message = f"{KINDS[kind]} {position} has no UTF-8 form; pass bytes, with decode_responses=False"
+                raise ValueError(message) from None
+        return found
+
+    # --- Coming and going --------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._hub is not None:
+            raise RuntimeError("a subscription is entered once")
+        self._hub = self._find_hub()
+        self._hub.admit(self)
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._join(*self._names)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Get nothing more. The server is told, and what it still sends finds nobody: there is nothing to wait for."""
+        self.end()
+        self._items.clear()
+
+    def end(self, error: RedisError | None = None) -> None:
+        """Leave all channels; what has been received can still be read."""
+        super().end(error)
+        for key in list(self._topics):
+            self._drop(*key)
+        if self._hub is not None:
+            self._hub.dismiss(self)
+
+    async def subscribe(self, *channels: Key) -> None:
+        """Add channels, and return when the server has confirmed them; with an error, none of them is added."""
+        await self._join("", self._checked("", channels))
+
+    async def psubscribe(self, *patterns: Key) -> None:
+        """Add patterns: globs of the names of channels."""
+        await self._join("p", self._checked("p", patterns))
+
+    async def ssubscribe(self, *channels: Key) -> None:
+        """Add shard channels. Since Redis 7.0."""
+        await self._join("s", self._checked("s", channels))
+
+    async def unsubscribe(self, *channels: Key) -> None:
+        """Drop channels, or all of them; what has been received can still be read."""
+        self._drop_all("", self._checked("", channels))
+
+    async def punsubscribe(self, *patterns: Key) -> None:
+        """Drop patterns, or all of them."""
+        self._drop_all("p", self._checked("p", patterns))
+
+    async def sunsubscribe(self, *channels: Key) -> None:
+        """Drop shard channels, or all of them."""
+        self._drop_all("s", self._checked("s", channels))
+
+    async def _join(self, kind: Kind, names: list[bytes]) -> None:
+        if self._hub is None or self._ended:
+            raise RuntimeError("the subscription is not entered, or was left")
+        added: list[Topic] = []
+        try:
+            for name in names:
+                if (kind, name) not in self._topics:
+                    topic = self._topics[kind, name] = self._hub.join(kind, name, self)
+                    added.append(topic)
+            await self._hub.confirmed([self._topics[kind, name] for name in names], self._timeout)
+        except BaseException:
+            for topic in added:
+                self._drop(topic.kind, topic.name)
+            raise
+
+    def _drop_all(self, kind: Kind, names: list[bytes]) -> None:
+        for name in names or [name for which, name in self._topics if which == kind]:
+            self._drop(kind, name)
+
+    def _drop(self, kind: Kind, name: bytes) -> None:
+        topic = self._topics.pop((kind, name), None)
+        if topic is not None and self._hub is not None:
+            self._hub.leave(topic, self)
+            self.regain(topic)
+
+    # --- What the hub tells ------------------------------------------------------------------------------------------
+
+    def lose(self, topic: Topic, at: float) -> None:
+        """Note that messages of the topic may be missed from `at` on."""
+        if not self._lost:
+            self._lost_at = at
+        self._lost.add(topic)
+
+    def regain(self, topic: Topic) -> None:
+        """Note that the topic is there again, or not wanted any more: after the last one the gap is over."""
+        if topic in self._lost:
+            self._lost.remove(topic)
+            if not self._lost:
+                self._take_gap(Gap(self._lost_at, time.time() - self._lost_at))
+
+    def deprive(self, topic: Topic, error: RedisError) -> None:
+        """End, as messages will be missed, unless it is only just being added: then who adds it is told."""
+        if topic.lost or topic.live:
+            self.end(error)
+
+    def _take_gap(self, gap: Gap) -> None:
+        self._gaps.append(gap)
+        if not self._show_gaps or self._ended:
+            return
+        if self._items and isinstance(self._items[-1], Gap):
+            first = self._items.pop()
+            gap = Gap(first.at, gap.at + gap.seconds - first.at)
+        self._items.append(gap)  # in spite of the bound: there is at most one after each message
+        self._wake_next()
+
+    # --- Where there is no room --------------------------------------------------------------------------------------
+
+    def _drop_oldest(self) -> None:
+        for position, item in enumerate(self._items):
+            if not isinstance(item, Gap):
+                del self._items[position]
+                break
+
+    def _on_drop(self) -> None:
+        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: often enough to know, too rare to flood a log
+            first = shown(next(iter(self._topics))[1])
+            logger.warning("the subscription of %s is read too slowly: %d messages dropped", first, self.dropped)
+            if self._hub is not None and self._hub.on_drop is not None:
+                self._hub.on_drop(first, self.dropped)
+
+    def _on_full(self) -> None:
+        assert self._hub is not None
+        self._hub.hold(self)
+
+    def _on_room(self) -> None:
+        assert self._hub is not None
+        self._hub.release(self)

@@ -1,0 +1,92 @@
+"""A socket on which the server speaks first: what arrives is handed on in order, and nobody waits for a reply.
+
+Takes over the transport of a connection that is ready, and owns reading and writing from then on. Never knows what an
+item means, and never connects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aioresp.connection import Connection
+from aioresp.errors import ProtocolError, RedisError
+from aioresp.protocol import Packed
+
+logger = logging.getLogger("aioresp")
+
+
+class Listener(asyncio.Protocol):
+    """Hands what arrives to `take`, undecoded, and the reason of the end to `on_end`, once.
+
+    `take` gets an iterator over the items that are here, goes through it, or leaves off where it called `hold`, and
+    returns whether there was one. What it raises ends the connection: it could not make sense of an item.
+    """
+
+    def __init__(
+        self, connection: Connection, take: Callable[[Iterator[Any]], bool], on_end: Callable[[RedisError], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.held = False
+        self.heard = self._loop.time()  # when bytes last arrived
+        self.connection = connection
+        self._take = take
+        self._on_end = on_end
+        self._outgoing: list[bytes] = []
+        self._transport, self._parser = connection.hand_over(self)
+
+    def send(self, packed: Packed) -> None:
+        """Send a command with this turn's others."""
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing += packed if isinstance(packed, list) else [packed]
+
+    def _flush(self) -> None:
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        self.connection.bytes_sent += len(data)
+        self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the transport."""
+        self.connection.bytes_received += len(data)
+        self.heard = self._loop.time()
+        self._parser.feed(data, True)
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            if self.held:
+                return
+            guard = self.connection.guard
+            if self._take(self._parser.items()) or not self._parser.has_data():
+                guard.since = self.connection.bytes_received
+            elif guard.too_large(self.connection.bytes_received):
+                self.connection.end(ProtocolError(str(guard.refuse(self.connection.bytes_received))))
+        except Exception as error:
+            logger.debug("what the server sent could not be understood", exc_info=True)
+            self.held = True
+            self.connection.end(self._parser.broken(error))
+
+    def hold(self) -> None:
+        """Read nothing more, and keep back what is here, until `release`."""
+        if not self.held:
+            self.held = True
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """Read again; what was kept back is handed on from the next turn of the loop on."""
+        if self.held:
+            self.held = False
+            self.heard = self._loop.time()
+            self._loop.call_soon(self._read)
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell of the end."""
+        self.held = True  # what is still here comes too late: its taker has been told of the end
+        self.connection.connection_lost(exc)
+        assert self.connection.error is not None
+        self._on_end(self.connection.error)

@@ -1,0 +1,91 @@
+"""Keyspace notifications: what happens to keys, typed; and a clear word where the server does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal, cast
+
+import pytest
+
+import aioresp
+from aioresp import Client, KeyEvent
+from aioresp.testing import Server
+from aioresp.testing import server as start_server
+
+
+@pytest.fixture(scope="module")
+def telling() -> Any:
+    with start_server() as running:
+        yield running
+
+
+@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
+async def r(telling: Server, request: pytest.FixtureRequest) -> AsyncIterator[Client[str]]:
+    async with Client(telling.url, protocol=cast(Literal[2, 3], request.param)) as client:
+        await client.config_set("notify-keyspace-events", "KA")
+        yield client
+
+
+async def test_what_happens_to_keys(r: Client[str]) -> None:
+    async with r.keyspace_events("job:*", "x") as s, r.keyspace_events(events=["del", "expire"]) as all_keys:
+        await r.set("job:1", "a")
+        await r.set("other", "b")
+        await r.lpush("x", "c")
+        await r.expire("job:1", 100)
+        await r.delete("job:1", "other", "x")
+        assert [await s.get(5) for _ in range(5)] == [
+            KeyEvent("job:1", "set", 0),
+            KeyEvent("x", "lpush", 0),
+            KeyEvent("job:1", "expire", 0),
+            KeyEvent("job:1", "del", 0),
+            KeyEvent("x", "del", 0),
+        ]
+        events = [await all_keys.get(5) for _ in range(4)]
+        assert events == [
+            KeyEvent("job:1", "expire", 0),
+            KeyEvent("job:1", "del", 0),
+            KeyEvent("other", "del", 0),
+            KeyEvent("x", "del", 0),
+        ]
+        assert await s.get(0) is None
+
+
+async def test_databases(telling: Server, r: Client[str]) -> None:
+    async with (
+        Client(telling.url, db=3) as third,
+        third.keyspace_events() as mine,
+        r.keyspace_events("k", db="*") as every,
+        r.keyspace_events() as zero,
+    ):
+        await third.set("k", 1)
+        await r.delete("none")
+        assert await mine.get() == KeyEvent("k", "set", 3)
+        assert await every.get() == KeyEvent("k", "set", 3)
+        assert await zero.get(0.02) is None
+        await third.delete("k")
+
+
+async def test_keys_that_are_no_text(r: Client[str]) -> None:
+    b = r.with_options(decode_responses=False)
+    async with b.keyspace_events(b"\xff*") as s:
+        await r.set(b"\xff:\x00", 1)
+        assert await s.get() == KeyEvent(b"\xff:\x00", "set", 0)
+        await r.delete(b"\xff:\x00")
+
+
+@pytest.mark.parametrize("flags", ["", "Ex", "K"])
+async def test_a_server_that_is_not_to_tell(r: Client[str], flags: str) -> None:
+    await r.config_set("notify-keyspace-events", flags)
+    with pytest.raises(aioresp.NotificationsDisabled, match="CONFIG SET notify-keyspace-events KA"):
+        async with r.keyspace_events():
+            pass
+
+
+async def test_who_may_not_read_the_configuration_has_to_believe(telling: Server, r: Client[str]) -> None:
+    await r.call("ACL SETUSER", "plain", "on", ">p", "+@all", "-config", "~*", "&*")
+    async with Client(telling.url, username="plain", password="p") as plain:
+        with pytest.raises(aioresp.NoPermissionError):
+            await plain.config_get("notify-keyspace-events")
+        async with plain.keyspace_events("k") as s:
+            await plain.set("k", 1)
+            assert (await s.get()).event == "set"
