@@ -80,7 +80,8 @@ class Watched:
     def look(self) -> None:
         """Note what the living things show."""
         for thing in gc.get_objects():
-            if type(thing).__module__.startswith("aioresp") and not isinstance(thing, type):
+            # Of some types written in C `__module__` is no text.
+            if str(type(thing).__module__).startswith("aioresp") and not isinstance(thing, type):
                 with contextlib.suppress(AttributeError):  # a client, perhaps, whose options were refused
                     self.shown += [repr(thing), str(thing)]
         tasks = [repr(task) for task in asyncio.all_tasks()] if _running() else []

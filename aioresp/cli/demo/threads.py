@@ -40,9 +40,25 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        """Run `work` in the thread and return a future of its result in the caller's loop; cancelling reaches it."""
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in the thread and return its result; cancelling reaches it, and waits until it has ended."""
+        here = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = here.create_future()
+        tasks: list[asyncio.Task[T]] = []
+
+        def start() -> None:
+            tasks.append(self._loop.create_task(work))
+            tasks[0].add_done_callback(lambda _: here.call_soon_threadsafe(ended.set_result, None))
+
+        self._loop.call_soon_threadsafe(start)
+        try:
+            await asyncio.wait([ended])
+        except asyncio.CancelledError:
+            # Not left behind: the client is closed next, which would fail what is still under way.
+            self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            await asyncio.wait([ended])
+            raise
+        return tasks[0].result()
 
     def _run(self) -> None:
         try:
@@ -82,8 +98,4 @@ async def _round(
 ) -> None:
     async with asyncio.TaskGroup() as group:
         for thread, share in zip(threads, shares, strict=True):
-            group.create_task(_in_thread(thread, all_at_once(client, share, done)))
-
-
-async def _in_thread(thread: LoopThread, work: Coroutine[Any, Any, None]) -> None:
-    await thread.submit(work)
+            group.create_task(thread.run(all_at_once(client, share, done)))
