@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix servers soak check format docs bench clean
+.PHONY: help demo test matrix servers soak fuzz check format docs bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -40,6 +40,9 @@ servers: .venv/.dev ## Get the servers of the matrix into .servers/: Redis 6.2 t
 
 soak: .venv/.dev ## Run the long tests.
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+fuzz: .venv/.dev ## Fuzz what reads from the network for an hour, or for FUZZ_SECONDS=60.
+	@$(BIN)/python -m tests.fuzz
 
 # PYRIGHT_PYTHON_IGNORE_WARNINGS: otherwise pyright asks the package index for a newer version each time.
 check: .venv/.dev .venv/.docs ## Check form, types and documentation.

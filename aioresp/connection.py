@@ -273,15 +273,17 @@ class Connection(asyncio.Protocol):
                     self._loop.call_soon(self._read_on)
                 break
             except UnicodeDecodeError as error:
+                if not waiters:
+                    self.end(self.guard.unasked())
+                    break
                 self._fail_next(undecodable(error))
-                if turns:
-                    decode = self._decode_of_next()
+                decode = self._decode_of_next()
             except Unfinished:
                 self._partial = True  # for all that is known here
                 self.guard.since = self.bytes_received
                 break
             except IndexError:
-                self.end(ProtocolError("the server sent a reply nobody had asked for; the connection was dropped"))
+                self.end(self.guard.unasked())
                 break
             except Exception as error:
                 self.end(self._parser.broken(error))
@@ -400,7 +402,6 @@ class Connection(asyncio.Protocol):
         self._waking = False
         if isinstance(pong.exception(), CommandTimeout):
             self.end(ConnectionLost("the server did not answer after the connection had idled; it was dropped"))
-            return
         self.resting = False  # also after an error reply: it is one
         self._set_capacity()
 
@@ -459,11 +460,9 @@ class Connection(asyncio.Protocol):
         self._run_timeout = _NO_RUN  # so that the next `send` comes by `_start_run`, and is refused there
         self._ended = error
         self.capacity = 0
-        if self._transport is None:
-            return
-        if abort:
+        if abort and self._transport is not None:
             self._transport.abort()
-        else:
+        elif self._transport is not None:
             self._transport.close()
             # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
             self._loop.call_later(CLOSE_GRACE, self._transport.abort)

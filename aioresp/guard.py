@@ -1,4 +1,4 @@
-"""What a hostile server could do to a connection, noted and judged: replies without an end, trickles, stray pushes.
+"""What a hostile server could do to a connection, noted and judged: replies without an end, trickles, stray messages.
 
 Owns the limits and what is counted for them. Never touches the connection; it is asked only where a reply is not
 complete, or late, or nobody's.
@@ -10,7 +10,7 @@ import logging
 import math
 from typing import Any, Final
 
-from aioresp.errors import ReplyTooLarge
+from aioresp.errors import ProtocolError, ReplyTooLarge
 
 logger = logging.getLogger("aioresp")
 
@@ -55,9 +55,15 @@ class Guard:
         # Had what was on its way then been the reply, it would still be: it was a push.
         return since == self.since and received - size >= TRICKLE * seconds
 
+    @staticmethod
+    def unasked() -> ProtocolError:
+        """Return what ends a connection on which a reply came that nobody waits for."""
+        return ProtocolError("the server sent a reply nobody had asked for; the connection was dropped")
+
     def drop(self, push: list[Any]) -> None:
         """Take a push that nobody had asked for; the first of them is worth a word."""
         self._dropped += 1
         if self._dropped == 1:
-            kind = repr(push[0])[:40] if push else "empty"
+            named = push and isinstance(push[0], bytes)
+            kind = repr(push[0].decode("utf-8", "replace"))[:40] if named else "without a name"
             logger.warning("the server sent a message that nobody had asked for (%s); such are dropped", kind)

@@ -36,6 +36,7 @@ class Listener(asyncio.Protocol):
         self._on_end = on_end
         self._outgoing: list[bytes] = []
         self._transport, self._parser = connection.hand_over(self)
+        self._parser.undecoded()
 
     def send(self, packed: Packed) -> None:
         """Send a command with this turn's others."""

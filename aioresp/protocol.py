@@ -29,8 +29,19 @@ MOST_PARTS: Final = 100_000_000
 #: Bytes of a header that may be without an end.
 LONG_HEADER: Final = 32
 
-_LISTS: Final = (b"*", b"~", b">")
+# What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
+# unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
+_LISTS: Final = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
+_LISTS_UNDECODED: Final = ((b">", LONG), *_LISTS[1:])
+_MOST: Final = {
+    b">": ("a push", 0),
+    b"*": ("a list", MOST_PARTS),
+    b"~": ("a list", MOST_PARTS),
+    b"|": ("an attribute", 0),
+}
 _DIGITS: Final = b"0123456789"
+_MAP: Final = 37
+_PUSH: Final = 62
 
 #: What `Parser.gets` returns while the reply is not complete.
 INCOMPLETE: Final = object()
@@ -135,26 +146,26 @@ def unpack(packed: Packed) -> list[bytes]:
 
 
 @cache
-def _long_pattern(kind: bytes) -> re.Pattern[bytes]:
+def _long_pattern(kind: bytes, digits: int) -> re.Pattern[bytes]:
     """Compiled at the first use: importing is to be cheap."""
-    return re.compile(rb"%b(?<=\n%b)(?:[0-9]{%d}|[0-9]*\Z)" % (re.escape(kind), re.escape(kind), LONG))
+    return re.compile(rb"%b(?<=\n%b)(?:[0-9]{%d}|[0-9]*\Z)" % (re.escape(kind), re.escape(kind), digits))
 
 
-def _find_long(data: bytes, start: int) -> int:
-    """Return where the header of a list may begin that is long or not here to its end; the end if there is none."""
+def _find_list(data: bytes, start: int, lists: tuple[tuple[bytes, int], ...]) -> int:
+    """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end."""
     nearest = len(data)
-    for kind in _LISTS:
+    for kind, digits in lists:
         found = data.find(kind, start, nearest)
         # A pattern looks at each byte, `find` at many at once: it is faster unless it finds something all the time.
         for _ in range(32):
             if found < 0:
                 break
-            if not data[found + 1 : found + 1 + LONG].strip(_DIGITS) and (not found or data[found - 1] == 10):
+            if (not found or data[found - 1] == 10) and not data[found + 1 : found + 1 + digits].strip(_DIGITS):
                 nearest = found
                 break
             found = data.find(kind, found + 1, nearest)
         else:
-            match = _long_pattern(kind).search(data, found) if found >= 0 else None
+            match = _long_pattern(kind, digits).search(data, found, nearest) if found >= 0 else None
             if match is not None:
                 nearest = min(nearest, match.start())
     return nearest
@@ -170,8 +181,11 @@ class Parser:
     A map costs hiredis twice the time of a list of its keys and values. So where a reply begins with the header of a
     map, it is given that of a list, and the dict is made from the list.
 
-    Lists, and pushes above all, that announce more parts than make sense are refused before hiredis makes room for
-    them. It refuses by itself what nests deeper than 1024 levels.
+    Pushes are not decoded: who has asked for a reply as text cannot help it if a push before it is none, and would get
+    the error in the place of his reply.
+
+    Lists, and pushes and attributes above all, that announce more parts than make sense are refused before hiredis
+    makes room for them. It refuses by itself what nests deeper than 1024 levels.
     """
 
     def __init__(self) -> None:
@@ -182,7 +196,7 @@ class Parser:
             notEnoughData=INCOMPLETE,
         )
         # Bound methods of the C reader: the hot path calls them without a Python frame between. Only while there are
-        # maps or long lists about, or what looks like one, the methods below take their place.
+        # maps, pushes or long lists about, or what looks like one, the methods below take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
@@ -190,20 +204,25 @@ class Parser:
         self._held = b""  # bytes that may hold such a header, and were given to the reader up to `_position`
         self._position = 0
         self._between = True  # what was given to the reader ends with a reply
-        self._in_map = False  # the reply that comes next began as a map
-        self._long = 0  # where the next long list may begin, or the end of the bytes that are held
+        self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push
+        self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
+        self._map = 0  # the same for the next map
+        self._lists = _LISTS
         self._parts = 0  # what the long lists of the reply that is here in part have announced
 
     @property
     def wary(self) -> bool:
-        """Whether there are maps about: `gets` must then not be called without asking `has_data` before."""
+        """Whether there are maps or pushes about: `gets` must then not be called without asking `has_data` before."""
         return self._wary
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
         if self._wary:
             self._hold(self._held[self._position :] + data)
-        elif b"%" in data or ((b"*" in data or b">" in data or b"~" in data) and _find_long(data, 0) < len(data)):
+        elif b"%" in data or (
+            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
+            and _find_list(data, 0, self._lists) < len(data)
+        ):
             self._hold(data)
             self._between = not partial
             if not partial:
@@ -215,8 +234,12 @@ class Parser:
             self._reader.feed(data)
 
     def _hold(self, data: bytes) -> None:
-        self._held, self._position = data, 0
-        self._long = _find_long(data, 0)
+        self._held, self._position, self._map = data, 0, 0
+        self._list = _find_list(data, 0, self._lists)
+
+    def undecoded(self) -> None:
+        """Expect that `gets` will never be asked to decode, which makes pushes faster."""
+        self._lists = _LISTS_UNDECODED
 
     @property
     def waiting(self) -> int:
@@ -239,10 +262,10 @@ class Parser:
         while True:
             if self._between and not self._change_header():
                 return INCOMPLETE
-            in_map = self._in_map
-            self._in_map = False  # also if the reply, which is consumed then, cannot be decoded
+            kind = self._kind
+            self._kind = 0  # also if the reply, which is consumed then, cannot be decoded
             try:
-                reply = self._reader.gets(decode)
+                reply = self._reader.gets(decode and kind != _PUSH)
             except UnicodeDecodeError:
                 self._parts = 0
                 self._between = not self._reader.has_data()
@@ -250,12 +273,12 @@ class Parser:
             if reply is not INCOMPLETE:
                 self._parts = 0
                 self._between = not self._reader.has_data()
-                if in_map:
+                if kind == _MAP:
                     items = iter(reply)
                     reply = dict(zip(items, items, strict=True))
                 self._leave_if_done()
                 return reply
-            self._in_map = in_map
+            self._kind = kind
             if self._position == len(self._held):
                 self._leave_if_done()
                 return INCOMPLETE
@@ -265,8 +288,11 @@ class Parser:
     def _give(self) -> bool:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
         # Only at the beginning of an element the reader has nothing left: what it has of one it keeps to its end.
-        if self._position == self._long and not self._reader.has_data() and not self._accept_list():
-            return False
+        if self._position == self._list and not self._reader.has_data():
+            if not self._accept_list():
+                return False
+            if self._held[self._position] == _PUSH and not self._kind:
+                self._kind = _PUSH  # there are none within replies, so it is one of its own
         end = self._find_header()
         self._reader.feed(self._held, self._position, end - self._position)
         self._position = end
@@ -281,20 +307,21 @@ class Parser:
         if len(count) == len(header) < LONG_HEADER:
             return False
         if len(count) >= LONG:
-            kind = self._held[start - 1 : start]
-            self._announce(int(count), "a push" if kind == b">" else "a list", MOST_PARTS if kind != b">" else 0)
+            self._announce(int(count), *_MOST[self._held[start - 1 : start]])
         return True
 
-    def _announce(self, parts: int, what: str, most: int = MOST_PARTS) -> None:
+    def _announce(self, parts: int, what: str, most: int) -> None:
         self._parts += parts
         if self._parts > most:
             raise ProtocolError(f"{what} of {parts:,} parts")
 
     def _find_header(self) -> int:
-        """Return where the next header of a map or of a long list may begin, at the earliest, or the end."""
-        if self._long <= self._position:
-            self._long = _find_long(self._held, self._position + 1)
-        return min(self._find_map(), self._long)
+        """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
+        if self._list <= self._position:
+            self._list = _find_list(self._held, self._position + 1, self._lists)
+        if self._map <= self._position:
+            self._map = self._find_map()
+        return min(self._map, self._list)
 
     def _find_map(self) -> int:
         held = self._held
@@ -313,7 +340,7 @@ class Parser:
         """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
         if self._position == len(self._held):
             return False
-        if self._held[self._position] != 37:
+        if self._held[self._position] != _MAP:
             return self._give()
         end = self._held.find(b"\r\n", self._position, self._position + LONG_HEADER)
         if end < 0:
@@ -326,15 +353,15 @@ class Parser:
             return True
         parts = 2 * int(count)
         if len(count) >= LONG:
-            self._announce(parts, "a map")
+            self._announce(parts, "a map", MOST_PARTS)
         self._reader.feed(b"*%d\r\n" % parts)
         self._position = end + 2
         self._between = False
-        self._in_map = True
+        self._kind = _MAP
         return True
 
     def _leave_if_done(self) -> None:
-        if self._position == len(self._held) and not self._in_map:
+        if self._position == len(self._held) and not self._kind:
             self._wary = False
             self.gets = self._reader.gets
             self.has_data = self._reader.has_data

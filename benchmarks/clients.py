@@ -75,21 +75,26 @@ async def open_floor(ask: Ask) -> AsyncIterator[Bound]:
 async def open_aioresp(ask: Ask) -> AsyncIterator[Bound]:
     module = importlib.import_module("aioresp")
     async with module.Client.from_url(ask.url, decode_responses=ask.decode) as client:
+        yield Bound(client.get, client.set, client.mget, client.hgetall, queued(client.pipeline), iterating(client))
 
-        @asynccontextmanager
-        async def subscribe(channel: str) -> AsyncIterator[Take]:
-            async with client.subscribe(channel) as subscription:
 
-                async def take(n: int) -> Any:
-                    async for message in subscription:
-                        n -= 1
-                        if not n:
-                            return message.data
-                    raise AssertionError("it has ended")
+def iterating(client: Any) -> Callable[[str], AbstractAsyncContextManager[Take]]:
+    """Return how users of aioresp subscribe: by an iterator."""
 
-                yield take
+    @asynccontextmanager
+    async def subscribe(channel: str) -> AsyncIterator[Take]:
+        async with client.subscribe(channel) as subscription:
 
-        yield Bound(client.get, client.set, client.mget, client.hgetall, queued(client.pipeline), subscribe)
+            async def take(n: int) -> Any:
+                async for message in subscription:
+                    n -= 1
+                    if not n:
+                        return message.data
+                raise AssertionError("it has ended")
+
+            yield take
+
+    return subscribe
 
 
 def queued(make: Callable[[], Any]) -> Callable[[str, int], Awaitable[list[Any]]]:

@@ -26,7 +26,7 @@ from typing import Any
 from aioresp.testing import server
 
 from . import measure
-from .clients import ADAPTERS, Adapter, Ask, Bound, queued
+from .clients import ADAPTERS, Adapter, Ask, Bound, iterating, queued
 from .scenarios import SCENARIOS, data
 
 HERE = Path(__file__).resolve().parent.parent
@@ -69,8 +69,9 @@ def _version(name: str, directory: str) -> Adapter:
     @contextlib.asynccontextmanager
     async def opened(ask: Ask) -> AsyncIterator[Bound]:
         async with module.Client.from_url(ask.url, decode_responses=ask.decode) as client:
-            make = getattr(client, "pipeline", None)  # versions before there were pipelines can be compared, too
-            yield Bound(client.get, client.set, client.mget, client.hgetall, queued(make or _no_pipelines))
+            # Versions before there were pipelines, or subscriptions, can be compared, too.
+            pipeline = queued(getattr(client, "pipeline", None) or _no_pipelines)
+            yield Bound(client.get, client.set, client.mget, client.hgetall, pipeline, iterating(client))
 
     return Adapter(name, "aioresp", "aioresp", opened)
 

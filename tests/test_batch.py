@@ -27,7 +27,7 @@ REPLIES: list[tuple[bytes, Any, Any]] = [
     (b"$2\r\n\xff\xfe\r\n", DecodeError, b"\xff\xfe"),
     (b"*2\r\n+a\r\n$1\r\n\xff\r\n", DecodeError, [b"a", b"\xff"]),
 ]
-PUSH = b">2\r\n$1\r\nx\r\n:1\r\n"
+PUSHES = [b">2\r\n$1\r\nx\r\n:1\r\n", b">2\r\n+x\r\n$1\r\n\xff\r\n"]
 
 #: What is sent: 0 for a single command, else the length of a batch; and whether text is wanted.
 plans = st.lists(st.tuples(st.sampled_from([0, 0, 1, 2, 3, 5, 400]), st.booleans()), min_size=1, max_size=6)
@@ -52,7 +52,7 @@ async def _check(plan: list[tuple[int, bool]], data: st.DataObject) -> None:
         kinds = (kinds * (count or 1))[: count or 1]
         for raw, _, _ in kinds:
             if data.draw(st.integers(0, 9)) == 0 and count < 9:
-                stream += PUSH
+                stream += data.draw(st.sampled_from(PUSHES))
                 pushed += 1
             stream += raw
         expected = [kind[1] if text else kind[2] for kind in kinds]

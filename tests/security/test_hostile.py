@@ -159,6 +159,9 @@ IMPOSSIBLE = {
     "push of 10^4": b">10000\r\n:1\r\n",
     "push within an array": b"*2\r\n$5\r\nabcde\r\n>100000000\r\n",
     "push within a map": b"%1\r\n+k\r\n>100000000\r\n",
+    "attribute of 10^4": b"|10000\r\n",
+    "attributes of 10^6": b"|1000000\r\n" * 1000,
+    "attribute within an array": b"*2\r\n:1\r\n|100000000\r\n",
     "push after a reply": b">1\r\n+x\r\n>100000000\r\n",
     "negative string": b"$-2\r\n",
     "negative array": b"*-2\r\n",
@@ -279,6 +282,22 @@ async def test_pushes_nobody_asked_for(caplog: pytest.LogCaptureFixture) -> None
     assert len(warnings) == 1
     assert "invalidate" in warnings[0]
     assert "s3cr3t" not in warnings[0]
+
+
+async def test_a_push_that_is_no_text_is_no_reply() -> None:
+    """The server speaks of keys of any bytes; the next caller, who wants text, gets his reply all the same."""
+    push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$2\r\n\xff\xfe\r\n"
+    async with hostile(says(push[:20], push[20:] + push + b"+one\r\n" + push)) as url, Client(url) as r:
+        for _ in range(10):
+            assert await r.get("k") == "one"
+
+
+async def test_a_reply_that_is_no_text_and_that_nobody_asked_for() -> None:
+    async with hostile(says(b"+one\r\n$2\r\n\xff\xfe\r\n")) as url, Client(url, retry=None) as r:
+        assert await r.get("k") == "one"
+        await asyncio.sleep(0.05)
+        assert r.stats().open == 0
+        assert await r.get("k") == "one"
 
 
 @pytest.mark.parametrize("push", [b">0\r\n", b">1\r\n+x\r\n", b">1\r\n%1\r\n+a\r\n+b\r\n"])

@@ -1,0 +1,35 @@
+"""What is fuzzed: a property, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+
+class Target:
+    """A function that raises an error if its property does not hold, and strategies for its arguments."""
+
+    def __init__(self, check: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
+        self.name = check.__name__
+        self.examples = 0
+        self._check = check
+        self._strategies = strategies
+
+    def run(self, number: int, examples: int) -> None:
+        """Try that many examples from a seed. Raises the error of the smallest that fails, with the example in it."""
+
+        def counted(example: tuple[Any, ...]) -> None:
+            self.examples += 1
+            self._check(*example)
+
+        quiet = settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        )
+        seed(number)(quiet(given(st.tuples(*self._strategies))(counted)))()
