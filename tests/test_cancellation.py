@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 
 import aioresp
-from aioresp import Client
+from aioresp import Client, Pipeline
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step, tasks_besides
 
@@ -86,6 +87,30 @@ async def large_transaction(r: Client[str], prefix: str) -> object:
     return (await p.execute())[0]
 
 
+async def transaction_again(r: Client[str], prefix: str) -> object:
+    async def attempt(p: Pipeline[str]) -> None:
+        number = int(await p.get(f"{prefix}a") or 0)
+        if number == 0:
+            await r.mset({f"{prefix}a": 1, f"{prefix}b": 1})  # so that it is tried again
+        p.multi()
+        p.mset({f"{prefix}a": number + 1, f"{prefix}b": number + 1})
+
+    return await r.transaction(attempt, f"{prefix}a")
+
+
+async def script(r: Client[str], prefix: str) -> object:
+    # One that the server does not know yet.
+    add = r.register_script(f"return redis.call('INCR', KEYS[1]) -- {prefix} {os.urandom(4).hex()}")
+    async with r.pipeline() as p:
+        first = add([f"{prefix}n"], client=p)
+    return await first, await add([f"{prefix}n"])
+
+
+async def iterator(r: Client[str], prefix: str) -> object:
+    await r.hset(f"{prefix}h", mapping={str(n): n for n in range(600)})
+    return [field async for field, _ in r.hscan_iter(f"{prefix}h", count=50)]
+
+
 async def stream_reader(r: Client[str], prefix: str) -> object:
     await r.xadd(f"{prefix}s", {"n": 1})
     async with r.stream_reader(f"{prefix}s", last_id="0") as s:
@@ -109,6 +134,13 @@ async def subscription(r: Client[str], prefix: str) -> object:
         return await s.get(), await s.get(), await s.get(timeout=0.01)
 
 
+async def keyspace(r: Client[str], prefix: str) -> object:
+    await r.config_set("notify-keyspace-events", "KA")
+    async with r.keyspace_events(f"{prefix}n*") as events:
+        await r.incr(f"{prefix}n")
+        return await events.get()
+
+
 async def monitor(r: Client[str], prefix: str) -> object:
     async with r.monitor() as m:
         await r.get(f"{prefix}k")
@@ -119,9 +151,10 @@ TURNS = 14
 
 OPERATIONS: list[Operation] = [
     *(get, large_set, pop, lease, pop_on_a_lease, close),
-    *(pipeline, transaction, watching, large_transaction),
+    *(pipeline, transaction, watching, large_transaction, transaction_again),
+    *(script, iterator),
     *(stream_reader, group_reader),
-    *(subscription, monitor),
+    *(subscription, keyspace, monitor),
 ]
 
 
