@@ -37,6 +37,9 @@ TARGETS = (
     Target("gather-1000", "redis-py", 8),
     Target("get-500", "valkey-glide", 7),
     *(Target(name, peer, 1) for name in ("get-1mib", "set-1mib") for peer in PEERS),
+    Target("messages", "floor", 0.6),
+    *(Target("messages", peer, 1) for peer in PEERS),
+    Target("subscriptions", "redis-py", 5),
     Target("import", "floor", 1.5),
 )
 
