@@ -324,7 +324,7 @@ async def test_a_pop_without_an_end_is_not_cut_by_the_deadline_of_the_client(ser
 async def test_a_big_reply_that_keeps_arriving_is_not_late(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocking, "GRACE", 0.1)
+    monkeypatch.setattr(blocking, "GRACE", 0.4)  # a third of what it takes in all
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r, Client(server.url) as direct:
         await r.ping()
         await direct.rpush(f"{prefix}q", "x" * 400_000)
