@@ -1,0 +1,95 @@
+"""Numbered messages: what was published, and what each subscriber heard of it.
+
+Owns the numbers. Never sends anything.
+"""
+
+from __future__ import annotations
+
+from tests.chaos.ledger import Ledger, Outcome
+
+
+class Channel:
+    """A channel with one publisher, who numbers the messages and sends one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.number = 0
+        self.unknown: set[int] = set()
+        self.unsent: set[int] = set()
+
+    def make(self) -> int:
+        """Return the number of the next message, which is about to be published."""
+        self.number += 1
+        return self.number
+
+    def settle(self, number: int, outcome: Outcome) -> None:
+        """Note what became of it."""
+        if outcome is Outcome.UNKNOWN:
+            self.unknown.add(number)
+        elif outcome is Outcome.NOT_DONE:
+            self.unsent.add(number)
+
+    def text(self, number: int, filler: int) -> str:
+        """Return the message, which says where it belongs."""
+        return f"{self.name}:{number}:" + "x" * filler
+
+
+class Ear:
+    """What one subscriber hears of one channel. Make it once the subscription is confirmed."""
+
+    def __init__(self, ledger: Ledger, channel: Channel, who: str) -> None:
+        self.ledger = ledger
+        self.channel = channel
+        self.who = who
+        self.last = 0
+        # The server subscribed us some time ago, as the answer took its time: of these, the last ones may come.
+        self._first = channel.number
+        self._excused = False
+        self._late: set[int] = set()  # were passed over, and may still come: nobody knows when they are run
+
+    def hear(self, name: str, text: str) -> None:
+        """Check a message."""
+        self.ledger.figures["messages heard"] += 1
+        start, _, rest = text.partition(":")
+        number = rest.partition(":")[0]
+        if name != self.channel.name or start != name or not number.isdigit():
+            self.ledger.crossed(self.who, f"{self.channel.name}:{self.last + 1}", f"{name} {text}")
+            return
+        self._count(int(number))
+
+    def _count(self, number: int) -> None:
+        if number in self.channel.unsent or number > self.channel.number:
+            self.ledger.wrong("ran though it was not sent", f"{self.channel.name}:{number}")
+        if number <= self.last:
+            self._take_late(number)
+        elif number > self._first or number not in self.channel.unknown:
+            self._pass_over(self.last + 1 if self.last else self._first + 1, number)
+            self.last = number
+            self._excused = False
+
+    def _take_late(self, number: int) -> None:
+        if number in self._late:
+            self._late.remove(number)
+        elif number > self._first or number not in self.channel.unknown:
+            self.ledger.wrong("message twice or out of order", f"{self.who}: {number} after {self.last}")
+
+    def _pass_over(self, start: int, end: int) -> None:
+        """Check the hole before a message."""
+        for number in range(start, end):
+            if number in self.channel.unknown:
+                self._late.add(number)
+            elif number in self.channel.unsent:
+                pass
+            elif not self._excused:
+                self.ledger.wrong("hole without a Gap", f"{self.who}: no {self.channel.name}:{number} before {end}")
+
+    def gap(self) -> None:
+        """Note a Gap: what is missing up to the next message is excused."""
+        self._excused = True
+
+    def end(self) -> None:
+        """Check that the last message was heard: it was published when all was well, and had its time."""
+        if not self._excused:
+            self._pass_over(max(self.last, self._first) + 1, self.channel.number + 1)
+        elif self.last < self.channel.number:
+            self.ledger.wrong("hole without a Gap", f"{self.who}: nothing after a Gap, {self.channel.name}")

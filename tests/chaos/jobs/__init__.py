@@ -1,0 +1,38 @@
+"""What the tasks of a run do: one small file for each kind of work.
+
+Owns the list of the jobs, and how many there are of each in two hundred tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.chaos.jobs.base import Common, Job
+from tests.chaos.jobs.counters import Count, CountTogether
+from tests.chaos.jobs.messages import ComeAndGo, Publish, Subscribe
+from tests.chaos.jobs.pipelines import Pipe, ReadPipe
+from tests.chaos.jobs.queues import Move, Pop, Push
+from tests.chaos.jobs.transactions import Transfer, Watch
+from tests.chaos.jobs.values import Echo, Leased, Read, Remember, Write
+
+JOBS: Final[dict[type[Job], int]] = {
+    Echo: 20,
+    Read: 30,
+    Write: 20,
+    Remember: 5,
+    Leased: 5,
+    Count: 20,
+    CountTogether: 15,
+    Pipe: 15,
+    ReadPipe: 10,
+    Transfer: 10,
+    Watch: 10,
+    Push: 6,
+    Pop: 10,
+    Move: 8,
+    Publish: 4,
+    Subscribe: 9,
+    ComeAndGo: 3,
+}
+
+__all__ = ["JOBS", "Common", "Job"]

@@ -1,0 +1,84 @@
+"""Queues: jobs are popped, or moved and removed when they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aioresp import ConnectionLost
+from tests.chaos.jobs.base import Job
+from tests.chaos.ledger import Outcome
+from tests.chaos.queues import LATE, Queue
+
+
+class Push(Job):
+    """Pushes jobs, a few at a time, to a queue of either kind."""
+
+    kind = "push"
+
+    async def step(self) -> None:
+        if self.common.calm:
+            return
+        queue = self.chance.choice(self.common.popped + self.common.moved)
+        jobs = queue.make(self.number, self.chance.randrange(1, 5))
+        answer = await self.ask(lambda r: r.lpush(queue.key, *jobs))
+        queue.settle(jobs, answer.outcome)
+
+
+class Pop(Job):
+    """BRPOP: what a caller who gives up was about to get is put back."""
+
+    kind = "pop"
+
+    def prepare(self) -> None:
+        self.queue = self.common.popped[self.number % len(self.common.popped)]
+
+    async def step(self) -> None:
+        wait = self.chance.choice((0.2, 1, 2))
+        answer = await self.ask(lambda r: r.brpop(self.queue.key, wait))
+        if answer.done and answer.value is not None:
+            self.queue.take(answer.value[1])
+        elif isinstance(answer.error, ConnectionLost) and answer.outcome is Outcome.UNKNOWN:
+            self.queue.pop_unknown()  # cancelled, or late, it is not: that loses nothing
+
+
+class Move(Job):
+    """BLMOVE into a list of its own, and LREM from there when the job is done: nothing is ever lost, or done twice."""
+
+    kind = "move"
+
+    def prepare(self) -> None:
+        self.queue: Queue = self.common.moved[self.number % len(self.common.moved)]
+        self.mine = f"{self.queue.key}:of:{self.number}"
+        self.in_hand: set[str] = set()  # done, and perhaps not removed yet
+        self.asked_twice: set[str] = set()
+        self.look_until = 0.0
+
+    async def step(self) -> None:
+        key = self.queue.key
+        answer = await self.ask(lambda r: r.blmove(key, self.mine, 1, "RIGHT", "LEFT"))
+        if answer.done and answer.value is not None:
+            await self.work(answer.value)
+        elif answer.outcome is Outcome.UNKNOWN:
+            self.look_until = time.monotonic() + LATE
+        if self.in_hand or self.common.calm or time.monotonic() < self.look_until:
+            await self.recover()
+
+    async def recover(self) -> None:
+        """Do what was moved here without a word."""
+        for job in await self.insist(lambda r: r.lrange(self.mine, 0, -1)):
+            await self.work(job)
+
+    async def work(self, job: str) -> None:
+        if job not in self.in_hand:
+            self.queue.take(job)
+            self.in_hand.add(job)
+        answer = await self.ask(lambda r: r.lrem(self.mine, 1, job))
+        if answer.outcome is Outcome.UNKNOWN:
+            self.asked_twice.add(job)
+        elif answer.done:
+            self.in_hand.discard(job)
+            if answer.value != 1 and job not in self.asked_twice:
+                self.ledger.wrong("job lost", f"{job} was not in {self.mine} any more")
+            self.asked_twice.discard(job)
+        await asyncio.sleep(0)

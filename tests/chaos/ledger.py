@@ -1,0 +1,135 @@
+"""What the calls of a run came to, by their own word, and everything that contradicts it.
+
+Owns the counts, the problems found, and the judgement of errors: which of them say that a command has not run, and
+which leave it open. Never sends anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Generic, TypeVar
+
+from aioresp.errors import (
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    PoolTimeout,
+    ProtocolError,
+    RedisError,
+    TLSError,
+    WatchError,
+)
+from aioresp.retry import NOT_NOW
+
+T = TypeVar("T")
+
+#: Problems that are told in full: after so many more of them say nothing new.
+MOST: Final = 50
+
+
+class Outcome(Enum):
+    """What is known of a command after its call has ended."""
+
+    DONE = "done"
+    NOT_DONE = "not done"
+    UNKNOWN = "unknown"
+
+
+class GivenUpError(Exception):
+    """The call's task was cancelled by its job."""
+
+
+@dataclass(slots=True)
+class Answer(Generic[T]):
+    """How a call ended. `value` is there if it is done."""
+
+    outcome: Outcome
+    _value: T | None = None
+    error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is Outcome.DONE
+
+    @property
+    def value(self) -> T:
+        assert self.outcome is Outcome.DONE
+        return self._value  # type: ignore[return-value]  # it is one, as the call is done
+
+
+def judge(error: BaseException) -> Outcome | None:
+    """Return what an error says of its command; None if no fault of this run explains the error."""
+    if isinstance(error, ProtocolError | TLSError):
+        return None
+    if isinstance(error, ConnectionLost):
+        return Outcome.UNKNOWN if error.outcome == "unknown" else Outcome.NOT_DONE
+    if isinstance(error, (PoolTimeout, ConnectError, WatchError, *NOT_NOW)):
+        return Outcome.NOT_DONE
+    if isinstance(error, CommandTimeout | GivenUpError):
+        return Outcome.UNKNOWN
+    if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
+        return Outcome.UNKNOWN  # of asyncio.timeout() or wait_for()
+    return None
+
+
+class Ledger:
+    """The counts of a run, and what is wrong about it."""
+
+    def __init__(self) -> None:
+        self.problems: Counter[str] = Counter()
+        self.examples: list[str] = []
+        self.commands = 0  # answered
+        self.by_kind: Counter[str] = Counter()
+        self.outcomes: Counter[Outcome] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.given_up = 0
+        self.figures: Counter[str] = Counter()
+
+    def wrong(self, law: str, details: str) -> None:
+        """Note that a law was broken."""
+        self.problems[law] += 1
+        if len(self.examples) < MOST:
+            self.examples.append(f"{law}: {details}")
+
+    def crossed(self, who: str, wanted: str, got: object) -> None:
+        """Note that somebody got what was not for him."""
+        self.wrong("crossed reply", f"{who} wanted {wanted[:60]!r} and got {str(got)[:60]!r}")
+
+    def answered(self, kind: str, commands: int) -> None:
+        """Note commands whose replies have come."""
+        self.commands += commands
+        self.by_kind[kind] += commands
+        self.outcomes[Outcome.DONE] += commands
+
+    def failed(self, kind: str, error: BaseException, commands: int = 1) -> Outcome:
+        """Note a call that failed, and return what is known of its commands."""
+        outcome = judge(error)
+        if outcome is None:
+            self.wrong("unexpected error", f"{kind}: {error!r}")
+            outcome = Outcome.UNKNOWN
+        self.outcomes[outcome] += commands
+        self.errors[f"{type(error).__name__}, {outcome.value}"] += 1
+        return outcome
+
+
+class Listener(logging.Handler):
+    """Counts what the library logs: elements put back, commands sent again."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(logging.DEBUG)
+        self.ledger = ledger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "put back, as its caller had gone" in record.msg:
+            self.ledger.figures["put back"] += int(_last(record.args))
+        elif "raised an error" in record.msg:
+            self.ledger.wrong("a hook failed", record.getMessage())
+        elif record.levelno >= logging.WARNING:
+            self.ledger.figures[f"logged {record.levelname}"] += 1
+
+
+def _last(arguments: Any) -> Any:
+    return arguments[-1] if arguments else 0

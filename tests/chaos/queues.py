@@ -1,0 +1,133 @@
+"""The jobs of a queue: pushed, popped, lost, done twice.
+
+Owns what became of each job. Never sends anything.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from aioresp import Lost
+from tests.chaos.ledger import Ledger, Outcome
+
+#: Seconds after an unknown outcome in which a command may still be run: it may lie in a buffer of the network.
+LATE: Final = 5.0
+
+PUSHED: Final = 1
+UNSENT: Final = 2
+DONE: Final = 4
+REPORTED: Final = 8
+
+
+class Queue:
+    """A queue whose jobs are handed out once: each says which queue it belongs to, who pushed it, and its number.
+
+    A job may be missing only where a pop has an unknown outcome, one job a pop, and the job was pushed before that
+    ended or little later. If `moved`, none may be: what is moved to another list, and removed when it is done, cannot
+    be lost.
+    """
+
+    def __init__(self, ledger: Ledger, key: str, *, moved: bool = False) -> None:
+        self.ledger = ledger
+        self.key = key
+        self.moved = moved
+        self._marks: defaultdict[int, bytearray] = defaultdict(bytearray)
+        self._since: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
+        self._unknown_pops = array("d")
+
+    def __repr__(self) -> str:
+        return f"Queue({self.key}, {sum(map(len, self._marks.values()))} jobs)"
+
+    # --- In ----------------------------------------------------------------------------------------------------------
+
+    def make(self, producer: int, count: int) -> list[str]:
+        """Return so many new jobs, which are about to be pushed."""
+        marks, since = self._marks[producer], self._since[producer]
+        first = len(marks)
+        marks.extend(bytes(count))
+        since.extend([time.monotonic()] * count)
+        return [f"{self.key}:{producer}:{number}" for number in range(first, first + count)]
+
+    def settle(self, jobs: Iterable[str], outcome: Outcome) -> None:
+        """Note what became of the attempt to push them."""
+        for job in jobs:
+            if outcome is Outcome.DONE:
+                self._mark(job, PUSHED)
+            elif outcome is Outcome.NOT_DONE:
+                self._mark(job, UNSENT)
+            self.ledger.figures["jobs pushed"] += outcome is Outcome.DONE
+
+    # --- Out ---------------------------------------------------------------------------------------------------------
+
+    def take(self, job: str) -> None:
+        """Note a job that was handed to a worker."""
+        if not self._ours(job):
+            self.ledger.crossed("a worker", self.key, job)
+            return
+        if self._mark(job, DONE) & DONE:
+            self.ledger.wrong("job done twice", job)
+        self.ledger.figures["jobs done"] += 1
+
+    def pop_unknown(self) -> None:
+        """Note a pop of which nobody knows whether it took a job."""
+        self._unknown_pops.append(time.monotonic())
+        self.ledger.figures["pops with unknown outcome"] += 1
+
+    def report(self, lost: Lost) -> None:
+        """Note what the library says that it could not put back."""
+        self.ledger.figures["jobs reported by on_lost"] += len(lost.elements)
+        if not lost.elements:
+            self.pop_unknown()
+        for element in lost.elements:
+            if self._ours(job := element.decode()):
+                self._mark(job, REPORTED)
+            else:
+                self.ledger.crossed("on_lost", self.key, job)
+
+    # --- The end -----------------------------------------------------------------------------------------------------
+
+    def check(self, rest: Iterable[str]) -> None:
+        """Check the books at the end, with the jobs that are still in the queue."""
+        there: set[str] = set()
+        for job in rest:
+            if not self._ours(job):
+                self.ledger.crossed("the queue", self.key, job)
+            elif job in there or self._mark(job, 0) & DONE:
+                self.ledger.wrong("job done twice", f"{job} is in the queue, again")
+            there.add(job)
+        missing: list[tuple[float, str]] = []
+        for producer, marks in self._marks.items():
+            for number, mark in enumerate(marks):
+                job = f"{self.key}:{producer}:{number}"
+                if mark & UNSENT and (mark & DONE or job in there):
+                    self.ledger.wrong("ran though it was not sent", job)
+                elif mark & PUSHED and not mark & (DONE | REPORTED) and job not in there:
+                    missing.append((self._since[producer][number], job))
+        self.ledger.figures["jobs missing, as pops are unknown"] += 0 if self.moved else len(missing)
+        self._explain(missing)
+
+    def _explain(self, missing: list[tuple[float, str]]) -> None:
+        """Find an unknown pop for each missing job: one that ended when the job was there, and none for two."""
+        pops = iter([] if self.moved else sorted(self._unknown_pops, reverse=True))
+        for since, job in sorted(missing, reverse=True):
+            if next(pops, -math.inf) + LATE < since:
+                self.ledger.wrong("job lost", f"{job}, with {len(self._unknown_pops)} pops unknown")
+
+    def _ours(self, job: str) -> bool:
+        key, _, rest = job.partition(":")
+        producer, _, number = rest.partition(":")
+        known = key == self.key and producer.isdigit() and number.isdigit()
+        return known and int(number) < len(self._marks.get(int(producer), b""))
+
+    def _mark(self, job: str, mark: int) -> int:
+        """Add a mark, and return what was there before."""
+        _, producer, number = job.split(":")
+        marks = self._marks[int(producer)]
+        before = marks[int(number)]
+        marks[int(number)] = before | mark
+        return before

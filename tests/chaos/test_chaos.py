@@ -1,0 +1,53 @@
+"""200 tasks at work while the network, the server and the patience of callers break: every law holds to the end.
+
+The figures of a long run, and what each check means, are in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.chaos.faults import DECK
+from tests.chaos.report import Report
+from tests.chaos.run import Run
+from tests.conftest import LOOP
+
+#: Seconds of the long run, and the seed of both: printed by each run, to be given again when one has failed.
+SECONDS = float(os.environ.get("AIORESP_SOAK_SECONDS", "900"))
+SEED = os.environ.get("AIORESP_CHAOS_SEED")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": LOOP == "uvloop"}  # the debug mode is too slow for as many
+
+
+def check(report: Report) -> None:
+    print(report)
+    assert not report.problems, str(report)
+    assert set(report.faults) == {fault.__name__.replace("_", " ") for fault in DECK}
+    assert min(report.by_kind.values()) > 0
+    assert report.figures["put back"] + report.figures["gaps"] + report.repeated > 0
+
+
+@pytest.mark.timeout(170)
+async def test_a_minute_of_chaos_breaks_no_law() -> None:
+    report = await Run(52, SEED).go()
+    check(report)
+    assert report.commands > 10_000
+    assert report.faults.total() >= sum(count for count, _ in DECK.values())
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+async def test_a_long_run_breaks_no_law(capsys: pytest.CaptureFixture[str]) -> None:
+    report = await Run(SECONDS, SEED, pause=0.04).go()
+    with capsys.disabled():
+        print(f"\n{report}")
+    check(report)
+    if SECONDS >= 900:
+        assert report.commands >= 1_000_000
+        assert report.faults.total() >= 1_000

@@ -1,0 +1,320 @@
+"""Each check of the chaos run finds what it is there for: fed with a history that is wrong in one point.
+
+What is left behind is found by `test_census.py`, a broken library by `test_mutations.py`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import aioresp
+from aioresp import Client, Lost
+from aioresp.errors import LoadingError, UnblockedError
+from aioresp.testing import Server
+from tests.chaos import queues
+from tests.chaos.channels import Channel, Ear
+from tests.chaos.jobs.base import Common
+from tests.chaos.jobs.pipelines import Pipe
+from tests.chaos.jobs.values import Read
+from tests.chaos.ledger import GivenUpError, Ledger, Outcome, judge
+from tests.chaos.lines import Line, Register, Shared
+from tests.chaos.queues import Queue
+
+DONE, NOT_DONE, UNKNOWN = Outcome.DONE, Outcome.NOT_DONE, Outcome.UNKNOWN
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+def laws(ledger: Ledger) -> list[str]:
+    return sorted(ledger.problems.elements())
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (aioresp.ConnectionLost("gone"), UNKNOWN),
+        (aioresp.ConnectionLost("gone", "not sent"), NOT_DONE),
+        (aioresp.ConnectError("refused"), NOT_DONE),
+        (aioresp.ConnectTimeout("late"), NOT_DONE),
+        (aioresp.PoolTimeout("full"), NOT_DONE),
+        (aioresp.CommandTimeout("late"), UNKNOWN),
+        (aioresp.WatchError("changed"), NOT_DONE),
+        (LoadingError("LOADING"), NOT_DONE),
+        (TimeoutError(), UNKNOWN),
+        (GivenUpError(), UNKNOWN),
+        (aioresp.ProtocolError("no RESP"), None),
+        (UnblockedError("UNBLOCKED"), None),
+        (aioresp.ResponseError("ERR"), None),
+        (ValueError(), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_an_error_says_of_its_command(ledger: Ledger, error: Exception, outcome: Outcome | None) -> None:
+    assert judge(error) is outcome
+    ledger.failed("kind", error)
+    assert laws(ledger) == ([] if outcome else ["unexpected error"])
+
+
+# --- Counters and values ---------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_is_as_it_should_be(ledger: Ledger) -> None:
+    line = Line(ledger, "line")
+    for value in (1, 2, 3):
+        line.expect(value)
+        line.settle(DONE)
+    line.settle(NOT_DONE)
+    line.settle(UNKNOWN, 5)
+    line.expect(1)
+    line.settle(DONE)
+    assert list(line.bounds()) == [("line:0", 3, 8), ("line:1", 1, 1)]
+    for found in (3, 8):
+        line.check("line:0", 3, 8, found)
+    assert laws(ledger) == []
+
+
+def test_an_increment_that_ran_twice_shows_in_its_reply(ledger: Ledger) -> None:
+    line = Line(ledger, "line")
+    line.settle(DONE)
+    line.expect(3)
+    assert laws(ledger) == ["ran twice"]
+
+
+def test_an_increment_that_was_lost_shows_in_the_next_reply(ledger: Ledger) -> None:
+    line = Line(ledger, "line")
+    line.settle(DONE)
+    line.settle(DONE)
+    line.expect(2)
+    assert laws(ledger) == ["acknowledged write lost"]
+
+
+@pytest.mark.parametrize(("found", "law"), [(2, "acknowledged write lost"), (5, "ran twice")])
+def test_a_counter_that_is_wrong_at_the_end(ledger: Ledger, found: int, law: str) -> None:
+    Line(ledger, "line").check("line:0", 3, 4, found)
+    assert laws(ledger) == [law]
+
+
+def test_a_register_that_is_not_what_was_written_last(ledger: Ledger) -> None:
+    register = Register(ledger, "register")
+    for found in (3, 4):
+        register.check("register:0", 3, 4, found)
+    assert laws(ledger) == []
+    register.check("register:0", 3, 4, 2)
+    register.check("register:0", 3, 3, 4)
+    assert laws(ledger) == ["acknowledged write lost"] * 2
+
+
+def test_a_value_of_another_key(ledger: Ledger) -> None:
+    register = Register(ledger, "register")
+    assert register.number("register:0", register.render(7, 10)) == 7
+    assert laws(ledger) == []
+    register.number("register:1", register.render(7, 10))
+    assert laws(ledger) == ["crossed reply"]
+
+
+def test_a_shared_counter(ledger: Ledger) -> None:
+    counter = Shared(ledger, "shared")
+    for outcome, value in ((DONE, 1), (UNKNOWN, 0), (NOT_DONE, 0), (DONE, 3)):
+        counter.start()
+        counter.settle(outcome, value=value)
+    for found in (2, 3):
+        counter.check(found)
+    assert laws(ledger) == []
+    counter.check(1)
+    counter.check(4)
+    assert laws(ledger) == ["acknowledged write lost", "ran twice"]
+
+
+@pytest.mark.parametrize(("value", "law"), [(1, "acknowledged write lost"), (3, "ran twice")])
+def test_a_shared_counter_with_a_reply_that_cannot_be(ledger: Ledger, value: int, law: str) -> None:
+    counter = Shared(ledger, "shared")
+    for reply in (1, value):
+        counter.start()
+        counter.settle(DONE, value=reply)
+    assert laws(ledger) == [law]
+
+
+# --- Queues ----------------------------------------------------------------------------------------------------------
+
+
+def queue_with(ledger: Ledger, *outcomes: Outcome, moved: bool = False) -> tuple[Queue, list[str]]:
+    queue = Queue(ledger, "q", moved=moved)
+    jobs = [queue.make(0, 1)[0] for _ in outcomes]
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        queue.settle([job], outcome)
+    return queue, jobs
+
+
+def test_a_queue_that_is_as_it_should_be(ledger: Ledger) -> None:
+    queue, jobs = queue_with(ledger, DONE, DONE, UNKNOWN, UNKNOWN, NOT_DONE, DONE, DONE)
+    queue.take(jobs[0])
+    queue.take(jobs[2])
+    queue.pop_unknown()  # may have been jobs[5]
+    queue.report(Lost(("BRPOP", "q", 0), b"q", (jobs[6].encode(),), (), ValueError()))
+    queue.check([jobs[1]])
+    assert laws(ledger) == []
+
+
+def test_a_job_that_is_lost(ledger: Ledger) -> None:
+    queue, jobs = queue_with(ledger, DONE, DONE)
+    queue.check([jobs[1]])
+    assert laws(ledger) == ["job lost"]
+
+
+def test_more_jobs_lost_than_pops_are_unknown(ledger: Ledger) -> None:
+    queue, _ = queue_with(ledger, DONE, DONE, DONE)
+    queue.pop_unknown()
+    queue.pop_unknown()
+    queue.check([])
+    assert laws(ledger) == ["job lost"]
+
+
+def test_a_pop_long_before_the_job_was_there_explains_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "LATE", 0.0)
+    queue = Queue(ledger, "q")
+    queue.pop_unknown()
+    queue.settle(queue.make(0, 1), DONE)
+    queue.check([])
+    assert laws(ledger) == ["job lost"]
+
+
+def test_a_moved_job_is_never_lost(ledger: Ledger) -> None:
+    queue, _ = queue_with(ledger, DONE, moved=True)
+    queue.pop_unknown()
+    queue.check([])
+    assert laws(ledger) == ["job lost"]
+
+
+def test_a_job_that_is_done_twice(ledger: Ledger) -> None:
+    queue, jobs = queue_with(ledger, DONE, UNKNOWN)
+    for job in (*jobs, *jobs):
+        queue.take(job)
+    assert laws(ledger) == ["job done twice"] * 2
+
+
+def test_a_job_that_is_done_and_still_there(ledger: Ledger) -> None:
+    queue, jobs = queue_with(ledger, DONE, DONE)
+    queue.take(jobs[0])
+    queue.check([jobs[0], jobs[1], jobs[1]])
+    assert laws(ledger) == ["job done twice"] * 2
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_job_that_was_not_sent_and_is_there(ledger: Ledger, done: bool) -> None:
+    queue, jobs = queue_with(ledger, NOT_DONE)
+    if done:
+        queue.take(jobs[0])
+    queue.check([] if done else jobs)
+    assert laws(ledger) == ["ran though it was not sent"]
+
+
+@pytest.mark.parametrize("job", ["other:0:0", "q:0:1", "q:1:0", "q", "", "q:x:y"])
+def test_a_job_of_another_queue(ledger: Ledger, job: str) -> None:
+    queue, _ = queue_with(ledger, DONE)
+    queue.take(job)
+    assert laws(ledger) == ["crossed reply"]
+
+
+# --- Messages --------------------------------------------------------------------------------------------------------
+
+
+def channel_with(*outcomes: Outcome) -> Channel:
+    channel = Channel("c")
+    for outcome in outcomes:
+        channel.settle(channel.make(), outcome)
+    return channel
+
+
+def heard(ledger: Ledger, channel: Channel, *items: int | None, entered: int = 0) -> list[str]:
+    """Return what is wrong about messages, and gaps (None), that are heard after `entered` messages."""
+    number, channel.number = channel.number, entered
+    ear = Ear(ledger, channel, "ear")
+    channel.number = number
+    for item in items:
+        if item is None:
+            ear.gap()
+        else:
+            ear.hear("c", channel.text(item, 3))
+    ear.end()
+    return laws(ledger)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "items", "entered"),
+    [
+        ([DONE, DONE, DONE], [1, 2, 3], 0),
+        ([DONE, DONE, DONE], [1, None, 3], 0),
+        ([DONE, DONE, DONE], [None, 3], 0),
+        ([DONE, DONE, DONE], [1, 2, 3, None], 0),
+        ([DONE, UNKNOWN, DONE], [1, 3], 0),
+        ([DONE, UNKNOWN, DONE], [1, 2, 3], 0),
+        ([DONE, UNKNOWN, DONE], [1, 3, 2], 0),
+        ([DONE, NOT_DONE, DONE], [1, 3], 0),
+        ([DONE, DONE, DONE], [3], 2),
+        ([DONE, DONE, DONE], [1, 2, 3], 2),  # the server had subscribed us before we heard of it
+        ([UNKNOWN, DONE, DONE, DONE], [1, 4], 3),
+    ],
+)
+def test_messages_that_are_as_they_should_be(
+    ledger: Ledger, outcomes: list[Outcome], items: list[int | None], entered: int
+) -> None:
+    assert heard(ledger, channel_with(*outcomes), *items, entered=entered) == []
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "items", "law"),
+    [
+        ([DONE, DONE, DONE], [1, 3], "hole without a Gap"),
+        ([DONE, DONE, DONE], [2, 3], "hole without a Gap"),
+        ([DONE, DONE, DONE], [1, None, 2], "hole without a Gap"),
+        ([DONE, DONE, DONE], [1, 2], "hole without a Gap"),
+        ([DONE, DONE, DONE], [1, 2, None], "hole without a Gap"),
+        ([DONE, DONE, DONE], [1, 3, None], "hole without a Gap"),  # it comes too late
+        ([DONE, DONE, DONE], [1, 2, 2, 3], "message twice or out of order"),
+        ([DONE, UNKNOWN, DONE], [1, 2, 2, 3], "message twice or out of order"),
+        ([DONE, NOT_DONE, DONE], [1, 2, 3], "ran though it was not sent"),
+        ([DONE, DONE], [1, 2, 3], "ran though it was not sent"),
+    ],
+)
+def test_messages_that_cannot_be(ledger: Ledger, outcomes: list[Outcome], items: list[int | None], law: str) -> None:
+    assert heard(ledger, channel_with(*outcomes), *items) == [law]
+
+
+def test_who_came_later_misses_what_was_published_then(ledger: Ledger) -> None:
+    assert heard(ledger, channel_with(DONE, DONE, DONE, DONE), 1, 2, 4, entered=2) == ["hole without a Gap"]
+
+
+def test_a_message_of_another_channel(ledger: Ledger) -> None:
+    ear = Ear(ledger, channel_with(DONE), "ear")
+    ear.hear("c", "d:1:x")
+    ear.hear("d", "d:1:x")
+    assert laws(ledger) == ["crossed reply"] * 2
+
+
+# --- Replies ---------------------------------------------------------------------------------------------------------
+
+
+async def test_replies_that_are_crossed(ledger: Ledger, server: Server) -> None:
+    async with Client(server.url) as r:
+        common = Common(r, "seed", 0.1, ledger)
+        read, pipe = Read(common, 1), Pipe(common, 1)
+        read.check(["who:1", "who:2"], ["who:1=x", "who:2="])
+        pipe.belongs_to("who:1")("who:1=x")
+        pipe.is_payload("a")("a")
+        pipe.is_next(1)
+        pipe.is_refused(aioresp.WrongTypeError("WRONGTYPE"))
+        assert laws(ledger) == []
+        read.check(["who:1", "who:2"], ["who:2=x", "who:1="])
+        read.check(["who:1"], [None])
+        read.check(["who:1"], ["in 1: who:1=x"])
+        pipe.belongs_to("who:1")("who:11=x")
+        pipe.is_payload("a")("b")
+        pipe.is_next("a")
+        pipe.is_refused("a")
+    assert laws(ledger) == ["crossed reply"] * 8

@@ -1,0 +1,152 @@
+"""The chaos run finds what is wrong with a library: each test breaks one law in it, on purpose, and the run must tell.
+
+Marked `soak`, as each of them is a run. What single checks find in a history is tested in `test_checks.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+import aioresp.client
+from aioresp.connection import Connection
+from aioresp.contexts.blocking import Blocking
+from aioresp.contexts.lease import Lease
+from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.subscription import Subscription
+from aioresp.errors import ConnectionLost
+from aioresp.pool import Pool
+from aioresp.retry import may_repeat
+from tests.chaos import world
+from tests.chaos.faults import Fault, client_kill, cut, cut_in_a_reply, delay, kill
+from tests.chaos.report import Report
+from tests.chaos.run import Run
+from tests.conftest import LOOP
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": LOOP == "uvloop"}
+
+
+async def run(*faults: Fault, seconds: float = 8) -> Report:
+    deck: Mapping[Fault, tuple[int, float]] = dict.fromkeys(faults, (1, 0.0))
+    return await Run(seconds, "mutant", 0.02, deck).go()
+
+
+async def test_without_a_mutation_there_is_no_problem() -> None:
+    report = await run(cut, cut_in_a_reply, delay, kill, client_kill)
+    assert not report.problems, str(report)
+
+
+async def test_what_may_have_run_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(error: BaseException, harmless: bool) -> bool:
+        return isinstance(error, ConnectionLost) or may_repeat(error, harmless)
+
+    monkeypatch.setattr(aioresp.client, "may_repeat", careless)
+    report = await run(delay, cut_in_a_reply, cut_in_a_reply, cut)
+    assert report.problems["ran twice"]
+
+
+async def test_a_cancelled_call_gives_up_its_place_in_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Connection.send
+
+    def forgetful(self: Connection, *arguments: Any) -> asyncio.Future[Any]:
+        future = send(self, *arguments)
+
+        def forget(future: asyncio.Future[Any]) -> None:
+            if future.cancelled() and future in self._waiters:
+                self._waiters.remove(future)
+
+        if isinstance(future, asyncio.Future):  # else it is a pipeline's
+            future.add_done_callback(forget)
+        return future
+
+    monkeypatch.setattr(Connection, "send", forgetful)
+    report = await run(delay)
+    assert report.problems["crossed reply"]
+
+
+async def test_what_was_popped_for_nobody_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Blocking, "_put_back", Blocking._settle)
+    report = await run(delay, seconds=15)
+    assert report.problems["job lost"]
+
+
+async def test_a_gap_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Subscription, "_take_gap", lambda self, gap: None)
+    report = await run(cut)
+    assert report.problems["hole without a Gap"]
+
+
+async def test_a_server_that_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "CONFIG", world.CONFIG | {"appendfsync": "no"})
+
+    async def forgetful_kill(w: world.World) -> None:
+        """Lose the last bytes of the log, as a power cut would."""
+        await w.kill()
+        w.lose_the_end()
+        await w.start()
+
+    report = await run(forgetful_kill)
+    assert report.problems["acknowledged write lost"]
+
+
+async def test_a_lease_is_given_back_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_back = Pool.give_back
+
+    def careless(self: Pool[Any], resource: Any, *, changed: bool = False) -> None:
+        give_back(self, resource)
+
+    monkeypatch.setattr(Pool, "give_back", careless)
+    report = await run(delay)
+    assert report.problems["crossed reply"]
+
+
+async def test_watch_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def blind(self: Pipeline[Any], *names: Any) -> bool:
+        self._watching = await self._route.private()
+        self._immediate = True
+        return True
+
+    monkeypatch.setattr(Pipeline, "watch", blind)
+    report = await run(delay)
+    assert report.problems["acknowledged write lost"]
+
+
+@pytest.mark.parametrize(
+    "leak", [lambda held, connection: held.append(connection), lambda held, _: held.append(socket.socket())]
+)
+async def test_something_is_kept_of_each_connection(
+    monkeypatch: pytest.MonkeyPatch, leak: Callable[[list[Any], Connection], None]
+) -> None:
+    held: list[Any] = []
+    lost = Connection.connection_lost
+
+    def kept(self: Connection, exc: Exception | None) -> None:
+        leak(held, self)
+        lost(self, exc)
+
+    monkeypatch.setattr(Connection, "connection_lost", kept)
+    report = await run(cut, seconds=3)
+    for item in held:
+        item.close()
+    assert report.problems["leak"]
+
+
+async def test_a_lease_is_never_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = Lease._leave
+
+    def forgetful(self: Lease[Any]) -> None:
+        if self._why != "connection()" or self._changed:
+            leave(self)
+
+    monkeypatch.setattr(Lease, "_leave", forgetful)
+    report = await run(delay, seconds=3)
+    assert report.problems["not at rest"]
