@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
+from aioresp.around import Around, through
 from aioresp.command import (
     SHUTDOWN,
     SPECIAL,
@@ -129,16 +130,8 @@ class Client(
         self._around = around = [] if self._settings.around is None else [self._settings.around]
         if self._watch is not None:
             around.append(self._watch.timing)
-        if not around:
-            return
-
-        async def execute(arguments: Arguments, reply: Callable[[Any], T]) -> T:
-            send: Callable[[], Awaitable[T]] = partial(self._execute, arguments, reply)
-            for each in around:
-                send = partial(each, arguments, send)
-            return await send()
-
-        self.__dict__["execute"] = execute
+        if around:
+            self.__dict__["execute"] = through(around, self._execute)
 
     @overload
     @classmethod
@@ -186,7 +179,7 @@ class Client(
             if self._needs_lease(arguments):
                 return await self._execute_on_lease(arguments, reply)
             if word(arguments[0]) == SHUTDOWN:
-                async with self.connection() as lease:  # it may wait for replicas, and nothing gets past it there
+                async with self._lease("SHUTDOWN") as lease:  # it may wait for replicas: nothing gets past it there
                     return await lease.execute(arguments, reply)
             if self._decode and is_binary(arguments):
                 return await self.with_options(decode_responses=False).execute(arguments, reply)
@@ -206,9 +199,7 @@ class Client(
         return value if reply is as_is else reply(value)
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        lease: Lease[Any] = Lease(
-            self._loops.pool, self._decode, self._timeout, full_name(arguments), self._settings.on_lost
-        )
+        lease = self._lease(full_name(arguments))
         failures = 0
         while True:
             try:
@@ -221,6 +212,8 @@ class Client(
                 if pause is None:
                     raise
                 logger.debug("%s is sent again, as it failed: %s", error.command, error)
+                if self._watch is not None:
+                    self._watch.repeating(error, failures)
                 await asyncio.sleep(pause)
 
     if TYPE_CHECKING:
@@ -324,15 +317,26 @@ class Client(
 
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""
-        return Lease(self._loops.pool, self._decode, self._timeout, "connection()", self._settings.on_lost)
+        return self._lease("connection()", self._around)
+
+    def _lease(self, why: str, around: Sequence[Around] = ()) -> Lease[AnyStr]:
+        return Lease(self._loops.pool, self._decode, self._timeout, why, self._settings.on_lost, around)
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
         """Return a context that queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
-        lost, around = self._settings.on_lost, self._around
-        route = Shared(self._loops.pool, self._decode, self._timeout, self._retry, self._idempotent, lost, around)
+        route = Shared(
+            self._loops.pool,
+            self._decode,
+            self._timeout,
+            self._retry,
+            self._idempotent,
+            self._settings.on_lost,
+            self._around,
+            None if self._watch is None else self._watch.repeating,
+        )
         return Pipeline(route, self._decode, transaction)
 
     @overload

@@ -43,7 +43,10 @@ class ConnectFailed(Event):
 
 
 class Repeated(Event):
-    """A command is sent again, after so many failures; `error` is the last one."""
+    """A command is sent again, after so many failures; `error` is the last one.
+
+    A pipeline is told of once, as "PIPELINE", and a transaction as "MULTI".
+    """
 
     command: str | None
     key: str | None

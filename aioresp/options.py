@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from aioresp.command import Arguments
+from aioresp.around import Around
 from aioresp.credentials import CredentialProvider
 from aioresp.endpoint import Endpoint, tls_context
 from aioresp.popped import Lost
@@ -20,9 +20,6 @@ from aioresp.retry import Retry
 
 if TYPE_CHECKING:
     from aioresp.events import Hook
-
-#: Sends a command by way of `send`, and may do something before and after; see the option `around`.
-Around: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class Options(TypedDict, total=False):

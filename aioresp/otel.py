@@ -13,9 +13,10 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
+from aioresp.around import Around
 from aioresp.command import Arguments, full_name
 from aioresp.errors import ResponseError
-from aioresp.options import Around, settings
+from aioresp.options import settings
 from aioresp.version import VERSION
 
 #: The boundaries, in seconds, that the conventions give for the duration of an operation.

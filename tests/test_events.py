@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import aioresp
-from aioresp import Client, Retry
+from aioresp import Client, Pipeline, Retry
 from aioresp.command import Arguments
 from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Event, Repeated, Slow
 from aioresp.testing import Proxy, Server
+from aioresp.testing import server as start_server
 
 
 @pytest.fixture
@@ -60,6 +61,58 @@ async def test_what_is_sent_again(proxy: Proxy, prefix: str) -> None:
     (repeated,) = of(Repeated, heard)
     assert (repeated.command, repeated.key, repeated.failures) == ("GET", repr(f"{prefix}k"), 1)
     assert isinstance(repeated.error, aioresp.ConnectionLost)
+
+
+@pytest.mark.parametrize(("transaction", "name"), [(False, "PIPELINE"), (True, "MULTI")])
+async def test_a_pipeline_that_is_sent_again(proxy: Proxy, prefix: str, transaction: bool, name: str) -> None:
+    heard: list[Event] = []
+    async with Client(proxy.url, events=heard.append, timeout=5) as r:
+        await r.ping()
+        proxy.cut_after(0, "down")
+        async with r.pipeline(transaction) as p:
+            value = p.get(f"{prefix}k")
+        assert await value is None
+    (repeated,) = of(Repeated, heard)
+    assert (repeated.server, repeated.command, repeated.key, repeated.failures) == (proxy.url, name, None, 1)
+    assert isinstance(repeated.error, aioresp.ConnectionLost)
+
+
+async def while_busy(own: Server, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Make a call of a server that is busy with a script, end the script, and return what the call returns."""
+    async with Client(own.url) as spinning, Client(own.url) as other:
+        script = asyncio.ensure_future(spinning.eval("while true do end", 0))
+        await asyncio.sleep(0.2)
+        calling = asyncio.ensure_future(call())
+        await asyncio.sleep(0.3)
+        await other.script_kill()
+        value = await calling
+        with pytest.raises(aioresp.ResponseError, match="killed"):
+            await script
+    return value
+
+
+async def test_a_pipeline_that_the_server_does_not_run_yet() -> None:
+    heard: list[Event] = []
+    async with start_server(config={"lua-time-limit": "10"}) as own, Client(own.url, events=heard.append) as r:
+        p = r.pipeline()
+        p.incr("k")
+        p.incr("k")
+        assert await while_busy(own, p.execute) == [1, 2]
+    repeated = of(Repeated, heard)
+    assert [event.failures for event in repeated] == list(range(1, len(repeated) + 1))
+    assert {(event.command, event.key, type(event.error)) for event in repeated} == {
+        ("PIPELINE", None, aioresp.BusyError)
+    }
+
+
+async def test_a_blocking_command_that_is_sent_again() -> None:
+    heard: list[Event] = []
+    async with start_server(config={"lua-time-limit": "10"}) as own, Client(own.url, events=heard.append) as r:
+        await r.rpush("q", "job")
+        assert await while_busy(own, lambda: r.blpop("q", 5)) == ("q", "job")
+    assert {(event.command, event.key, type(event.error)) for event in of(Repeated, heard)} == {
+        ("BLPOP", "'q'", aioresp.BusyError)
+    }
 
 
 async def test_slow_calls_however_they_end(proxy: Proxy, prefix: str) -> None:
@@ -121,9 +174,70 @@ async def test_around(server: Server, prefix: str) -> None:
     assert [arguments[0] for arguments in seen] == ["SET", "GET", "BRPOP"]
 
 
+async def test_around_leased_connections_and_what_is_watched(server: Server, prefix: str) -> None:
+    seen: list[str] = []
+
+    async def around(arguments: Arguments, send: Any) -> Any:
+        seen.append(str(arguments[0]))
+        return await send()
+
+    async with Client(server.url, around=around) as r:
+        async with r.connection() as c:
+            await c.select(1)
+            async with c.pipeline() as p:
+                p.get(f"{prefix}k")
+            async with c.pipeline(transaction=True) as p:
+                p.get(f"{prefix}k")
+            assert await c.blpop(f"{prefix}none", 0.01) is None
+        assert seen == ["SELECT", "PIPELINE", "MULTI", "BLPOP"]
+        seen.clear()
+
+        async def add(p: Pipeline[str]) -> None:
+            value = int(await p.get(f"{prefix}k") or 0)
+            p.multi()
+            p.set(f"{prefix}k", value + 1, ex=60)
+
+        await r.transaction(add, f"{prefix}k")
+        assert await r.get(f"{prefix}k") == "1"
+    assert seen == ["WATCH", "GET", "MULTI", "GET"]
+
+
+async def test_what_is_around_goes_around_once() -> None:
+    seen: list[str] = []
+
+    async def around(arguments: Arguments, send: Any) -> Any:
+        seen.append(str(arguments[0]))
+        return await send()
+
+    with start_server() as own:
+        async with Client(own.url, around=around) as r:
+            async with r.pipeline() as p:  # so large that it takes a connection of its own
+                for _ in range(12_000):
+                    p.ping()
+            await r.shutdown(nosave=True)
+    assert seen == ["PIPELINE", "SHUTDOWN"]
+
+
+async def test_slow_calls_on_a_leased_connection(proxy: Proxy, prefix: str) -> None:
+    heard: list[Event] = []
+    async with Client(proxy.url, events=heard.append, slow=0.3, timeout=5) as r, r.connection() as c:
+        await c.get(f"{prefix}k")
+        proxy.delay = 0.2
+        await c.get(f"{prefix}k")
+        await c.pipeline().execute()
+        async with c.pipeline() as p:
+            p.get(f"{prefix}k")
+    assert [(event.command, event.key) for event in of(Slow, heard)] == [
+        ("GET", repr(f"{prefix}k")),
+        ("PIPELINE", None),
+    ]
+
+
 async def test_nothing_is_in_the_way_without_a_hook(server: Server) -> None:
     async with Client(server.url) as r:
         assert "execute" not in vars(r)
+        async with r.connection() as c:
+            assert "execute" not in vars(c)
         assert r._loops.pool()._connect.func.__name__ == "connect"  # type: ignore[attr-defined]
 
 

@@ -24,6 +24,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp.errors", "aioresp.version", "aioresp.catalogue", "aioresp.record"),
     (
         "aioresp.command",
+        "aioresp.around",
         "aioresp.events",
         "aioresp.replies",
         "aioresp.replies.*",

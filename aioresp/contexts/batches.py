@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
+from aioresp.around import PIPELINE, TRANSACTION, Around, within
 from aioresp.batch import Batch, joined
 from aioresp.command import full_name, is_read_only
 from aioresp.connection import Connection
 from aioresp.contexts.blocking import OnLost
 from aioresp.contexts.lease import Lease, Leased
 from aioresp.contexts.pieces import Replies, size
-from aioresp.errors import ExecAbortError, RedisError
-from aioresp.options import Around
+from aioresp.errors import ExecAbortError, RedisError, anew
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, unpack
 from aioresp.retry import NOT_NOW, Retry, may_repeat
@@ -46,7 +46,9 @@ class Shared:
         idempotent: bool,
         on_lost: OnLost | None,
         around: Sequence[Around],
+        repeating: Callable[[RedisError, int], object] | None,
     ) -> None:
+        """`repeating` hears of a batch that is sent again: by an error that names it, and after how many."""
         self._find_pool = pool
         self._decode = decode
         self._timeout = timeout
@@ -54,16 +56,14 @@ class Shared:
         self._idempotent = idempotent
         self._on_lost = on_lost
         self._around = around
+        self._repeating = repeating
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands, and if all of them failed in vain and it can do no harm, send all of them again."""
         if not self._around:
             return await self._carry(commands, decode, whole)
-        name = "MULTI" if whole else "PIPELINE"
-        send: Callable[[], Awaitable[Replies]] = partial(self._carry, commands, decode, whole)
-        for each in self._around:
-            send = partial(each, (name,), send)
-        return await send()
+        name = TRANSACTION if whole else PIPELINE
+        return await within(self._around, name, partial(self._carry, commands, decode, whole))
 
     async def _carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         clock = asyncio.get_running_loop().time
@@ -90,6 +90,8 @@ class Shared:
             if failures > 1 or failure is None:
                 await asyncio.sleep(pause)  # else the pool is the one to wait, until it has a new connection
             logger.debug("a pipeline of %d commands is sent again, as it failed", len(commands))
+            if self._repeating is not None:
+                self._repeating(_named(failure or _first_error(replies.raw), whole), failures)
             if timeout is not None:
                 timeout = max(deadline - clock(), 0.0)
 
@@ -127,8 +129,21 @@ class Shared:
 
     async def private(self) -> Leased:
         """Return the way over a connection that nobody else uses, to watch keys on."""
-        lease: Lease[Any] = Lease(self._find_pool, self._decode, self._timeout, "a transaction", self._on_lost)
+        lease: Lease[Any] = Lease(
+            self._find_pool, self._decode, self._timeout, "a transaction", self._on_lost, self._around
+        )
         return Leased(await lease.__aenter__(), self._timeout, own=True)
+
+
+def _named(error: RedisError, whole: bool) -> RedisError:
+    """Return the error with the name of the batch; the one of a command in it is its own."""
+    own = anew(error)
+    own.command, own.key = str((TRANSACTION if whole else PIPELINE)[0]), None
+    return own
+
+
+def _first_error(replies: list[Any]) -> RedisError:
+    return next(reply for reply in replies if isinstance(reply, RedisError))
 
 
 def _only_reads(arguments: Sequence[object]) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from aioresp.around import PIPELINE, TRANSACTION, Around, through, within
 from aioresp.command import (
     CHANGES,
     FORBIDDEN,
@@ -73,6 +74,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         timeout: float | None,
         why: str,
         on_lost: OnLost | None = None,
+        around: Sequence[Around] = (),
     ) -> None:
         self._find_pool = pool
         self._decode = decode
@@ -83,6 +85,9 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._connection: Connection | None = None
         self._changed: set[str] = set()
         self._blocking: Blocking | None = None
+        self.around = around
+        if around:
+            self.__dict__["execute"] = through(around, self._execute)
 
     def __repr__(self) -> str:
         return f"Lease({self._connection!r})"
@@ -297,7 +302,8 @@ class Leased:
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands, and never a second time."""
-        return await self._lease.carry(commands, decode, whole, self._timeout)
+        send = partial(self._lease.carry, commands, decode, whole, self._timeout)
+        return await within(self._lease.around, TRANSACTION if whole else PIPELINE, send)
 
     async def private(self) -> Leased:
         """Return this one: nobody else uses it."""
