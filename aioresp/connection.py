@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aioresp.batch import Batch, Unfinished, fail, joined, undecodable, write_chunks
-from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, ProtocolError, RedisError, another
+from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, RedisError, ReplyTooLarge, another
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.runs import SILENCE, WAKE, Run, deadline_of, forget, spans
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
-        self._parser = Parser()
+        self._parser = Parser(max_reply)
         self._waiters: deque[Any] = deque()  # futures, and batches, which look like such
         self._outgoing: list[Packed] = []
         self._backlog = 0
@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
                             self._partial = True
                             self.guard.since = self.bytes_received
                         elif self.guard.too_large(self.bytes_received):
-                            self._end_too_large()
+                            self._break(self.guard.refuse(self.bytes_received))
                         break
                     if reply.__class__ is not str and reply.__class__ in _NOT_PLAIN:
                         self._take_odd(reply)
@@ -286,7 +286,7 @@ class Connection(asyncio.Protocol):
                 self.end(self.guard.unasked())
                 break
             except Exception as error:
-                self.end(self._parser.broken(error))
+                self._break(error)
                 break
         self._answered += self.in_flight - len(waiters)
         self.in_flight = len(waiters)
@@ -304,10 +304,10 @@ class Connection(asyncio.Protocol):
             if self._transport is not None and self._ended is None:
                 self._transport.resume_reading()
 
-    def _end_too_large(self) -> None:
-        if self._waiters:
-            fail(self._waiters[0], self.guard.refuse(self.bytes_received))
-        self.end(ProtocolError("the server sent a reply that is too large; the connection was dropped"))
+    def _break(self, error: Exception) -> None:
+        if isinstance(error, ReplyTooLarge) and self._waiters:
+            fail(self._waiters[0], error)
+        self.end(self._parser.broken(error))
 
     def _decode_of_next(self) -> bool:
         number = self._answered + self.in_flight - len(self._waiters)

@@ -69,7 +69,10 @@ class Listener(asyncio.Protocol):
         except Exception as error:
             logger.debug("what the server sent could not be understood", exc_info=True)
             self.held = True
-            self.connection.end(self._parser.broken(error))
+            wrong = self._parser.broken(error)
+            if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):  # RESP, but not what was due
+                wrong = ProtocolError("the server sent something that was not due; the connection was dropped")
+            self.connection.end(wrong)
 
     def hold(self) -> None:
         """Read nothing more, and keep back what is here, until `release`."""

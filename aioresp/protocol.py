@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import hiredis
 
-from aioresp.errors import ProtocolError, ResponseError, response_error
+from aioresp.errors import ProtocolError, ReplyTooLarge, ResponseError, response_error
 
 #: Arguments from this many bytes on travel as chunks of their own: hiredis copies 1 MiB in about a millisecond.
 CHUNK: Final = 32 * 1024
@@ -23,8 +23,11 @@ Packed: TypeAlias = bytes | list[bytes]
 #: at once, which the garbage collector walks through; for a push it fills that room.
 LONG: Final = 5
 
-#: Parts that the long lists of one reply may announce. As many take at least 400 MB on the wire.
+#: Parts that the long lists of one reply may announce.
 MOST_PARTS: Final = 100_000_000
+
+#: Bytes of the smallest part of a list.
+SMALLEST_PART: Final = 3
 
 #: Bytes of a header that may be without an end.
 LONG_HEADER: Final = 32
@@ -33,12 +36,7 @@ LONG_HEADER: Final = 32
 # unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
 _LISTS: Final = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
 _LISTS_UNDECODED: Final = ((b">", LONG), *_LISTS[1:])
-_MOST: Final = {
-    b">": ("a push", 0),
-    b"*": ("a list", MOST_PARTS),
-    b"~": ("a list", MOST_PARTS),
-    b"|": ("an attribute", 0),
-}
+_NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
 _DIGITS: Final = b"0123456789"
 _MAP: Final = 37
 _PUSH: Final = 62
@@ -185,10 +183,12 @@ class Parser:
     the error in the place of his reply.
 
     Lists, and pushes and attributes above all, that announce more parts than make sense are refused before hiredis
-    makes room for them. It refuses by itself what nests deeper than 1024 levels.
+    makes room for them; no reply makes sense that takes more than `max_reply` bytes. It refuses by itself what nests
+    deeper than 1024 levels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_reply: int | None = None) -> None:
+        self._most = MOST_PARTS if max_reply is None else min(max_reply // SMALLEST_PART, MOST_PARTS)
         self._reader = hiredis.Reader(
             protocolError=ProtocolError,
             replyError=_error_value,
@@ -204,6 +204,7 @@ class Parser:
         self._held = b""  # bytes that may hold such a header, and were given to the reader up to `_position`
         self._position = 0
         self._between = True  # what was given to the reader ends with a reply
+        self._last = 10  # the last byte that was given to it
         self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push
         self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
         self._map = 0  # the same for the next map
@@ -232,6 +233,7 @@ class Parser:
             self.has_data = self._has_data_or_held
         else:
             self._reader.feed(data)
+            self._last = data[-1]
 
     def _hold(self, data: bytes) -> None:
         self._held, self._position, self._map = data, 0, 0
@@ -287,14 +289,16 @@ class Parser:
 
     def _give(self) -> bool:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
-        # Only at the beginning of an element the reader has nothing left: what it has of one it keeps to its end.
-        if self._position == self._list and not self._reader.has_data():
+        # The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a
+        # line, that was the end of an element, or of a header, and the next one begins here.
+        if self._position == self._list and self._last == 10 and not self._reader.has_data():
             if not self._accept_list():
                 return False
             if self._held[self._position] == _PUSH and not self._kind:
                 self._kind = _PUSH  # there are none within replies, so it is one of its own
         end = self._find_header()
         self._reader.feed(self._held, self._position, end - self._position)
+        self._last = self._held[end - 1]
         self._position = end
         self._between = False
         return True
@@ -307,13 +311,16 @@ class Parser:
         if len(count) == len(header) < LONG_HEADER:
             return False
         if len(count) >= LONG:
-            self._announce(int(count), *_MOST[self._held[start - 1 : start]])
+            never = _NEVER_LONG.get(self._held[start - 1 : start])
+            self._announce(int(count), never or "a list", 0 if never else self._most)
         return True
 
     def _announce(self, parts: int, what: str, most: int) -> None:
         self._parts += parts
-        if self._parts > most:
+        if self._parts > MOST_PARTS or not most:
             raise ProtocolError(f"{what} of {parts:,} parts")
+        if self._parts > most:
+            raise ReplyTooLarge(f"there is {what} of {parts:,} parts in the reply; the option max_reply allows no more")
 
     def _find_header(self) -> int:
         """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
@@ -353,8 +360,9 @@ class Parser:
             return True
         parts = 2 * int(count)
         if len(count) >= LONG:
-            self._announce(parts, "a map", MOST_PARTS)
+            self._announce(parts, "a map", self._most)
         self._reader.feed(b"*%d\r\n" % parts)
+        self._last = 10
         self._position = end + 2
         self._between = False
         self._kind = _MAP
@@ -370,6 +378,8 @@ class Parser:
     @staticmethod
     def broken(error: Exception) -> ProtocolError:
         """Return the error that tells every caller why the stream is finished."""
+        if isinstance(error, ReplyTooLarge):
+            return ProtocolError("the server sent a reply that is too large; the connection was dropped")
         if isinstance(error, TypeError):
             return ProtocolError("the server sent a map with a key that Python cannot hash; the connection was dropped")
         if isinstance(error, MemoryError):

@@ -117,8 +117,8 @@ async def test_the_end_of_the_connection_fails_the_batch_and_who_stands_behind()
 @pytest.mark.parametrize("start", [b"", b"+OK\r\n", b"+OK\r\n*2\r\n+a\r\n"])
 async def test_what_is_not_resp_fails_the_batch(start: bytes) -> None:
     connection, batch, behind = await in_line(3)
-    connection.data_received(start)
-    connection.data_received(b"nonsense\r\n")
+    for piece in filter(None, (start, b"nonsense\r\n")):
+        connection.data_received(piece)
     connection.connection_lost(None)
     for future in (batch.future, behind):
         assert "not RESP" in str(future.exception())

@@ -295,6 +295,16 @@ def test_what_looks_like_a_map_within_a_value_is_none() -> None:
     assert same(parse(stream[i : i + 1] for i in range(len(stream)))[0], expected)
 
 
+@pytest.mark.parametrize("text", [b">", b">12345", b">\xff", b"*12345", b"~99999999999", b"%1", b"|12345"])
+def test_a_line_that_begins_like_a_header_is_a_line(text: bytes) -> None:
+    """The reader takes the first byte of a line, and then has nothing left, as between two replies."""
+    for stream in (b"+%b\r\n" % text, b":1\r\n*2\r\n+%b\r\n-%b\r\n" % (text, text), b"%%1\r\n+%b\r\n:1\r\n" % text):
+        expected = parse([stream])
+        for cut in range(1, len(stream)):
+            assert parse([stream[:cut], stream[cut:]]) == expected
+        assert parse(stream[i : i + 1] for i in range(len(stream))) == expected
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(replies, max_size=4), st.binary(min_size=1, max_size=60))
 def test_garbage_never_changes_what_came_before(values: list[Any], garbage: bytes) -> None:

@@ -224,14 +224,16 @@ class Hub:
     def _take_answer(self, item: Any, answer: bytes) -> None:
         ask = self._asks.popleft()
         if isinstance(item, RedisError):
-            if ask.topic is not None and b"un" not in ask.answer:
-                self._refused(ask.topic, item)
-            elif ask.settle is not None:
+            if ask.settle is not None:
                 ask.settle(item)
+            elif ask.topic is None:
+                self._pinged = None  # who may not PING is answered all the same
+            elif b"un" not in ask.answer:
+                self._refused(ask.topic, item)
         elif ask.settle is not None:
             ask.settle(None)
         elif answer != ask.answer or (ask.topic is not None and item[1] != ask.topic.name):
-            raise ValueError(f"an answer to {answer!r} where one to {ask.answer!r} was due")
+            raise ValueError(f"something else where an answer to {ask.answer!r} was due")
         elif ask.topic is None:
             self._pinged = None
         elif b"un" not in answer:

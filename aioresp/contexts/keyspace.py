@@ -74,12 +74,14 @@ class KeyEvents(Subscription[T]):
     def put(self, item: Any) -> None:
         """Take an event in the form of a message."""
         if isinstance(item, Message):
-            event = item.data if isinstance(item.data, str) else item.data.decode()
+            event = item.data if isinstance(item.data, str) else item.data.decode("utf-8", "backslashreplace")
             if self._events is not None and event not in self._events:
                 return
             colon: Any = ":" if isinstance(item.channel, str) else b":"
             where, _, key = item.channel.partition(colon)
             db = where[len("__keyspace@") : -len("__")]
+            if not (db.isascii() and db.isdigit() and len(db) < 10):
+                return  # from somebody who publishes on such channels
             item = KeyEvent(key, event, int(db))
         super().put(item)
 

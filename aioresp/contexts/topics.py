@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
 from aioresp.batch import undecodable
-from aioresp.command import AnyStr
+from aioresp.command import AnyStr, shown
 from aioresp.errors import RedisError
 from aioresp.record import Record
 
@@ -91,7 +91,9 @@ class Topic:
         self.deliver: Callable[[bytes, bytes], None] = self._deliver
 
     def __repr__(self) -> str:
-        return f"Topic({KINDS[self.kind]} {self.name!r}, {len(self.readers)} readers{', live' if self.live else ''})"
+        return (
+            f"Topic({KINDS[self.kind]} {shown(self.name)}, {len(self.readers)} readers{', live' if self.live else ''})"
+        )
 
     @property
     def readers(self) -> tuple[Reader, ...]:

@@ -73,6 +73,22 @@ async def test_keys_that_are_no_text(r: Client[str]) -> None:
         await r.delete(b"\xff:\x00")
 
 
+async def test_what_others_publish_on_such_channels_is_left_out(r: Client[str]) -> None:
+    b = r.with_options(decode_responses=False)
+    async with r.keyspace_events("k*", db="*", gaps=True) as s, b.keyspace_events("k*", db="*") as raw:
+        for db in ("", "x", "-1", "1.5", "\N{SUPERSCRIPT TWO}", "9" * 5000):
+            assert await r.publish(f"__keyspace@{db}__:k", "set") == 1
+        assert await r.publish("__keyspace@1__:k", b"\xff") == 1
+        await r.set("k2", 1)
+        assert await raw.get(5) == KeyEvent(b"k", "\\xff", 1)
+        assert await raw.get(5) == KeyEvent(b"k2", "set", 0)
+        with pytest.raises(aioresp.DecodeError):
+            await s.get(5)
+        assert await s.get(5) == KeyEvent("k2", "set", 0)
+        assert s.gaps == ()
+        await r.delete("k2")
+
+
 @pytest.mark.parametrize("flags", ["", "Ex", "K"])
 async def test_a_server_that_is_not_to_tell(r: Client[str], flags: str) -> None:
     await r.config_set("notify-keyspace-events", flags)

@@ -319,6 +319,23 @@ async def test_a_dead_peer_is_noticed(
         assert isinstance(await s.get(5), Gap)
 
 
+async def test_who_may_not_ping_is_answered_all_the_same(
+    own_server: Server, resp: Literal[2, 3], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "PING_AFTER", 0.05)
+    monkeypatch.setattr(hubs, "PING_WAIT", 0.1)
+    async with Client(own_server.url) as admin:
+        await admin.call("ACL SETUSER", "reader", "on", ">p", "+subscribe", "+hello", "&*")
+        async with (
+            Client(own_server.url, username="reader", password="p", protocol=resp) as r,
+            r.subscribe("c") as s,
+        ):
+            await asyncio.sleep(0.5)
+            assert s.gaps == ()
+            await admin.publish("c", "still here")
+            assert await s.get(5) == Message("c", "still here")
+
+
 async def test_a_busy_loop_does_not_look_like_a_dead_peer(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def fuzz(seconds: float, say: Callable[[str], object] = print) -> None:
                 raise
         if time.monotonic() - said > 60:
             said = time.monotonic()
-            say(f"{describe()}; {end - said:.0f} s to go")
+            say(f"{describe()}; {max(0.0, end - said):.0f} s to go")
     say(describe())
 
 

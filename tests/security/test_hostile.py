@@ -44,10 +44,10 @@ ENDLESS = {
     "line": (b"+", b"x" * CHUNK),
     "error": (b"-ERR ", b"x" * CHUNK),
     "number": (b":", b"1" * CHUNK),
-    "array": (b"*50000000\r\n", b":1\r\n" * (CHUNK // 4)),
-    "set": (b"~50000000\r\n", b":1\r\n" * (CHUNK // 4)),
-    "map": (b"%50000000\r\n", b":1\r\n" * (CHUNK // 4)),
-    "nested": (b"*1\r\n*1\r\n*1\r\n*50000000\r\n", b"$1\r\nx\r\n" * (CHUNK // 7)),
+    "array": (b"*1300000\r\n", b":1\r\n" * (CHUNK // 4)),
+    "set": (b"~1300000\r\n", b":1\r\n" * (CHUNK // 4)),
+    "map": (b"%650000\r\n", b":1\r\n" * (CHUNK // 4)),
+    "nested": (b"*1\r\n*1\r\n*1\r\n*1300000\r\n", b"$1\r\nx\r\n" * (CHUNK // 7)),
     "header": (b"$", b"1" * CHUNK),
     "header of an array": (b"*", b"1" * CHUNK),
     "header of a map": (b"%", b"1" * CHUNK),
@@ -184,7 +184,7 @@ async def test_what_cannot_be(kind: str, pieces: str) -> None:
         # All but the last bytes at once, if there are many.
         act = says(said[:-50], *(said[n : n + 1] for n in range(max(0, len(said) - 50), len(said))), pause=0.001)
 
-    error = await failure(act)
+    error = await failure(act, max_reply=512 * MIB)
     assert isinstance(error, aioresp.ProtocolError)
     assert "the connection was dropped" in str(error)
 
@@ -192,8 +192,23 @@ async def test_what_cannot_be(kind: str, pieces: str) -> None:
 async def test_lists_that_are_announced_take_no_memory() -> None:
     """hiredis reserves room for them, and the system gives it when it is used; the garbage collector looks at it."""
     for header in (b"*50000000\r\n", b"~50000000\r\n", b"%50000000\r\n", b"*9999\r\n" * 1000):
-        error = await failure(says(header), timeout=1.0, memory=100 * MIB)
+        error = await failure(says(header), timeout=1.0, memory=100 * MIB, max_reply=512 * MIB)
         assert isinstance(error, aioresp.CommandTimeout)
+
+
+@pytest.mark.parametrize(
+    "header", [b"*2000000\r\n", b"~2000000\r\n", b"%1000000\r\n", b"*1000\r\n" + b"*99999\r\n" * 20]
+)
+async def test_lists_that_announce_more_than_is_allowed(header: bytes) -> None:
+    """Nothing is waited for, and the callers behind it are told what happened."""
+    async with hostile(says(b"+one\r\n", header, pause=0.02)) as url, Client(url, max_reply=4 * MIB, retry=None) as r:
+        first, second, third = await asyncio.gather(*(r.get("k") for _ in range(3)), return_exceptions=True)
+        assert first == "one"
+        assert isinstance(second, aioresp.ReplyTooLarge)
+        assert "parts in the reply; the option max_reply allows no more" in str(second)
+        assert isinstance(third, aioresp.ProtocolError)
+        assert "a reply that is too large" in str(third)
+        assert await r.get("k") == "one"
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 100_000])
