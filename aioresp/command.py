@@ -155,6 +155,22 @@ def shown(key: object) -> str:
     return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}..."
 
 
+def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
+    """Return a name as the server has it.
+
+    Raises ValueError, which says what is wrong, if it has no UTF-8 form; of bytes that is asked only for `text`.
+    """
+    try:
+        encoded = name.encode() if isinstance(name, str) else bytes(name)
+        if text:
+            encoded.decode()
+    except UnicodeError:
+        pass  # nothing is raised from here: this error shows all of the name
+    else:
+        return encoded
+    raise ValueError(f"{what} has no UTF-8 form; pass bytes, with decode_responses=False")
+
+
 def refusal(arguments: Sequence[object]) -> str | None:
     """Return why a shared connection must not carry this command, or None if it may."""
     return _REFUSED.get(full_name(arguments))

@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from aioresp.command import AnyStr, Key, Seconds
+from aioresp.command import AnyStr, Key, Seconds, as_bytes
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.contexts.blocking import GRACE
 from aioresp.contexts.delivery import LEFT, Delivery, Hand, Place
-from aioresp.contexts.stream_reader import Reader, Source, as_bytes, shown
+from aioresp.contexts.stream_reader import Reader, Source, shown
 from aioresp.errors import BusyGroupError, DecodeError, NoGroupError, RedisError
 from aioresp.replies.streams import Entry, GroupEntry
 
@@ -272,7 +272,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             if start in ("$", b"$"):
                 # Made again, the group begins where it was, not where the stream ends by then.
                 groups = await self._source.raw.xinfo_groups(stream)
-                last = [group.last_delivered_id for group in groups if group.name == as_bytes(self._group)]
+                group = as_bytes(self._group, "the name of a group")
+                last = [found.last_delivered_id for found in groups if found.name == group]
                 self._starts[stream] = last[0] if last else ZERO
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
-from aioresp.command import AnyStr, Arguments, Key
+from aioresp.command import AnyStr, Arguments, Key, as_bytes
 from aioresp.contexts.hub import Hub
 from aioresp.contexts.inbox import Overflow
 from aioresp.contexts.subscription import Subscription
@@ -89,4 +89,4 @@ class KeyEvents(Subscription[T]):
 def _channel(db: int | str, position: int, pattern: Key) -> bytes:
     if not isinstance(pattern, (str, bytes, memoryview)):
         raise TypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes")
-    return b"__keyspace@%b__:%b" % (str(db).encode(), pattern.encode() if isinstance(pattern, str) else bytes(pattern))
+    return b"__keyspace@%b__:%b" % (str(db).encode(), as_bytes(pattern, f"pattern {position}"))

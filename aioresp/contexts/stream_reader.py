@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from aioresp.command import AnyStr, Key, Seconds, locate
+from aioresp.command import AnyStr, Key, Seconds, as_bytes, locate
 from aioresp.commands import Commands
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
@@ -62,7 +62,7 @@ class Reader(Generic[AnyStr]):
         if wait is not None and wait < 0:
             raise ValueError(f"{self._command}: block is {wait}, not 0 or more")
         self._source = source
-        self._names = tuple(dict.fromkeys(as_bytes(name) for name in names))
+        self._names = tuple(dict.fromkeys(as_bytes(name, "the name of a stream") for name in names))
         if not self._names:
             raise ValueError(f"{self._command}: names is empty")
         self._count = count
@@ -114,12 +114,12 @@ class Reader(Generic[AnyStr]):
             text = {name.decode(): value.decode() for name, value in fields.items()}
             return stream.decode(), number.decode(), text
         except UnicodeDecodeError as error:
-            failure = DecodeError(
-                f"entry {number.decode()} is not UTF-8 ({error.reason}); use decode_responses=False. To iterate again"
-                " goes on behind it"
-            )
-            failure.command, failure.key = self._command, locate(("XLEN", stream))[1]
-            raise failure from None
+            why = error.reason
+        # Not raised above: the error there shows the value.
+        where = f"entry {number.decode('utf-8', 'backslashreplace')} is not UTF-8 ({why})"
+        failure = DecodeError(f"{where}; use decode_responses=False. To iterate again goes on behind it")
+        failure.command, failure.key = self._command, locate(("XLEN", stream))[1]
+        raise failure
 
 
 class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
@@ -129,7 +129,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
 
     def __init__(self, source: Source, starts: dict[Key, StreamId], count: int, block: Seconds | None) -> None:
         super().__init__(source, starts, count, block)
-        self._starts = {as_bytes(name): start for name, start in starts.items()}
+        self._starts = {as_bytes(name, "the name of a stream"): start for name, start in starts.items()}
         for start in self._starts.values():
             if start in ("+", b"+", ">", b">", "*", b"*"):
                 raise ValueError(f"XREAD: last_id is {start!r}, not an id or '$'")
@@ -181,7 +181,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
     async def _resolved(self, name: bytes, start: StreamId) -> bytes:
         """Return an id for `$`: what it means must not change from one read to the next."""
         if start not in _LAST:
-            return str(start).encode() if isinstance(start, int) else as_bytes(start)
+            return str(start).encode() if isinstance(start, int) else as_bytes(start, "an id")
         found = await self._source.raw.xrevrange(name, count=1)
         return found[0].id if found else b"0-0"
 
@@ -194,11 +194,6 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
             self._queue.extend((stream, entry.id, entry.fields) for entry in entries)
             self._fetched[stream] = entries[-1].id
         return bool(found) or self._block is not None
-
-
-def as_bytes(name: Key) -> bytes:
-    """Return a name as the server has it."""
-    return name.encode() if isinstance(name, str) else bytes(name)
 
 
 def shown(names: tuple[bytes, ...]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from aioresp.command import Key, shown
+from aioresp.command import Key, as_bytes, shown
 from aioresp.contexts.hub import Hub
 from aioresp.contexts.inbox import Inbox, Overflow
 from aioresp.contexts.topics import KINDS, Gap, Kind, Topic
@@ -73,13 +73,7 @@ class Subscription(Inbox[T]):
         for position, name in enumerate(names):
             if not isinstance(name, (str, bytes, memoryview)):
                 raise TypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
-            try:
-                found.append(name.encode() if isinstance(name, str) else bytes(name))
-                if self.decode:
-                    found[-1].decode()  # its messages are going to tell it
-            except UnicodeError:
-                message = f"{KINDS[kind]} {position} has no UTF-8 form; pass bytes, with decode_responses=False"
-                raise ValueError(message) from None
+            found.append(as_bytes(name, f"{KINDS[kind]} {position}", self.decode))  # its messages are going to tell it
         return found
 
     # --- Coming and going --------------------------------------------------------------------------------------------

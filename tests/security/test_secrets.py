@@ -24,7 +24,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import aioresp
 from aioresp import Client, Credentials
 from aioresp.command import KEY_SHOWN
+from aioresp.contexts.delivery import Delivery
+from aioresp.contexts.keyspace import KeyEvent
+from aioresp.contexts.monitor import MonitoredCommand
+from aioresp.contexts.stream_reader import StreamEntry
+from aioresp.contexts.topics import Message
 from aioresp.otel import tracing
+from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.security.hostile import hostile, says
@@ -34,6 +40,9 @@ from tests.security.tls import Paths, tls_server
 PASSWORD = "-".join(("hunter2", "password"))
 VALUE = "-".join(("hunter2", "value"))
 SECRET = "hunter2"
+
+#: What a caller is given shows what is in it, as a dict would.
+RESULTS = (Message, KeyEvent, MonitoredCommand, StreamEntry, Delivery, Entry, GroupEntry)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,8 @@ class Watched:
         """Note what the living things show."""
         for thing in gc.get_objects():
             # Of some types written in C `__module__` is no text.
-            if str(type(thing).__module__).startswith("aioresp") and not isinstance(thing, type):
+            mine = str(type(thing).__module__).startswith("aioresp")
+            if mine and not isinstance(thing, (type, *RESULTS)):
                 with contextlib.suppress(AttributeError):  # a client, perhaps, whose options were refused
                     self.shown += [repr(thing), str(thing)]
         tasks = [repr(task) for task in asyncio.all_tasks()] if _running() else []
