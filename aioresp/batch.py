@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aioresp.errors import ERROR_TYPES, DecodeError, RedisError
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push
@@ -175,14 +175,16 @@ def joined(commands: list[Packed]) -> Packed:
     return [chunk for chunk in chunks if chunk]
 
 
-def write_chunks(transport: asyncio.Transport, chunks: list[bytes]) -> None:
-    """Write chunks without a copy of what the socket takes at once."""
+def write_chunks(transport: asyncio.Transport, commands: list[Packed]) -> int:
+    """Write commands, some in chunks, without a copy of what the socket takes at once; return how many bytes."""
+    chunks = cast("list[bytes]", joined(commands))
     if sys.version_info >= (3, 12):
         transport.writelines(chunks)
     else:
         # writelines() would join them, and so copy.
         for chunk in chunks:
             transport.write(chunk)
+    return sum(map(len, chunks))
 
 
 def fail(waiter: asyncio.Future[Any], error: Exception) -> None:

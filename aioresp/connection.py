@@ -14,7 +14,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aioresp.batch import Batch, Unfinished, fail, joined, undecodable, write_chunks
+from aioresp.batch import Batch, Unfinished, fail, undecodable, write_chunks
 from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, RedisError, ReplyTooLarge, another
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
@@ -32,6 +32,9 @@ WRITE_BUFFER: Final = 1024 * 1024
 #: Bytes read from the socket at a time. For a block as large as asyncio's own 256 KiB the C library asks the kernel for
 #: memory, and gives it back, at each read: up to a quarter of the time of a lone command.
 READ_SIZE: Final = 96 * 1024
+
+#: Commands that are not kept to the turn's end: the server works on them while more are made, and nobody waits.
+EAGER: Final = 40
 
 #: Replies that are handed out in one turn of the loop.
 SLICE: Final = 512
@@ -74,8 +77,8 @@ class Connection(asyncio.Protocol):
         self._waiters: deque[Any] = deque()  # futures, and batches, which look like such
         self._outgoing: list[Packed] = []
         self._backlog = 0
-        self._last_batch = 0  # commands in the last write
-        self._alone = False  # the command that is being sent is written at once
+        self._lone = False  # at the last write, its one command was all there was
+        self._write_at = 0  # how many must be in flight for a write before the turn's end
         self._answered = 0  # commands whose replies were read; a batch counts as one
         self._flushed = 0  # commands given to the transport
         self._in_batches = 0  # commands of batches, beyond the one that each batch counts as
@@ -87,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._silent = False
         self.resting = False
         self._waking = False
-        self._ended: RedisError | None = None
+        self.error: RedisError | None = None  # why it ended, if it has
         # Deadlines: one timer, and one run for all commands of a turn.
         self._run_timeout: float | None = _NO_RUN
         self._runs: deque[Run] = deque()
@@ -100,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._turns: deque[int] = deque()
 
     def __repr__(self) -> str:
-        if self._ended is not None:
+        if self.error is not None:
             return "Connection(closed)"
         state = "" if self._ready else ", handshake"
         state += ", paused" if self._paused else ""
@@ -140,8 +143,8 @@ class Connection(asyncio.Protocol):
         self._outgoing.append(packed)
         self._waiters.append(future)
         self.in_flight += 1
-        if self._alone:
-            self._flush()
+        if self.in_flight >= self._write_at:
+            self._write()
         return future
 
     def send_batch(self, packed: Packed, batch: Batch, timeout: float | None = None) -> None:
@@ -151,12 +154,14 @@ class Connection(asyncio.Protocol):
 
     def _start_run(self, timeout: float | None) -> None:
         """Note the deadline of the commands that follow; the first of a turn also schedules the write."""
-        if self._ended is not None:
+        if self.error is not None:
             raise self._lost("not sent")
         if not self._outgoing:
             # Who sends one command after another need not wait for the end of the turn: there is nobody to wait for.
-            self._alone = self._last_batch == 1 and not self.in_flight
-            if not self._alone:
+            if self._lone and not self.in_flight:
+                self._write_at = 1
+            else:
+                self._write_at = self.in_flight + max(EAGER, self.in_flight // 2)
                 self._loop.call_soon(self._flush)
         self._run_timeout = timeout
         runs = self._runs
@@ -176,30 +181,32 @@ class Connection(asyncio.Protocol):
             self.capacity = 0
 
     def _flush(self) -> None:
-        """Write the commands of this turn. Nothing is held back when paused: `capacity` kept callers away before."""
+        """End the turn: write what it has left."""
         self._run_timeout = _NO_RUN
-        self._alone = False
+        if self._outgoing:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what there is. Nothing is held back when paused: `capacity` kept callers away before."""
         outgoing, self._outgoing = self._outgoing, []
-        self._last_batch = len(outgoing)
+        self._lone = self.in_flight == 1
+        if self._lone:
+            self._run_timeout = _NO_RUN
+        self._write_at = self.in_flight + max(EAGER, self.in_flight // 2)
         self._flushed = self._answered + self.in_flight
-        if self._transport is None or self._ended is not None:
+        if self._transport is None or self.error is not None:
             return
         if self._backlog:
-            self._write_chunks(self._transport, outgoing)
+            self.bytes_sent += write_chunks(self._transport, outgoing)
+            self._backlog = 0
+            self._set_capacity()
         else:
             data = b"".join(outgoing)  # type: ignore[arg-type]  # no backlog: all of them are bytes
             self.bytes_sent += len(data)
             self._transport.write(data)
 
-    def _write_chunks(self, transport: asyncio.Transport, outgoing: list[Packed]) -> None:
-        chunks = cast("list[bytes]", joined(outgoing))
-        self.bytes_sent += sum(map(len, chunks))
-        write_chunks(transport, chunks)
-        self._backlog = 0
-        self._set_capacity()
-
     def _set_capacity(self) -> None:
-        usable = self._ready and not self._paused and not self._silent and not self.resting and self._ended is None
+        usable = self._ready and not self._paused and not self._silent and not self.resting and self.error is None
         self.capacity = self._concurrency if usable else 0
         if usable:
             self._on_room()
@@ -301,7 +308,7 @@ class Connection(asyncio.Protocol):
             self._read()
         if self._filled and not self._more:
             self._filled = False
-            if self._transport is not None and self._ended is None:
+            if self._transport is not None and self.error is None:
                 self._transport.resume_reading()
 
     def _break(self, error: Exception) -> None:
@@ -393,7 +400,7 @@ class Connection(asyncio.Protocol):
 
     def wake(self) -> None:
         """Ask the server for a sign of life; without one in time the connection ends."""
-        if self._waking or self._ended is not None:
+        if self._waking or self.error is not None:
             return
         self._waking = True
         self.send(pack(("PING",)), True, WAKE).add_done_callback(self._woken)
@@ -408,14 +415,9 @@ class Connection(asyncio.Protocol):
     # --- The end -----------------------------------------------------------------------------------------------------
 
     @property
-    def error(self) -> RedisError | None:
-        """Why it ended, if it has."""
-        return self._ended
-
-    @property
     def viable(self) -> bool:
         """Whether commands can still be sent."""
-        return self._ended is None
+        return self.error is None
 
     def usage(self) -> tuple[int, int, int]:
         """Return the commands, bytes sent and bytes received so far."""
@@ -442,7 +444,7 @@ class Connection(asyncio.Protocol):
 
         Raises ConnectionLost if the connection has ended.
         """
-        if self._transport is None or self._ended is not None or self.in_flight:
+        if self._transport is None or self.error is not None or self.in_flight:
             raise self._lost("not sent")
         self.capacity = 0
         self.lent = True
@@ -453,12 +455,12 @@ class Connection(asyncio.Protocol):
 
     def end(self, error: RedisError, *, abort: bool = True) -> None:
         """Take no more commands; `connection_lost` follows and fails those under way with `error`."""
-        if self._ended is not None:
+        if self.error is not None:
             return
         if self._outgoing:
             self._flush()
         self._run_timeout = _NO_RUN  # so that the next `send` comes by `_start_run`, and is refused there
-        self._ended = error
+        self.error = error
         self.capacity = 0
         if abort and self._transport is not None:
             self._transport.abort()
@@ -469,13 +471,12 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail every waiter whose reply is not here: nothing more will come."""
-        while self._more and self._ended is None:
+        while self._more and self.error is None:
             self._read()
         self._more = False
-        if self._ended is None:
-            why = f" ({exc})" if exc is not None else ""
-            self._ended = ConnectionLost(f"the server closed the connection{why}")
-            self._ended.__cause__ = exc
+        if self.error is None:
+            self.error = ConnectionLost(f"the server closed the connection{f' ({exc})' if exc is not None else ''}")
+            self.error.__cause__ = exc
         self.capacity = 0
         self._run_timeout = _NO_RUN
         if self._timer is not None:
@@ -496,4 +497,4 @@ class Connection(asyncio.Protocol):
         self._on_close(self)
 
     def _lost(self, outcome: Outcome) -> RedisError:
-        return another(self._ended or ConnectionLost("the connection was lost"), outcome)
+        return another(self.error or ConnectionLost("the connection was lost"), outcome)

@@ -569,3 +569,14 @@ def test_where_the_hot_path_finds_its_pool_is_exact(server: Server) -> None:
     for run in runs:
         assert run() is True
     assert r.stats().made == 3
+
+
+async def test_the_server_works_while_more_commands_are_made(server: Server) -> None:
+    async with Client(server.url) as r:
+        await asyncio.gather(r.ping(), r.ping())
+        for count, at_once in ((39, False), (100, True)):
+            before = r.stats().bytes_sent
+            calls = [asyncio.create_task(r.ping()) for _ in range(count)]
+            await asyncio.sleep(0)  # all of them have been made, and the turn has not ended
+            assert (r.stats().bytes_sent > before) == at_once
+            await asyncio.gather(*calls)
