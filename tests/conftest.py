@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
@@ -18,6 +21,27 @@ LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
 def pytest_configure() -> None:
     demand()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Fail a coroutine that hangs, where it hangs, before pytest-timeout does.
+
+    That one raises in the middle of the event loop, which leaves the test behind as it is, and all that comes after it
+    in the same loop, its fixtures' ends above all, waits for it for ever.
+    """
+    test = pyfuncitem.obj
+    if not iscoroutinefunction(test):
+        return
+    marker = pyfuncitem.get_closest_marker("timeout")
+    seconds = float(marker.args[0] if marker is not None and marker.args else pyfuncitem.config.getini("timeout") or 0)
+
+    @wraps(test)
+    async def limited(**arguments: Any) -> None:
+        async with asyncio.timeout(seconds * 0.9 if seconds else None):
+            await test(**arguments)
+
+    pyfuncitem.obj = limited
 
 
 @pytest.fixture(scope="session")
