@@ -97,6 +97,7 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
     def _hear(self, lines: Iterator[Any]) -> bool:
         """Take the server's answer, and then line after line."""
         assert self._confirmed is not None
+        assert self._listener is not None
         line = None
         for line in lines:
             if self._confirmed.done():
@@ -106,12 +107,16 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
                 self.end(line)
             else:
                 self._confirmed.set_result(None)
-            if self._ended or self._full:
+            if self._ended:
+                self._listener.connection.close()  # what else it sends would be for nobody
+                break
+            if self._full:
                 break
         return line is not None
 
     def _on_drop(self) -> None:
-        logger.warning("a monitor is read too slowly: its commands are dropped")
+        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: often enough to know, too rare to flood a log
+            logger.warning("a monitor is read too slowly: %d commands dropped", self.dropped)
 
     def _on_full(self) -> None:
         assert self._listener is not None
@@ -123,12 +128,15 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return those of a line, an argument, and an escape in it. Compiled at first use: importing is to be cheap."""
+def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return those of a line, its arguments, one, and an escape. Compiled at first use: importing is to be cheap."""
+    escape = rb'\\(x[0-9a-f]{2}|[nrtab"\\])'
+    argument = rb'"((?:[^"\\]++|\\(?:x[0-9a-f]{2}|[nrtab"\\]))*+)"'
     return (
-        re.compile(rb"(\d+\.\d+) \[(\d+) (.*?)\] (\".*)", re.DOTALL),
-        re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL),
-        re.compile(rb"\\(x[0-9a-f]{2}|.)", re.DOTALL),
+        re.compile(rb'(\d+\.\d+) \[(\d+) (.*?)\] (".*")', re.DOTALL),
+        re.compile(rb"%b(?: %b)*+" % (argument, argument)),
+        re.compile(argument),
+        re.compile(escape),
     )
 
 
@@ -136,17 +144,23 @@ _ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 
 
 def _parsed(line: bytes, decode: bool) -> MonitoredCommand[Any]:
-    whole, argument, escape = _patterns()
+    whole, escaped_arguments, argument, escape = _patterns()
     found = whole.fullmatch(line)
     if found is None:
         raise ValueError("a line of MONITOR of an unknown form")
     time, db, client, rest = found.groups()
 
+    # Valkey before 8.1.2 leaves quotes and backslashes as they are: then this is a guess.
+    strict = escaped_arguments.fullmatch(rest) is not None
+
     def plain(escaped: re.Match[bytes]) -> bytes:
         sign = escaped[1]
-        return bytes.fromhex(sign[1:].decode()) if len(sign) == 3 else _ESCAPES.get(sign, sign)
+        if len(sign) == 3:
+            return bytes.fromhex(sign[1:].decode())
+        return _ESCAPES.get(sign) or (sign if strict else escaped[0])
 
-    arguments = tuple(escape.sub(plain, each) for each in argument.findall(rest))
+    parts = argument.findall(rest) if strict else rest[1:-1].split(b'" "')
+    arguments = tuple(escape.sub(plain, each) for each in parts)
     texts: tuple[Any, ...] = arguments
     if decode:
         texts = tuple(each.decode("utf-8", "backslashreplace") for each in arguments)

@@ -32,7 +32,7 @@ async def heard(m: aioresp.Monitor[str], name: str) -> MonitoredCommand[str]:
 async def test_commands_as_they_were(resp: Literal[2, 3]) -> None:
     with start_server() as own:
         async with Client(own.url, protocol=resp, db=2) as r, r.monitor() as m:
-            await r.set("k", 'a "quoted" \\ value')
+            await r.set("k", 'a "quoted" \\ value')  # Valkey before 8.1.2 does not escape it
             set_ = await heard(m, "SET")
             assert abs(set_.time - time.time()) < 60
             assert (set_.db, set_.arguments) == (2, ("SET", "k", 'a "quoted" \\ value'))
@@ -65,6 +65,8 @@ async def test_bytes_and_the_unix_socket() -> None:
             (1339518083.107412, 0, "127.0.0.1:60866", (b"keys", b"*")),
         ),
         (b'1.5 [15 lua] "a] \\"b" ""', (1.5, 15, "lua", (b'a] "b', b""))),
+        (b'1.5 [0 lua] "a\\" " "b"', (1.5, 0, "lua", (b'a" ', b"b"))),
+        (b'1.5 [0 lua] "SET" "a "b" \\d" "\\xff\\n\\\\"', (1.5, 0, "lua", (b"SET", b'a "b" \\d', b"\xff\n\\\\"))),
         (b'1.5 [0 [::1]:6379] "\\x00\\n\\\\x41"', (1.5, 0, "[::1]:6379", (b"\x00\n\\x41",))),
     ],
 )
@@ -130,3 +132,36 @@ async def test_a_slow_reader_drops_the_oldest(server: Server) -> None:
         assert m.waiting == 3
         assert repr(m) == f"Monitor(3 waiting, {m.dropped} dropped)"
         assert (await m.get()).arguments[0] == "ECHO"
+
+
+async def test_drops_do_not_flood_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    async with Client(server.url) as r, r.monitor(buffer=1) as m:
+        await asyncio.gather(*(r.echo(f"{n}") for n in range(50)))
+        async with asyncio.timeout(5):
+            while m.dropped < 40:
+                await asyncio.sleep(0.01)
+    said = [record.getMessage() for record in caplog.records if "read too slowly" in record.getMessage()]
+    assert 6 <= len(said) <= 7, "for 1, 2, 4, 8, 16, 32 and perhaps 64 commands"
+
+
+async def test_one_that_overflows_takes_nothing_more(server: Server, resp: Literal[2, 3]) -> None:
+    async with Client(server.url, protocol=resp) as r, r.monitor(buffer=3, overflow="close") as m:
+        await asyncio.gather(*(r.echo(f"{n}") for n in range(50)))
+        await at_rest(r)  # its connection is closed before it is left: what the server still told, nobody would read
+        assert m.waiting == 3
+        with pytest.raises(aioresp.SubscriptionOverflow):
+            for _ in range(4):
+                await m.get()
+        assert m.waiting == 0
+
+
+async def test_one_that_waits_misses_nothing(server: Server) -> None:
+    async with Client(server.url) as r, r.monitor(buffer=3, overflow="wait") as m:
+        expected = [f"{n}" for n in range(200)]
+        await asyncio.gather(*(r.echo(text) for text in expected))
+        told: list[str] = []
+        while len(told) < 200:
+            assert m.waiting <= 3
+            told.append((await heard(m, "ECHO")).arguments[1])
+        assert told == expected
+        assert m.dropped == 0
