@@ -97,7 +97,7 @@ def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, co
         if connection.renewal is not None and connection.renewal.asking:
             return ConnectTimeout(f"no connection to {endpoint}{within}: the credential provider has not answered")
         return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
-    if isinstance(error, OSError):  # socket.gaierror is one, too
+    if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is one; and a host may be no name of one
         closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
         said = str(error) or "the server closed the connection"
         return ConnectError(f"cannot connect to {endpoint}: {said}{guess if closed else ''}")

@@ -47,6 +47,8 @@ class Listener(asyncio.Protocol):
     def _flush(self) -> None:
         data = b"".join(self._outgoing)
         self._outgoing.clear()
+        if self.connection.error is not None:
+            return  # uvloop's transports refuse it
         self.connection.bytes_sent += len(data)
         self._transport.write(data)
 

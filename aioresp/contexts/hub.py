@@ -93,6 +93,7 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
         self._pinged: float | None = None
         self._unused_since = 0.0
+        self._unneeded = False  # the connection is being closed, as nobody needed it
         self._readers: set[Reader] = set()
         self._full: set[Reader] = set()
         self._closed = False
@@ -286,13 +287,19 @@ class Hub:
 
     async def _connect_after(self, pause: float) -> None:
         await asyncio.sleep(pause)
-        if self._topics:
-            self._start(await self._connect())
+        if not self._topics:
+            return
+        connection = await self._connect()
+        if self._closed:
+            connection.close()  # a credential provider may have kept the cancellation to itself
+        else:
+            self._start(connection)
 
     def _start(self, connection: Connection) -> None:
         """Subscribe to everything on a new connection. Raises ConnectionLost if it has ended already."""
         self._made += 1
         self._listener = Listener(connection, self._take, self._ended)
+        self._unneeded = False
         self._failure = None
         self._since = self._loop.time()
         for topic in self._topics.values():
@@ -306,7 +313,10 @@ class Hub:
         error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
         if self._closed:
             self._note_end()
-        elif isinstance(error, RedisError):
+        elif error is not None:
+            if not isinstance(error, RedisError):  # what nobody has thought of is no reason to try without a pause
+                cause, error = error, ConnectError(f"cannot connect: {error!r}")
+                error.__cause__ = cause
             self._failed(error)
         elif self._topics and self._listener is None:
             self._open(0.0)  # they came when it had just found nothing to do
@@ -351,6 +361,9 @@ class Hub:
                 for reader in topic.readers:
                     reader.lose(topic, heard)
         if self._topics:
+            if self._unneeded:
+                self._open(0.0)  # they came while it was being closed
+                return
             logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
             if now - self._since >= LASTING:
                 self._failures = 0
@@ -368,6 +381,7 @@ class Hub:
         silence = now - self._listener.heard
         self._renew(self._listener.connection.renewal)
         if not self._topics and now - self._unused_since >= LINGER:
+            self._unneeded = True
             self._listener.connection.close()
         elif self._listener.held or silence < PING_AFTER:
             self._look_after(PING_AFTER if self._listener.held else PING_AFTER - silence)
@@ -406,8 +420,9 @@ class Hub:
         if self._listener is not None:
             self._listener.connection.close()
         while self._opening is not None or self._listener is not None:
-            self._all_ended = self._loop.create_future()
-            await self._all_ended
+            if self._all_ended is None or self._all_ended.done():
+                self._all_ended = self._loop.create_future()
+            await asyncio.wait((self._all_ended,))  # others may wait for the same: none cancels it
 
     def _note_end(self) -> None:
         if self._all_ended is not None and not self._all_ended.done():

@@ -158,8 +158,7 @@ class Inbox(AsyncIterator[T]):
         return True
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> None:
-        if loop is not self._loop:
-            raise RuntimeError("enter it with `async with` first, and read it in the same event loop")
+        self._check_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
         timer = None if deadline is None else loop.call_at(deadline, _wake, waiter)
@@ -174,6 +173,10 @@ class Inbox(AsyncIterator[T]):
                 timer.cancel()
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("enter it with `async with` first, and use it in the same event loop")
 
     def _wake_next(self) -> None:
         while self._waiters:

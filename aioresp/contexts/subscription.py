@@ -55,6 +55,7 @@ class Subscription(Inbox[T]):
         self._gaps: deque[Gap] = deque(maxlen=GAPS)
         self._hub: Hub | None = None
         self._topics: dict[tuple[Kind, bytes], Topic] = {}
+        self._adding: dict[Topic, int] = {}  # those that are there on trial: how many wait for the confirmation
         self._lost: set[Topic] = set()
         self._lost_at = 0.0
 
@@ -122,7 +123,7 @@ class Subscription(Inbox[T]):
         await self._join("s", self._checked("s", channels))
 
     async def unsubscribe(self, *channels: Key) -> None:
-        """Drop channels, or all of them; what has been received can still be read."""
+        """Drop channels, or all of them; what has been received can still be read, what is on its way comes no more."""
         self._drop_all("", self._checked("", channels))
 
     async def punsubscribe(self, *patterns: Key) -> None:
@@ -136,25 +137,38 @@ class Subscription(Inbox[T]):
     async def _join(self, kind: Kind, names: list[bytes]) -> None:
         if self._hub is None or self._ended:
             raise RuntimeError("the subscription is not entered, or was left")
-        added: list[Topic] = []
+        self._check_loop()
+        topics: list[Topic] = []
         try:
             for name in names:
-                if (kind, name) not in self._topics:
+                topic = self._topics.get((kind, name))
+                if topic is None:
                     topic = self._topics[kind, name] = self._hub.join(kind, name, self)
-                    added.append(topic)
-            await self._hub.confirmed([self._topics[kind, name] for name in names], self._timeout)
+                    self._adding[topic] = 0
+                if topic in self._adding:
+                    self._adding[topic] += 1
+                topics.append(topic)
+            await self._hub.confirmed(topics, self._timeout)
         except BaseException:
-            for topic in added:
-                self._drop(topic.kind, topic.name)
+            for topic in topics:
+                if topic in self._adding:
+                    self._adding[topic] -= 1
+                    if not self._adding[topic]:  # else another call waits for it, too
+                        self._drop(kind, topic.name)
             raise
+        for topic in topics:
+            self._adding.pop(topic, None)
 
     def _drop_all(self, kind: Kind, names: list[bytes]) -> None:
+        if self._hub is not None:
+            self._check_loop()
         for name in names or [name for which, name in self._topics if which == kind]:
             self._drop(kind, name)
 
     def _drop(self, kind: Kind, name: bytes) -> None:
         topic = self._topics.pop((kind, name), None)
         if topic is not None and self._hub is not None:
+            self._adding.pop(topic, None)
             self._hub.leave(topic, self)
             self.regain(topic)
 

@@ -110,8 +110,10 @@ class Topic:
 
     def remove(self, reader: Reader) -> None:
         """Hand it nothing more."""
-        self._texts = tuple(r for r in self._texts if r is not reader)
-        self._raws = tuple(r for r in self._raws if r is not reader)
+        if reader.decode:
+            self._texts = _without(self._texts, reader)
+        else:
+            self._raws = _without(self._raws, reader)
         self._choose()
 
     def _choose(self) -> None:
@@ -136,6 +138,11 @@ class Topic:
             raw = Message(channel, data, pattern)
             for reader in self._raws:
                 reader.put(raw)
+
+
+def _without(readers: tuple[Reader, ...], reader: Reader) -> tuple[Reader, ...]:
+    position = readers.index(reader)  # as fast as can be: thousands may leave a channel at the same time
+    return readers[:position] + readers[position + 1 :]
 
 
 def _to_one(channel: str, reader: Reader) -> Callable[[bytes, bytes], None]:
