@@ -309,6 +309,8 @@ class Hub:
         self._look_after(PING_AFTER)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
+        if task is not self._opening:
+            return  # its connection was lost in the turn in which it was made, and the next attempt is under way
         self._opening = None
         error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
         if self._closed:

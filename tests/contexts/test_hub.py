@@ -186,6 +186,31 @@ async def test_it_is_asked_for_again_while_it_is_being_closed(
 # --- What goes wrong --------------------------------------------------------------------------------------------------
 
 
+async def test_it_is_made_anew_once_if_it_is_lost_as_soon_as_it_is_made(server: Server, prefix: str) -> None:
+    """In the turn before the attempt is known to be over: two connections would bring each message twice."""
+    made: list[Connection] = []
+    async with Client(server.url) as r:
+        hub = r._hub()
+        connect = hub._connect
+
+        async def connect_and_lose() -> Connection:
+            connection = await connect()
+            made.append(connection)
+            if len(made) == 1:
+                assert connection._transport is not None
+                connection._transport.abort()
+            return connection
+
+        hub._connect = connect_and_lose
+        async with r.subscribe(prefix) as s:
+            await asyncio.sleep(0.1)
+            assert await r.publish(prefix, "once") == 1
+            assert [await s.get(timeout=5), await s.get(timeout=0.1)] == [Message(prefix, "once"), None]
+        assert len(made) == 2
+        assert r.stats().open == 2, "this one, and that of PUBLISH"
+    assert not any(connection.viable for connection in made)
+
+
 async def test_a_host_that_cannot_be() -> None:
     async with Client("redis://a..b:1", retry=Retry(2, base=0.01)) as r:
         with pytest.raises(aioresp.ConnectError, match="label empty"):
