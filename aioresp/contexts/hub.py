@@ -160,6 +160,11 @@ class Hub:
                     raise anew(error)  # each who waits hangs a traceback of his own on it
 
     def _too_late(self, timeout: float | None) -> Exception:
+        if self._full:
+            who = min(map(repr, self._full))
+            return CommandTimeout(
+                f'no confirmation in {timeout:.3g} s: {who} is full, and overflow="wait" holds up all'
+            )
         if self._listener is not None:
             return CommandTimeout(f"the server has not confirmed the subscription in {timeout:.3g} s")
         late = ConnectTimeout(f"no connection for the subscription in {timeout:.3g} s: {self._failure or 'no answer'}")

@@ -56,6 +56,7 @@ class Subscription(Inbox[T]):
         self._hub: Hub | None = None
         self._topics: dict[tuple[Kind, bytes], Topic] = {}
         self._adding: dict[Topic, int] = {}  # those that are there on trial: how many wait for the confirmation
+        self._joining = 0  # calls that wait for a confirmation
         self._lost: set[Topic] = set()
         self._lost_at = 0.0
 
@@ -139,6 +140,7 @@ class Subscription(Inbox[T]):
             raise RuntimeError("the subscription is not entered, or was left")
         self._check_loop()
         topics: list[Topic] = []
+        self._joining += 1
         try:
             for name in names:
                 topic = self._topics.get((kind, name))
@@ -156,6 +158,8 @@ class Subscription(Inbox[T]):
                     if not self._adding[topic]:  # else another call waits for it, too
                         self._drop(kind, topic.name)
             raise
+        finally:
+            self._joining -= 1
         for topic in topics:
             self._adding.pop(topic, None)
 
@@ -219,7 +223,8 @@ class Subscription(Inbox[T]):
 
     def _on_full(self) -> None:
         assert self._hub is not None
-        self._hub.hold(self)
+        if not self._joining:  # else it would wait for a confirmation that is not read; the next message finds it full
+            self._hub.hold(self)
 
     def _on_room(self) -> None:
         assert self._hub is not None

@@ -533,6 +533,33 @@ async def test_a_full_subscriber_that_leaves_lets_the_others_go_on(
         assert [int((await another.get(5) or Message("", "-1")).data) for _ in range(50)] == list(range(50))
 
 
+async def test_one_that_waits_can_be_given_more_channels(proxy: Proxy, other: Client[str], prefix: str) -> None:
+    """It is full before the confirmation is read: to read no more would be to wait for ever."""
+    a, b = f"{prefix}a", f"{prefix}b"
+    async with Client(proxy.url, timeout=5) as r, r.subscribe(a, buffer=2, overflow="wait") as s:
+        proxy.stall("down")
+        await flood(other, a, 10)
+        adding = asyncio.create_task(s.subscribe(b))
+        await subscribers(other, b, 1)
+        proxy.resume("down")
+        await adding
+        await flood(other, b, 1000)
+        data = [(await s.get()).data for _ in range(1010)]
+        assert data == [*map(str, range(10)), *map(str, range(1000))]
+        assert s.dropped == 0
+
+
+async def test_who_is_held_up_is_told_by_whom(r: Client[str], other: Client[str], prefix: str) -> None:
+    hasty = r.with_options(timeout=0.1)
+    async with r.subscribe(prefix, buffer=2, overflow="wait") as slow:
+        await flood(other, prefix, 10)
+        await until(lambda: slow.waiting == 2)
+        with pytest.raises(aioresp.CommandTimeout, match=r"Subscription\(1 channels, 2 waiting, 0 dropped\) is full"):
+            async with hasty.subscribe(f"{prefix}b"):
+                pass
+        assert [int((await slow.get()).data) for _ in range(10)] == list(range(10))
+
+
 async def test_a_gap_is_never_dropped(r: Client[str], prefix: str) -> None:
     async with r.subscribe(prefix, gaps=True, buffer=2) as s:
         (topic,) = s._topics.values()
