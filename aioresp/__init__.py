@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING
 
 from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
-from aioresp.contexts.lease import Lease
-from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.scripts import Function, Script
 from aioresp.credentials import CredentialProvider, Credentials
 from aioresp.errors import (
@@ -50,7 +48,6 @@ from aioresp.errors import (
     WatchError,
     WrongTypeError,
 )
-from aioresp.popped import Lost
 from aioresp.resource import PoolStats
 from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
@@ -59,19 +56,25 @@ if TYPE_CHECKING:
     from aioresp.contexts.delivery import Delivery
     from aioresp.contexts.group_reader import GroupReader
     from aioresp.contexts.keyspace import KeyEvent
+    from aioresp.contexts.lease import Lease
     from aioresp.contexts.monitor import Monitor, MonitoredCommand
+    from aioresp.contexts.pipeline import Pipeline
     from aioresp.contexts.stream_reader import StreamEntry, StreamReader
     from aioresp.contexts.subscription import Subscription
     from aioresp.contexts.topics import Gap, Message
+    from aioresp.popped import Lost
 else:
     _LATER = {  # imported when they are asked for, as many programs have no use for them
         "aioresp.contexts.delivery": ("Delivery",),
         "aioresp.contexts.group_reader": ("GroupReader",),
         "aioresp.contexts.keyspace": ("KeyEvent",),
+        "aioresp.contexts.lease": ("Lease",),
         "aioresp.contexts.monitor": ("Monitor", "MonitoredCommand"),
+        "aioresp.contexts.pipeline": ("Pipeline",),
         "aioresp.contexts.stream_reader": ("StreamEntry", "StreamReader"),
         "aioresp.contexts.subscription": ("Subscription",),
         "aioresp.contexts.topics": ("Gap", "Message"),
+        "aioresp.popped": ("Lost",),
     }
 
     def __getattr__(name):

@@ -34,10 +34,7 @@ from aioresp.command import (
 )
 from aioresp.commands import Commands
 from aioresp.connection import Connection
-from aioresp.contexts.batches import Shared
 from aioresp.contexts.iterators import Iterators
-from aioresp.contexts.lease import Lease
-from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.readers import Readers
 from aioresp.contexts.scripts import Scripts
 from aioresp.contexts.subscribing import Subscribing
@@ -54,6 +51,8 @@ from aioresp.retry import NEVER, Retry, may_repeat
 
 if TYPE_CHECKING:
     from aioresp.contexts.hub import Hub
+    from aioresp.contexts.lease import Lease
+    from aioresp.contexts.pipeline import Pipeline
     from aioresp.contexts.stream_reader import Source
     from aioresp.watch import Watch
 
@@ -320,6 +319,8 @@ class Client(
         return self._lease("connection()", self._around)
 
     def _lease(self, why: str, around: Sequence[Around] = ()) -> Lease[AnyStr]:
+        from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
+
         return Lease(self._loops.pool, self._decode, self._timeout, why, self._settings.on_lost, around)
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
@@ -327,6 +328,9 @@ class Client(
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
+        from aioresp.contexts.batches import Shared  # noqa: PLC0415 (many programs have no pipelines)
+        from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415
+
         route = Shared(
             self._loops.pool,
             self._decode,

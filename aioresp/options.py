@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from aioresp.around import Around
 from aioresp.credentials import CredentialProvider
 from aioresp.endpoint import Endpoint, tls_context
-from aioresp.popped import Lost
 from aioresp.record import Record, TypedDict
 from aioresp.retry import Retry
 
 if TYPE_CHECKING:
     from aioresp.events import Hook
+    from aioresp.popped import Lost
 
 
 class Options(TypedDict, total=False):

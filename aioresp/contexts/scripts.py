@@ -6,14 +6,16 @@ Owns the text of one script or library, and what is sent for a call of it. Keeps
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
-from aioresp.contexts.pipeline import Pipeline
 from aioresp.errors import NoScriptError, ResponseError
 from aioresp.replies import as_is
 from aioresp.replies.scripting import libraries
+
+if TYPE_CHECKING:
+    from aioresp.contexts.pipeline import Pipeline
 
 _UNKNOWN: Final = "Function not found"
 
@@ -43,10 +45,11 @@ class Script:
         names = tuple(keys)
         rest = (len(names), *names, *args)
         client = self._client if client is None else client
-        if isinstance(client, Pipeline) and client.queueing:
-            if client.first_use(self):
-                return client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
-            return client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
+        pipeline = _queueing(client)
+        if pipeline is not None:
+            if pipeline.first_use(self):
+                return pipeline.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+            return pipeline.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
@@ -80,10 +83,11 @@ class Function:
         names = tuple(keys)
         arguments = (self._command, self.name, len(names), *names, *args)
         client = self._client if client is None else client
-        if isinstance(client, Pipeline) and client.queueing:
-            if client.first_use(self):
-                client.prepare(self._prepare)
-            return client.execute(arguments, as_is)
+        pipeline = _queueing(client)
+        if pipeline is not None:
+            if pipeline.first_use(self):
+                pipeline.prepare(self._prepare)
+            return pipeline.execute(arguments, as_is)
         return cast("Result[Any]", self._run(client, arguments))
 
     async def _run(self, client: Executor[Any], arguments: Arguments) -> Any:
@@ -103,6 +107,13 @@ class Function:
 
     async def _load(self, client: Executor[Any]) -> None:
         await client.execute(("FUNCTION", "LOAD", "REPLACE", self.library), as_is)
+
+
+def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
+    """Return the client if it is a pipeline that queues what it is given."""
+    from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415 (many programs have no pipelines)
+
+    return client if isinstance(client, Pipeline) and client.queueing else None
 
 
 def _name_of(library: str | bytes) -> str:
