@@ -35,7 +35,8 @@ def descriptors() -> Counter[str]:
             target = os.readlink(f"{folder}/{name}")
         except OSError:
             continue  # the one that lists the others
-        found[target] += 1
+        if target != os.devnull:  # uvloop opens one for itself, when it makes the first connection
+            found[target] += 1
     return found
 
 

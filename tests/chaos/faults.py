@@ -133,9 +133,9 @@ class Chaos:
         """Break one thing after the other, until told to end; then take everything back."""
         chance = self.world.chance
         while not self._ended.is_set():
-            deck = [fault for fault, (count, _) in self.deck.items() for _ in range(count)]
-            chance.shuffle(deck)
-            for fault in deck:
+            # One of each first, so that a slow machine has them all.
+            rest = [fault for fault, (count, _) in self.deck.items() for _ in range(count - 1)]
+            for fault in (*chance.sample(list(self.deck), len(self.deck)), *chance.sample(rest, len(rest))):
                 if self._ended.is_set():
                     break
                 await self.world.look()

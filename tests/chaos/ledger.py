@@ -16,6 +16,7 @@ from aioresp.errors import (
     CommandTimeout,
     ConnectError,
     ConnectionLost,
+    ExecAbortError,
     PoolTimeout,
     ProtocolError,
     RedisError,
@@ -67,6 +68,8 @@ def judge(error: BaseException) -> Outcome | None:
     if isinstance(error, ConnectionLost):
         return Outcome.UNKNOWN if error.outcome == "unknown" else Outcome.NOT_DONE
     if isinstance(error, (PoolTimeout, ConnectError, WatchError, *NOT_NOW)):
+        return Outcome.NOT_DONE
+    if isinstance(error, ExecAbortError) and isinstance(error.__cause__, NOT_NOW):
         return Outcome.NOT_DONE
     if isinstance(error, CommandTimeout | GivenUpError):
         return Outcome.UNKNOWN

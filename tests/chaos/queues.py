@@ -39,6 +39,7 @@ class Queue:
         self._marks: defaultdict[int, bytearray] = defaultdict(bytearray)
         self._since: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
         self._unknown_pops = array("d")
+        self.waiting = 0  # as far as is known
 
     def __repr__(self) -> str:
         return f"Queue({self.key}, {sum(map(len, self._marks.values()))} jobs)"
@@ -58,6 +59,7 @@ class Queue:
         for job in jobs:
             if outcome is Outcome.DONE:
                 self._mark(job, PUSHED)
+                self.waiting += 1
             elif outcome is Outcome.NOT_DONE:
                 self._mark(job, UNSENT)
             self.ledger.figures["jobs pushed"] += outcome is Outcome.DONE
@@ -72,6 +74,7 @@ class Queue:
         if self._mark(job, DONE) & DONE:
             self.ledger.wrong("job done twice", job)
         self.ledger.figures["jobs done"] += 1
+        self.waiting -= 1
 
     def pop_unknown(self) -> None:
         """Note a pop of which nobody knows whether it took a job."""

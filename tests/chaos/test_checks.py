@@ -1,6 +1,6 @@
 """Each check of the chaos run finds what it is there for: fed with a history that is wrong in one point.
 
-What is left behind is found by `test_census.py`, a broken library by `test_mutations.py`.
+Numbered messages have `test_numbered.py`, what is left behind `test_census.py`, a broken library `test_mutations.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from aioresp import Client, Lost
 from aioresp.errors import LoadingError, UnblockedError
 from aioresp.testing import Server
 from tests.chaos import queues
-from tests.chaos.channels import Channel, Ear
 from tests.chaos.jobs.base import Common
 from tests.chaos.jobs.pipelines import Pipe
 from tests.chaos.jobs.values import Read
@@ -32,6 +31,12 @@ def laws(ledger: Ledger) -> list[str]:
     return sorted(ledger.problems.elements())
 
 
+def because(cause: aioresp.ResponseError) -> aioresp.ExecAbortError:
+    error = aioresp.ExecAbortError("nothing was done")
+    error.__cause__ = cause
+    return error
+
+
 # --- Errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -46,6 +51,8 @@ def laws(ledger: Ledger) -> list[str]:
         (aioresp.CommandTimeout("late"), UNKNOWN),
         (aioresp.WatchError("changed"), NOT_DONE),
         (LoadingError("LOADING"), NOT_DONE),
+        (because(LoadingError("LOADING")), NOT_DONE),
+        (because(aioresp.WrongTypeError("WRONGTYPE")), None),
         (TimeoutError(), UNKNOWN),
         (GivenUpError(), UNKNOWN),
         (aioresp.ProtocolError("no RESP"), None),
@@ -219,82 +226,6 @@ def test_a_job_of_another_queue(ledger: Ledger, job: str) -> None:
     queue, _ = queue_with(ledger, DONE)
     queue.take(job)
     assert laws(ledger) == ["crossed reply"]
-
-
-# --- Messages --------------------------------------------------------------------------------------------------------
-
-
-def channel_with(*outcomes: Outcome) -> Channel:
-    channel = Channel("c")
-    for outcome in outcomes:
-        channel.settle(channel.make(), outcome)
-    return channel
-
-
-def heard(ledger: Ledger, channel: Channel, *items: int | None, entered: int = 0) -> list[str]:
-    """Return what is wrong about messages, and gaps (None), that are heard after `entered` messages."""
-    number, channel.number = channel.number, entered
-    ear = Ear(ledger, channel, "ear")
-    channel.number = number
-    for item in items:
-        if item is None:
-            ear.gap()
-        else:
-            ear.hear("c", channel.text(item, 3))
-    ear.end()
-    return laws(ledger)
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "items", "entered"),
-    [
-        ([DONE, DONE, DONE], [1, 2, 3], 0),
-        ([DONE, DONE, DONE], [1, None, 3], 0),
-        ([DONE, DONE, DONE], [None, 3], 0),
-        ([DONE, DONE, DONE], [1, 2, 3, None], 0),
-        ([DONE, UNKNOWN, DONE], [1, 3], 0),
-        ([DONE, UNKNOWN, DONE], [1, 2, 3], 0),
-        ([DONE, UNKNOWN, DONE], [1, 3, 2], 0),
-        ([DONE, NOT_DONE, DONE], [1, 3], 0),
-        ([DONE, DONE, DONE], [3], 2),
-        ([DONE, DONE, DONE], [1, 2, 3], 2),  # the server had subscribed us before we heard of it
-        ([UNKNOWN, DONE, DONE, DONE], [1, 4], 3),
-    ],
-)
-def test_messages_that_are_as_they_should_be(
-    ledger: Ledger, outcomes: list[Outcome], items: list[int | None], entered: int
-) -> None:
-    assert heard(ledger, channel_with(*outcomes), *items, entered=entered) == []
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "items", "law"),
-    [
-        ([DONE, DONE, DONE], [1, 3], "hole without a Gap"),
-        ([DONE, DONE, DONE], [2, 3], "hole without a Gap"),
-        ([DONE, DONE, DONE], [1, None, 2], "hole without a Gap"),
-        ([DONE, DONE, DONE], [1, 2], "hole without a Gap"),
-        ([DONE, DONE, DONE], [1, 2, None], "hole without a Gap"),
-        ([DONE, DONE, DONE], [1, 3, None], "hole without a Gap"),  # it comes too late
-        ([DONE, DONE, DONE], [1, 2, 2, 3], "message twice or out of order"),
-        ([DONE, UNKNOWN, DONE], [1, 2, 2, 3], "message twice or out of order"),
-        ([DONE, NOT_DONE, DONE], [1, 2, 3], "ran though it was not sent"),
-        ([DONE, DONE], [1, 2, 3], "ran though it was not sent"),
-    ],
-)
-def test_messages_that_cannot_be(ledger: Ledger, outcomes: list[Outcome], items: list[int | None], law: str) -> None:
-    assert heard(ledger, channel_with(*outcomes), *items) == [law]
-
-
-def test_who_came_later_misses_what_was_published_then(ledger: Ledger) -> None:
-    assert heard(ledger, channel_with(DONE, DONE, DONE, DONE), 1, 2, 4, entered=2) == ["hole without a Gap"]
-
-
-def test_a_message_of_another_channel(ledger: Ledger) -> None:
-    ear = Ear(ledger, channel_with(DONE), "ear")
-    ear.hear("c", "d:1:x")
-    ear.hear("d", "d:1:x")
-    assert laws(ledger) == ["crossed reply"] * 2
 
 
 # --- Replies ---------------------------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ from tests.chaos.jobs.counters import Count, CountTogether
 from tests.chaos.jobs.messages import ComeAndGo, Publish, Subscribe
 from tests.chaos.jobs.pipelines import Pipe, ReadPipe
 from tests.chaos.jobs.queues import Move, Pop, Push
+from tests.chaos.jobs.streams import Append, Consume, ReadOn
 from tests.chaos.jobs.transactions import Transfer, Watch
 from tests.chaos.jobs.values import Echo, Leased, Read, Remember, Write
 
 JOBS: Final[dict[type[Job], int]] = {
-    Echo: 20,
-    Read: 30,
+    Echo: 15,
+    Read: 24,
     Write: 20,
     Remember: 5,
     Leased: 5,
@@ -33,6 +34,9 @@ JOBS: Final[dict[type[Job], int]] = {
     Publish: 4,
     Subscribe: 9,
     ComeAndGo: 3,
+    Append: 3,
+    ReadOn: 4,
+    Consume: 4,
 }
 
 __all__ = ["JOBS", "Common", "Job"]

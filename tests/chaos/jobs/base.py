@@ -16,6 +16,7 @@ from tests.chaos.channels import Channel, Ear
 from tests.chaos.ledger import Answer, GivenUpError, Ledger, Outcome
 from tests.chaos.lines import Line, Register, Shared
 from tests.chaos.queues import Queue
+from tests.chaos.streams import Log
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Common:
     popped: list[Queue] = field(default_factory=list)
     moved: list[Queue] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+    streamed: list[Queue] = field(default_factory=list)
     ears: list[Ear] = field(default_factory=list)
 
     def line(self, name: str) -> Line:
@@ -83,7 +86,11 @@ class Job:
         """Do it until the run is over."""
         while not self.common.over:
             await self.step()
-            await asyncio.sleep(self.chance.expovariate(1 / (0.01 if self.common.calm else self.common.pause)))
+            await asyncio.sleep(self.chance.expovariate(1 / self.common.pause) * self.slowness())
+
+    def slowness(self) -> float:
+        """Return by how much the pauses are longer: in peace, for all but those who work off what is left."""
+        return 5.0 if self.common.calm else 1.0
 
     def filler(self) -> int:
         """Return a length: most are short, and some take several packets."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Final
 
 from aioresp import ConnectionLost
 from tests.chaos.jobs.base import Job
 from tests.chaos.ledger import Outcome
 from tests.chaos.queues import LATE, Queue
+
+#: Jobs that may wait in a queue, so that they can be worked off at the end.
+MOST: Final = 100
 
 
 class Push(Job):
@@ -17,9 +21,9 @@ class Push(Job):
     kind = "push"
 
     async def step(self) -> None:
-        if self.common.calm:
-            return
         queue = self.chance.choice(self.common.popped + self.common.moved)
+        if self.common.calm or queue.waiting > MOST:
+            return
         jobs = queue.make(self.number, self.chance.randrange(1, 5))
         answer = await self.ask(lambda r: r.lpush(queue.key, *jobs))
         queue.settle(jobs, answer.outcome)
@@ -33,8 +37,11 @@ class Pop(Job):
     def prepare(self) -> None:
         self.queue = self.common.popped[self.number % len(self.common.popped)]
 
+    def slowness(self) -> float:
+        return 0.2 if self.common.calm else 1.0
+
     async def step(self) -> None:
-        wait = self.chance.choice((0.2, 1, 2))
+        wait = self.chance.choice((0.1,) if self.common.calm else (0.2, 1, 2))
         answer = await self.ask(lambda r: r.brpop(self.queue.key, wait))
         if answer.done and answer.value is not None:
             self.queue.take(answer.value[1])
@@ -54,9 +61,13 @@ class Move(Job):
         self.asked_twice: set[str] = set()
         self.look_until = 0.0
 
+    def slowness(self) -> float:
+        return 0.0 if self.common.calm else 1.0
+
     async def step(self) -> None:
         key = self.queue.key
-        answer = await self.ask(lambda r: r.blmove(key, self.mine, 1, "RIGHT", "LEFT"))
+        wait = 0.1 if self.common.calm else 1
+        answer = await self.ask(lambda r: r.blmove(key, self.mine, wait, "RIGHT", "LEFT"))
         if answer.done and answer.value is not None:
             await self.work(answer.value)
         elif answer.outcome is Outcome.UNKNOWN:
