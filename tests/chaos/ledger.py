@@ -88,6 +88,7 @@ class Ledger:
         self.by_kind: Counter[str] = Counter()
         self.outcomes: Counter[Outcome] = Counter()
         self.errors: Counter[str] = Counter()
+        self.longest: dict[str, float] = {}  # seconds, by kind
         self.given_up = 0
         self.figures: Counter[str] = Counter()
 
@@ -106,6 +107,12 @@ class Ledger:
         self.commands += commands
         self.by_kind[kind] += commands
         self.outcomes[Outcome.DONE] += commands
+
+    def took(self, kind: str, seconds: float, most: float) -> None:
+        """Note how long a call took."""
+        self.longest[kind] = max(self.longest.get(kind, 0.0), seconds)
+        if seconds > most:
+            self.wrong("call too late", f"{kind} took {seconds:.1f} s")
 
     def failed(self, kind: str, error: BaseException, commands: int = 1) -> Outcome:
         """Note a call that failed, and return what is known of its commands."""

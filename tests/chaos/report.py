@@ -27,6 +27,7 @@ class Report:
     faults: Counter[str] = field(default_factory=Counter)
     outcomes: dict[str, int] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
+    longest: dict[str, float] = field(default_factory=dict)
     figures: Counter[str] = field(default_factory=Counter)
     given_up: int = 0
     cut: int = 0
@@ -48,6 +49,7 @@ class Report:
             ("connections cut", f"{self.cut:,}"),
             ("connections made", f"{self.made:,}; {self.attempts_failed:,} attempts failed"),
             ("commands sent again", f"{self.repeated:,}"),
+            ("longest call", f"{max(self.longest.values(), default=0):.1f} s ({self._slowest()})"),
             ("outcomes", ", ".join(f"{name} {count:,}" for name, count in self.outcomes.items())),
             ("errors", _list(self.errors)),
             ("by kind", _list(self.by_kind)),
@@ -57,6 +59,9 @@ class Report:
         ]
         width = max(len(name) for name, _ in lines)
         return "\n".join([*(f"{name:{width}}  {text}" for name, text in lines), *self.examples])
+
+    def _slowest(self) -> str:
+        return ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in sorted(self.longest.items()))
 
 
 def _list(counts: Counter[str]) -> str:

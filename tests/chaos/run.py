@@ -270,6 +270,7 @@ class Run:
     def _finish(self) -> Report:
         ledger, report = self.ledger, self.report
         report.commands, report.by_kind, report.errors = ledger.commands, ledger.by_kind, ledger.errors
+        report.longest = ledger.longest
         report.outcomes = {outcome.value: ledger.outcomes[outcome] for outcome in Outcome}
         report.figures, report.given_up = ledger.figures, ledger.given_up
         report.problems, report.examples = ledger.problems, ledger.examples

@@ -5,6 +5,8 @@ Numbered messages have `test_numbered.py`, what is left behind `test_census.py`,
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import aioresp
@@ -14,7 +16,7 @@ from aioresp.testing import Server
 from tests.chaos import queues
 from tests.chaos.jobs.base import Common
 from tests.chaos.jobs.pipelines import Pipe
-from tests.chaos.jobs.values import Read
+from tests.chaos.jobs.values import Echo, Read
 from tests.chaos.ledger import GivenUpError, Ledger, Outcome, judge
 from tests.chaos.lines import Line, Register, Shared
 from tests.chaos.queues import Queue
@@ -66,6 +68,16 @@ def test_what_an_error_says_of_its_command(ledger: Ledger, error: Exception, out
     assert judge(error) is outcome
     ledger.failed("kind", error)
     assert laws(ledger) == ([] if outcome else ["unexpected error"])
+
+
+async def test_a_call_that_is_too_late(ledger: Ledger, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Echo, "most", 0.05)
+    async with Client(server.url) as r:
+        job = Echo(Common(r, "seed", 0.1, ledger, calm=True), 1)
+        await job.ask(lambda r: r.echo("in time"))
+        assert laws(ledger) == []
+        await job.ask(lambda r: asyncio.sleep(0.1))
+    assert laws(ledger) == ["call too late"]
 
 
 # --- Counters and values ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Owns how a call is made and given up. Never knows what is asked.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -66,6 +67,8 @@ class Job:
     """A task that does one kind of thing over and over."""
 
     kind: ClassVar[str]
+    #: Seconds that a call may take: the client's timeout, that of a lease, and what a slow machine adds.
+    most: ClassVar[float] = 12.0
 
     def __init__(self, common: Common, number: int) -> None:
         self.common = common
@@ -100,10 +103,13 @@ class Job:
 
     async def ask(self, call: Call[T], commands: int = 1, *, view: Client[str] | None = None) -> Answer[T]:
         """Make a call, perhaps give it up early, and return how it ended."""
+        started = time.monotonic()
         try:
             value = await self._impatiently(call, view or self.common.client)
         except Exception as error:
             return Answer(self.ledger.failed(self.kind, error, commands), error=error)
+        finally:
+            self.ledger.took(self.kind, time.monotonic() - started, self.most)
         self.ledger.answered(self.kind, commands)
         return Answer(Outcome.DONE, value)
 

@@ -95,6 +95,7 @@ class ReadPipe(Job):
     """Reads only, which are sent again; some of them so many that they take a connection of their own."""
 
     kind = "read pipeline"
+    most = 60.0  # of each piece of a large one
 
     async def step(self) -> None:
         count = 12_000 if self.chance.random() < 0.0005 else self.chance.choice((3, 10, 30))

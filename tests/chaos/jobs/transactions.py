@@ -34,6 +34,7 @@ class Watch(Job):
     """WATCH, read, MULTI: a pair of keys that count together, of all."""
 
     kind = "watch"
+    most = 60.0  # of each command, and there are many attempts
 
     async def step(self) -> None:
         pair = self.chance.choice(self.common.pairs)
