@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
 from aioresp.errors import (
+    ClientClosed,
     CommandTimeout,
     ConnectError,
     ConnectionLost,
@@ -67,7 +68,7 @@ def judge(error: BaseException) -> Outcome | None:
         return None
     if isinstance(error, ConnectionLost):
         return Outcome.UNKNOWN if error.outcome == "unknown" else Outcome.NOT_DONE
-    if isinstance(error, (PoolTimeout, ConnectError, WatchError, *NOT_NOW)):
+    if isinstance(error, (ClientClosed, PoolTimeout, ConnectError, WatchError, *NOT_NOW)):
         return Outcome.NOT_DONE
     if isinstance(error, ExecAbortError) and isinstance(error.__cause__, NOT_NOW):
         return Outcome.NOT_DONE

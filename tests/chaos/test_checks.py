@@ -50,6 +50,7 @@ def because(cause: aioresp.ResponseError) -> aioresp.ExecAbortError:
         (aioresp.ConnectError("refused"), NOT_DONE),
         (aioresp.ConnectTimeout("late"), NOT_DONE),
         (aioresp.PoolTimeout("full"), NOT_DONE),
+        (aioresp.ClientClosed("closed"), NOT_DONE),
         (aioresp.CommandTimeout("late"), UNKNOWN),
         (aioresp.WatchError("changed"), NOT_DONE),
         (LoadingError("LOADING"), NOT_DONE),
@@ -73,7 +74,7 @@ def test_what_an_error_says_of_its_command(ledger: Ledger, error: Exception, out
 async def test_a_call_that_is_too_late(ledger: Ledger, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Echo, "most", 0.05)
     async with Client(server.url) as r:
-        job = Echo(Common(r, "seed", 0.1, ledger, calm=True), 1)
+        job = Echo(Common(r, lambda: r, "seed", 0.1, ledger, calm=True), 1)
         await job.ask(lambda r: r.echo("in time"))
         assert laws(ledger) == []
         await job.ask(lambda r: asyncio.sleep(0.1))
@@ -245,7 +246,7 @@ def test_a_job_of_another_queue(ledger: Ledger, job: str) -> None:
 
 async def test_replies_that_are_crossed(ledger: Ledger, server: Server) -> None:
     async with Client(server.url) as r:
-        common = Common(r, "seed", 0.1, ledger)
+        common = Common(r, lambda: r, "seed", 0.1, ledger)
         read, pipe = Read(common, 1), Pipe(common, 1)
         read.check(["who:1", "who:2"], ["who:1=x", "who:2="])
         pipe.belongs_to("who:1")("who:1=x")

@@ -15,10 +15,11 @@ from tests.chaos.jobs.queues import Move, Pop, Push
 from tests.chaos.jobs.streams import Append, Consume, ReadOn
 from tests.chaos.jobs.transactions import Transfer, Watch
 from tests.chaos.jobs.values import Echo, Leased, Read, Remember, Write
+from tests.chaos.jobs.visits import Visit
 
 JOBS: Final[dict[type[Job], int]] = {
     Echo: 15,
-    Read: 24,
+    Read: 22,
     Write: 20,
     Remember: 5,
     Leased: 5,
@@ -37,6 +38,7 @@ JOBS: Final[dict[type[Job], int]] = {
     Append: 3,
     ReadOn: 4,
     Consume: 4,
+    Visit: 2,
 }
 
 __all__ = ["JOBS", "Common", "Job"]

@@ -36,6 +36,7 @@ class Common:
     """What the jobs of a run share."""
 
     client: Client[str]
+    visitor: Callable[[], Client[str]]  # makes another one
     seed: str
     pause: float  # seconds between two steps of a job, on the average
     ledger: Ledger = field(default_factory=Ledger)
