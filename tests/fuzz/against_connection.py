@@ -1,7 +1,4 @@
-"""Properties of `connection`: each caller gets his own reply or an error, whatever the server and the network do.
-
-The socket is one in memory, and the clock one that only moves when told to: thousands of lives a minute.
-"""
+"""Properties of `connection`: each caller gets his own reply or an error, whatever the server and the network do."""
 
 from __future__ import annotations
 
@@ -9,74 +6,29 @@ import asyncio
 from collections import deque
 from typing import Any
 
-import hiredis
 from hypothesis import strategies as st
 
 from aioresp.batch import Batch
 from aioresp.connection import Connection
 from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, RedisError, ReplyTooLarge, ResponseError
 from aioresp.protocol import pack
+from tests.fuzz.memory import Loop, Wire
 from tests.fuzz.target import Target
 from tests.fuzz.wire import garbage, lines, replies
 
 MAX_REPLY = 60_000
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop with a clock of its own."""
-
-    now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-
-class Wire(asyncio.Transport):
-    """Both ends of a socket in memory, and the server at the other: it knows which commands it owes a reply."""
+class Owing(Wire):
+    """A server that knows which commands it owes a reply."""
 
     def __init__(self, connection: Connection, loop: Loop) -> None:
-        super().__init__()
-        self.connection = connection
-        self.loop = loop
         self.owed: deque[int] = deque()
-        self.coming = bytearray()
-        self.reading = True
-        self.ended = False
-        self._reader = hiredis.Reader()
-        connection.connection_made(self)
+        super().__init__(connection, loop)
         connection.opened()
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def write(self, data: Any) -> None:
-        if self.ended:
-            return
-        self._reader.feed(bytes(data))
-        while (command := self._reader.gets()) is not False:
-            self.owed.append(int(command[1]))
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def abort(self) -> None:
-        self.end(None)
-
-    close = abort
-
-    def end(self, error: Exception | None) -> None:
-        if not self.ended:
-            self.ended = True
-            self.loop.call_soon(self.connection.connection_lost, error)
-
-    def deliver(self, size: int) -> None:
-        if self.coming and self.reading and not self.ended:
-            piece = bytes(self.coming[:size])
-            del self.coming[:size]
-            self.connection.data_received(piece)
+    def take(self, command: list[bytes]) -> None:
+        self.owed.append(int(command[1]))
 
 
 def reply(number: int, kind: str) -> bytes:
@@ -116,7 +68,7 @@ class Run:
         self.loop = loop
         self.connection = Connection(loop, 100, MAX_REPLY)
         self.pushes: list[Any] = []
-        self.wire = Wire(self.connection, loop)
+        self.wire = Owing(self.connection, loop)
         self.number = 0
         self.calls: list[tuple[list[int], asyncio.Future[Any]]] = []
         self.spoiled = False
@@ -281,7 +233,7 @@ def any_life(life: list[tuple[Any, ...]]) -> None:
     try:
         loop.run_until_complete(live(Run(loop), life))
     finally:
-        loop.close()
+        loop.finish()
     assert failures == []
 
 

@@ -8,9 +8,9 @@ import resource
 import time
 from collections.abc import Callable
 
-from tests.fuzz import against_connection, against_protocol
+from tests.fuzz import against_connection, against_protocol, against_subscriptions
 
-TARGETS = (*against_protocol.TARGETS, *against_connection.TARGETS)
+TARGETS = (*against_protocol.TARGETS, *against_connection.TARGETS, *against_subscriptions.TARGETS)
 
 #: Examples of a round.
 ROUND = 500
