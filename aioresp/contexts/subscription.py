@@ -24,6 +24,9 @@ logger = logging.getLogger("aioresp")
 
 T = TypeVar("T")
 
+#: Messages that a full subscription with overflow="wait" takes all the same, while it waits for a confirmation.
+ON_TRIAL: Final = 10_000
+
 #: Gaps that a subscription remembers.
 GAPS: Final = 1000
 
@@ -223,7 +226,8 @@ class Subscription(Inbox[T]):
 
     def _on_full(self) -> None:
         assert self._hub is not None
-        if not self._joining:  # else it would wait for a confirmation that is not read; the next message finds it full
+        # Who waits for a confirmation has to be read for it; the next message after that finds it full.
+        if not self._joining or self.waiting >= max(ON_TRIAL, self._buffer):
             self._hub.hold(self)
 
     def _on_room(self) -> None:
