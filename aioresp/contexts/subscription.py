@@ -227,7 +227,8 @@ class Subscription(Inbox[T]):
     def _on_full(self) -> None:
         assert self._hub is not None
         # Who waits for a confirmation has to be read for it; the next message after that finds it full.
-        if not self._joining or self.waiting >= max(ON_TRIAL, self._buffer):
+        awaits = self._joining and not all(topic.live for topic in reversed(self._topics.values()))
+        if not awaits or self.waiting >= max(ON_TRIAL, self._buffer):
             self._hub.hold(self)
 
     def _on_room(self) -> None:
