@@ -389,3 +389,22 @@ def test_a_lone_surrogate_is_a_value_error() -> None:
     for items in (("GET", "\udc80"), ("SET", "k", "\udc80"), ("SET", "k", "\udc80" * (CHUNK + 1))):
         with pytest.raises(ValueError, match=r"^(GET: argument 1|SET: argument 2) has no UTF-8 form"):
             pack(items)
+
+
+@pytest.mark.parametrize("count", [0, 1, 33, 1000])
+@pytest.mark.parametrize("data", [b"x", b"a\r\n>77777\r\n", b">", b">3\r\n$7\r\nmessage\r\n"])
+def test_messages_are_looked_through_for_pushes_that_are_too_long(count: int, data: bytes) -> None:
+    """However many came before, by whatever cuts, and whatever is in them: none makes room for what cannot be."""
+    message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$%d\r\n%b\r\n" % (len(data), data)
+    stream = message * count + b">99999999\r\n"
+    cuts = range(max(0, len(stream) - 2 * len(message)), len(stream) + 1)
+    for cut in cuts:
+        parser = Parser()
+        parser.undecoded()
+        got: list[Any] = []
+        with pytest.raises(ProtocolError, match="a push of 99,999,999 parts"):
+            for part in (stream[:cut], stream[cut:]):
+                if part:
+                    parser.feed(part, True)
+                    got.extend(parser.items())
+        assert got == [[b"message", b"c", data]] * count

@@ -162,9 +162,7 @@ class Hub:
     def _too_late(self, timeout: float | None) -> Exception:
         if self._full:
             who = min(map(repr, self._full))
-            return CommandTimeout(
-                f'no confirmation in {timeout:.3g} s: {who} is full, and overflow="wait" holds up all'
-            )
+            return CommandTimeout(f'no confirmation in {timeout:.3g} s: {who} is full, and "wait" holds up all')
         if self._listener is not None:
             return CommandTimeout(f"the server has not confirmed the subscription in {timeout:.3g} s")
         late = ConnectTimeout(f"no connection for the subscription in {timeout:.3g} s: {self._failure or 'no answer'}")
@@ -190,18 +188,39 @@ class Hub:
         """Take what the server sent: messages, most of all, and answers, in the order of what was asked."""
         item: Any = None
         channels = self._live[""]
-        for item in items:
-            if (item.__class__ is Push or item.__class__ is list) and len(item) == 3:
-                what, name, data = item
-                if what == b"message":
-                    if name in channels:
-                        channels[name].deliver(name, data)
-                else:
-                    self._take_other(item)
-            else:
+        # Messages of one channel often come in a row: all but the first are handed to its reader at once.
+        last: bytes | None = None
+        run: list[bytes] = []
+        deliver_run: Callable[[list[bytes]], None] | None = None
+        try:
+            for item in items:
+                if (item.__class__ is Push or item.__class__ is list) and len(item) == 3:
+                    what, name, data = item
+                    if what == b"message":
+                        if name == last:
+                            run.append(data)
+                            continue
+                        if run and deliver_run is not None:
+                            deliver_run(run)
+                        last = None
+                        topic = channels.get(name)
+                        if topic is not None:
+                            topic.deliver(name, data)
+                            deliver_run = topic.deliver_run
+                            if deliver_run is not None:
+                                last = name
+                            elif self._full:
+                                break
+                        continue
+                if run and deliver_run is not None:
+                    deliver_run(run)
+                last = None
                 self._take_other(item)
-            if self._full:
-                break
+                if self._full:
+                    break
+        finally:
+            if run and deliver_run is not None:
+                deliver_run(run)
         return item is not None
 
     def _take_other(self, item: Any) -> None:

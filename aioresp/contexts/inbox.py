@@ -35,6 +35,7 @@ class Inbox(AsyncIterator[T]):
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOWS)}")
         self.dropped = 0
+        self.waits = overflow == "wait"  # after any item it may ask for no more to come
         self._loop: asyncio.AbstractEventLoop | None = None
         self._items: deque[Any] = deque()
         self._buffer = buffer
@@ -63,6 +64,16 @@ class Inbox(AsyncIterator[T]):
                 self._wake_next()
         elif not self._ended:
             self._put_last(item)
+
+    def put_all(self, items: list[T]) -> None:
+        """Take items, each as `put` does."""
+        if len(self._items) + len(items) > self._room:
+            for item in items:
+                self.put(item)
+            return
+        self._items.extend(items)
+        for _ in range(min(len(items), len(self._waiters))):
+            self._wake_next()
 
     def put_error(self, error: Exception) -> None:
         """Take an error that is raised in the place of an item."""

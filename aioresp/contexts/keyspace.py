@@ -71,6 +71,11 @@ class KeyEvents(Subscription[T]):
                 raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')
         return await super().__aenter__()
 
+    def put_all(self, items: list[Any]) -> None:
+        """Take events in the form of messages."""
+        for item in items:
+            self.put(item)
+
     def put(self, item: Any) -> None:
         """Take an event in the form of a message."""
         if isinstance(item, Message):

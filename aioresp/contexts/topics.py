@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
 from aioresp.batch import undecodable
@@ -46,9 +47,15 @@ class Reader(Protocol):
     """What a topic must know of who reads it."""
 
     decode: bool
+    waits: bool
+    """Whether it may ask, after any message, for no more to come."""
 
     def put(self, item: Any) -> None:
         """Take a message."""
+        ...
+
+    def put_all(self, items: list[Any]) -> None:
+        """Take messages."""
         ...
 
     def put_error(self, error: Exception) -> None:
@@ -75,7 +82,7 @@ class Reader(Protocol):
 class Topic:
     """A channel, pattern or shard channel with its readers; `live` while the server has confirmed it."""
 
-    __slots__ = ("_raws", "_texts", "confirmed", "deliver", "kind", "live", "lost", "name")
+    __slots__ = ("_raws", "_texts", "confirmed", "deliver", "deliver_run", "kind", "live", "lost", "name")
 
     def __init__(self, kind: Kind, name: bytes, confirmed: asyncio.Future[None]) -> None:
         self.kind: Kind = kind
@@ -89,6 +96,8 @@ class Topic:
         self._raws: tuple[Reader, ...] = ()
         #: Hands a message, by its channel and data, to all readers.
         self.deliver: Callable[[bytes, bytes], None] = self._deliver
+        #: Does so with many, by their data, and empties the list; None if they have to be handed over one by one.
+        self.deliver_run: Callable[[list[bytes]], None] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -118,10 +127,13 @@ class Topic:
 
     def _choose(self) -> None:
         """Have what most channels need, one reader of text, done without a look at what else there could be."""
+        self.deliver = self._deliver
+        self.deliver_run = None
         if self.kind != "p" and len(self._texts) == 1 and not self._raws:
-            self.deliver = _to_one(self.name.decode(), self._texts[0])
-        else:
-            self.deliver = self._deliver
+            channel, (reader,) = self.name.decode(), self._texts
+            self.deliver = _to_one(channel, reader)
+            if not reader.waits:
+                self.deliver_run = _run_to_one(channel, reader, self.deliver)
 
     def _deliver(self, channel: bytes, data: bytes) -> None:
         pattern = self.name if self.kind == "p" else None
@@ -155,3 +167,20 @@ def _to_one(channel: str, reader: Reader) -> Callable[[bytes, bytes], None]:
             reader.put_error(undecodable(error))
 
     return deliver
+
+
+def _run_to_one(channel: str, reader: Reader, deliver: Callable[[bytes, bytes], None]) -> Callable[[list[bytes]], None]:
+    name = channel.encode()
+
+    def deliver_run(run: list[bytes]) -> None:
+        try:
+            parts = zip(repeat(channel), map(bytes.decode, run), repeat(None))
+            messages = list(map(_new, repeat(Message), parts))
+        except UnicodeDecodeError:
+            for data in run:
+                deliver(name, data)
+        else:
+            reader.put_all(messages)
+        run.clear()
+
+    return deliver_run
