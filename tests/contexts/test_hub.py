@@ -20,7 +20,7 @@ from aioresp.contexts.hub import Hub
 from aioresp.contexts.topics import Reader, Topic
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.contexts.test_subscription import subscribers, until
+from tests.contexts.listening import subscribers, until
 from tests.rest import tasks_besides
 
 

@@ -1,0 +1,158 @@
+"""Slow readers: what finds no room is dropped as was asked for, and that is said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import Literal, cast
+
+import pytest
+
+import aioresp
+from aioresp import Client, Gap, Message
+from aioresp.events import Dropped
+from aioresp.testing import Proxy, Server
+from tests.contexts.listening import flood, subscribers, until
+
+
+@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
+def resp(request: pytest.FixtureRequest) -> Literal[2, 3]:
+    return cast(Literal[2, 3], request.param)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """One without the brackets that tests have in their names: they mean something in a glob."""
+    return f"{os.urandom(4).hex()}:"
+
+
+@pytest.fixture
+async def r(server: Server, resp: Literal[2, 3]) -> AsyncIterator[Client[str]]:
+    async with Client(server.url, protocol=resp) as client:
+        yield client
+
+
+@pytest.fixture
+async def other(server: Server) -> AsyncIterator[Client[str]]:
+    async with Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def proxy(server: Server) -> AsyncIterator[Proxy]:
+    async with Proxy(server.host, server.port) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("overflow", "kept", "dropped"),
+    [("drop_oldest", range(90, 100), 90), ("drop_newest", range(10), 90), ("close", range(10), 1)],
+)
+async def test_what_finds_no_room(
+    r: Client[str],
+    other: Client[str],
+    prefix: str,
+    overflow: Literal["drop_oldest", "drop_newest", "close"],
+    kept: range,
+    dropped: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with r.subscribe(prefix, buffer=10, overflow=overflow) as slow, r.subscribe(prefix, buffer=100) as quick:
+        await flood(other, prefix, 100)
+        await until(lambda: quick.waiting == 100)
+        assert slow.dropped == dropped
+        assert quick.dropped == 0, "one slow subscriber never holds up another"
+        assert [int((await slow.get()).data) for _ in kept] == list(kept)
+        if overflow == "close":
+            with pytest.raises(aioresp.SubscriptionOverflow, match="10 messages waited"):
+                await slow.get()
+            with pytest.raises(aioresp.SubscriptionOverflow):
+                async for _ in slow:
+                    pass
+        else:
+            assert await slow.get(0) is None
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == (1 if overflow == "close" else 7), "for 1, 2, 4, 8, 16, 32 and 64 dropped messages"
+    assert "read too slowly: 1 messages dropped" in said[0]
+
+
+async def test_wait_drops_nothing(r: Client[str], other: Client[str], prefix: str) -> None:
+    async with r.subscribe(prefix, buffer=10, overflow="wait") as slow, r.subscribe(prefix) as another:
+        await flood(other, prefix, 3000)
+        await until(lambda: slow.waiting == 10)
+        assert another.waiting == 10, "it is held up, too"
+        for n in range(3000):
+            assert int((await slow.get()).data) == n
+            assert slow.waiting <= 10
+            if n % 500 == 0:
+                await asyncio.sleep(0.01)
+        assert slow.dropped == 0
+        await until(lambda: another.waiting == 3000)
+
+
+async def test_a_full_subscriber_that_leaves_lets_the_others_go_on(
+    r: Client[str], other: Client[str], prefix: str
+) -> None:
+    async with r.subscribe(prefix) as another:
+        async with r.subscribe(prefix, buffer=2, overflow="wait") as slow:
+            await flood(other, prefix, 50)
+            await until(lambda: slow.waiting == 2)
+        assert [int((await another.get(5) or Message("", "-1")).data) for _ in range(50)] == list(range(50))
+
+
+async def test_one_that_waits_can_be_given_more_channels(proxy: Proxy, other: Client[str], prefix: str) -> None:
+    """It is full before the confirmation is read: to read no more would be to wait for ever."""
+    a, b = f"{prefix}a", f"{prefix}b"
+    async with Client(proxy.url, timeout=5) as r, r.subscribe(a, buffer=2, overflow="wait") as s:
+        proxy.stall("down")
+        await flood(other, a, 10)
+        adding = asyncio.create_task(s.subscribe(b))
+        await subscribers(other, b, 1)
+        proxy.resume("down")
+        await adding
+        await flood(other, b, 1000)
+        data = [(await s.get()).data for _ in range(1010)]
+        assert data == [*map(str, range(10)), *map(str, range(1000))]
+        assert s.dropped == 0
+
+
+async def test_who_is_held_up_is_told_by_whom(r: Client[str], other: Client[str], prefix: str) -> None:
+    hasty = r.with_options(timeout=0.1)
+    async with r.subscribe(prefix, buffer=2, overflow="wait") as slow:
+        await flood(other, prefix, 10)
+        await until(lambda: slow.waiting == 2)
+        with pytest.raises(aioresp.CommandTimeout, match=r"Subscription\(1 channels, 2 waiting, 0 dropped\) is full"):
+            async with hasty.subscribe(f"{prefix}b"):
+                pass
+        assert [int((await slow.get()).data) for _ in range(10)] == list(range(10))
+
+
+async def test_a_gap_is_never_dropped(r: Client[str], prefix: str) -> None:
+    async with r.subscribe(prefix, gaps=True, buffer=2) as s:
+        (topic,) = s._topics.values()
+        for n in range(3):
+            s.put(Message(prefix, str(n)))
+            s.lose(topic, time.time() - 1)
+            s.regain(topic)
+        s.lose(topic, time.time())
+        s.regain(topic)
+        got = [await s.get() for _ in range(4)]
+        assert [type(item) for item in got] == [Gap, Gap, Message, Gap]
+        assert got[2] == Message(prefix, "2")
+        assert (s.dropped, len(s.gaps)) == (2, 4)
+        last = got[3]
+        assert isinstance(last, Gap)
+        assert last.at == s.gaps[2].at, "two gaps with nothing between them are one"
+        assert await s.get(0) is None
+
+
+async def test_a_drop_is_an_event(server: Server, prefix: str) -> None:
+    heard: list[object] = []
+    async with Client(server.url, events=heard.append) as r, r.subscribe(prefix, buffer=1) as s:
+        await flood(r, prefix, 5)
+        await until(lambda: s.dropped == 4)
+    drops = [event.dropped for event in heard if isinstance(event, Dropped)]
+    assert drops == [1, 2, 4]
