@@ -61,7 +61,7 @@ async def test_the_order_of_channels_and_patterns(hub: Hub, made: Any) -> None:
     other = await entered(hub, "b")
     sent: list[Any] = []
     expected: list[Message[str]] = []
-    for n, channel in enumerate("aaabababbbbaacccaa"):
+    for n, channel in enumerate("aaaaabababbbbaaacccaa"):
         sent.append(made(channel, f"{n}"))
         if channel != "c":
             expected.append(Message(channel, f"{n}"))
