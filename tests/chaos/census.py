@@ -108,6 +108,28 @@ class Memory:
         return early, late
 
 
+class Pulse:
+    """Notes when nothing ran in this process for more than a second, as on a machine that is suspended.
+
+    A timer, not a task: it comes before all tasks that wake when things go on.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(0.1, self._beat, self._loop.time())
+
+    def _beat(self, last: float) -> None:
+        now = self._loop.time()
+        if now - last > 1.1:
+            self.ledger.stood_still += now - last - 0.1
+        self._timer = self._loop.call_later(0.1, self._beat, now)
+
+    def end(self) -> None:
+        """Beat no more."""
+        self._timer.cancel()
+
+
 def window(samples: Iterable[float], fifth: int) -> float:
     """Return the median of one fifth of the samples."""
     every = list(samples)

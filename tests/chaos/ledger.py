@@ -89,6 +89,7 @@ class Ledger:
         self.by_kind: Counter[str] = Counter()
         self.outcomes: Counter[Outcome] = Counter()
         self.errors: Counter[str] = Counter()
+        self.stood_still = 0.0  # seconds in which nothing ran here at all: a machine that was suspended
         self.longest: dict[str, float] = {}  # seconds, by kind
         self.given_up = 0
         self.figures: Counter[str] = Counter()

@@ -18,7 +18,7 @@ from aioresp import Client, Lost
 from aioresp.errors import RedisError
 from aioresp.events import ConnectFailed, Event, Repeated
 from aioresp.options import Options
-from tests.chaos.census import Census, Memory, objects
+from tests.chaos.census import Census, Memory, Pulse, objects
 from tests.chaos.faults import DECK, Chaos, Fault
 from tests.chaos.jobs import JOBS, Common, Job
 from tests.chaos.jobs.streams import ReadOn
@@ -146,8 +146,10 @@ class Run:
         common.moved = [Queue(self.ledger, f"moved-{n}", moved=True) for n in range(4)]
         self.jobs = [kind(common, n) for kind, count in JOBS.items() for n in range(count)]
         self.report.tasks = len(self.jobs)
-        memory, chaos = Memory(), Chaos(made, self.deck)
+        pulse, memory, chaos = Pulse(self.ledger), Memory(), Chaos(made, self.deck)
         tasks = {asyncio.create_task(job.go(), name=job.name) for job in self.jobs}
+        if not await eventually(ENDING, self._all_entered):
+            self.ledger.wrong("stuck", "some tasks have not begun, and nothing was broken yet")
         sampling, breaking = asyncio.create_task(memory.go()), asyncio.create_task(chaos.go())
         await asyncio.wait([*tasks, breaking], timeout=self.seconds, return_when=asyncio.FIRST_EXCEPTION)
         chaos.end()
@@ -165,7 +167,12 @@ class Run:
             self.ledger.wrong("stuck", f"some subscribers hear nothing after {PEACE:.0f} s of peace")
         common.over = True
         await self._end(tasks)
+        pulse.end()
+        self.ledger.figures["seconds in which nothing ran at all"] = round(self.ledger.stood_still)
         self.report.memory = memory.check(self.ledger)
+
+    async def _all_entered(self) -> bool:
+        return all(job.entered for job in self.jobs)
 
     async def _worked_off(self, made: World) -> bool:
         """Return whether all queues are empty."""

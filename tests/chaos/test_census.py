@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 
 import pytest
 
 from aioresp import Client
 from aioresp.testing import Server
-from tests.chaos.census import GROWTH, Census, Memory, window
+from tests.chaos.census import GROWTH, Census, Memory, Pulse, window
 from tests.chaos.ledger import Ledger
 
 
@@ -61,6 +62,17 @@ async def test_objects_that_are_left_behind(ledger: Ledger, server: Server) -> N
     await census.compare(ledger, 0.1)
     assert "objects Connection" in " ".join(ledger.examples)
     assert held is not None
+
+
+async def test_a_machine_that_stood_still(ledger: Ledger) -> None:
+    pulse = Pulse(ledger)
+    await asyncio.sleep(0.3)
+    assert ledger.stood_still == 0.0
+    time.sleep(1.5)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 1.3 < ledger.stood_still < 5
+    pulse.end()
 
 
 def test_memory_that_grows(ledger: Ledger) -> None:

@@ -36,6 +36,7 @@ class Subscribe(Job):
     """Listens from the beginning to the end, to some channels or by a pattern."""
 
     kind = "subscribe"
+    entered = False
 
     async def go(self) -> None:
         channels = self.common.channels
@@ -45,6 +46,7 @@ class Subscribe(Job):
         else:
             subscription = self.common.client.psubscribe("channel-*", gaps=True)
         async with subscription as s:
+            self.entered = True
             ears = {channel.name: Ear(self.ledger, channel, self.name) for channel in channels}
             self.common.ears.extend(ears.values())
             while not (self.common.over and s.waiting == 0):

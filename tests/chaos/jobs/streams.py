@@ -56,11 +56,13 @@ class Consume(Job):
     """Takes jobs of a group: each is acknowledged when the next one is asked for."""
 
     kind = "consume"
+    entered = False
 
     async def go(self) -> None:
         queue = self.common.streamed[self.number % len(self.common.streamed)]
         reader = self.common.client.group_reader(GROUP, self.name, queue.key, block=500, min_idle=None)
         async with reader as g:
+            self.entered = True
             while not self.common.over:
                 try:
                     async with asyncio.timeout(self.chance.choice((0.001, 0.03, 0.3, 2))):
