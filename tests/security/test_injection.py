@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 import aioresp
-from aioresp import Client, Credentials
+from aioresp import Client, Credentials, Message
 from aioresp.protocol import CHUNK
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
@@ -129,6 +129,18 @@ async def test_scripts(raw: Client[bytes]) -> None:
     for nasty in NASTY:
         assert await script([nasty], [nasty]) == [nasty] * 3
         assert await raw.eval("return ARGV[1]", 0, nasty) == nasty
+
+
+async def test_channels_and_messages(raw: Client[bytes]) -> None:
+    names = NASTY[:26]
+    async with raw.subscribe(*names, gaps=True) as s:
+        for nasty in names:
+            assert await raw.publish(nasty, nasty) == 1
+        assert [await s.get(5) for _ in names] == [Message(nasty, nasty) for nasty in names]
+        await s.unsubscribe(*names)
+        await s.subscribe("last")
+        assert await raw.publish(names[-1], b"x") == 0
+        assert s.gaps == ()
 
 
 async def test_names_of_commands(raw: Client[bytes]) -> None:

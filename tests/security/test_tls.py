@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 import aioresp
-from aioresp import Client
+from aioresp import Client, Gap, Message
 from aioresp.testing import Server
 from tests.security.tls import Paths, has_tls, tls_server
 
@@ -128,6 +128,29 @@ async def test_a_context_of_ones_own(behind: Server | None, paths: Paths) -> Non
     front = tls_server(behind, paths.certificate("localhost"), paths.authority)
     async with front as port, Client(f"rediss://localhost:{port}", ssl_context=context) as r:
         assert await r.ping()
+
+
+def _data(item: Message[str] | Gap | None) -> str:
+    assert isinstance(item, Message)
+    return str(item.data)
+
+
+async def test_who_listens(behind: Server | None, paths: Paths, prefix: str, protocol: Any) -> None:
+    """Subscriptions and MONITOR take over the socket, TLS and all, also where they hold up the server."""
+    front = tls_server(behind, paths.certificate("localhost"), paths.authority)
+    async with (
+        front as port,
+        Client(f"rediss://localhost:{port}", ssl_ca_certs=paths.authority, protocol=protocol) as r,
+        r.subscribe(prefix, buffer=2, overflow="wait", gaps=True) as s,
+        r.monitor(buffer=100_000) as monitor,
+    ):
+        await asyncio.gather(*(r.publish(prefix, f"{n}" * 100_000) for n in range(10)))
+        assert sorted([_data(await s.get(5)) for _ in range(10)]) == [f"{n}" * 100_000 for n in range(10)]
+        assert s.gaps == ()
+        await r.echo(prefix)
+        async with asyncio.timeout(5):
+            while (await monitor.get()).arguments[-1] != prefix:
+                pass
 
 
 async def test_a_port_without_tls(server: Server) -> None:
