@@ -124,7 +124,8 @@ async def _enter(context: Any) -> None:
 
 
 async def test_who_may_not_listen(watched: Watched, locked: Server, other: Client[str], options: Any) -> None:
-    await other.acl_setuser("deaf", True, reset=True, passwords=f"+{PASSWORD}-2", commands=["+subscribe", "+publish"])
+    allowed: Any = {"commands": ["+subscribe", "+publish"], "reset_channels": True}
+    await other.acl_setuser("deaf", True, reset=True, passwords=f"+{PASSWORD}-2", **allowed)
     wrong: list[Any] = [
         {"password": f"{PASSWORD}-x"},
         {"username": "deaf", "password": f"{PASSWORD}-2"},
