@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -396,6 +397,31 @@ def test_another_loop_has_another_connection(server: Server, prefix: str) -> Non
     assert [asyncio.run(once()) for _ in range(3)] == ["hello"] * 3
     assert r.stats().made == 6
     assert r.stats().open == 0
+
+
+async def _hear_one(r: Client[str], channel: str) -> str:
+    async with r.subscribe(channel) as s:
+        await r.publish(channel, "in the child")
+        return (await s.get()).data
+
+
+def _child(r: Client[str], channel: str, heard: Any) -> None:
+    heard.put((asyncio.run(_hear_one(r, channel)), r.stats().made))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+async def test_a_forked_child_has_another_connection(server: Server, prefix: str) -> None:
+    context = multiprocessing.get_context("fork")
+    async with Client(server.url) as r, r.subscribe(prefix) as s:
+        heard: multiprocessing.SimpleQueue[Any] = context.SimpleQueue()
+        process = context.Process(target=_child, args=(r, prefix, heard))
+        process.start()
+        assert await s.get(10) == Message(prefix, "in the child")
+        await asyncio.to_thread(process.join)
+        assert heard.get() == ("in the child", 2)
+        await r.publish(prefix, "after it")
+        assert await s.get(10) == Message(prefix, "after it")
+        assert s.gaps == ()
 
 
 async def test_a_cancelled_attempt_to_connect_is_made_again(proxy: Proxy, other: Client[str], prefix: str) -> None:
