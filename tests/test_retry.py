@@ -185,6 +185,7 @@ async def test_no_retries_if_none_are_wanted(proxy: Proxy, prefix: str) -> None:
         assert await r.get(f"{prefix}k") is None
 
 
+@pytest.mark.usefixtures("no_debug")
 async def test_a_thousand_cuts(proxy: Proxy, prefix: str) -> None:
     """INCR is never applied twice, whatever byte the connection is cut at, and reads come through."""
     counter, mark = f"{prefix}counter", f"{prefix}mark"
