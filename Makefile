@@ -30,7 +30,7 @@ demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	$(BIN)/python -m pytest -m "not soak" $(WORKERS) $(ARGS)
-	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(WORKERS) $(ARGS)
+	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(ARGS)
 
 matrix: .venv/.dev ## Run the tests of the commands on every server of the matrix, or on SERVERS="redis-8.0 redis://host".
 	AIORESP_TEST_SERVERS="$(SERVERS)" $(BIN)/python -m pytest -m "not soak" tests/commands $(ARGS)
