@@ -128,6 +128,12 @@ def _pool(module: Any, ask: Ask, **options: Any) -> Any:
     return module.BlockingConnectionPool.from_url(ask.url, max_connections=100, timeout=None, **options)
 
 
+def _as_redis_py(client: Any, listening: Any) -> Bound:
+    """Return how users of redis-py and its fork call it."""
+    pipelines = queued(lambda: client.pipeline(False))
+    return Bound(client.get, client.set, client.mget, client.hgetall, pipelines, subscribing(listening))
+
+
 @asynccontextmanager
 async def open_redis_py(ask: Ask) -> AsyncIterator[Bound]:
     module = importlib.import_module("redis.asyncio")
@@ -137,14 +143,7 @@ async def open_redis_py(ask: Ask) -> AsyncIterator[Bound]:
         module.Redis.from_pool(_pool(module, ask, protocol=2)) as client,
         module.Redis.from_pool(listeners) as listening,
     ):
-        yield Bound(
-            client.get,
-            client.set,
-            client.mget,
-            client.hgetall,
-            queued(lambda: client.pipeline(False)),
-            subscribing(listening),
-        )
+        yield _as_redis_py(client, listening)
 
 
 def subscribing(client: Any) -> Callable[[str], AbstractAsyncContextManager[Take]]:
@@ -176,14 +175,7 @@ async def open_valkey_py(ask: Ask) -> AsyncIterator[Bound]:
         module.Valkey.from_pool(_pool(module, ask)) as client,
         module.Valkey.from_pool(listeners) as listening,
     ):
-        yield Bound(
-            client.get,
-            client.set,
-            client.mget,
-            client.hgetall,
-            queued(lambda: client.pipeline(False)),
-            subscribing(listening),
-        )
+        yield _as_redis_py(client, listening)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 
@@ -49,11 +49,6 @@ OTHERS: dict[str, tuple[Wait, tuple[int, int]]] = {
     "xread": (lambda r, k: r.xread({f"{k}:stream": "$"}, block=0), (5, 0)),
     "xreadgroup": (lambda r, k: r.xreadgroup("group", "me", {f"{k}:stream": ">"}, block=0), (5, 0)),
 }
-
-
-@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
-def resp(request: pytest.FixtureRequest) -> Literal[2, 3]:
-    return cast(Literal[2, 3], request.param)
 
 
 @pytest.fixture

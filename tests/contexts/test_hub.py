@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import AsyncIterator
 from typing import Literal, cast
 
 import pytest
@@ -24,27 +23,10 @@ from tests.contexts.listening import subscribers, until
 from tests.rest import tasks_besides
 
 
-@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
-def resp(request: pytest.FixtureRequest) -> Literal[2, 3]:
-    return cast(Literal[2, 3], request.param)
-
-
 @pytest.fixture
 def prefix() -> str:
     """One without the brackets that tests have in their names: they mean something in a glob."""
     return f"{os.urandom(4).hex()}:"
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(server.host, server.port) as running:
-        yield running
-
-
-@pytest.fixture
-async def other(server: Server) -> AsyncIterator[Client[str]]:
-    async with Client(server.url) as client:
-        yield client
 
 
 # --- Gaps -------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
-from typing import Literal, cast
+from typing import Literal
 
 import pytest
 
@@ -18,33 +17,10 @@ from aioresp.testing import Proxy, Server
 from tests.contexts.listening import flood, subscribers, until
 
 
-@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
-def resp(request: pytest.FixtureRequest) -> Literal[2, 3]:
-    return cast(Literal[2, 3], request.param)
-
-
 @pytest.fixture
 def prefix() -> str:
     """One without the brackets that tests have in their names: they mean something in a glob."""
     return f"{os.urandom(4).hex()}:"
-
-
-@pytest.fixture
-async def r(server: Server, resp: Literal[2, 3]) -> AsyncIterator[Client[str]]:
-    async with Client(server.url, protocol=resp) as client:
-        yield client
-
-
-@pytest.fixture
-async def other(server: Server) -> AsyncIterator[Client[str]]:
-    async with Client(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(server.host, server.port) as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Literal, cast
+from typing import Literal
 
 import pytest
 
@@ -14,11 +14,6 @@ from aioresp.contexts.monitor import _parsed
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.rest import at_rest
-
-
-@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
-def resp(request: pytest.FixtureRequest) -> Literal[2, 3]:
-    return cast(Literal[2, 3], request.param)
 
 
 async def heard(m: aioresp.Monitor[str], name: str) -> MonitoredCommand[str]:
