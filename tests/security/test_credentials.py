@@ -450,11 +450,16 @@ async def test_a_provider_that_fails_later(
     async with Client(locked.url, credential_provider=provider, protocol=protocol, connect_timeout=0.3) as r:
         names = set()
         while provider.asked < 5:
-            names.add(await r.acl_whoami())
+            name = await r.acl_whoami()
+            if provider.asked < 5:  # else the answer may be the new user's already
+                names.add(name)
             await asyncio.sleep(0.01)
         assert names == {"one"}
-        await asyncio.sleep(0.05)
-        assert await r.acl_whoami() == "two"
+
+        async def is_two() -> bool:
+            return await r.acl_whoami() == "two"
+
+        await until(is_two)
         assert r.stats().made == 1
     for said in ("raised ValueError", "is late", "was cancelled"):
         assert len([record for record in caplog.records if said in record.getMessage()]) == 1
