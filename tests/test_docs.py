@@ -17,10 +17,9 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -31,9 +30,8 @@ from aioresp.options import DEFAULTS, Options
 from aioresp.retry import Retry
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.snippets import ROOT, SNIPPETS, Snippet
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 #: Runs a program as the only one of its process. asyncio's remarks on slow callbacks are about this machine.
@@ -50,23 +48,6 @@ async def as_typed():
         await eval(code, names)
 asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)
 """
-
-
-class Snippet(NamedTuple):
-    page: str
-    line: int
-    text: str
-
-
-def snippets(page: Path) -> Iterator[Snippet]:
-    """Find the blocks between ```python and ```."""
-    text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"^( *)```python\b.*\n((?:.*\n)*?)\1```$", text, re.MULTILINE):
-        line = text.count("\n", 0, found.start(2)) + 1
-        yield Snippet(str(page.relative_to(ROOT)), line, textwrap.dedent(found[2]))
-
-
-SNIPPETS = [snippet for page in PAGES for snippet in snippets(page)]
 
 
 @pytest.fixture(scope="module")
@@ -122,31 +103,6 @@ def test_example(example: Path, own_server: Server, tmp_path: Path) -> None:
     assert promised(text), "the example does not say what it prints"
     check_output(text, run(example, own_server, tmp_path))
     assert example.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.timeout(180)
-def test_snippets_have_the_types_they_show(tmp_path: Path) -> None:
-    """mypy accepts every snippet as strictly as the package itself."""
-    pytest.importorskip("mypy")
-    for snippet in SNIPPETS:
-        name = re.sub(r"\W", "_", f"{snippet.page}_{snippet.line}")
-        text = "from aioresp import Client\n" + as_program(snippet.text)
-        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    words = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--cache-dir=c", "."]
-    environment = os.environ | {"MYPYPATH": str(ROOT)}
-    done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def as_program(text: str) -> str:
-    """Return the snippet in a coroutine function of its own, if it awaits outside of one."""
-    try:
-        compile(text, "", "exec")
-    except SyntaxError:
-        return "r: Client[str]\n\nasync def typed_in() -> None:\n" + textwrap.indent(text, "    ")
-    return text
 
 
 # --- Tables ----------------------------------------------------------------------------------------------------------

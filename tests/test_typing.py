@@ -14,8 +14,8 @@ import pytest
 
 from aioresp.commands import Commands
 from aioresp.commands.base import Executor
+from tests.snippets import ROOT, SNIPPETS
 
-ROOT: Final = Path(__file__).parent.parent
 CASES: Final = Path(__file__).parent / "typing"
 
 METHODS: Final = sorted(name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name))
@@ -115,9 +115,12 @@ async def results(r: Client[str], b: Client[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Run mypy once over the cases and the mistakes, and return what it says about each."""
-    folder = tmp_path_factory.mktemp("mistakes")
+    """Run mypy once over the cases, the mistakes and what the documentation shows, and return what it says."""
+    folder = tmp_path_factory.mktemp("typed")
     (folder / "mistakes.py").write_text(MISTAKES)
+    for snippet in SNIPPETS:
+        name = re.sub(r"\W", "_", f"snippet_{snippet.page}_{snippet.line}")
+        (folder / f"{name}.py").write_text(f"from aioresp import Client\n{snippet.as_program}", encoding="utf-8")
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-pretty", "--hide-error-context"),
@@ -127,12 +130,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
                 "--cache-dir",
                 str(ROOT / ".mypy_cache" / "cases"),
             ),
-            *("tests/typing", str(folder / "mistakes.py")),
+            *("tests/typing", str(folder)),
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=110,
         check=False,
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
@@ -145,7 +148,12 @@ def _needs_mypy() -> None:
 
 
 def test_right_uses_have_the_right_types(report: list[str]) -> None:
-    assert [line for line in report if "mistakes.py" not in line] == []
+    assert [line for line in report if "mistakes.py" not in line and "snippet_" not in line] == []
+
+
+def test_snippets_have_the_types_they_show(report: list[str]) -> None:
+    """What README.md and docs/ show is accepted as strictly as the package itself."""
+    assert [line for line in report if "snippet_" in line] == []
 
 
 @pytest.mark.parametrize("number", [n for n, line in enumerate(MISTAKES.splitlines(), 1) if line.endswith("# wrong")])
@@ -184,7 +192,7 @@ def depends_on_decoding(name: str) -> bool:
 
 def test_the_type_of_each_method_is_asserted() -> None:
     assert sorted(set(METHODS) - asserted("r")) == []
-    assert [name for name in METHODS if depends_on_decoding(name) and name not in asserted("b")] == []
+    assert sorted({name for name in METHODS if depends_on_decoding(name)} - asserted("b")) == []
 
 
 #: A script or a function returns whatever its author wrote.
