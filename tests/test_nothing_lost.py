@@ -182,9 +182,20 @@ async def own_server(anyio_backend: object) -> AsyncIterator[Server]:
 async def check(
     server: Server, kind: Kind, jobs: int, caplog: pytest.LogCaptureFixture, limit: int = 100, concurrency: int = 5000
 ) -> str:
-    """Run it all, check it, and return the figures."""
+    """Run it all until the race that this is about has happened, check it, and return the figures."""
     if server.version < kind.since:
         pytest.skip(f"needs a server of {kind.since}")
+    for _ in range(5):  # a machine that is busy with something else may see but a few put-backs, or none
+        put_back, figures = await run_and_check(server, kind, jobs, caplog, limit, concurrency)
+        if put_back > jobs / 500 - 1:
+            return figures
+    raise AssertionError(f"the race did not happen: {figures}")
+
+
+async def run_and_check(
+    server: Server, kind: Kind, jobs: int, caplog: pytest.LogCaptureFixture, limit: int, concurrency: int
+) -> tuple[int, str]:
+    """Return how many elements were put back, and all the figures."""
     before = tasks_besides()
     started = time.monotonic()
     async with (
@@ -192,6 +203,8 @@ async def check(
         Client(proxy.url, limit=limit, concurrency=concurrency) as r,
         Client(server.url) as direct,
     ):
+        await direct.flushall()
+        await direct.config_resetstat()
         run = Run(kind, r, direct, "jobs", jobs)
         await run.go()
         rest = await kind.rest(direct, "jobs")
@@ -200,13 +213,12 @@ async def check(
         await in_step(r)
         stats = r.stats()
     assert sorted(run.handed + rest) == list(range(run.pushed))
-    assert put_back > jobs / 500 - 1  # else the race that this is about did not happen
     assert run.cancelled > jobs / 50
     assert (stats.leased, stats.waiting, stats.in_flight) == (0, 0, 0)
     assert stats.open == stats.made <= limit  # every connection that was ever made is in use still
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert tasks_besides() <= before
-    return (
+    return put_back, (
         f"{jobs} jobs: {len(run.handed)} handed over, {len(rest)} left; {run.cancelled} pops cancelled, "
         f"{put_back} of them put back; {stats.made} connections, {time.monotonic() - started:.1f} s"
     )
