@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from aioresp.connection import Connection
 from aioresp.errors import ProtocolError, RedisError
 from aioresp.protocol import Packed
 
 logger = logging.getLogger("aioresp")
+
+#: A chunk below this was all there was.
+LARGE: Final = 32 * 1024
 
 
 class Listener(asyncio.Protocol):
@@ -35,6 +38,7 @@ class Listener(asyncio.Protocol):
         self._take = take
         self._on_end = on_end
         self._outgoing: list[bytes] = []
+        self._enough = False  # in this turn of the loop
         self._transport, self._parser = connection.hand_over(self)
         self._parser.undecoded()
 
@@ -57,7 +61,20 @@ class Listener(asyncio.Protocol):
         self.connection.bytes_received += len(data)
         self.heard = self._loop.time()
         self._parser.feed(data, True)
-        self._read()
+        if self._enough:
+            # uvloop goes on reading as long as there is something: a burst would come before any reader of it has run.
+            self._transport.pause_reading()
+        else:
+            self._read()
+            if len(data) >= LARGE:
+                self._enough = True
+                self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._enough = False
+        if not self.held and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._read()
 
     def _read(self) -> None:
         try:

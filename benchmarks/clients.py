@@ -83,8 +83,7 @@ def iterating(client: Any) -> Callable[[str], AbstractAsyncContextManager[Take]]
 
     @asynccontextmanager
     async def subscribe(channel: str) -> AsyncIterator[Take]:
-        # With room for all that is published at once: uvloop may read more of it in one turn than 10,000 messages.
-        async with client.subscribe(channel, buffer=1_000_000) as subscription:
+        async with client.subscribe(channel) as subscription:
 
             async def take(n: int) -> Any:
                 async for message in subscription:

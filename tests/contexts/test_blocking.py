@@ -86,6 +86,13 @@ async def is_blocked(direct: Client[Any], count: int = 1) -> None:
             await asyncio.sleep(0.005)
 
 
+async def is_written(r: Client[Any]) -> None:
+    """Wait until a command is on its way on a lease."""
+    async with asyncio.timeout(5):
+        while not (r.stats().leased and r.stats().in_flight):
+            await asyncio.sleep(0.005)
+
+
 async def fill(direct: Client[Any], key: str, command: str) -> object:
     """Put elements there, and return how to find them unchanged."""
     if command in LISTS:
@@ -343,7 +350,7 @@ async def test_a_connection_that_ends_is_reported(server: Server, prefix: str, e
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, on_lost=losses.append) as r:
         await r.ping()
         task = asyncio.create_task(r.brpop(f"{prefix}q"))
-        await asyncio.sleep(0.05)
+        await is_written(r)
         proxy.stall()
         await cancel(task)
         assert losses == []
@@ -364,7 +371,7 @@ async def test_a_caller_who_learns_of_the_end_of_the_connection_is_told_nothing_
     losses: list[Lost] = []
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, on_lost=losses.append) as r:
         task = asyncio.create_task(r.brpop(f"{prefix}q"))
-        await asyncio.sleep(0.05)
+        await is_written(r)
         proxy.cut()
         with pytest.raises(aioresp.ConnectionLost) as caught:
             await task
@@ -379,7 +386,7 @@ async def test_a_move_whose_connection_ends_loses_nothing(
     losses: list[Lost] = []
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, on_lost=losses.append) as r:
         task = asyncio.create_task(r.brpoplpush(f"{prefix}q", f"{prefix}to"))
-        await asyncio.sleep(0.05)
+        await is_written(r)
         proxy.stall()
         await cancel(task)
         proxy.cut()
@@ -603,7 +610,7 @@ async def test_closing_does_not_wait_for_ever(server: Server, prefix: str, error
         r = Client(proxy.url, on_lost=losses.append)
         await r.ping()
         task = asyncio.create_task(r.blpop(f"{prefix}q"))
-        await asyncio.sleep(0.05)
+        await is_written(r)
         proxy.stall()
         await cancel(task)
         started = time.monotonic()

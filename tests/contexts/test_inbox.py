@@ -69,6 +69,33 @@ async def test_wait_drops_nothing(r: Client[str], other: Client[str], prefix: st
         await until(lambda: another.waiting == 3000)
 
 
+FLOOD = "for n = 1, tonumber(ARGV[2]) do redis.call('PUBLISH', ARGV[1], n) end return 0"
+
+
+@pytest.mark.quick
+async def test_a_burst_is_no_slow_reader(r: Client[str], other: Client[str], prefix: str, no_debug: None) -> None:
+    """More than the buffer holds waits in the socket, and uvloop would take it all in one turn of the loop."""
+    count = 60_000
+    got = []
+    async with r.subscribe(prefix) as s:
+
+        async def read() -> None:
+            async for message in s:
+                got.append(message.data)
+                if len(got) == count:
+                    break
+
+        reader = asyncio.create_task(read())
+        flooding = asyncio.create_task(other.eval(FLOOD, 0, prefix, count))
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        time.sleep(0.3)  # the loop is busy with something else
+        await asyncio.wait_for(reader, 20)
+        await flooding
+        assert s.dropped == 0
+    assert got == [str(n) for n in range(1, count + 1)]
+
+
 async def test_a_full_subscriber_that_leaves_lets_the_others_go_on(
     r: Client[str], other: Client[str], prefix: str
 ) -> None:
