@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -31,3 +34,24 @@ def tasks_besides() -> set[asyncio.Task[Any]]:
         for task in asyncio.all_tasks()
         if task is not asyncio.current_task() and "TestRunner" not in repr(task.get_coro())
     }
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """Check that what happens within leaves no task and no descriptor behind."""
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0):
+        pass  # uvloop keeps one more from a loop's first socket on
+    await asyncio.sleep(0.001)
+    tasks, open_files = tasks_besides(), descriptors()
+    yield
+    for _ in range(200):
+        if tasks_besides() <= tasks and descriptors() <= open_files:
+            break
+        await asyncio.sleep(0.01)
+    assert tasks_besides() <= tasks
+    assert descriptors() <= open_files

@@ -16,25 +16,14 @@ import aioresp
 from aioresp import Client
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.rest import at_rest, in_step, tasks_besides
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+from tests.rest import at_rest, in_step, nothing_left
 
 
 @pytest.fixture
 async def proxy(server: Server) -> AsyncIterator[Proxy]:
     """A proxy whose test must leave no task and no descriptor behind."""
-    tasks, open_files = tasks_besides(), descriptors()
-    async with Proxy(server.host, server.port) as running:
+    async with nothing_left(), Proxy(server.host, server.port) as running:
         yield running
-    for _ in range(200):
-        if tasks_besides() <= tasks and descriptors() <= open_files:
-            break
-        await asyncio.sleep(0.01)
-    assert tasks_besides() <= tasks
-    assert descriptors() <= open_files
 
 
 async def outcomes(r: Client[str], calls: int = 20) -> list[Any]:

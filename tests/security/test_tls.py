@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import trustme
 import aioresp
 from aioresp import Client, Gap, Message
 from aioresp.testing import Server
+from tests.rest import nothing_left
 from tests.security.tls import Paths, has_tls, tls_server
 
 
@@ -228,11 +228,5 @@ def test_an_encrypted_key(tmp_path: Path) -> None:
 
 
 async def test_a_refusal_leaves_nothing_open(paths: Paths, server: Server) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    async with tls_server(server, paths.certificate("localhost"), paths.authority) as port:
+    async with nothing_left(), tls_server(server, paths.certificate("localhost"), paths.authority) as port:
         await refused(f"rediss://localhost:{port}")
-    for _ in range(100):
-        if len(os.listdir("/proc/self/fd")) <= before:
-            break
-        await asyncio.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
