@@ -38,7 +38,8 @@ class Listener(asyncio.Protocol):
         self._take = take
         self._on_end = on_end
         self._outgoing: list[bytes] = []
-        self._enough = False  # in this turn of the loop
+        self._enough = False  # was handed on in this turn of the loop
+        self._kept = False  # something is here that was not
         self._transport, self._parser = connection.hand_over(self)
         self._parser.undecoded()
 
@@ -63,18 +64,27 @@ class Listener(asyncio.Protocol):
         self._parser.feed(data, True)
         if self._enough:
             # uvloop goes on reading as long as there is something: a burst would come before any reader of it has run.
+            self._kept = True
             self._transport.pause_reading()
         else:
             self._read()
             if len(data) >= LARGE:
-                self._enough = True
-                self._loop.call_soon(self._next_turn)
+                self._wait_for_readers()
+
+    def _wait_for_readers(self) -> None:
+        self._enough = True
+        self._loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
         self._enough = False
-        if not self.held and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self.held or self._transport.is_closing():
+            return
+        if self._kept:
+            self._kept = False
             self._read()
+            self._wait_for_readers()
+        else:
+            self._transport.resume_reading()
 
     def _read(self) -> None:
         try:
