@@ -19,19 +19,13 @@ from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome,
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.runs import SILENCE, WAKE, Run, deadline_of, forget, spans
+from aioresp.transports import READ_SIZE, Intake, prepare
 
 if TYPE_CHECKING:
     from aioresp.renewal import Renewal
 
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
 BACKLOG: Final = 4 * 1024 * 1024
-
-#: Bytes that the transport may hold back before the connection takes no more commands.
-WRITE_BUFFER: Final = 1024 * 1024
-
-#: Bytes read from the socket at a time. For a block as large as asyncio's own 256 KiB the C library asks the kernel for
-#: memory, and gives it back, at each read: up to a quarter of the time of a lone command.
-READ_SIZE: Final = 96 * 1024
 
 #: Commands that are not kept to the turn's end: the server works on them while more are made, and nobody waits.
 EAGER: Final = 40
@@ -235,6 +229,8 @@ class Connection(asyncio.Protocol):
             assert self._transport is not None
             self._filled = True
             self._transport.pause_reading()
+        if len(data) > READ_SIZE and self._transport is not None:
+            self._transport.set_protocol(Intake(self, self._transport))
 
     def _read(self) -> None:
         """Hand each complete reply to the waiter at the head of the line: a slice of them now, the rest next turn.
@@ -426,9 +422,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        if hasattr(transport, "max_size"):
-            cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
+        prepare(transport)
 
     def opened(self) -> None:
         """Take commands: the handshake is done."""

@@ -43,6 +43,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.batch",
         "aioresp.guard",
         "aioresp.runs",
+        "aioresp.transports",
         "aioresp.renewal",
         "aioresp.connection",
         "aioresp.listener",
