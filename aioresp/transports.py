@@ -24,9 +24,10 @@ def prepare(transport: asyncio.Transport) -> None:
 
 
 class Intake(asyncio.BufferedProtocol):
-    """Stands between a transport and its protocol while reads are large: they go into one block.
+    """Stands between a transport and its protocol while reads are large: they go into one block, once a turn.
 
-    uvloop gives up to 250 KiB at once; in such blocks a megabyte takes half as long again to arrive.
+    uvloop gives up to 250 KiB at once and goes on in the same turn. In blocks a megabyte arrives a third
+    sooner; and callers whose reply is here send their next command while the server is still busy with the others.
     """
 
     def __init__(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> None:
@@ -40,9 +41,18 @@ class Intake(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand on what has arrived, and step aside if that was all."""
+        transport = self._transport
         self._protocol.data_received(bytes(self._block[:nbytes]))
-        if nbytes < READ_SIZE and self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._protocol)
+        if nbytes < READ_SIZE:
+            if transport.get_protocol() is self:
+                transport.set_protocol(self._protocol)
+        elif transport.is_reading():  # else the protocol has paused it, and will have it read again
+            transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Hand on that the transport's buffer is full."""
