@@ -14,7 +14,7 @@ import aioresp
 from aioresp import Client, Gap, Message
 from aioresp.testing import Server
 from tests.rest import nothing_left
-from tests.security.tls import Paths, has_tls, tls_server
+from tests.security.tls import Paths, program_with_tls, tls_server
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +23,23 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 
 @pytest.fixture(scope="module")
-def built_with_tls(paths: Paths) -> bool:
-    return has_tls(paths)
+def program(paths: Paths) -> str | None:
+    return program_with_tls(paths)
 
 
 @pytest.fixture(params=["server", "front"])
-def behind(request: pytest.FixtureRequest, server: Server, built_with_tls: bool) -> Server | None:
-    """None for a server that speaks TLS itself."""
+def behind(request: pytest.FixtureRequest, server: Server, program: str | None) -> Server | str:
+    """A server, or the program of one that speaks TLS itself."""
     if request.param == "front":
         return server
-    if not built_with_tls:
-        pytest.skip("this server was built without TLS")
-    return None
+    if program is None:
+        pytest.skip("no server here was built with TLS")
+    return program
+
+
+def saying(behind: Server | str) -> type[aioresp.ConnectError]:
+    """Return the error of who is refused: asyncio's servers close without a word, which leaves a guess."""
+    return aioresp.TLSError if isinstance(behind, str) else aioresp.ConnectError
 
 
 async def refused(
@@ -48,7 +53,7 @@ async def refused(
     return caught.value
 
 
-async def test_verified_without_being_asked(behind: Server | None, paths: Paths, prefix: str) -> None:
+async def test_verified_without_being_asked(behind: Server | str, paths: Paths, prefix: str) -> None:
     async with tls_server(behind, paths.certificate("localhost"), paths.authority) as port:
         async with Client(f"rediss://localhost:{port}", ssl_ca_certs=paths.authority) as r:
             assert await r.set(f"{prefix}k", "x" * 1_000_000) is True
@@ -63,13 +68,13 @@ async def test_verified_without_being_asked(behind: Server | None, paths: Paths,
         assert isinstance(error, ConnectionError)
 
 
-async def test_an_authority_that_is_not_the_servers(behind: Server | None, paths: Paths) -> None:
+async def test_an_authority_that_is_not_the_servers(behind: Server | str, paths: Paths) -> None:
     async with tls_server(behind, paths.certificate("localhost"), paths.authority) as port:
         error = await refused(f"valkeys://localhost:{port}", ssl_ca_certs=paths.stranger)
         assert "give the right one by ssl_ca_certs" in str(error)
 
 
-async def test_a_certificate_for_another_host(behind: Server | None, paths: Paths) -> None:
+async def test_a_certificate_for_another_host(behind: Server | str, paths: Paths) -> None:
     async with tls_server(behind, paths.certificate("redis.example"), paths.authority) as port:
         for host in ("localhost", "127.0.0.1"):
             error = await refused(f"rediss://{host}:{port}", ssl_ca_certs=paths.authority)
@@ -83,19 +88,18 @@ async def test_a_certificate_for_another_host(behind: Server | None, paths: Path
         assert "ssl_ca_certs" in str(error)
 
 
-async def test_an_expired_certificate(behind: Server | None, paths: Paths) -> None:
+async def test_an_expired_certificate(behind: Server | str, paths: Paths) -> None:
     async with tls_server(behind, paths.certificate("localhost", expired=True), paths.authority) as port:
         error = await refused(f"rediss://localhost:{port}", ssl_ca_certs=paths.authority)
         assert "the server's certificate has expired: renew it, or look at the clock here" in str(error)
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-async def test_client_certificates(behind: Server | None, paths: Paths, version: str) -> None:
+async def test_client_certificates(behind: Server | str, paths: Paths, version: str) -> None:
     mine = paths.certificate("client.example")
     old = paths.certificate("client.example", expired=True)
     strange = paths.certificate("client.example", authority=trustme.CA())
-    # asyncio's servers close without a word, which leaves a guess.
-    kind, retry = (aioresp.TLSError, aioresp.Retry(50, base=0.001)) if behind is None else (aioresp.ConnectError, None)
+    kind, retry = saying(behind), aioresp.Retry(50, base=0.001) if isinstance(behind, str) else None
     async with tls_server(behind, paths.certificate("localhost"), paths.authority, ask=True, versions=version) as port:
         url = f"rediss://localhost:{port}"
         async with Client(url, ssl_ca_certs=paths.authority, ssl_certfile=mine) as r:
@@ -108,12 +112,12 @@ async def test_client_certificates(behind: Server | None, paths: Paths, version:
                 assert "ssl_certfile" in str(error)
 
 
-async def test_the_least_version(behind: Server | None, paths: Paths) -> None:
+async def test_the_least_version(behind: Server | str, paths: Paths) -> None:
     async with tls_server(behind, paths.certificate("localhost"), paths.authority, versions="TLSv1.2") as port:
         url = f"rediss://localhost:{port}"
         async with Client(url, ssl_ca_certs=paths.authority) as r:
             assert await r.ping()
-        kind = aioresp.TLSError if behind is None else aioresp.ConnectError  # asyncio's servers close without a word
+        kind = saying(behind)
         newer = ssl.TLSVersion.TLSv1_3
         for error in (
             await refused(url, kind, ssl_ca_certs=paths.authority, ssl_min_version=newer, retry=None),
@@ -123,7 +127,7 @@ async def test_the_least_version(behind: Server | None, paths: Paths) -> None:
             assert "ssl_min_version" in str(error)
 
 
-async def test_a_context_of_ones_own(behind: Server | None, paths: Paths) -> None:
+async def test_a_context_of_ones_own(behind: Server | str, paths: Paths) -> None:
     context = ssl.create_default_context(cafile=paths.authority)
     front = tls_server(behind, paths.certificate("localhost"), paths.authority)
     async with front as port, Client(f"rediss://localhost:{port}", ssl_context=context) as r:
@@ -135,7 +139,7 @@ def _data(item: Message[str] | Gap | None) -> str:
     return str(item.data)
 
 
-async def test_who_listens(behind: Server | None, paths: Paths, prefix: str, protocol: Any) -> None:
+async def test_who_listens(behind: Server | str, paths: Paths, prefix: str, protocol: Any) -> None:
     """Subscriptions and MONITOR take over the socket, TLS and all, also where they hold up the server."""
     front = tls_server(behind, paths.certificate("localhost"), paths.authority)
     async with (
@@ -171,7 +175,7 @@ async def test_a_port_that_answers_in_plain_text() -> None:
         assert "redis://" in str(error)
 
 
-async def test_tls_where_none_was_expected(behind: Server | None, paths: Paths) -> None:
+async def test_tls_where_none_was_expected(behind: Server | str, paths: Paths) -> None:
     front = tls_server(behind, paths.certificate("localhost"), paths.authority)
     async with front as port, Client(f"redis://localhost:{port}", retry=None) as r:
         with pytest.raises(aioresp.ConnectError, match="it may speak TLS: then the URL begins with rediss://"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aioresp.testing import Server, ServerFailed
 from aioresp.testing import server as start_server
+from tests.servers import MATRIX
 
 
 class Paths:
@@ -53,15 +55,15 @@ class Paths:
 
 @asynccontextmanager
 async def tls_server(
-    behind: Server | None, certificate: str, authority: str, *, ask: bool = False, versions: str = "TLSv1.2 TLSv1.3"
+    behind: Server | str, certificate: str, authority: str, *, ask: bool = False, versions: str = "TLSv1.2 TLSv1.3"
 ) -> AsyncIterator[int]:
-    """Yield the port of a server that speaks TLS: one of its own, or `behind` with TLS ended in front of it.
+    """Yield the port of a server that speaks TLS: the program `behind`, or the server with TLS ended in front of it.
 
-    `ask` demands a certificate of the client that `authority` issued. Raises ServerFailed if the program has no TLS.
+    `ask` demands a certificate of the client that `authority` issued.
     """
-    if behind is None:
+    if isinstance(behind, str):
         config = {"tls-auth-clients": "yes" if ask else "no", "tls-protocols": f'"{versions}"'}
-        async with start_server(tls=(certificate, certificate, authority), config=config) as own:
+        async with start_server(executable=behind, tls=(certificate, certificate, authority), config=config) as own:
             yield own.tls_port
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,13 +107,15 @@ async def _front(server: Server, context: ssl.SSLContext) -> AsyncIterator[int]:
         await asyncio.sleep(0.05)
 
 
-def has_tls(paths: Paths) -> bool:
-    """Return whether the server's program was built with TLS."""
+def program_with_tls(paths: Paths) -> str | None:
+    """Return a server's program that was built with TLS: the default one, which is "", or another that is here."""
     certificate = paths.certificate("localhost")
-    try:
-        with start_server(tls=(certificate, certificate, paths.authority)):
-            return True
-    except ServerFailed as error:
-        if "tls-port" not in str(error):
-            raise
-        return False
+    on_path = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
+    for program in ("", *on_path, *(str(s.program) for s in MATRIX if s.is_there)):
+        try:
+            with start_server(executable=program, tls=(certificate, certificate, paths.authority)):
+                return program
+        except ServerFailed as error:
+            if "tls-port" not in str(error):
+                raise
+    return None

@@ -26,6 +26,7 @@ import pytest
 from aioresp.testing import Server, ServerFailed, ServerNotFound, server
 from aioresp.testing.executables import find_executable
 from aioresp.testing.sockets import free_port
+from tests.security.tls import Paths, program_with_tls
 
 
 def alive(pid: int) -> bool:
@@ -476,25 +477,18 @@ def test_a_wrong_executable_is_named(monkeypatch: pytest.MonkeyPatch, command: s
 
 
 def test_a_tls_port(tmp_path: Path) -> None:
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl makes the certificate")
-    request = f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext"
-    command = [*request.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
-    subprocess.run(command, check=True, capture_output=True)
-    try:
-        with server(tls=(certificate, key, certificate)) as s:
-            context = ssl.create_default_context(cafile=certificate)
-            with (
-                socket.create_connection((s.host, s.tls_port), 5) as raw,
-                context.wrap_socket(raw, server_hostname=s.host) as connection,
-            ):
-                connection.sendall(b"PING\r\n")
-                assert connection.recv(100) == b"+PONG\r\n"
-            assert s.tls_url == f"rediss://127.0.0.1:{s.tls_port}"
-            assert ask(s, "PING") == "+PONG"
-    except ServerFailed as error:
-        if "tls-port" not in str(error):
-            raise
-        pytest.skip("this server was built without TLS")
+    paths = Paths(tmp_path)
+    program = program_with_tls(paths)
+    if program is None:
+        pytest.skip("no server here was built with TLS")
+    certificate = paths.certificate("localhost")
+    with server(executable=program, tls=(certificate, certificate, paths.authority)) as s:
+        context = ssl.create_default_context(cafile=paths.authority)
+        with (
+            socket.create_connection((s.host, s.tls_port), 5) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100) == b"+PONG\r\n"
+        assert s.tls_url == f"rediss://127.0.0.1:{s.tls_port}"
+        assert ask(s, "PING") == "+PONG"
