@@ -305,6 +305,16 @@ def test_a_line_that_begins_like_a_header_is_a_line(text: bytes) -> None:
         assert parse(stream[i : i + 1] for i in range(len(stream))) == expected
 
 
+def test_a_map_is_read_the_same_wherever_the_bytes_are_cut() -> None:
+    """Also between the end of a line and its line feed: hiredis would refuse the key before the map is whole."""
+    for first in (b"*0\r\n", b"+a\r\n", b"$1\r\na\r\n", b"%0\r\n"):
+        stream = first + b"%1\r\n*0\r\n"
+        expected = parse([stream])
+        assert expected[1] == "incomplete"
+        for cut in range(1, len(stream)):
+            assert parse([stream[:cut], stream[cut:]]) == expected
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(replies, max_size=4), st.binary(min_size=1, max_size=60))
 def test_garbage_never_changes_what_came_before(values: list[Any], garbage: bytes) -> None:
