@@ -18,7 +18,7 @@ from aioresp.batch import Batch, Unfinished, fail, undecodable, write_chunks
 from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, RedisError, ReplyTooLarge, another
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
-from aioresp.runs import SILENCE, WAKE, Run, deadline_of, forget, spans
+from aioresp.runs import LATE, SILENCE, WAKE, Run, deadline_of, forget, spans
 from aioresp.transports import READ_SIZE, Intake, prepare
 
 if TYPE_CHECKING:
@@ -345,6 +345,7 @@ class Connection(asyncio.Protocol):
         """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""
         self._timer = None
         now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
+        punctual = now - self._timer_at < LATE
         look_again = math.inf
         for run, end in spans(self._runs, self._answered + self.in_flight):
             if end <= self._answered:
@@ -353,8 +354,9 @@ class Connection(asyncio.Protocol):
             if deadline <= now:
                 deadline = min(self._expire_run(run, end, now), self._doubt(run, now))
             look_again = min(look_again, deadline)
-        if self._silent and all(waiter.done() for waiter in self._waiters):
-            # Nobody waits for what it owes, and it says nothing: a peer that is gone, as far as can be told.
+        if self._silent and punctual and all(waiter.done() for waiter in self._waiters):
+            # Nobody waits for what it owes, and it says nothing: a peer that is gone, as far as can be told. Where this
+            # process itself stood still, what it has not seen may be on its way.
             self.end(ConnectionLost("the server did not answer in time; the connection was dropped"))
         elif look_again < math.inf:
             self._set_timer(look_again)

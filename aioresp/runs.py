@@ -14,6 +14,9 @@ from typing import Final
 #: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
 SILENCE: Final = 1.0
 
+#: Seconds by which a timer is late if the event loop, not the server, has been held up.
+LATE: Final = 0.1
+
 #: Seconds in which the server must answer when a connection that has idled is to be used again.
 WAKE: Final = 1.0
 

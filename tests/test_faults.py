@@ -14,6 +14,7 @@ import pytest
 
 import aioresp
 from aioresp import Client
+from aioresp.runs import SILENCE
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.rest import at_rest, in_step, nothing_left
@@ -222,6 +223,23 @@ async def test_a_short_deadline_drops_no_connection(proxy: Proxy) -> None:
                 await hasty.ping()
         await in_step(r)
         assert r.stats().made == 1
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+async def test_who_stands_still(proxy: Proxy, who: str) -> None:
+    """What the server did not say while this process itself stood still does not end a connection."""
+    async with Client(proxy.url, timeout=5) as r:
+        await r.ping()
+        proxy.stall("down")
+        with pytest.raises(aioresp.CommandTimeout):
+            await r.with_options(timeout=0.01).ping()
+        await asyncio.sleep(SILENCE * (0.5 if who == "client" else 1.5))
+        proxy.resume("down")
+        if who == "client":
+            time.sleep(SILENCE)
+        await asyncio.sleep(0.1)
+        await in_step(r)
+        assert r.stats().made == (1 if who == "client" else 2)
 
 
 async def test_a_big_reply_that_keeps_arriving_is_not_late(proxy: Proxy, server: Server, prefix: str) -> None:

@@ -76,7 +76,13 @@ def started(*words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=listen_to_ctrl_c,
     )
+
+
+def listen_to_ctrl_c() -> None:
+    """Who starts the tests in the background may have taught their processes to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def keys(s: Server) -> set[str]:
