@@ -19,6 +19,10 @@ from aioresp.protocol import INCOMPLETE, Packed, Parser, Push
 #: Replies taken from the parser at a time. To ask for one that is not complete costs little, but not nothing.
 BLOCK: Final = 256
 
+#: Whether `writelines` copies nothing, which it does not since 3.12, and also asks for a pause when the transport's buffer
+#: is full: it did not before 3.12.9 and 3.13.2 (CVE-2024-12254).
+WRITELINES: Final = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
+
 
 class Unfinished(Exception):
     """There are more replies to come than have arrived: not an error, but how `Batch.set_result` tells."""
@@ -178,10 +182,9 @@ def joined(commands: list[Packed]) -> Packed:
 def write_chunks(transport: asyncio.Transport, commands: list[Packed]) -> int:
     """Write commands, some in chunks, without a copy of what the socket takes at once; return how many bytes."""
     chunks = cast("list[bytes]", joined(commands))
-    if sys.version_info >= (3, 12):
+    if WRITELINES:
         transport.writelines(chunks)
     else:
-        # writelines() would join them, and so copy.
         for chunk in chunks:
             transport.write(chunk)
     return sum(map(len, chunks))
