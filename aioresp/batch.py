@@ -19,8 +19,8 @@ from aioresp.protocol import INCOMPLETE, Packed, Parser, Push
 #: Replies taken from the parser at a time. To ask for one that is not complete costs little, but not nothing.
 BLOCK: Final = 256
 
-#: Whether `writelines` copies nothing, which it does not since 3.12, and also asks for a pause when the transport's buffer
-#: is full: it did not before 3.12.9 and 3.13.2 (CVE-2024-12254).
+#: Whether `writelines` copies nothing, as since Python 3.12, and asks for a pause when the transport's buffer is full,
+#: as not before 3.12.9 and 3.13.2 (CVE-2024-12254).
 WRITELINES: Final = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
 
 
