@@ -341,7 +341,7 @@ class Parser:
 
     def _find_map(self) -> int:
         held = self._held
-        if self._last == 13 and held.startswith(b"\n%", self._position):
+        if self._last == 13 and held.startswith(b"\n%", self._position):  # the "\r" went before
             return self._position + 1
         found = self._position + 1
         # To look for one byte takes a fiftieth of the time of looking for three, unless the data is full of it.

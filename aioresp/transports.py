@@ -26,8 +26,8 @@ def prepare(transport: asyncio.Transport) -> None:
 class Intake(asyncio.BufferedProtocol):
     """Stands between a transport and its protocol while reads are large: they go into one block, once a turn.
 
-    uvloop gives up to 250 KiB at once and goes on in the same turn. In blocks a megabyte arrives a third
-    sooner; and callers whose reply is here send their next command while the server is still busy with the others.
+    uvloop gives up to 250 KiB at once and goes on in the same turn. In blocks a megabyte arrives a third sooner; and
+    callers whose reply is here send their next command while the server is still busy with the others.
     """
 
     def __init__(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> None:

@@ -76,3 +76,10 @@ async def is_written(r: Client[Any]) -> None:
     async with asyncio.timeout(5):
         while not (r.stats().leased and r.stats().in_flight):
             await asyncio.sleep(0.005)
+
+
+async def is_gone(direct: Client[Any], key: str) -> None:
+    """Wait until the last element of a key has been popped."""
+    async with asyncio.timeout(5):
+        while await direct.exists(key):
+            await asyncio.sleep(0.002)

@@ -12,7 +12,7 @@ import pytest
 from aioresp import Client, CommandTimeout
 from aioresp.contexts import blocking
 from aioresp.testing import Proxy, Server
-from tests.contexts.blocking import LISTS, OTHERS, POPS, Since, cancel, errors, is_blocked, since
+from tests.contexts.blocking import LISTS, OTHERS, POPS, Since, cancel, errors, is_blocked, is_gone, since
 from tests.rest import at_rest, in_step
 
 __all__ = ["errors", "since"]  # fixtures
@@ -187,9 +187,7 @@ async def test_a_score_that_was_set_meanwhile_stays(server: Server, prefix: str)
         task = asyncio.create_task(r.bzpopmin(f"{prefix}z"))
         await asyncio.sleep(0.05)
         await cancel(task)
-        async with asyncio.timeout(5):
-            while await direct.exists(f"{prefix}z"):
-                await asyncio.sleep(0.002)
+        await is_gone(direct, f"{prefix}z")
         await direct.zadd(f"{prefix}z", {"m": 5})
         await at_rest(r)
         assert await direct.zscore(f"{prefix}z", "m") == 5
@@ -204,9 +202,7 @@ async def test_moves_and_streams_need_no_putting_back(server: Server, prefix: st
         await direct.rpush(f"{prefix}from", "job")
         proxy.delay = 0.05
         task: asyncio.Future[Any] = asyncio.ensure_future(r.blmove(f"{prefix}from", f"{prefix}to", 0))
-        async with asyncio.timeout(5):
-            while await direct.exists(f"{prefix}from"):
-                await asyncio.sleep(0.002)
+        await is_gone(direct, f"{prefix}from")
         await cancel(task)
         task = asyncio.ensure_future(r.xreadgroup("group", "me", {f"{prefix}s": ">"}, block=0))
         async with asyncio.timeout(5):

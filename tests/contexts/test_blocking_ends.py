@@ -16,7 +16,7 @@ import pytest
 import aioresp
 from aioresp import Client, Lost
 from aioresp.testing import Proxy, Server
-from tests.contexts.blocking import cancel, errors, is_blocked, is_written
+from tests.contexts.blocking import cancel, errors, is_blocked, is_gone, is_written
 from tests.rest import tasks_besides
 
 __all__ = ["errors"]  # fixtures
@@ -48,9 +48,7 @@ async def test_closing_ends_the_pops_under_way(server: Server, prefix: str) -> N
             await is_blocked(direct)
             proxy.delay = 0.05
             popping = asyncio.create_task(r.blpop(f"{prefix}full"))
-            async with asyncio.timeout(5):
-                while await direct.exists(f"{prefix}full"):
-                    await asyncio.sleep(0.002)
+            await is_gone(direct, f"{prefix}full")
         for task in (waiting, popping):
             with pytest.raises(aioresp.ClientClosed, match=r"the client was closed \[BLPOP"):
                 await task

@@ -11,7 +11,7 @@ import aioresp
 from aioresp import Client, Lost
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.contexts.blocking import OTHERS, POPS, Since, cancel, errors, is_blocked, is_written, since
+from tests.contexts.blocking import OTHERS, POPS, Since, cancel, errors, is_blocked, is_gone, is_written, since
 from tests.rest import at_rest, in_step
 
 __all__ = ["errors", "since"]  # fixtures
@@ -110,9 +110,7 @@ async def test_a_key_that_became_something_else_is_reported_with_its_element(
         task = asyncio.create_task(r.bzpopmax(f"{prefix}z"))
         await asyncio.sleep(0.05)
         await cancel(task)
-        async with asyncio.timeout(5):
-            while await direct.exists(f"{prefix}z"):
-                await asyncio.sleep(0.002)
+        await is_gone(direct, f"{prefix}z")
         await direct.set(f"{prefix}z", "text")
         await at_rest(r)
         (lost,) = losses
@@ -177,9 +175,7 @@ async def test_who_may_not_push_is_told_what_was_lost(
             await r.ping()
             proxy.delay = 0.05
             task = asyncio.create_task(r.blpop(f"{prefix}q"))
-            async with asyncio.timeout(5):
-                while await direct.exists(f"{prefix}q"):
-                    await asyncio.sleep(0.002)
+            await is_gone(direct, f"{prefix}q")
             await cancel(task)
             await at_rest(r)
             assert [lost.elements for lost in losses] == [(b"job",)]
@@ -195,9 +191,7 @@ async def test_a_server_that_is_loaded_or_full_gets_the_element_later(own_server
             await r.ping()
             proxy.delay = 0.05
             task = asyncio.create_task(r.blpop(f"{prefix}q"))
-            async with asyncio.timeout(5):
-                while await direct.exists(f"{prefix}q"):
-                    await asyncio.sleep(0.002)
+            await is_gone(direct, f"{prefix}q")
             await direct.config_set("maxmemory", 1)
             await cancel(task)
             await asyncio.sleep(0.4)
