@@ -1,7 +1,7 @@
 """Facts of commands by name, taken from the servers' own command tables.
 
-Data only: which argument is the first key, which commands only read, and which version brought the command. A
-subcommand is written as in `XGROUP|CREATE`.
+Data only: which argument is the first key, which commands only read, whose errors are the server's own words, and which
+version brought the command. A subcommand is written as in `XGROUP|CREATE`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,23 @@ _READ_ONLY: Final = """
 
 #: Commands that the servers themselves flag as read-only.
 READ_ONLY: Final[frozenset[str]] = frozenset(name.replace("|", " ") for name in _READ_ONLY.split())
+
+# Without keys, or with keys behind a word: what a container's subcommands say is the server's own word as well.
+_KEYLESS: Final = """
+    ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER CLUSTERSCAN COMMAND COMMANDLOG CONFIG DELIFEQ ECHO FAILOVER FLUSHALL FLUSHDB
+    FUNCTION|DELETE FUNCTION|DUMP FUNCTION|FLUSH FUNCTION|KILL FUNCTION|LIST FUNCTION|STATS HOTKEYS INFO LASTSAVE
+    LATENCY MEMORY OBJECT PING PUBLISH PUBSUB REPLICAOF ROLE SAVE SCRIPT SLAVEOF SLOWLOG SWAPDB TIME XGROUP XINFO
+    XREADGROUP
+"""
+
+# They run code, or pass on what another server says. FUNCTION LOAD and RESTORE do, too; EXEC, DEBUG, MODULE and what no
+# server's own table has are not listed above either.
+_FOREIGN_WORDS: Final = "EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO MIGRATE"
+
+#: Commands that run no others: an error that says that they have not run is the server's own word, and true.
+OWN_WORDS: Final[frozenset[str]] = frozenset(
+    {*FIRST_KEY, *READ_ONLY, *(name.replace("|", " ") for name in _KEYLESS.split())}.difference(_FOREIGN_WORDS.split())
+)
 
 # Which versions have these commands. What Redis had before 5.0 is not listed. Read only when a server does not know a
 # command.

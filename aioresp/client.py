@@ -26,7 +26,6 @@ from aioresp.command import (
     blocking_timeout,
     full_name,
     is_binary,
-    is_read_only,
     locate,
     refusal,
     word,
@@ -207,7 +206,8 @@ class Client(
                 error.command, error.key = locate(arguments)
                 failures += 1
                 # What has waited on the server is not sent again, even if it only reads: "$" means another entry then.
-                pause = self._retry.pause(failures) if may_repeat(error, self._idempotent) else None
+                again = may_repeat(error, arguments, self._idempotent, reads=False)
+                pause = self._retry.pause(failures) if again else None
                 if pause is None:
                     raise
                 logger.debug("%s is sent again, as it failed: %s", error.command, error)
@@ -231,7 +231,7 @@ class Client(
             failures += 1
             arguments = unpack(packed)
             error.command, error.key = locate(arguments)
-            if not may_repeat(error, self._idempotent or is_read_only(arguments)):
+            if not may_repeat(error, arguments, self._idempotent):
                 raise error
             pause = self._retry.pause(failures)
             if pause is None or clock() + pause >= error.deadline:
@@ -313,6 +313,10 @@ class Client(
         view._timeout = options.get("timeout", self._timeout)
         view._observe()
         return view
+
+    def _place(self) -> tuple[object, int]:
+        pool = self._loops.pool()
+        return pool, pool.made
 
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""

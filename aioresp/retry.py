@@ -6,7 +6,10 @@ Owns the rules and the delays. Never sends, never waits.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from aioresp.catalogue import OWN_WORDS
+from aioresp.command import is_read_only, word
 from aioresp.errors import (
     AuthenticationError,
     BusyError,
@@ -26,7 +29,8 @@ from aioresp.errors import (
 )
 from aioresp.record import Record
 
-#: Errors by which a server says that it has not run the command, and that it may do so soon.
+#: Errors by which a server says that it has not run the command, and that it may do so soon. A script, a function or a
+#: module's command can say the same after it has run: see `has_not_run`.
 NOT_NOW = (
     BusyError,
     ClusterDownError,
@@ -83,14 +87,26 @@ class Retry(Record):
 NEVER = Retry(1)
 
 
-def may_repeat(error: BaseException, harmless: bool) -> bool:
-    """Return whether a command that failed with `error` can be sent again and will not have run twice.
+def may_repeat(error: BaseException, arguments: Sequence[object], idempotent: bool, *, reads: bool = True) -> bool:
+    """Return whether a command that failed with `error` can be sent again, as it has not run or does no harm.
 
-    `harmless` tells that to run it twice does no harm: it only reads, or its caller said so.
+    `idempotent` tells that its caller says so; `reads`, that what only reads may be sent again after a lost connection.
+    What a script says is its answer, even if it only reads: it may be costly, and may say the same again.
     """
     if isinstance(error, ConnectionLost):
-        return harmless or error.outcome == "not sent"
-    return isinstance(error, NOT_NOW)
+        return idempotent or error.outcome == "not sent" or (reads and is_read_only(arguments))
+    return isinstance(error, NOT_NOW) and (idempotent or has_not_run(error, arguments))
+
+
+def has_not_run(error: object, arguments: Sequence[object]) -> bool:
+    """Return whether `error` proves that the command has not run: only the server's own word to a plain command does.
+
+    A command that is in no server's own table, as those of modules, is taken for one that runs code.
+    """
+    if not isinstance(error, NOT_NOW):
+        return False
+    name = word(arguments[0])
+    return name in OWN_WORDS or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in OWN_WORDS)
 
 
 def may_read_on(error: BaseException) -> bool:

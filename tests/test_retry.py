@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import ssl
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from aioresp.command import is_read_only
 from aioresp.retry import may_connect_again, may_read_on, may_repeat
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
+from tests.commands.left_out import catalogue
 from tests.rest import at_rest, in_step
 
 # --- The rules -------------------------------------------------------------------------------------------------------
@@ -83,16 +85,56 @@ def test_what_does_not_fit_is_named(options: dict[str, Any], error: type[Excepti
 @pytest.mark.parametrize("error", [aioresp.ConnectionLost("x"), aioresp.ProtocolError("x")], ids=repr)
 def test_what_may_have_run_is_repeated_only_if_harmless(error: aioresp.ConnectionLost) -> None:
     assert error.outcome == "unknown"
-    assert not may_repeat(error, harmless=False)
-    assert may_repeat(error, harmless=True)
+    assert not may_repeat(error, ("INCR", "k"), idempotent=False)
+    assert may_repeat(error, ("INCR", "k"), idempotent=True)
+    assert may_repeat(error, ("GET", "k"), idempotent=False)
+    assert not may_repeat(error, ("GET", "k"), idempotent=False, reads=False)
 
 
 def test_what_has_not_run_is_repeated() -> None:
-    assert may_repeat(aioresp.ConnectionLost("x", "not sent"), harmless=False)
+    assert may_repeat(aioresp.ConnectionLost("x", "not sent"), ("EVAL", "x"), idempotent=False)
     for refused in (aioresp.LoadingError, aioresp.BusyError, aioresp.ReadOnlyError, aioresp.TryAgainError):
-        assert may_repeat(refused("x"), harmless=False)
+        assert may_repeat(refused("x"), ("INCR", "k"), idempotent=False)
     for final in (aioresp.CommandTimeout, aioresp.PoolTimeout, aioresp.WrongTypeError, aioresp.ConnectError):
-        assert not may_repeat(final("x"), harmless=True)
+        assert not may_repeat(final("x"), ("GET", "k"), idempotent=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("EVAL", "x"),
+        (b"evalsha", "x"),
+        ("EVAL_RO", "x"),
+        ("FCALL", "f"),
+        ("EXEC",),
+        ("MIGRATE", "host"),
+        ("FUNCTION", "LOAD", "x"),
+        ("FUNCTION", "RESTORE", "x"),
+        ("MODULE", "LOAD", "x"),
+        ("DEBUG", "RELOAD"),
+        ("RG.PYEXECUTE", "x"),
+        ("TFCALL", "x"),
+    ],
+    ids=repr,
+)
+def test_what_runs_code_is_not_believed(words: tuple[Any, ...]) -> None:
+    assert not may_repeat(aioresp.LoadingError("x"), words, idempotent=False)
+    assert may_repeat(aioresp.LoadingError("x"), words, idempotent=True)
+
+
+def test_every_other_command_is() -> None:
+    """All of the servers' own commands that a client sends, but for those that run code or ask another server."""
+    of_a_connection = re.compile(
+        "ASKING|AUTH|DISCARD|HELLO|MONITOR|MULTI|QUIT|READ|RESET|SELECT|UNWATCH|WAIT|.*SUBSCRIBE"
+    )
+    foreign = re.compile(
+        "EVAL|FCALL|EXEC|MIGRATE|MODULE|DEBUG|SHUTDOWN|BACKUP|FUNCTION|HIMPORT|P?SYNC|REPLCONF|.* HELP"
+    )
+    doubted = {
+        name for name in catalogue() if not may_repeat(aioresp.LoadingError("x"), name.split(), idempotent=False)
+    }
+    left = {name for name in doubted if not of_a_connection.match(name) and not foreign.match(name)}
+    assert left == {"PFSELFTEST", "TRIMSLOTS"}
 
 
 def test_whether_connecting_may_succeed_later() -> None:
@@ -212,6 +254,145 @@ async def test_a_thousand_cuts(proxy: Proxy, prefix: str) -> None:
     assert reads == acknowledged + unknown  # all of them
     assert unknown > 100
     assert acknowledged <= applied <= acknowledged + unknown
+
+
+# --- Scripts, which say what they like --------------------------------------------------------------------------------
+
+NOT_NOW = (
+    "BUSY taken",
+    "TRYAGAIN later",
+    "READONLY You can't write against a read only replica.",
+    "LOADING Redis is loading the dataset in memory",
+    "CLUSTERDOWN The cluster is down",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "ERR max number of clients reached",
+)
+LIE = "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])"
+LYING_LIBRARY = """#!lua name=aioresp_liar
+redis.register_function('liar', function(keys, args)
+    redis.call('INCR', keys[1])
+    return redis.error_reply(args[1])
+end)
+"""
+
+
+@pytest.mark.parametrize("said", NOT_NOW)
+async def test_what_a_script_says_is_its_answer(server: Server, prefix: str, protocol: int, said: str) -> None:
+    n = f"{prefix}n"
+    ran = 0
+    async with Client(server.url, protocol=3 if protocol == 3 else 2) as r:
+        sha = await r.script_load(LIE)
+        script = r.register_script(LIE)
+
+        async def piped() -> None:
+            async with r.pipeline() as p:
+                p.eval(LIE, 1, n, said)
+
+        async def piped_by_sha() -> None:
+            async with r.pipeline() as p:
+                p.evalsha(sha, 1, n, said)
+                p.evalsha(sha, 1, n, said)
+
+        async def in_a_transaction() -> None:
+            async with r.pipeline(transaction=True) as p:
+                p.eval(LIE, 1, n, said)
+
+        async def on_a_lease() -> None:
+            async with r.connection() as c:
+                await c.eval(LIE, 1, n, said)
+
+        async def by_hand() -> None:
+            async with r.connection() as c:
+                await c.call("MULTI")
+                await c.eval(LIE, 1, n, said)
+                for answer in await c.call("EXEC"):
+                    raise answer
+
+        calls: list[tuple[Callable[[], Awaitable[object]], int]] = [
+            (lambda: r.eval(LIE, 1, n, said), 1),
+            (lambda: r.evalsha(sha, 1, n, said), 1),
+            (lambda: r.call("eval", LIE, 1, n, said), 1),
+            (lambda: script([n], [said]), 1),
+            (piped, 1),
+            (piped_by_sha, 2),
+            (in_a_transaction, 1),
+            (on_a_lease, 1),
+            (by_hand, 1),
+        ]
+        if server.version >= (7, 0):
+            await r.function_load(LYING_LIBRARY, replace=True)
+            function = r.register_function("liar", LYING_LIBRARY)
+            calls += [(lambda: r.fcall("liar", 1, n, said), 1), (lambda: function([n], [said]), 1)]
+        for call, runs in calls:
+            with pytest.raises(aioresp.ResponseError):
+                await call()
+            ran += runs
+            assert await r.get(n) == str(ran), call
+        patient = r.with_options(idempotent=True, retry=Retry(3, base=0))
+        with pytest.raises(aioresp.ResponseError):
+            await patient.eval(LIE, 1, n, said)
+        assert await r.get(n) == str(ran + 3)
+        with pytest.raises(aioresp.ResponseError):
+            async with patient.pipeline() as p:
+                p.eval(LIE, 1, n, said)
+        assert await r.get(n) == str(ran + 6)
+        await in_step(r)
+
+
+async def test_a_script_that_only_reads_is_answered_too(server: Server, prefix: str) -> None:
+    if server.version < (7, 0):
+        pytest.skip("needs 7.0")
+    async with Client(server.url) as r:
+        await r.config_resetstat()
+        with pytest.raises(aioresp.BusyError):
+            await r.eval_ro("return redis.error_reply('BUSY x')", 0)
+        assert (await r.info("commandstats"))["cmdstat_eval_ro"]["calls"] == 1
+
+
+async def test_a_script_that_publishes_and_then_writes_on_a_replica(prefix: str) -> None:
+    """The server's own READONLY, but after the script has begun."""
+    async with start_server() as own, Client(own.url) as r, r.subscribe("news") as s:
+        await r.call("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(aioresp.ResponseError):
+            await r.eval("redis.call('PUBLISH', 'news', 'x') return redis.call('SET', KEYS[1], 1)", 1, "k")
+        await r.publish("news", "last")
+        assert [(await anext(s)).data for _ in range(2)] == ["x", "last"]
+
+
+async def test_a_pipeline_without_scripts_is_sent_again_and_one_with_a_script_is_not() -> None:
+    async with start_server() as own, Client(own.url, retry=Retry(100, base=0.05, cap=0.05)) as r:
+        await r.call("REPLICAOF", "127.0.0.1", 1)
+        for transaction in (False, True):
+            p = r.pipeline(transaction)
+            p.set("k", 1)
+            waiting = asyncio.create_task(p.execute())
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            await r.call("REPLICAOF", "NO", "ONE")
+            assert await waiting == [True]
+            await r.call("REPLICAOF", "127.0.0.1", 1)
+        p = r.pipeline()
+        p.set("k", 2)
+        p.eval("return redis.error_reply('READONLY x')", 0)
+        values = await p.execute(raise_on_error=False)
+        assert [type(value) for value in values] == [aioresp.ReadOnlyError] * 2
+        assert (await r.info("commandstats"))["cmdstat_eval"]["calls"] == 1
+
+
+async def test_what_a_script_says_on_a_lease_is_not_taken_for_the_end_of_a_transaction(
+    server: Server, prefix: str
+) -> None:
+    """Else its connection would go back to the others with a key watched."""
+    async with Client(server.url, limit=2) as r:
+        async with r.connection() as c:
+            await c.call("WATCH", f"{prefix}k")
+            with pytest.raises(aioresp.ExecAbortError):
+                await c.eval("return redis.error_reply('EXECABORT x')", 0)
+        await at_rest(r)
+        await r.set(f"{prefix}k", 1)
+        async with r.connection() as c:
+            await c.call("MULTI")
+            assert await c.call("EXEC") == []  # not None
 
 
 # --- Servers that cannot now -----------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ from aioresp.connection import Connection
 from aioresp.contexts.blocking import OnLost
 from aioresp.contexts.lease import Lease, Leased
 from aioresp.contexts.pieces import Replies, size
-from aioresp.errors import ExecAbortError, RedisError, anew
+from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, anew
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, unpack
-from aioresp.retry import NOT_NOW, Retry, may_repeat
+from aioresp.retry import NOT_NOW, Retry, has_not_run
 
 logger = logging.getLogger("aioresp")
 
@@ -75,10 +75,10 @@ class Shared:
             replies = Replies([], False)
             try:
                 replies = await self._send(commands, decode, whole, timeout)
-                if replies.clean or not _not_now(replies.raw, whole):
+                if replies.clean or not self._not_now(replies.raw, commands, whole):
                     return replies
-            except RedisError as error:
-                if not may_repeat(error, self._harmless(commands)):
+            except ConnectionLost as error:
+                if error.outcome != "not sent" and not self._harmless(commands):
                     raise
                 failure = error
             failures += 1
@@ -97,6 +97,21 @@ class Shared:
 
     def _harmless(self, commands: list[Packed]) -> bool:
         return self._idempotent or all(_only_reads(unpack(packed)) for packed in commands)
+
+    def _not_now(self, replies: list[Any], commands: list[Packed], whole: bool) -> bool:
+        """Return whether the server says that nothing of a batch has run, but soon may.
+
+        What stands between MULTI and EXEC says so of itself: there the server queues, and no script has a word.
+        """
+        if whole:
+            if not isinstance(replies[-1], ExecAbortError) or isinstance(replies[0], RedisError):
+                return False
+            replies = [reply for reply in replies[1:-1] if isinstance(reply, RedisError)]
+            return bool(replies) and all(isinstance(reply, NOT_NOW) for reply in replies)
+        if not all(isinstance(reply, NOT_NOW) for reply in replies):
+            return False
+        pairs = zip(replies, commands, strict=True)
+        return self._idempotent or all(has_not_run(reply, unpack(packed)) for reply, packed in pairs)
 
     async def _send(self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None) -> Replies:
         if len(commands) <= LARGE:
@@ -148,12 +163,3 @@ def _first_error(replies: list[Any]) -> RedisError:
 
 def _only_reads(arguments: Sequence[object]) -> bool:
     return is_read_only(arguments) or full_name(arguments) in ("MULTI", "EXEC")
-
-
-def _not_now(replies: list[Any], whole: bool) -> bool:
-    """Return whether the server says that nothing of a batch has run, but soon may."""
-    if whole:
-        if not isinstance(replies[-1], ExecAbortError):
-            return False
-        replies = [reply for reply in replies[1:-1] if isinstance(reply, RedisError)]
-    return bool(replies) and all(isinstance(reply, NOT_NOW) for reply in replies)

@@ -149,7 +149,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             decode = self._decode and not is_binary(arguments)
             value = await connection.send(pack(arguments), decode, self._timeout)
         except RedisError as failure:
-            if isinstance(failure, ExecAbortError):
+            if name == "EXEC" and isinstance(failure, ExecAbortError):  # a script can say the same
                 self._changed -= {"MULTI", "WATCH"}
             failure.command, failure.key = locate(arguments)
             raise
@@ -208,6 +208,11 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
     def call(self, *arguments: Value) -> Result[Any]:
         """Send any command on the leased connection and return its reply as the server gave it."""
         return self.execute(words(arguments), as_is)
+
+    def _place(self) -> tuple[object, int] | None:
+        if "MULTI" in self._changed:
+            return None
+        return (self, 0) if self._pool is None else (self._pool, self._pool.made)
 
     # --- Many commands at once ---------------------------------------------------------------------------------------
 

@@ -1,23 +1,53 @@
 """Lua scripts and functions as callables: sent by their short names, and loaded where the server does not know them.
 
-Owns the text of one script or library, and what is sent for a call of it. Keeps nothing about servers: they forget.
+Owns the text of one script or library, and what is sent for a call of it. Never takes an error for proof that the
+script has not run, as a script can return any error: asks the server what it has loaded.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
-from aioresp.errors import NoScriptError, ResponseError
-from aioresp.replies import as_is
+from aioresp.errors import NoPermissionError, NoScriptError, ResponseError, UnknownCommandError
+from aioresp.replies import as_is, booleans
 from aioresp.replies.scripting import libraries
 
 if TYPE_CHECKING:
     from aioresp.contexts.pipeline import Pipeline
 
-_UNKNOWN: Final = "Function not found"
+    Place: TypeAlias = tuple[object, int] | None
+
+#: What servers say of a script, or a function, that they do not have; a script can say the same.
+_NO_SCRIPT: Final = "NOSCRIPT No matching script"
+_NO_FUNCTION: Final = "ERR Function not found"
+
+
+class _Known:
+    """Where a script or library was seen to be loaded: in which pools, by how many connections they had made.
+
+    A new connection may be one to a server that has restarted, so there the question is asked again. To be wrong costs
+    a round trip, and no more.
+    """
+
+    def __init__(self) -> None:
+        self._made: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+
+    def at(self, place: tuple[object, int]) -> bool:
+        """Return whether it was seen there."""
+        return self._made.get(place[0]) == place[1]
+
+    def note(self, place: Place, known: bool) -> None:
+        """Note that it is there, or that it may not be."""
+        if place is None:
+            return
+        if known:
+            self._made[place[0]] = place[1]
+        else:
+            self._made.pop(place[0], None)
 
 
 class Script:
@@ -30,6 +60,7 @@ class Script:
         self.sha = sha1(script.encode() if isinstance(script, str) else script, usedforsecurity=False).hexdigest()
         self._client = client
         self._ending = "_RO" if readonly else ""
+        self._known = _Known()
 
     def __repr__(self) -> str:
         return f"Script({self.sha}{', readonly' if self._ending else ''})"
@@ -39,7 +70,7 @@ class Script:
     ) -> Result[Any]:
         """Run the script and return what it returns, on another `client` if given: a lease or a pipeline, too.
 
-        It is sent by its SHA1, and once more as a whole if the server does not know that. In a pipeline the first call
+        It is sent by its SHA1, or as a whole if the server says that it does not have it. In a pipeline the first call
         sends it as a whole, so that it is there in any case.
         """
         names = tuple(keys)
@@ -53,10 +84,34 @@ class Script:
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
+        place = _place(client, self._client)
+        if not self._ending and place is not None and not self._known.at(place):
+            loaded = await self._is_loaded(client)
+            if not loaded:
+                return await self._run_whole(client, rest, place if loaded is False else None)
+            self._known.note(place, True)
         try:
             return await client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
-        except NoScriptError:
-            return await client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+        except NoScriptError as error:
+            self._known.note(place, False)
+            # These may be the words of the script itself, after it has run. If it is not there, they are the server's.
+            # If it is there, it has run, or others have loaded it meanwhile: only a script that only reads is repeated.
+            said = str(error.args[0]).startswith(_NO_SCRIPT)
+            if not said or (not self._ending and await self._is_loaded(client) is not False):
+                raise
+        return await self._run_whole(client, rest, place)
+
+    async def _run_whole(self, client: Executor[Any], rest: Arguments, place: Place | None) -> Any:
+        value = await client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+        self._known.note(place, True)
+        return value
+
+    async def _is_loaded(self, client: Executor[Any]) -> bool | None:
+        """Return whether the server has the script, or None if it does not say so."""
+        try:
+            return (await client.execute(("SCRIPT", "EXISTS", self.sha), booleans))[0]
+        except (NoPermissionError, UnknownCommandError):
+            return None
 
 
 class Function:
@@ -68,6 +123,7 @@ class Function:
         self._library_name = _name_of(library)
         self._client = client
         self._command = "FCALL_RO" if readonly else "FCALL"
+        self._known = _Known()
 
     def __repr__(self) -> str:
         return f"Function({self.name!r} of {self._library_name!r})"
@@ -91,22 +147,46 @@ class Function:
         return cast("Result[Any]", self._run(client, arguments))
 
     async def _run(self, client: Executor[Any], arguments: Arguments) -> Any:
+        place = _place(client, self._client)
+        if place is not None and not self._known.at(place):
+            await self._see_to_it(client)
+            self._known.note(place, True)
         try:
             return await client.execute(arguments, as_is)
         except ResponseError as error:
-            if _UNKNOWN not in str(error):
+            if error.args[0] != _NO_FUNCTION:
                 raise
-        await self._load(client)
+            self._known.note(place, False)
+            # These may be the words of the function itself, after it has run: only if it was not there they are not.
+            if not await self._see_to_it(client):
+                raise
         return await client.execute(arguments, as_is)
 
     async def _prepare(self) -> None:
-        found = await self._client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
-        names = (function.name for library in found for function in library.functions)
-        if not any(name in (self.name, self.name.encode()) for name in names):
-            await self._load(self._client)
+        await self._see_to_it(self._client)
 
-    async def _load(self, client: Executor[Any]) -> None:
+    async def _see_to_it(self, client: Executor[Any]) -> bool:
+        """Load the library if the server does not have the function, and return whether that was so."""
+        try:
+            found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
+        except NoPermissionError:
+            return False  # it may be there
+        names = (function.name for library in found for function in library.functions)
+        if any(name in (self.name, self.name.encode()) for name in names):
+            return False
         await client.execute(("FUNCTION", "LOAD", "REPLACE", self.library), as_is)
+        return True
+
+
+def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
+    """Return the pool that `client` uses, with the number of connections that it has made; None within MULTI.
+
+    A pipeline that watches does not tell; most of all it is one of the client with which the script was registered.
+    """
+    for executor in (client, registered):
+        if isinstance(executor, Scripts):
+            return executor._place()
+    return client, 0
 
 
 def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
@@ -128,6 +208,13 @@ def _name_of(library: str | bytes) -> str:
 
 class Scripts(Executor[AnyStr]):
     """Scripts and functions for whoever awaits its commands."""
+
+    def _place(self) -> Place:
+        """Return what stands for the server, and a number that changes when it may have been restarted.
+
+        None: nothing can be asked now, as the server queues it.
+        """
+        return self, 0
 
     def register_script(self, script: str | bytes, *, readonly: bool = False) -> Script:
         """Return a callable that runs a Lua script; nothing is sent before it is called.

@@ -23,8 +23,9 @@ def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Re
     """
     greeting, *queued, last = replies.raw
     if isinstance(greeting, RedisError):
-        ran = not all(isinstance(reply, RedisError) for reply in queued)
-        what = "; its commands ran without it, one by one" if ran else ""
+        # An error is no proof: a script among them may have run and returned it.
+        ran = "ran" if not all(isinstance(reply, RedisError) for reply in queued) else "may have run"
+        what = f"; its commands {ran} without it, one by one" if queued else ""
         raise _about("MULTI", type(greeting)(f"the transaction was not begun{what}: {greeting}")) from greeting
     if last is None:
         raise WatchError("a watched key was changed: nothing was done")

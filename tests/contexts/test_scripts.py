@@ -11,6 +11,7 @@ import pytest
 import aioresp
 from aioresp import Client
 from aioresp.testing import Server
+from aioresp.testing import server as start_server
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 LIBRARY = """#!lua name=aioresp_test
@@ -54,7 +55,7 @@ async def test_a_script_is_loaded_by_its_first_call(r: Client[str], prefix: str)
     assert repr(add) == f"Script({add.sha})"
     await r.config_resetstat()
     assert [await add(keys=[f"{prefix}n"], args=[n]) for n in (1, 2, 3)] == [1, 3, 6]
-    assert (await calls(r, "evalsha"), await calls(r, "eval")) == (3, 1)
+    assert (await calls(r, "evalsha"), await calls(r, "eval")) == (2, 1)
     assert add.sha == await r.script_load(ADD)
     await r.script_flush()
     assert await add([f"{prefix}n"], (4,)) == 10
@@ -137,6 +138,141 @@ async def test_readonly(r: Client[str], prefix: str, since: Since) -> None:
     with pytest.raises(aioresp.ResponseError, match=r"[Ww]rite"):
         await r.register_script(ADD, readonly=True)([f"{prefix}k"], [1])
     assert repr(look).endswith(", readonly)")
+
+
+# --- What a script says is no proof that it has not run ---------------------------------------------------------------
+
+#: A script that runs, and then says what a server says that does not have it.
+LIE = "redis.call('INCR', KEYS[1]) return redis.error_reply('NOSCRIPT No matching script. Please use EVAL.')"
+LYING_LIBRARY = """#!lua name=aioresp_lies
+redis.register_function('lie', function(keys, args)
+    redis.call('INCR', keys[1])
+    return redis.error_reply('ERR Function not found')
+end)
+"""
+
+
+async def test_a_script_that_says_that_it_is_not_there_runs_once(r: Client[str], prefix: str) -> None:
+    lie = r.register_script(LIE)
+    for expected in (1, 2, 3):
+        with pytest.raises(aioresp.NoScriptError):
+            await lie([f"{prefix}n"])
+        assert await r.get(f"{prefix}n") == str(expected)
+    await r.script_load(LIE)
+    fresh = r.register_script(LIE)
+    async with r.connection() as c:
+        for client in (c, r, r.with_options(decode_responses=False)):
+            with pytest.raises(aioresp.NoScriptError):
+                await fresh([f"{prefix}n"], client=client)
+    async with r.pipeline() as p:
+        await p.watch(f"{prefix}w")
+        with pytest.raises(aioresp.NoScriptError):
+            await fresh([f"{prefix}n"], client=p)
+    assert await r.get(f"{prefix}n") == "7"
+
+
+@pytest.mark.parametrize("concurrency", [1, 1000])
+async def test_many_calls_that_say_so_at_once_run_once_each(server: Server, prefix: str, concurrency: int) -> None:
+    async with Client(server.url, concurrency=concurrency) as r:
+        for n in range(6):
+            if n % 2 == 0:
+                await r.script_flush()
+            lie = r.register_script(LIE)
+            answers = await asyncio.gather(*(lie([f"{prefix}n"]) for _ in range(50)), return_exceptions=True)
+            assert {type(answer) for answer in answers} == {aioresp.NoScriptError}
+        assert await r.get(f"{prefix}n") == "300"
+
+
+@pytest.mark.parametrize("concurrency", [1, 1000])
+async def test_a_script_that_is_forgotten_again_and_again(server: Server, prefix: str, concurrency: int) -> None:
+    """Callers one after another: each finds that it is gone, and runs it once."""
+    async with Client(server.url, concurrency=concurrency) as r:
+        add = r.register_script(ADD)
+        for n in range(20):
+            await r.script_flush()
+            assert await add([f"{prefix}n"], [1]) == n + 1
+
+
+async def test_first_calls_of_many_clients_at_once(server: Server, prefix: str) -> None:
+    """Whoever finds that it is not there sends it as a whole, also if another was faster meanwhile."""
+    clients = [Client(server.url, concurrency=1) for _ in range(5)]
+    for _ in range(5):
+        await clients[0].script_flush()
+        adds = [client.register_script(ADD) for client in clients for _ in range(20)]
+        await asyncio.gather(*(add([f"{prefix}n"], [1]) for add in adds))
+    assert await clients[0].get(f"{prefix}n") == "500"
+    for client in clients:
+        await client.aclose()
+
+
+async def test_a_script_of_a_user_who_may_not_ask_for_it(prefix: str) -> None:
+    with start_server() as server:
+        async with Client(server.url) as admin:
+            await admin.call("ACL", "SETUSER", "poor", "on", "nopass", "~*", "+@all", "-script")
+        async with Client(server.url, username="poor", password="x") as r:
+            lie, add = r.register_script(LIE), r.register_script(ADD)
+            for expected in (1, 2):
+                with pytest.raises(aioresp.NoScriptError):
+                    await lie(["n"])
+                assert await r.get("n") == str(expected)
+            assert [await add(["m"], [1]) for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_script_within_multi_is_only_queued(r: Client[str], prefix: str) -> None:
+    add = r.register_script(ADD)
+    await add([f"{prefix}n"], [1])
+    async with r.connection() as c:
+        await c.call("MULTI")
+        assert await add([f"{prefix}n"], [1], client=c) == "QUEUED"
+        assert await c.call("EXEC") == [2]
+
+
+async def test_a_script_after_a_restart() -> None:
+    async with start_server(config={"appendonly": "yes"}) as own, Client(own.url, timeout=10) as r:
+        add = r.register_script(ADD)
+        for n in range(3):
+            assert await add(["n"], [1]) == n + 1
+            await asyncio.to_thread(own.kill)
+            await asyncio.to_thread(own.start)
+
+
+async def test_a_script_that_only_reads_and_says_that_it_is_not_there(r: Client[str], since: Since) -> None:
+    """It does no harm to run it twice, but three times would be too much."""
+    since(7, 0)
+    lie = r.register_script("return redis.error_reply('NOSCRIPT No matching script, says the script')", readonly=True)
+    await r.config_resetstat()
+    with pytest.raises(aioresp.NoScriptError):
+        await lie()
+    assert await calls(r, "evalsha_ro") + await calls(r, "eval_ro") == 2
+
+
+async def test_a_function_that_says_that_it_is_not_there_runs_once(r: Client[str], prefix: str, since: Since) -> None:
+    since(7, 0)
+    await r.function_flush()
+    lie = r.register_function("lie", LYING_LIBRARY)
+    for expected in (1, 2, 3):
+        with pytest.raises(aioresp.ResponseError, match="Function not found"):
+            await lie([f"{prefix}n"])
+        assert await r.get(f"{prefix}n") == str(expected)
+    async with r.connection() as c:
+        with pytest.raises(aioresp.ResponseError, match="Function not found"):
+            await r.register_function("lie", LYING_LIBRARY)([f"{prefix}n"], client=c)
+    answers = await asyncio.gather(*(lie([f"{prefix}n"]) for _ in range(20)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {aioresp.ResponseError}
+    assert await r.get(f"{prefix}n") == "24"
+    await r.function_flush()
+
+
+async def test_a_function_of_a_user_who_may_not_ask_for_it(since: Since) -> None:
+    since(7, 0)
+    with start_server() as server:
+        async with Client(server.url) as admin:
+            await admin.call("ACL", "SETUSER", "poor", "on", "nopass", "~*", "+@all", "-function")
+            await admin.function_load(LIBRARY)
+        async with Client(server.url, username="poor", password="x") as r:
+            assert await r.register_function("add", LIBRARY)(["n"], [2]) == 2
+            with pytest.raises(aioresp.ResponseError, match="not found"):
+                await r.register_function("none", LIBRARY)()
 
 
 # --- Functions -------------------------------------------------------------------------------------------------------
