@@ -36,6 +36,7 @@ class Shared:
     """The way over a client's pools."""
 
     shared = True
+    watching = False
 
     def __init__(
         self,

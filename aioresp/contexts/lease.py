@@ -238,6 +238,11 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._changed -= {"MULTI", "WATCH"}
         return replies
 
+    @property
+    def watching(self) -> bool:
+        """Whether keys are watched, and no transaction is begun."""
+        return "WATCH" in self._changed and "MULTI" not in self._changed
+
     def note(self, changes: set[str]) -> None:
         """Note commands of a batch that change the connection: they are undone at the end."""
         self._changed |= changes
@@ -304,6 +309,11 @@ class Leased:
         self._lease = lease
         self._timeout = timeout
         self._own = own
+
+    @property
+    def watching(self) -> bool:
+        """Whether keys are watched on the connection, and no transaction is begun."""
+        return self._lease.watching
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands, and never a second time."""

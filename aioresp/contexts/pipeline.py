@@ -75,6 +75,11 @@ if TYPE_CHECKING:  # protocols take time to import
 
         shared: bool
 
+        @property
+        def watching(self) -> bool:
+            """Whether keys are watched on the connection already, and no transaction is begun."""
+            ...
+
         async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
             """Send the commands and return the replies; if `whole`, as a transaction: nothing may come in between."""
             ...
@@ -178,7 +183,9 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is None and self._queue:
+            # Without multi() the reader of watched keys has asked for nothing yet: it may leave.
+            begun = self._explicit or (self._transaction and self._watching is None)
+            if error is None and (self._queue or (begun and self._watches)):
                 await self._run(True)
         finally:
             await self.reset()
@@ -197,6 +204,9 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         The first error is raised, with the command and its number in the message, when all replies have been read; its
         `index` counts from 0. With `raise_on_error=False` errors are values. What fails all commands is raised always:
         ConnectionLost, CommandTimeout, WatchError, ExecAbortError.
+
+        After `watch()` it sends MULTI and EXEC even if nothing is queued, and without `multi()`: WatchError tells that a
+        watched key was changed meanwhile.
 
         Command methods call it with two arguments, to queue a command.
         """
@@ -260,7 +270,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         before, self._before = self._before, []
         self._used.clear()
         try:
-            if not handles:
+            if not handles and not self._watches:
                 return []
             if changes:
                 (await self._route.private()).note(changes)
@@ -268,7 +278,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
                 for step in before:
                     await step()
                 replies = await self._carry(handles, decode=not binary)
-                if self._decode and (binary or self._transaction or self._explicit):
+                if self._decode and (binary or self._whole):
                     replies = _decoded(replies, binary)
                 clean = await _deliver(handles, replies)
             except BaseException as error:
@@ -284,11 +294,21 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     async def _carry(self, handles: list[Queued[Any]], decode: bool) -> Replies:
         commands: list[Packed] = [handle._state for handle in handles]
         route = self._watching or self._route
-        if not (self._transaction or self._explicit):
+        if not self._whole:
             return await route.carry(commands, decode and self._decode, False)
         # As bytes: one value that is no text would else take all replies of EXEC with it.
         replies = await route.carry([MULTI, *commands, EXEC], False, True)
         return executed(replies, lambda number, error: _set_error(handles[number], error))
+
+    @property
+    def _whole(self) -> bool:
+        """Whether what is queued goes between MULTI and EXEC."""
+        return self._transaction or self._explicit or self._watching is not None
+
+    @property
+    def _watches(self) -> bool:
+        """Whether EXEC would tell of watched keys: this pipeline's, or those of the lease that it is on."""
+        return self._watching is not None or (self._whole and self._route.watching)
 
     # --- Watching ----------------------------------------------------------------------------------------------------
 
@@ -296,7 +316,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         """Watch keys, on a connection that is this pipeline's until it is executed.
 
         Commands are sent at once from now on, and return their values; from `multi()` on they are queued. If one of the
-        keys is changed before EXEC, `execute()` raises WatchError and nothing is done.
+        keys is changed before EXEC, `execute()` raises WatchError and nothing is done, also if nothing is queued.
         """
         if not names:
             raise ValueError("WATCH: names is empty")

@@ -46,8 +46,8 @@ async def test_without_a_mutation_there_is_no_problem() -> None:
 
 
 async def test_what_may_have_run_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(error: BaseException, harmless: bool) -> bool:
-        return isinstance(error, ConnectionLost) or may_repeat(error, harmless)
+    def careless(error: BaseException, *arguments: Any, **options: Any) -> bool:
+        return isinstance(error, ConnectionLost) or may_repeat(error, *arguments, **options)
 
     monkeypatch.setattr(aioresp.client, "may_repeat", careless)
     report = await run(delay, cut_in_a_reply, cut_in_a_reply, cut)

@@ -261,6 +261,162 @@ async def test_on_a_lease_the_lease_watches(server: Server, prefix: str) -> None
         assert r.stats().leased == 0
 
 
+# --- WATCH without commands ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("multi", [True, False], ids=["multi", "no multi"])
+@pytest.mark.parametrize("transaction", [True, False], ids=["transaction", "plain"])
+async def test_what_was_only_read_is_checked(
+    server: Server, prefix: str, protocol: int, transaction: bool, multi: bool
+) -> None:
+    a, b = f"{prefix}a", f"{prefix}b"
+    async with make(server.url, protocol, limit=2) as r:
+        for change in (True, False):
+            async with r.pipeline(transaction) as p:
+                await p.watch(a, b)
+                await p.get(a)
+                if change:
+                    await r.mset({a: 1, b: 1})
+                await p.get(b)
+                if multi:
+                    p.multi()
+                if change:
+                    with pytest.raises(aioresp.WatchError, match="a watched key was changed"):
+                        await p.execute()
+                else:
+                    assert await p.execute() == []
+                assert await p.execute() == []  # nothing is watched any more
+                p.get(a)
+                assert await p.execute() == ["1"]
+        await at_rest(r)
+        assert r.stats().made <= 2
+        await in_step(r)
+
+
+async def test_the_end_of_a_block_checks_what_was_only_read(server: Server, prefix: str) -> None:
+    k = f"{prefix}k"
+    async with Client(server.url, limit=2) as r:
+
+        async def read(multi: bool, change: bool) -> None:
+            async with r.pipeline() as p:
+                await p.watch(k)
+                await p.get(k)
+                if change:
+                    await r.incr(k)
+                if multi:
+                    p.multi()
+
+        with pytest.raises(aioresp.WatchError):
+            await read(multi=True, change=True)
+        await read(multi=True, change=False)
+        await read(multi=False, change=True)  # it has asked for no transaction
+        await at_rest(r)
+        assert await r.get(k) == "2"
+        assert r.stats().made <= 2
+
+
+async def test_what_was_queued_before_watch_is_checked_too(server: Server, prefix: str) -> None:
+    k = f"{prefix}k"
+    async with Client(server.url) as r:
+        p = r.pipeline()
+        p.set(k, "mine")
+        await p.watch(k)
+        await r.set(k, "theirs")
+        with pytest.raises(aioresp.WatchError):
+            await p.execute()
+        assert await r.get(k) == "theirs"
+
+
+@pytest.mark.parametrize("value", [False, True], ids=["values", "value from callable"])
+@pytest.mark.parametrize("multi", [True, False], ids=["multi", "no multi"])
+async def test_a_function_that_only_reads_is_called_again(
+    server: Server, prefix: str, multi: bool, value: bool
+) -> None:
+    """What it returns are values of one moment."""
+    a, b = f"{prefix}a", f"{prefix}b"
+    calls = 0
+    async with Client(server.url) as r:
+
+        async def read(p: Pipeline[str]) -> tuple[str | None, str | None]:
+            nonlocal calls
+            calls += 1
+            first = await p.get(a)
+            if calls < 3:
+                await r.mset({a: calls, b: calls})
+            second = await p.get(b)
+            if multi:
+                p.multi()
+            return first, second
+
+        if value:
+            assert await r.transaction(read, a, b, value_from_callable=True) == ("2", "2")
+        else:
+            assert await r.transaction(read, a, b) == []
+        assert calls == 3
+        await at_rest(r)
+        assert await r.transaction(lambda p: None) == []
+
+        async def lose(p: Pipeline[str]) -> None:
+            await r.incr(a)
+
+        with pytest.raises(aioresp.WatchError, match="in each of 2 attempts"):
+            await r.transaction(lose, a, attempts=2)
+        await at_rest(r)
+
+
+async def test_what_a_lease_watches_is_checked_by_an_empty_transaction(server: Server, prefix: str) -> None:
+    k = f"{prefix}k"
+    async with Client(server.url) as r, r.connection() as c:
+        for ending in ("execute", "block"):
+            await c.call("WATCH", k)
+            await r.incr(k)
+            with pytest.raises(aioresp.WatchError):
+                async with c.pipeline(transaction=True) as p:
+                    if ending == "execute":
+                        await p.execute()
+        async with c.pipeline(transaction=True) as p:
+            assert await p.execute() == []
+        async with c.pipeline() as p:
+            await p.watch(k)
+            await r.incr(k)
+            p.multi()
+            with pytest.raises(aioresp.WatchError):
+                await p.execute()
+        assert await c.get(k) == "3"
+
+
+@pytest.mark.parametrize("end", ["cancelled", "closed", "lost"])
+async def test_an_empty_transaction_that_does_not_end_leaves_its_connection_clean(
+    server: Server, prefix: str, end: str
+) -> None:
+    k = f"{prefix}k"
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=5, limit=2) as r:
+        p = r.pipeline()
+        await p.watch(k)
+        p.multi()
+        if end == "closed":
+            step = p.execute()
+            step.send(None)
+            step.close()
+        elif end == "cancelled":
+            call = asyncio.create_task(p.execute())
+            await asyncio.sleep(0)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        else:
+            proxy.cut_after(0, "down")
+            with pytest.raises(aioresp.ConnectionLost):
+                await p.execute()
+            proxy.heal()
+        await at_rest(r)
+        await r.incr(k)
+        async with r.connection() as c:
+            await c.call("MULTI")
+            assert await c.call("EXEC") == []
+        await in_step(r)
+
+
 # --- Attempts --------------------------------------------------------------------------------------------------------
 
 
