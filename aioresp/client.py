@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
 from aioresp.around import Around, through
+from aioresp.brake import Brake
 from aioresp.command import (
     SHUTDOWN,
     SPECIAL,
@@ -112,8 +113,9 @@ class Client(
     def __init__(self, url: str | None = None, *, decode_responses: bool = True, **options: Unpack[Options]) -> None:
         check("decode_responses", decode_responses)
         self._settings: Settings = settings(url, options)
-        self._loops: Loops[Pool[Connection]] = Loops(partial(_make_pool, self._settings))
-        self._hubs: Loops[Hub] = Loops(partial(_make_hub, self._settings))
+        brake = Brake()
+        self._loops: Loops[Pool[Connection]] = Loops(partial(_make_pool, self._settings, brake))
+        self._hubs: Loops[Hub] = Loops(partial(_make_hub, self._settings, brake))
         self._hub = self._hubs.pool
         self._db = self._settings.endpoint.db
         self._decode = decode_responses
@@ -405,34 +407,35 @@ class Client(
         return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
 
 
-def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
-    make, patience = _connecting(settings)
+def _make_pool(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
+    make, patience = _connecting(settings, brake)
     return Pool(
         make,
         limit=settings.limit,
         concurrency=settings.concurrency,
         idle_timeout=settings.idle_timeout,
         loop=loop,
-        restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
+        restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
         patience=patience,
     )
 
 
-def _make_hub(settings: Settings, loop: asyncio.AbstractEventLoop) -> Hub:
+def _make_hub(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop) -> Hub:
     from aioresp.contexts.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
 
-    make, patience = _connecting(settings)
+    make, patience = _connecting(settings, brake)
     watch = _watching(settings)
     return Hub(make, loop, patience, None if watch is None else watch.dropping)
 
 
 def _connecting(
-    settings: Settings,
+    settings: Settings, brake: Brake
 ) -> tuple[Callable[[], Awaitable[Connection]], Callable[[BaseException, int], float | None]]:
     """Return what makes a connection, and what tells after how long a failure to do so is tried again."""
     make = partial(
         connect,
         settings.endpoint,
+        brake,
         concurrency=settings.concurrency,
         timeout=settings.connect_timeout,
         max_reply=settings.max_reply,

@@ -12,6 +12,7 @@ import socket
 import ssl
 from typing import Any, Final
 
+from aioresp.brake import Brake
 from aioresp.connection import Connection
 from aioresp.credentials import Credentials
 from aioresp.endpoint import Endpoint, why_tls_failed
@@ -44,12 +45,12 @@ KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT",
 
 
 async def connect(
-    endpoint: Endpoint, *, concurrency: int, timeout: float | None, max_reply: int | None = None
+    endpoint: Endpoint, brake: Brake, *, concurrency: int, timeout: float | None, max_reply: int | None = None
 ) -> Connection:
     """Return a connection that is ready for commands.
 
     Raises AuthenticationError for wrong credentials, ConnectTimeout after `timeout` seconds, and ConnectError, saying
-    which step failed, for all else.
+    which step failed, for all else. After a refusal `brake` raises it again, until its pause is over.
     """
     loop = asyncio.get_running_loop()
     connection = Connection(loop, concurrency, max_reply)
@@ -57,12 +58,15 @@ async def connect(
         from aioresp.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
 
         connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
+    login = _Login(connection, endpoint, brake)
     try:
         async with asyncio.timeout(timeout):
+            await login.begin()
             await _open_transport(loop, endpoint, connection)
-            await _introduce(connection, endpoint)
+            await login.go()
     except BaseException as error:
         connection.close()
+        login.fail(error)
         explained = _explain(error, endpoint, timeout, connection)
         if explained is error:
             raise
@@ -71,15 +75,22 @@ async def connect(
     return connection
 
 
-async def restore(connection: Connection, endpoint: Endpoint, timeout: float | None) -> None:
+async def restore(connection: Connection, endpoint: Endpoint, brake: Brake, timeout: float | None) -> None:
     """Undo what was changed on a connection, by RESET (since Redis 6.2) and another introduction.
 
     Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
     """
-    async with asyncio.timeout(timeout):
-        reset = connection.send(pack(("RESET",)))
-        await _introduce(connection, endpoint)
-        await reset
+    # That the server lets no more in does not concern a connection that is in, nor end with its success.
+    login = _Login(connection, endpoint, Brake() if brake.is_full else brake)
+    try:
+        async with asyncio.timeout(timeout):
+            await login.begin()
+            reset = connection.send(pack(("RESET",)))
+            await login.go()
+            await reset
+    except BaseException as error:
+        login.fail(error)
+        raise
 
 
 def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, connection: Connection) -> BaseException:
@@ -127,12 +138,44 @@ async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, c
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _introduce(connection: Connection, endpoint: Endpoint) -> None:
-    """Say HELLO; to a server that does not know it, or if RESP2 is wanted, the older words for the same."""
-    credentials = await connection.renewal.ask() if connection.renewal is not None else endpoint.credentials
-    await _greet(connection, endpoint, credentials)
-    if connection.renewal is not None and credentials is not None:
-        connection.renewal.begin(credentials)
+class _Login:
+    """One attempt to introduce ourselves, and its outcome as the brake hears of it."""
+
+    def __init__(self, connection: Connection, endpoint: Endpoint, brake: Brake) -> None:
+        self._connection = connection
+        self._endpoint = endpoint
+        self._brake = brake
+        self._attempt: int | None = None  # None until it has begun
+        self._credentials = endpoint.credentials
+        self._asked = False  # the credential provider has answered
+        self._said = False  # the server has been told who we are
+
+    async def begin(self) -> None:
+        """Begin, before anything is sent. Raises the last refusal if it is too early."""
+        if self._brake.on:
+            await self._ask()  # others than those refused need not wait
+        self._attempt = self._brake.begin(self._credentials)
+
+    async def go(self) -> None:
+        """Say HELLO; to a server that does not know it, or if RESP2 is wanted, the older words for the same."""
+        await self._ask()
+        self._said = True
+        await _greet(self._connection, self._endpoint, self._credentials)
+        self._brake.succeed()
+        if self._connection.renewal is not None and self._credentials is not None:
+            self._connection.renewal.begin(self._credentials)
+
+    def fail(self, error: BaseException) -> None:
+        """Note the error that ended the attempt, or came later."""
+        if self._attempt is not None and self._said:
+            self._brake.fail(self._attempt, error, self._credentials)
+        elif self._attempt is not None:
+            self._brake.give_up(self._attempt)  # what a provider raises is no refusal
+
+    async def _ask(self) -> None:
+        if self._connection.renewal is not None and not self._asked:
+            self._credentials = await self._connection.renewal.ask()
+            self._asked = True
 
 
 async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None) -> None:

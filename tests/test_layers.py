@@ -48,7 +48,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.connection",
         "aioresp.listener",
     ),
-    ("aioresp.handshake", "aioresp.watch"),
+    ("aioresp.brake", "aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),
     ("aioresp.contexts", "aioresp.contexts.*"),
     ("aioresp.client",),

@@ -205,8 +205,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         `index` counts from 0. With `raise_on_error=False` errors are values. What fails all commands is raised always:
         ConnectionLost, CommandTimeout, WatchError, ExecAbortError.
 
-        After `watch()` it sends MULTI and EXEC, even without `multi()` and if nothing is queued: WatchError tells that a
-        watched key was changed meanwhile.
+        After `watch()` it sends MULTI and EXEC, also without `multi()` and if nothing is queued. WatchError tells that
+        a watched key was changed meanwhile.
 
         Command methods call it with two arguments, to queue a command.
         """
