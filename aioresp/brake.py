@@ -10,14 +10,21 @@ from time import monotonic
 from typing import Final
 
 from aioresp.credentials import Credentials
-from aioresp.errors import ConnectError, MaxClientsError, ResponseError, anew
+from aioresp.errors import (
+    AuthenticationError,
+    ConnectError,
+    MaxClientsError,
+    NoPermissionError,
+    ResponseError,
+    anew,
+)
 from aioresp.retry import NOT_NOW
 
-#: Seconds that the first pause after a refusal lasts, and the longest; each refusal doubles it.
+#: Seconds that the first pause after refused credentials lasts, and the longest; each refusal doubles it.
 PAUSES: Final = (1.0, 30.0)
 
-#: The same for a server that has as many clients as it accepts: those who retry find soon that there is room again.
-PAUSES_IF_FULL: Final = (0.1, 1.0)
+#: The same for other refusals, which lock nobody out and may pass by themselves: too many clients, above all.
+PAUSES_OTHERWISE: Final = (0.1, 1.0)
 
 
 class Brake:
@@ -29,7 +36,8 @@ class Brake:
     def __init__(self) -> None:
         self._refusal: ResponseError | ConnectError | None = None
         self._refused: Credentials | None = None
-        self._failures = 0
+        self._refusals = 0  # all of them
+        self._failures = 0  # in a row, of one kind
         self._due = 0.0
         self._fresh = True  # whether other credentials than those refused may be tried before the pause is over
 
@@ -44,9 +52,9 @@ class Brake:
         return self._refusal is not None
 
     @property
-    def is_full(self) -> bool:
-        """Whether the last login was refused as the server has as many clients as it accepts."""
-        return self._refusal is not None and isinstance(self._refusal.__cause__, MaxClientsError)
+    def of_credentials(self) -> bool:
+        """Whether the last login was refused for its credentials, or what these may do."""
+        return isinstance(_said(self._refusal), (AuthenticationError, NoPermissionError))
 
     def begin(self, credentials: Credentials | None) -> int:
         """Begin an attempt, and return what `fail` takes. Raises the last refusal if the pause after it is not over.
@@ -62,7 +70,7 @@ class Brake:
             else:
                 self._fresh = True
             self._due = now + self._pause()  # the others wait for what becomes of this one
-        return self._failures
+        return self._refusals
 
     def succeed(self) -> None:
         """Note a login that was accepted."""
@@ -71,7 +79,7 @@ class Brake:
 
     def give_up(self, attempt: int) -> None:
         """Note the end of an attempt about which the server has said nothing: the next one may begin at once."""
-        if attempt == self._failures:
+        if attempt == self._refusals:
             self._due = 0.0
 
     def fail(self, attempt: int, error: BaseException, credentials: Credentials | None) -> None:
@@ -79,30 +87,31 @@ class Brake:
 
         What it would have answered is not known if the connection was lost, or the attempt cancelled: the pause stays.
         """
-        refusal = _refusal(error)
-        if refusal is not None:
-            if attempt == self._failures:  # those that began together are one failure
+        said = _said(error)
+        if isinstance(said, NOT_NOW) and not isinstance(said, MaxClientsError):
+            self.give_up(attempt)
+        elif isinstance(error, (ResponseError, ConnectError)) and isinstance(said, ResponseError):
+            before = self.of_credentials
+            self._refusal, self._refused = _copy(error), credentials
+            if self.of_credentials is not before:
+                self._failures = 1
+            elif attempt == self._refusals:  # those that began together are one failure
                 self._failures += 1
-            self._refusal, self._refused = refusal, credentials
+            self._refusals += 1
             self._due = monotonic() + self._pause()
-        elif isinstance(error, ResponseError) or isinstance(error.__cause__, ResponseError):
-            self.give_up(attempt)  # LOADING, for one
 
     def _pause(self) -> float:
-        first, longest = PAUSES_IF_FULL if self.is_full else PAUSES
+        first, longest = PAUSES if self.of_credentials else PAUSES_OTHERWISE
         return min(longest, first * 2.0 ** min(max(self._failures - 1, 0), 60))
 
 
-def _refusal(error: BaseException) -> ResponseError | ConnectError | None:
-    """Return a copy of `error`, without the frames it came through, if the server has refused the login by it."""
-    said = error.__cause__ if isinstance(error, ConnectError) else error
-    if not isinstance(said, ResponseError) or (isinstance(said, NOT_NOW) and not isinstance(said, MaxClientsError)):
-        return None
-    assert isinstance(error, (ResponseError, ConnectError))
-    return _copy(error)
+def _said(error: BaseException | None) -> BaseException | None:
+    """Return what the server said, if `error` is a refusal."""
+    return error.__cause__ if isinstance(error, ConnectError) else error
 
 
 def _copy(error: ResponseError | ConnectError) -> ResponseError | ConnectError:
+    """Return the same without the frames that it came through: nothing of a caller is kept."""
     own = anew(error)
     own.__cause__ = None if error.__cause__ is None else anew(error.__cause__)
     return own

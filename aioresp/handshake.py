@@ -81,15 +81,18 @@ async def restore(connection: Connection, endpoint: Endpoint, brake: Brake, time
     Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
     """
     # That the server lets no more in does not concern a connection that is in, nor end with its success.
-    login = _Login(connection, endpoint, Brake() if brake.is_full else brake)
+    login = _Login(connection, endpoint, brake if brake.of_credentials or not brake.on else Brake())
     try:
         async with asyncio.timeout(timeout):
             await login.begin()
             reset = connection.send(pack(("RESET",)))
             await login.go()
             await reset
-    except BaseException as error:
+    except AuthenticationError as error:
         login.fail(error)
+        raise
+    except BaseException:
+        login.give_up()  # what was changed on the connection may be what makes the server refuse the rest
         raise
 
 
@@ -145,7 +148,7 @@ class _Login:
         self._connection = connection
         self._endpoint = endpoint
         self._brake = brake
-        self._attempt: int | None = None  # None until it has begun
+        self._attempt: int | None = None  # None until it has begun, and when it has succeeded
         self._credentials = endpoint.credentials
         self._asked = False  # the credential provider has answered
         self._said = False  # the server has been told who we are
@@ -162,15 +165,23 @@ class _Login:
         self._said = True
         await _greet(self._connection, self._endpoint, self._credentials)
         self._brake.succeed()
+        self._attempt = None
         if self._connection.renewal is not None and self._credentials is not None:
             self._connection.renewal.begin(self._credentials)
 
     def fail(self, error: BaseException) -> None:
-        """Note the error that ended the attempt, or came later."""
-        if self._attempt is not None and self._said:
+        """Note the error that ended the attempt."""
+        if self._attempt is None:
+            return
+        if self._said:
             self._brake.fail(self._attempt, error, self._credentials)
-        elif self._attempt is not None:
-            self._brake.give_up(self._attempt)  # what a provider raises is no refusal
+        else:
+            self.give_up()  # what a provider raises is no refusal
+
+    def give_up(self) -> None:
+        """Note that the attempt ended without the server's answer."""
+        if self._attempt is not None:
+            self._brake.give_up(self._attempt)
 
     async def _ask(self) -> None:
         if self._connection.renewal is not None and not self._asked:

@@ -88,6 +88,14 @@ def test_a_full_server_is_asked_sooner(clock: Clock) -> None:
     assert full == [0.1, 0.2, 0.4, 0.8, 1, 1]
 
 
+def test_another_kind_of_refusal_begins_with_its_first_pause(clock: Clock) -> None:
+    b = Brake()
+    full = caused(aioresp.MaxClientsError("ERR max number of clients reached"))
+    assert pauses(b, clock, lambda: full, 6)[-1] == 1
+    assert pauses(b, clock, wrongpass, 2) == [1, 2]
+    assert pauses(b, clock, lambda: full, 2) == [0.1, 0.2]
+
+
 def test_what_is_told_meanwhile(clock: Clock) -> None:
     b = Brake()
     original = wrongpass()
@@ -212,6 +220,7 @@ async def until_all_are_closed(r: Client[str]) -> None:
 def until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the pause last for the whole test."""
     monkeypatch.setattr(brake, "PAUSES", (1000.0, 1000.0))
+    monkeypatch.setattr(brake, "PAUSES_OTHERWISE", (1000.0, 1000.0))
 
 
 @pytest.mark.parametrize("retry", [None, aioresp.Retry()], ids=["no retries", "retries"])
@@ -435,6 +444,22 @@ async def test_a_lease_that_cannot_be_restored_counts(
             with pytest.raises(aioresp.AuthenticationError):
                 await r.set("k", 1)
     assert await refusals(root) == 1
+
+
+@pytest.mark.parametrize("state", ["SELECT", "MULTI"])
+async def test_a_lease_that_cannot_be_reset_is_no_refusal(
+    locked: Server, root: Client[str], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    until_it_is_over(monkeypatch)
+    await root.call("ACL", "SETUSER", "poor", "reset", "on", ">right-pw", "~*", "+@all", "-reset")
+    async with Client(locked.url, username="poor", password="right-pw", limit=2) as r:
+        for _ in range(3):
+            async with r.connection() as c:
+                await (c.select(1) if state == "SELECT" else c.call("MULTI"))
+            await at_rest(r)
+            await root.call("CLIENT", "KILL", "USER", "poor")
+            await until_all_are_closed(r)
+            await r.set("k", 1)
 
 
 @pytest.mark.parametrize("retry", [None, aioresp.Retry()], ids=["no retries", "retries"])
