@@ -47,9 +47,11 @@ class Script:
         client = self._client if client is None else client
         pipeline = _queueing(client)
         if pipeline is not None:
-            if pipeline.first_use(self):
-                return pipeline.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
-            return pipeline.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
+            if pipeline.has_used(self):
+                return pipeline.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
+            handle = pipeline.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+            pipeline.use(self)  # not before: an argument that cannot be sent keeps the script out of the queue
+            return handle
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
@@ -85,7 +87,8 @@ class Function:
         client = self._client if client is None else client
         pipeline = _queueing(client)
         if pipeline is not None:
-            if pipeline.first_use(self):
+            if not pipeline.has_used(self):
+                pipeline.use(self)
                 pipeline.prepare(self._prepare)
             return pipeline.execute(arguments, as_is)
         return cast("Result[Any]", self._run(client, arguments))
