@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 #: What is left of an argument when its class is gone.
 Plain: TypeAlias = str | bytes | int | float
 
-#: Bits of an int that is sent, or 616 digits: as many Python turns into text whatever its own limit of digits is set to.
-#: Beyond that limit hiredis ends the process.
+#: Bits of an int that is sent, or 616 digits: Python turns so many into text whatever its limit of digits is set to.
+#: Beyond that limit, hiredis ends the process.
 BITS: Final = 2048
 
 #: Bytes of an argument that can be a word of a command: names and options are shorter.
@@ -102,6 +102,11 @@ def _checked(name: str, position: int, argument: object) -> Plain:
             return value
     # Not raised above: the errors there show the value.
     raise error_type(f"{name}: argument {position} {why}" if position else f"the name of a command {why}")
+
+
+def numeral(value: object) -> str:
+    """Return a number as messages show it: one of thousands of digits has no text that Python would make."""
+    return "a huge int" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
 
 
 def word(argument: object) -> str:

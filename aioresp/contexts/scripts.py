@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from aioresp.arguments import encoded
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
 from aioresp.errors import NoScriptError, ResponseError
@@ -26,8 +27,9 @@ class Script:
     def __init__(self, client: Executor[Any], script: str | bytes, readonly: bool) -> None:
         from hashlib import sha1  # noqa: PLC0415 (slow to import, and many programs have no scripts)
 
-        self.script = script
-        self.sha = sha1(script.encode() if isinstance(script, str) else script, usedforsecurity=False).hexdigest()
+        code = encoded(("EVAL", script))[1]
+        self.script: str | bytes = code.decode() if isinstance(script, str) else code
+        self.sha = sha1(code, usedforsecurity=False).hexdigest()
         self._client = client
         self._ending = "_RO" if readonly else ""
 
