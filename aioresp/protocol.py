@@ -63,13 +63,13 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
     # or the text of a huge int, raises an error. So not by `__class__`, which may say anything.
     count = len(arguments)
     try:
-        # A key, or a key and a text, as most commands are: looked at without a loop. The client has looked at the name.
+        # A key, or a key and a text, as most commands are: looked at without a loop.
         if count == 2:
-            if type(arguments[1]) is str:
+            if type(arguments[1]) is str and type(arguments[0]) is str:
                 return _pack_command(arguments)
         elif count == 3:
-            _, key, value = arguments
-            if type(value) is str and type(key) is str and len(value) <= CHUNK:
+            name, key, value = arguments
+            if type(value) is str and type(key) is str and type(name) is str and len(value) <= CHUNK:
                 return _pack_command(arguments)
         elif count > 16 and _is_short_text(arguments):
             return _pack_command(arguments)

@@ -397,8 +397,8 @@ def test_numbers_that_lie(count: int) -> None:
 
 @pytest.mark.parametrize("number", [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, 1e300, 0.1])
 def test_floats_travel_as_python_writes_them(number: float) -> None:
-    for given in (number, LyingFloat(number)):
-        assert parse([pack_small(("SET", "k", given))])[0] == [[b"SET", b"k", repr(number).encode()]]
+    for value in (number, LyingFloat(number)):
+        assert parse([pack_small(("SET", "k", value))])[0] == [[b"SET", b"k", repr(number).encode()]]
 
 
 @pytest.mark.parametrize("value", [10**5000, -(10**5000), 2**2048, LyingInt(10**5000)], ids=lambda v: type(v).__name__)
@@ -418,7 +418,7 @@ def test_a_huge_int_is_refused(value: int, where: int) -> None:
 def test_a_view_that_was_released_is_named() -> None:
     view = memoryview(b"secret")
     view.release()
-    with pytest.raises(ValueError, match="^SET: argument 2 is a memoryview that was released$") as caught:
+    with pytest.raises(ValueError, match=r"^SET: argument 2 is a memoryview that was released$") as caught:
         pack(("SET", "k", view))
     assert caught.value.__context__ is None
 
