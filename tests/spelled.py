@@ -162,6 +162,6 @@ SPELLED: Final[dict[str, Callable[[str], Any]]] = {
 #: The same to a server that compares C strings.
 CUT: Final[dict[str, Callable[[str], Any]]] = {
     "cut by a zero": lambda word: f"{word}\0",
-    "cut bytes": lambda word: word.encode() + b"\0 and more",
+    "cut bytes": lambda word: word.encode() + b"\0and-more",
     "cut, and long": lambda word: f"{word.lower()}\0{'x' * 1000}",
 }
