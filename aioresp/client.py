@@ -14,9 +14,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
+from aioresp.arguments import exact, word
 from aioresp.around import Around, through
 from aioresp.brake import Brake
 from aioresp.command import (
+    PLAIN,
     SHUTDOWN,
     SPECIAL,
     AnyStr,
@@ -29,7 +31,6 @@ from aioresp.command import (
     is_binary,
     locate,
     refusal,
-    word,
     words,
 )
 from aioresp.commands import Commands
@@ -175,14 +176,16 @@ class Client(
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if arguments[0] in SPECIAL:
-            if self._needs_lease(arguments):
-                return await self._execute_on_lease(arguments, reply)
-            if word(arguments[0]) == SHUTDOWN:
-                async with self._lease("SHUTDOWN") as lease:  # it may wait for replicas: nothing gets past it there
-                    return await lease.execute(arguments, reply)
-            if self._decode and is_binary(arguments):
-                return await self.with_options(decode_responses=False).execute(arguments, reply)
+        if arguments[0] not in PLAIN:
+            arguments = exact(arguments)
+            if (name := word(arguments[0])) in SPECIAL:
+                if self._needs_lease(arguments):
+                    return await self._execute_on_lease(arguments, reply)
+                if name == SHUTDOWN:
+                    async with self._lease(SHUTDOWN) as lease:  # it may wait for replicas: nothing gets past it there
+                        return await lease.execute(arguments, reply)
+                if self._decode and is_binary(arguments):
+                    return await self.with_options(decode_responses=False).execute(arguments, reply)
         packed = pack(arguments)
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments
@@ -281,6 +284,7 @@ class Client(
     def call(self, *arguments: Value, idempotent: bool = False) -> Result[Any]:
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.
 
+        A first argument of several words is split at white space, without regard to quotes; all else is sent as given.
         The shape follows the protocol in use; typed methods are the same under both. `idempotent` tells that to run
         the command twice does no harm, so that it is sent again if the connection was lost before the reply.
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, ItemsView, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
+from aioresp.arguments import plain, word
 from aioresp.catalogue import COUNTED_KEYS, FIRST_KEY, READ_ONLY
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ _REFUSED: Final[dict[str, str]] = {
     **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "use `async with client.subscribe(...) as s`"),
     **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "use the methods of a subscription"),
     "MONITOR": "use `async with client.monitor() as m`",
-    **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF"), _NEVER),
+    **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF", "CLUSTER SYNCSLOTS", "POST", "HOST:"), _NEVER),
     "CLIENT REPLY": _NEVER,
     "SCRIPT DEBUG": _NEVER,
     "DEBUG PROTOCOL": "its RESP3 attributes would be taken for replies",
@@ -113,22 +114,33 @@ _BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP", "SLOWLOG GET", "COMMANDLOG 
 #: The command that succeeds by the end of its connection, and holds that up until then.
 SHUTDOWN: Final = "SHUTDOWN"
 
-_special: Final = {
-    SHUTDOWN,
-    *(name.partition(" ")[0] for name in (*_REFUSED, *_BINARY)),
-    *_BLOCKING,
-    *("XREAD", "XREADGROUP", "VEMB"),
-}
-
-#: First words of all commands that do not simply travel on a shared connection, as they may be spelled: one look-up
-#: keeps the rest fast.
-SPECIAL: Final[frozenset[object]] = frozenset(
-    spelled for word in _special for name in (word, word.lower()) for spelled in (name, name.encode())
+#: First words of all commands that do not simply travel on a shared connection.
+SPECIAL: Final[frozenset[str]] = frozenset(
+    {
+        SHUTDOWN,
+        *(name.partition(" ")[0] for name in (*_REFUSED, *_BINARY)),
+        *_BLOCKING,
+        *("XREAD", "XREADGROUP", "TS.READ", "VEMB"),
+    }
 )
+
+# Commands without a key, and without a flag that says that they only read.
+_OTHERS: Final = """
+    BACKUP BGREWRITEAOF BGSAVE CLUSTERSCAN COMMAND CONFIG DELIFEQ ECHO FAILOVER FLUSHALL FLUSHDB HOTKEYS INFO LASTSAVE
+    LATENCY LOLWUT MODULE PFSELFTEST PING PUBLISH PUBSUB REPLICAOF ROLE SAVE SLAVEOF SWAPDB TIME TRIMSLOTS
+"""
+
+_plain: Final = {name.partition(" ")[0] for name in (*FIRST_KEY, *READ_ONLY, *_OTHERS.split())} - SPECIAL
+
+#: First words of commands that do simply travel, as they are usually spelled: one look-up keeps these fast. Whatever is
+#: not among them, or is spelled in another way, is looked at as the server will read it.
+PLAIN: Final[frozenset[object]] = frozenset(spelled for name in _plain for spelled in (name, name.lower()))
 
 
 def full_name(arguments: Sequence[object]) -> str:
     """Return the command's name in upper case, with its subcommand where such a one is in the tables above."""
+    if not arguments:
+        return ""  # what was unpacked began with a large argument
     first = word(arguments[0])
     if len(arguments) > 1 and (name := f"{first} {word(arguments[1])}") in _REFUSED:
         return name
@@ -149,26 +161,37 @@ def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
 
 def shown(key: object) -> str:
     """Return a key, or the name of a channel, as messages show it."""
-    if isinstance(key, (bytes, bytearray, memoryview)):
-        key = bytes(key).decode("utf-8", "backslashreplace")
-    text = repr(key)
+    try:
+        data = plain(key)
+    except ValueError:
+        data = None  # a memoryview that was released meanwhile
+    if isinstance(data, bytes):
+        data = data.decode("utf-8", "backslashreplace")
+    text = repr(data) if isinstance(data, str) else word(data)
     return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}..."
 
 
 def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
     """Return a name as the server has it.
 
-    Raises ValueError, which says what is wrong, if it has no UTF-8 form; of bytes that is asked only for `text`.
+    Raises ValueError, which says what is wrong, if it has no UTF-8 form; of bytes that is asked only for `text`. Raises
+    TypeError if it is neither text nor bytes.
     """
+    why = "has no UTF-8 form; pass bytes, with decode_responses=False"
     try:
-        encoded = name.encode() if isinstance(name, str) else bytes(name)
-        if text:
+        data = plain(name)
+        encoded = data.encode() if isinstance(data, str) else data
+        if text and isinstance(encoded, bytes):
             encoded.decode()
     except UnicodeError:
         pass  # nothing is raised from here: this error shows all of the name
+    except ValueError:
+        why = "is a memoryview that was released"
     else:
+        if not isinstance(encoded, bytes):
+            raise TypeError(f"{what} is {type(name).__name__}, not str or bytes")
         return encoded
-    raise ValueError(f"{what} has no UTF-8 form; pass bytes, with decode_responses=False")
+    raise ValueError(f"{what} {why}")
 
 
 def refusal(arguments: Sequence[object]) -> str | None:
@@ -186,6 +209,8 @@ def is_binary(arguments: Sequence[object]) -> bool:
 
 def is_read_only(arguments: Sequence[object]) -> bool:
     """Return whether the servers flag the command as one that only reads."""
+    if not arguments:
+        return False
     name = word(arguments[0])
     return name in READ_ONLY or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in READ_ONLY)
 
@@ -208,38 +233,70 @@ def _timeout_place(arguments: Sequence[object]) -> tuple[int, float] | None:
     """Return where the time limit of a blocking command stands, and how many of its units make a second."""
     name = word(arguments[0])
     if name in ("XREAD", "XREADGROUP"):
-        # Only the options count: a group, a consumer or a stream may be called "BLOCK".
-        start = 4 if name == "XREADGROUP" else 1
-        options = [word(argument) for argument in arguments[start:]]
-        if "STREAMS" in options:
-            options = options[: options.index("STREAMS")]
-        return (start + options.index("BLOCK") + 1, 1000) if "BLOCK" in options[:-1] else None
+        where = stream_options(arguments).get("BLOCK")
+        return None if where is None else (where, 1000)
+    if name == "TS.READ":
+        options = [word(argument) for argument in arguments[3:-1]]
+        return (3 + options.index("BLOCK") + 1, 1000) if "BLOCK" in options else None
     place = _BLOCKING.get(name)
     return place if place is not None and len(arguments) > max(2, place[0]) else None
 
 
+def stream_options(arguments: Sequence[object]) -> dict[str, int]:
+    """Return where the values of BLOCK and GROUP stand in an XREAD or XREADGROUP, and the names after STREAMS.
+
+    As the server reads them: in any order, the last of each kind counts, and a group, a consumer or a stream may be
+    called "BLOCK". Where the value of another option is called so, the server refuses the command.
+    """
+    found: dict[str, int] = {}
+    last = len(arguments) - 1
+    position = 1
+    while position < last:
+        option = word(arguments[position])
+        position += 1
+        if option == "GROUP" and position < last:
+            found[option] = position
+            position += 2
+        elif option in ("BLOCK", "STREAMS"):
+            found[option] = position
+            if option == "STREAMS":
+                break
+    return found
+
+
 def _positive(argument: object) -> bool:
     count = word(argument)
-    return count.isdecimal() and count.strip("0") != ""
-
-
-def word(argument: object) -> str:
-    """Return a word of a command in upper case, however it was given."""
-    if isinstance(argument, (bytes, bytearray)):
-        return bytes(argument).decode("utf-8", "replace").upper()
-    return str(argument).upper()
+    return count.isascii() and count.isdigit() and count.strip("0") != ""
 
 
 def words(arguments: tuple[Value, ...]) -> Arguments:
-    """Return a command as it is looked up: its name in upper case, "CONFIG GET" as two words."""
+    """Return a command as it is sent: all as it was given, but a first argument like "CONFIG GET" as two words."""
     if not arguments:
         raise TypeError("call() needs the name of a command")
     name = arguments[0]
-    if isinstance(name, bytes):
-        name = name.decode("ascii", "replace")
-    if not isinstance(name, str) or not name.strip():
-        raise TypeError(f"call(): the command's name is {name!r}, not a word")
-    return (*name.upper().split(), *arguments[1:])
+    if type(name) is str and name in PLAIN:
+        return arguments
+    try:
+        data = plain(name)
+        parts = data.encode().split() if isinstance(data, str) else data.split() if isinstance(data, bytes) else None
+    except ValueError:
+        why = "is a memoryview that was released" if type(name) is memoryview else "has no UTF-8 form; pass bytes"
+    else:
+        if parts is None:
+            raise TypeError(f"call(): the command's name is {type(name).__name__}, not a word")
+        if not parts:
+            raise TypeError("call(): the command's name is empty")
+        return (*[_text(part) for part in parts], *arguments[1:])
+    # Not raised above: the error there shows the name.
+    raise ValueError(f"call(): the command's name {why}")
+
+
+def _text(part: bytes) -> str | bytes:
+    """Return a word as str, unless it is not UTF-8."""
+    try:
+        return part.decode()
+    except UnicodeDecodeError:
+        return part
 
 
 def _seconds(argument: object, units: float) -> float:

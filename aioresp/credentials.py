@@ -9,6 +9,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from aioresp.arguments import numeral
 from aioresp.errors import ConnectError
 from aioresp.record import Record
 
@@ -80,6 +81,7 @@ def _credentials(given: Any) -> Credentials:
         value = getattr(given, name)
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ConnectError(f"the credential provider gave a {name} that is {type(value).__name__}")
-    if given.renew_after is not None and not 0 < given.renew_after < math.inf:
-        raise ConnectError(f"the credential provider gave a renew_after of {given.renew_after}, not seconds above 0")
+    after = given.renew_after
+    if after is not None and (not 0 < after < math.inf or (isinstance(after, int) and after >= 2**63)):
+        raise ConnectError(f"the credential provider gave a renew_after of {numeral(after)}, not seconds above 0")
     return given

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from aioresp.arguments import numeral
 from aioresp.around import Around
 from aioresp.credentials import CredentialProvider
 from aioresp.endpoint import Endpoint, tls_context
@@ -196,7 +197,7 @@ def _port(netloc: str) -> dict[str, int]:
     host, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
     if ":" in host:
         raise ValueError(_MALFORMED)
-    if colon and not port.isdecimal():
+    if colon and not (port.isdecimal() and len(port) < 20):
         # Not shown: in redis://user:password, whose host is missing, it is the password.
         raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
     return {"port": int(port)} if colon else {}
@@ -271,12 +272,17 @@ def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
 # --- Checks: each takes the option's name and value, and raises an error that shows both, except for a password ------
 
 
-def _integer(low: int, high: int | None = None) -> Callable[[str, Any], None]:
+#: The largest int that is no mistake.
+_LARGEST: Final = 2**63 - 1
+
+
+def _integer(low: int, high: int = _LARGEST) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{name} is {type(value).__name__}, not int")
-        if value < low or (high is not None and value > high):
-            raise ValueError(f"{name} is {value}, not {low} or more" + (f" and at most {high}" if high else ""))
+        if not low <= value <= high:
+            most = f" and at most {high}" if high < _LARGEST or value > high else ""
+            raise ValueError(f"{name} is {numeral(value)}, not {low} or more{most}")
 
     return check
 
@@ -286,8 +292,8 @@ def _duration(name: str, value: Any) -> None:
         return
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} is {type(value).__name__}, not seconds or None")
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} is {value}, not a number of seconds above 0; None waits for ever")
+    if not 0 < value < math.inf or (isinstance(value, int) and value > _LARGEST):
+        raise ValueError(f"{name} is {numeral(value)}, not a number of seconds above 0; None waits for ever")
 
 
 def _size(name: str, value: Any) -> None:
@@ -305,7 +311,7 @@ def _of(*kinds: type) -> Callable[[str, Any], None]:
 
 def _protocol(name: str, value: Any) -> None:
     if value not in (2, 3) or isinstance(value, (bool, float)):
-        raise ValueError(f"{name} is {value!r}, not 2 or 3")
+        raise ValueError(f"{name} is {numeral(value)}, not 2 or 3")
 
 
 def _name(name: str, value: Any) -> None:

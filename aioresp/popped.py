@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aioresp.command import Arguments, locate, word
+from aioresp.arguments import word
+from aioresp.command import Arguments, locate, stream_options
 from aioresp.record import Record
 
 #: What puts back the elements that a pop removed. Not here: moves, whose elements are in another list, and reads of
@@ -101,11 +102,11 @@ def guard(arguments: Sequence[Any]) -> Arguments | None:
     name = word(arguments[0])
     try:
         if name == "XREADGROUP":
-            options = [word(argument) for argument in arguments[4:]]
-            return ("XACK", arguments[4 + options.index("STREAMS") + 1], arguments[2], "0-0")
+            options = stream_options(arguments)
+            return ("XACK", arguments[options["STREAMS"]], arguments[options["GROUP"]], "0-0")
         if name in _GUARDS:
             command, count = _GUARDS[name]
             return (command, arguments[3 if name in ("BLMPOP", "BZMPOP") else 1], count)
-    except (IndexError, ValueError):
+    except (IndexError, KeyError):
         pass  # the server refuses it, so it never blocks
     return None

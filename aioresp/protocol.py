@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import hiredis
 
+from aioresp.arguments import BITS, encoded
 from aioresp.errors import ProtocolError, ReplyTooLarge, ResponseError, response_error
 
 #: Arguments from this many bytes on travel as chunks of their own: hiredis copies 1 MiB in about a millisecond.
@@ -55,25 +56,32 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
     """Return a command as bytes, or as a list of chunks if one of its arguments is large.
 
     Raises TypeError, naming the command and the position, for an argument that is not str, bytes, bytearray,
-    memoryview, int or float (bool is none of these), and ValueError for a str that has no UTF-8 form.
+    memoryview, int or float (bool is none of these), and ValueError for a str that has no UTF-8 form, an int of more
+    than 2048 bits and a memoryview that was released.
     """
+    # hiredis gets the exact types only: it believes the methods of subclasses, and ends the process where one of them,
+    # or the text of a huge int, raises an error. So not by `__class__`, which may say anything.
+    count = len(arguments)
     try:
         # A key, or a key and a text, as most commands are: looked at without a loop.
-        if len(arguments) == 2:
-            if arguments[1].__class__ is str:
+        if count == 2:
+            if type(arguments[1]) is str and type(arguments[0]) is str:
                 return _pack_command(arguments)
-        elif len(arguments) == 3:
-            _, key, value = arguments
-            if value.__class__ is str and key.__class__ is str and len(value) <= CHUNK:
+        elif count == 3:
+            name, key, value = arguments
+            if type(value) is str and type(key) is str and type(name) is str and len(value) <= CHUNK:
                 return _pack_command(arguments)
-        elif len(arguments) > 16 and _is_short_text(arguments):
+        elif count > 16 and _is_short_text(arguments):
             return _pack_command(arguments)
         for argument in arguments:
-            kind = argument.__class__
+            kind = type(argument)
             if kind is str or kind is bytes:
                 if len(argument) > CHUNK:
                     return _pack_chunks(arguments)
-            elif kind is not int and kind is not float:
+            elif kind is int:
+                if argument.bit_length() > BITS:
+                    return _pack_chunks(arguments)
+            elif kind is not float:
                 return _pack_chunks(arguments)
         return _pack_command(arguments)
     except UnicodeEncodeError:
@@ -93,8 +101,7 @@ def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
     """Pack what hiredis packs slowly, wrongly (views with strides) or not at all, and name what cannot be sent."""
     head = b"*%d\r\n" % len(arguments)
     chunks: list[bytes] = []
-    for position, argument in enumerate(arguments):
-        data = _encode(arguments[0], position, argument)
+    for data in encoded(arguments):
         if len(data) > CHUNK:
             chunks += (head + b"$%d\r\n" % len(data), data)
             head = b"\r\n"
@@ -104,29 +111,6 @@ def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
         return head
     chunks.append(head)
     return chunks
-
-
-def _encode(command: object, position: int, argument: object) -> bytes:
-    if isinstance(argument, str):
-        try:
-            return argument.encode()
-        except UnicodeEncodeError as error:
-            why = f"{error.reason} at {error.start}"  # not raised from here: this error shows the text
-        raise ValueError(f"{command}: argument {position} has no UTF-8 form ({why}); pass bytes")
-    if isinstance(argument, bytes):
-        return argument
-    if isinstance(argument, (bytearray, memoryview)):
-        # A view of the caller's buffer could change between the call and the write.
-        return bytes(argument)
-    if isinstance(argument, int) and not isinstance(argument, bool):
-        return b"%d" % int(argument)
-    if isinstance(argument, float):
-        return repr(float(argument)).encode()
-    hint = "; pass 1 or 0" if isinstance(argument, bool) else ""
-    raise TypeError(
-        f"{command}: argument {position} is {type(argument).__name__}, "
-        f"not str, bytes, bytearray, memoryview, int or float{hint}"
-    )
 
 
 def unpack(packed: Packed) -> list[bytes]:

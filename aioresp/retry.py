@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from aioresp.arguments import numeral
 from aioresp.catalogue import OWN_WORDS
 from aioresp.command import is_read_only, word
 from aioresp.errors import (
@@ -64,8 +65,8 @@ class Retry(Record):
         ):
             if value.__class__ not in kinds:
                 raise TypeError(f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}")
-            if not least <= value < float("inf"):
-                raise ValueError(f"{name} is {value}, not {least} or more")
+            if not least <= value < float("inf") or (value.__class__ is int and value >= 2**63):
+                raise ValueError(f"{name} is {numeral(value)}, not {least} or more")
         super().__init__(attempts, base, cap, jitter)
 
     def pause(self, failures: int) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,23 @@ from aioresp.catalogue import FIRST_KEY
 from aioresp.command import (
     FORBIDDEN,
     KEY_SHOWN,
+    PLAIN,
     SPECIAL,
     Result,
+    as_bytes,
     blocking_timeout,
     full_name,
+    is_binary,
+    is_read_only,
     locate,
     refusal,
+    shown,
+    with_timeout,
+    words,
 )
 from aioresp.replies import as_is
 from aioresp.testing import Server
+from tests.spelled import CUT, SPELLED, LyingBytes, LyingStr
 
 SECRET = "s3cr3t"
 
@@ -49,10 +57,126 @@ SECRET = "s3cr3t"
         (("DEBUG", "SLEEP", 1), "DEBUG"),
         (("ECHO", b"\xff"), "ECHO"),
         (("INCRBY", "k", 1), "INCRBY"),
+        (("client", "REPLY SKIP"), "CLIENT"),
+        (("CLIENT", 10**5000), "CLIENT"),
+        ((), ""),
     ],
+    ids=lambda value: " ".join(str(part)[:20] for part in value[:1]) if isinstance(value, tuple) else str(value),
 )
 def test_full_name(arguments: tuple[Any, ...], name: str) -> None:
     assert full_name(arguments) == name
+
+
+@pytest.mark.parametrize("spell", [*SPELLED.values(), *CUT.values()], ids=[*SPELLED, *CUT])
+def test_names_and_options_in_any_spelling(spell: Callable[[str], Any]) -> None:
+    assert full_name((spell("CLIENT"), spell("REPLY"), "SKIP")) == "CLIENT REPLY"
+    assert refusal((spell("SUBSCRIBE"), "c"))
+    assert refusal((spell("SCRIPT"), spell("DEBUG"), "YES"))
+    assert is_binary((spell("ACL"), spell("LOG")))
+    assert is_binary((spell("VEMB"), "k", "e", spell("RAW")))
+    assert is_read_only((spell("XINFO"), spell("STREAM"), "s"))
+    assert locate((spell("OBJECT"), spell("ENCODING"), "k")) == ("OBJECT", "'k'")
+    assert blocking_timeout((spell("BLPOP"), "k", spell("2"))) == 2
+    assert blocking_timeout((spell("XREAD"), spell("BLOCK"), spell("500"), spell("STREAMS"), "s", "$")) == 0.5
+    assert blocking_timeout((spell("XREAD"), spell("STREAMS"), "BLOCK", "5")) is None
+    group = (spell("XREADGROUP"), spell("BLOCK"), 0, spell("GROUP"), "BLOCK", "c", spell("STREAMS"), "s", ">")
+    assert blocking_timeout(group) == 0
+
+
+@pytest.mark.parametrize("name", ["SUBSCRIBE", "BLPOP", "XREAD", "CLIENT", "DUMP", "POST", "HOST:"])
+@pytest.mark.parametrize("spell", [*SPELLED.values(), *CUT.values()], ids=[*SPELLED, *CUT])
+def test_no_special_name_is_taken_for_a_plain_one(name: str, spell: Callable[[str], Any]) -> None:
+    try:
+        found = spell(name) in PLAIN
+    except (TypeError, ValueError):
+        found = False  # what can change has no hash
+    assert not found
+
+
+def test_plain_names_are_names() -> None:
+    assert {"GET", "get", "SET", "OBJECT", "PING"} <= PLAIN
+    assert not {str(name).upper() for name in PLAIN} & SPECIAL
+
+
+async def test_the_names_of_all_methods_are_plain_or_special() -> None:
+    """One that is neither is sent all the same, but takes the way round."""
+    catalogue = json.loads((Path(__file__).parent / "data" / "catalogue.json").read_text(encoding="utf-8"))
+    core = {name.partition(" ")[0] for name in catalogue if "." not in name}
+    assert core - PLAIN - SPECIAL == set()
+
+
+# --- What is sent ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (("GET", "Foo"), ("GET", "Foo")),
+        (("get", "Foo"), ("get", "Foo")),
+        (("SET Foo Bar",), ("SET", "Foo", "Bar")),
+        ((" set\tFoo\r\nBar ", "EX", 5), ("set", "Foo", "Bar", "EX", 5)),
+        ((b"SET Foo Bar",), ("SET", "Foo", "Bar")),
+        ((b"SET Foo \xff",), ("SET", "Foo", b"\xff")),
+        ((bytearray(b"Object encoding"), "K"), ("Object", "encoding", "K")),
+        ((memoryview(b"GET"), "K"), ("GET", "K")),
+        ((LyingStr("Client Reply"), "skip"), ("Client", "Reply", "skip")),
+        ((LyingBytes(b"Client Reply"), "skip"), ("Client", "Reply", "skip")),
+        (("CLIENT", "REPLY SKIP"), ("CLIENT", "REPLY SKIP")),
+        (('SET k "a b"',), ("SET", "k", '"a', 'b"')),
+        (("GET\u00a0k",), ("GET\u00a0k",)),
+        (("GET\x1ck",), ("GET\x1ck",)),
+        (("GET\0", "k"), ("GET\0", "k")),
+    ],
+    ids=lambda value: type(value[0]).__name__,
+)
+def test_words(given: tuple[Any, ...], sent: tuple[Any, ...]) -> None:
+    found = words(given)
+    assert found == sent
+    assert [type(part) for part in found] == [type(part) for part in sent]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ((), TypeError, "call() needs the name of a command"),
+        (("",), TypeError, "call(): the command's name is empty"),
+        ((" \n",), TypeError, "call(): the command's name is empty"),
+        ((b"",), TypeError, "call(): the command's name is empty"),
+        ((10**5000,), TypeError, "call(): the command's name is int, not a word"),
+        ((None,), TypeError, "call(): the command's name is NoneType, not a word"),
+        ((["GET"],), TypeError, "call(): the command's name is list, not a word"),
+        (("\udc80",), ValueError, "call(): the command's name has no UTF-8 form; pass bytes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_names_that_are_none(given: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        words(given)
+    assert str(caught.value) == message
+    assert caught.value.__context__ is None
+
+
+def test_a_view_that_was_released_is_named() -> None:
+    view = memoryview(b"GET")
+    view.release()
+    with pytest.raises(ValueError, match="the command's name is a memoryview that was released"):
+        words((view,))
+    with pytest.raises(ValueError, match="pattern 0 is a memoryview that was released"):
+        as_bytes(view, "pattern 0")
+    assert shown(view) == ""
+
+
+@pytest.mark.parametrize("spell", SPELLED.values(), ids=SPELLED)
+def test_the_names_of_channels_are_taken_exactly(spell: Callable[[str], Any]) -> None:
+    name = as_bytes(spell("NEWS"), "channel 0")
+    assert type(name) is bytes
+    assert name.upper() == b"NEWS"
+
+
+def test_what_is_no_name_of_a_channel() -> None:
+    for name in (5, None, 1.5):
+        with pytest.raises(TypeError, match="channel 0 is"):
+            as_bytes(name, "channel 0")  # type: ignore[arg-type]
 
 
 # --- What is refused -------------------------------------------------------------------------------------------------
@@ -65,11 +189,12 @@ ON_A_LEASE = [
 NOWHERE = [
     "SUBSCRIBE c", "PSUBSCRIBE c", "SSUBSCRIBE c", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR", "SYNC",
     "PSYNC ? -1", "REPLCONF ACK 0", "CLIENT REPLY OFF", "client reply skip", "DEBUG PROTOCOL attrib",
+    "POST /", "Host: x", "CLUSTER SYNCSLOTS SYNC",
 ]  # fmt: skip
 FREE = [
     "GET k", "PING", "CLIENT LIST", "CLIENT ID", "CLIENT", "CLIENT GETNAME", "PUBLISH c m", "PUBSUB CHANNELS",
     "EVAL s 0", "GET SELECT", "SET CLIENT REPLY", "ECHO MONITOR", "BLPOP k 0", "XREAD BLOCK 0 STREAMS k $",
-    "DEBUG SLEEP 0", "ACL WHOAMI", "CONFIG GET save",
+    "DEBUG SLEEP 0", "ACL WHOAMI", "CONFIG GET save", "CLUSTER INFO", "XGROUP HELP",
 ]  # fmt: skip
 
 
@@ -112,7 +237,9 @@ async def test_a_lease_refuses_what_would_break_it(server: Server, line: str) ->
         assert await lease.ping() is True
 
 
-@pytest.mark.parametrize("name", ["SUBSCRIBE", "subscribe", b"SUBSCRIBE", b"subscribe"], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["SUBSCRIBE", "subscribe", "Subscribe", b"SUBSCRIBE", b"subscribe", b"sUBSCRIBE", "SUBSCRIBE\0"], ids=repr
+)
 async def test_the_seam_refuses_too(name: Any) -> None:
     async with Client("redis://127.0.0.1:1") as client:
         with pytest.raises(CommandRefused):
@@ -125,6 +252,10 @@ def test_the_script_debugger_takes_the_connection_over() -> None:
 
 
 # --- What blocks -----------------------------------------------------------------------------------------------------
+
+
+def brief(argument: object) -> str:
+    return "huge" if argument == 10**5000 else str(argument)
 
 
 @pytest.mark.parametrize(
@@ -169,15 +300,42 @@ def test_the_script_debugger_takes_the_connection_over() -> None:
         (("XREADGROUP", "GROUP", "STREAMS", "STREAMS", "BLOCK", 500, "STREAMS", "s", ">"), 0.5),
         (("XREADGROUP", "GROUP", "g", "c", "STREAMS", "BLOCK", "500"), None),
         (("XREADGROUP",), None),
+        # Its options come in any order, and the last of each kind counts.
+        (("XREADGROUP", "BLOCK", 0, "GROUP", "g", "c", "STREAMS", "s", ">"), 0.0),
+        (("XREADGROUP", "NOACK", "BLOCK", 500, "GROUP", "g", "c", "STREAMS", "s", ">"), 0.5),
+        (("XREADGROUP", "COUNT", 1, "GROUP", "BLOCK", "7", "STREAMS", "s", ">"), None),
+        (("XREADGROUP", "GROUP", "a", "b", "GROUP", "BLOCK", "7", "BLOCK", 500, "STREAMS", "s", ">"), 0.5),
+        (("XREAD", "BLOCK", 1, "BLOCK", 0, "STREAMS", "s", "$"), 0.0),
+        (("XREAD", "BLOCK", 0, "COUNT", 5, "BLOCK", 1500, "STREAMS", "s", "$"), 1.5),
+        (("TS.READ", "k", "-"), None),
+        (("TS.READ", "k", "BLOCK"), None),
+        (("TS.READ", "BLOCK", "-"), None),
+        (("TS.READ", "k", "-", "BLOCK", 500, 1), 0.5),
+        (("ts.read", "k", "-", "MAX_COUNT", 5, "block", 0, 1), 0.0),
+        # Time limits that the server refuses, or takes for more than there is.
+        (("BLPOP", "k", float("nan")), 0.0),
+        (("BLPOP", "k", float("inf")), 0.0),
+        (("BLPOP", "k", 1e300), 0.0),
+        (("BLPOP", "k", 10**5000), 0.0),
         # On a lease these too are held back by the server, for as many milliseconds.
         (("WAIT", 1, 500), 0.5),
         (("WAIT", 1, 0), 0.0),
         (("WAITAOF", 1, 0, 500), 0.5),
     ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+    ids=lambda value: " ".join(map(brief, value)) if isinstance(value, tuple) else str(value),
 )
 def test_blocking_timeout(arguments: tuple[Any, ...], seconds: float | None) -> None:
     assert blocking_timeout(arguments) == seconds
+
+
+def test_the_time_limit_that_counts_is_replaced() -> None:
+    assert with_timeout(("BLPOP", "k", 5), 2) == ("BLPOP", "k", 2)
+    assert with_timeout(("XREAD", "BLOCK", 1, "BLOCK", 5000, "STREAMS", "BLOCK", "5"), 2) == (
+        *("XREAD", "BLOCK", 1, "BLOCK", 2000, "STREAMS", "BLOCK", "5"),
+    )
+    assert with_timeout(("XREADGROUP", "BLOCK", 5000, "GROUP", "g", "c", "STREAMS", "s", ">"), 2) == (
+        *("XREADGROUP", "BLOCK", 2000, "GROUP", "g", "c", "STREAMS", "s", ">"),
+    )
 
 
 async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server) -> None:
@@ -215,6 +373,8 @@ async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server)
         (("EVAL", "return 1", b"0", SECRET), "EVAL", None),
         (("EVAL", "return 1", 1, "k", SECRET), "EVAL", "'k'"),
         (("EVALSHA", "0" * 40, b"1", "k", SECRET), "EVALSHA", "'k'"),
+        (("EVAL", "return 1", "\u0663", SECRET), "EVAL", None),  # a digit, but not to the server
+        (("EVAL", "return 1", 10**5000, SECRET), "EVAL", None),
         (("FCALL", "f", 0, SECRET), "FCALL", None),
         (("FCALL", "f", 1, "k"), "FCALL", "'k'"),
         (("BITOP", "AND", "dest", "a"), "BITOP", "'dest'"),
@@ -230,7 +390,7 @@ async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server)
         (("XREAD", "COUNT", 1, "STREAMS", "s", 0), "XREAD", None),
         (("NOSUCHCOMMAND", SECRET), "NOSUCHCOMMAND", None),
     ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+    ids=lambda value: " ".join(map(brief, value)) if isinstance(value, tuple) else str(value),
 )
 def test_locate(arguments: tuple[Any, ...], command: str, key: str | None) -> None:
     assert locate(arguments) == (command, key)

@@ -21,7 +21,7 @@ ROOT: Final = Path(aioresp.__file__).parent
 
 #: From the bottom to the top. A module imports from layers below its own, and within its own what makes no circle.
 LAYERS: Final[tuple[tuple[str, ...], ...]] = (
-    ("aioresp.errors", "aioresp.version", "aioresp.catalogue", "aioresp.record"),
+    ("aioresp.errors", "aioresp.version", "aioresp.arguments", "aioresp.catalogue", "aioresp.record"),
     (
         "aioresp.command",
         "aioresp.around",
@@ -60,7 +60,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
 NEVER: Final[tuple[tuple[str, str, str], ...]] = (
     *(
         (f"aioresp.{module}", f"{what}*", "errors, commands and replies are plain facts")
-        for module in ("errors", "catalogue", "command", "replies", "replies.*")
+        for module in ("errors", "arguments", "catalogue", "command", "replies", "replies.*")
         for what in ("asyncio", "hiredis", "socket", "ssl", "threading")
     ),
     *(

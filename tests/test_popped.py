@@ -59,6 +59,8 @@ def test_what_takes_nothing_away(line: str) -> None:
         ("BZPOPMIN z 0", "ZPOPMIN z 0"),
         ("BZMPOP 0 1 z MIN", "ZPOPMIN z 0"),
         ("XREADGROUP GROUP streams me BLOCK 0 STREAMS s t > >", "XACK s streams 0-0"),
+        ("XREADGROUP BLOCK 0 GROUP STREAMS me NOACK STREAMS s t > >", "XACK s STREAMS 0-0"),
+        ("XREADGROUP BLOCK 0 STREAMS s >", None),
         ("XREADGROUP GROUP g me BLOCK 0", None),
         ("BLMPOP 0 1", None),
         ("XREAD BLOCK 0 STREAMS s $", None),

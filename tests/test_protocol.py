@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from aioresp.errors import ProtocolError, ResponseError
 from aioresp.protocol import CHUNK, INCOMPLETE, Parser, Push, pack, unpack
+from tests.spelled import CUT, SPELLED, Impostor, LyingFloat, LyingInt
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "resp_vectors.json").read_text())
 
@@ -375,6 +376,82 @@ def test_subclasses_of_the_accepted_types() -> None:
     class Real(float): ...
 
     assert parse([pack_small((Word("SET"), Word("k"), Number(3), Real(0.5)))])[0] == [[b"SET", b"k", b"3", b"0.5"]]
+
+
+@pytest.mark.parametrize("spell", [*SPELLED.values(), *CUT.values()], ids=[*SPELLED, *CUT])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 20])
+def test_the_data_of_an_argument_is_sent_whatever_its_class_says(spell: Callable[[str], Any], count: int) -> None:
+    """Above all, its length is counted here: by a false one, a value could bring a command of its own."""
+    packed = pack_small(("SET", *(["x"] * (count - 1)), spell("FLUSHALL")))
+    ((values,), end) = parse([packed])
+    assert (len(values), end) == (count + 1, "clean")
+    assert values[-1].partition(b"\0")[0].upper() == b"FLUSHALL"
+    assert unpack(packed) == values[:4]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 20])
+def test_numbers_that_lie(count: int) -> None:
+    for number, text in ((LyingInt(5), b"5"), (LyingFloat(0.5), b"0.5"), (LyingInt(-(10**600)), b"-1" + b"0" * 600)):
+        assert parse([pack_small(("SET", *([number] * count)))]) == ([[b"SET", *([text] * count)]], "clean")
+
+
+@pytest.mark.parametrize("number", [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, 1e300, 0.1])
+def test_floats_travel_as_python_writes_them(number: float) -> None:
+    for value in (number, LyingFloat(number)):
+        assert parse([pack_small(("SET", "k", value))])[0] == [[b"SET", b"k", repr(number).encode()]]
+
+
+@pytest.mark.parametrize("value", [10**5000, -(10**5000), 2**2048, LyingInt(10**5000)], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("where", [0, 1, 2, 5, 20])
+def test_a_huge_int_is_refused(value: int, where: int) -> None:
+    """hiredis asks for its text, which Python does not make, and goes on with what is not there: the process ends."""
+    items: list[Any] = ["INCRBY", *(["x"] * 25)]
+    items[where] = value
+    what = f"INCRBY: argument {where}" if where else "the name of a command"
+    for end in (where + 1, where + 2, len(items)):
+        with pytest.raises(ValueError, match=f"^{what} is an int of more than 2048 bits; pass it as str$"):
+            pack(tuple(items[:end]))
+    packed = pack_small(("SET", "k", 2**2048 - 1))
+    assert parse([packed]) == ([[b"SET", b"k", str(2**2048 - 1).encode()]], "clean")
+
+
+def test_a_view_that_was_released_is_named() -> None:
+    view = memoryview(b"secret")
+    view.release()
+    with pytest.raises(ValueError, match=r"^SET: argument 2 is a memoryview that was released$") as caught:
+        pack(("SET", "k", view))
+    assert caught.value.__context__ is None
+
+
+def test_views_of_any_shape() -> None:
+    for view, data in (
+        (memoryview(b"\1\0\2\0").cast("H"), b"\1\0\2\0"),
+        (memoryview(b"\1\0\2\0\3\0\4\0").cast("H")[::2], b"\1\0\3\0"),
+        (memoryview(b"abcdef").cast("B", (2, 3)), b"abcdef"),
+        (memoryview(b""), b""),
+        (memoryview(b"x" * 2 * CHUNK)[::2], b"x" * CHUNK),
+    ):
+        assert parse([pack_small(("SET", "k", view))])[0] == [[b"SET", b"k", data]]
+
+
+def test_a_buffer_is_copied() -> None:
+    for size in (10, CHUNK + 1):
+        buffer = bytearray(b"x" * size)
+        packed = pack(("SET", buffer, memoryview(buffer)))
+        buffer[:] = b"y" * size
+        stream = packed if isinstance(packed, bytes) else b"".join(packed)
+        assert parse([stream])[0] == [[b"SET", b"x" * size, b"x" * size]]
+
+
+def test_impostors_are_refused() -> None:
+    for items in (
+        ("GET", Impostor()),
+        ("SET", "k", Impostor()),
+        ("SET", Impostor(), "v"),
+        ("MSET", Impostor(), "a", 1),
+    ):
+        with pytest.raises(TypeError, match="is Impostor, not str"):
+            pack(items)
 
 
 def pack_small(items: tuple[Any, ...]) -> bytes:

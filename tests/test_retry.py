@@ -70,6 +70,10 @@ def test_jitter_is_full() -> None:
     ("options", "error", "message"),
     [
         ({"attempts": 0}, ValueError, "attempts is 0, not 1 or more"),
+        ({"attempts": 10**5000}, ValueError, "attempts is a huge int, not 1 or more"),
+        ({"base": -(10**5000)}, ValueError, "base is a huge int, not 0 or more"),
+        ({"cap": 10**400}, ValueError, "cap is a huge int, not 0 or more"),
+        ({"cap": float("nan")}, ValueError, "cap is nan, not 0 or more"),
         ({"attempts": True}, TypeError, "attempts is bool, not int"),
         ({"attempts": 2.0}, TypeError, "attempts is float, not int"),
         ({"base": -1}, ValueError, "base is -1, not 0 or more"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, overload
 
+from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value, Wait
 from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed
 from aioresp.replies import array, as_tuple, integer, ok, text
@@ -183,7 +184,7 @@ class ListCommands(Executor[AnyStr]):
 
 def _several(command: str, numkeys: int, keys: tuple[Key, ...], direction: End, count: int) -> tuple[Value, ...]:
     if len(keys) != numkeys or not keys:
-        raise ValueError(f"{command}: the number of keys is {numkeys}, but there are {len(keys)}")
+        raise ValueError(f"{command}: the number of keys is {numeral(numkeys)}, but there are {len(keys)}")
     return (numkeys, *keys, direction, *(() if count == 1 else ("COUNT", count)))
 
 

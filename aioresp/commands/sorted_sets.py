@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, overload
 
+from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value, Wait
 from aioresp.commands.base import Executor, blocking, condition, conditions, filled, listed
 from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
@@ -311,7 +312,7 @@ def _counted(command: str, keys: Key | Iterable[Key], **number: int) -> Argument
     names = filled(command, "keys", listed(keys))
     for argument, said in number.items():
         if said != len(names):
-            raise ValueError(f"{command}: {argument} is {said}, but keys has {len(names)}")
+            raise ValueError(f"{command}: {argument} is {numeral(said)}, but keys has {len(names)}")
     return (len(names), *names)
 
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from aioresp.arguments import numeral
 from aioresp.command import Key
 from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.errors import WatchError
@@ -26,7 +27,7 @@ async def attempt(
     Returns what `func` returned, and the values. Raises WatchError after so many attempts.
     """
     if most.__class__ is not int or most < 1:
-        raise ValueError(f"attempts is {most!r}, not an int of 1 or more")
+        raise ValueError(f"attempts is {numeral(most)}, not an int of 1 or more")
     pauses = Retry(most, base=PAUSES[0], cap=PAUSES[1])
     failures = 0
     while True:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
+from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Seconds, as_bytes
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
@@ -55,7 +56,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._auto_ack = auto_ack
         self._min_idle = None if min_idle is None else milliseconds(min_idle)
         if self._min_idle is not None and self._min_idle < 1:
-            raise ValueError(f"XREADGROUP: min_idle is {self._min_idle}, not 1 or more")
+            raise ValueError(f"XREADGROUP: min_idle is {numeral(self._min_idle)}, not 1 or more")
         self._starts: dict[bytes, StreamId] = dict.fromkeys(self._names, start)
         self._follow = start in ("$", b"$")
         self._queue: deque[tuple[Place, dict[bytes, bytes], int]] = deque()

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
+from aioresp.arguments import numeral
+from aioresp.command import FOR_EVER
 from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow, anew
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ class Inbox(AsyncIterator[T]):
         if buffer.__class__ is not int:
             raise TypeError(f"buffer is {type(buffer).__name__}, not int")
         if buffer < 1:
-            raise ValueError(f"buffer is {buffer}, not 1 or more")
+            raise ValueError(f"buffer is {numeral(buffer)}, not 1 or more")
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOWS)}")
         self.dropped = 0
@@ -157,7 +159,9 @@ class Inbox(AsyncIterator[T]):
     async def _arrival(self, timeout: float | None) -> bool:
         """Wait until an item is here; return False if there is none in time, or never again."""
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
+        if timeout is not None and timeout != timeout:
+            raise ValueError("timeout is nan, not a number of seconds")  # its timer would fire without an end
+        deadline = None if timeout is None else loop.time() + min(timeout, FOR_EVER)
         while not self._items:
             if self._ended:
                 if self._error is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
+from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, as_bytes
 from aioresp.contexts.hub import Hub
 from aioresp.contexts.inbox import Overflow
@@ -51,8 +52,8 @@ class KeyEvents(Subscription[T]):
         buffer: int,
         overflow: Overflow,
     ) -> None:
-        if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or db < 0):
-            raise ValueError(f'db is {db!r}, not a number from 0 on, nor "*"')
+        if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or not 0 <= db < 2**63):
+            raise ValueError(f'db is {numeral(db)}, not a number from 0 on, nor "*"')
         if isinstance(events, str):
             raise TypeError("events is str, not a collection of names")
         names = [_channel(db, position, pattern) for position, pattern in enumerate(patterns or ("*",))]

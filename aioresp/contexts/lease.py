@@ -13,10 +13,12 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from aioresp.arguments import exact
 from aioresp.around import PIPELINE, TRANSACTION, Around, through, within
 from aioresp.command import (
     CHANGES,
     FORBIDDEN,
+    PLAIN,
     SHUTDOWN,
     AnyStr,
     Arguments,
@@ -135,7 +137,10 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             blocking.done.add_done_callback(give_back)
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        if arguments[0] not in PLAIN:
+            arguments = exact(arguments)
         name = full_name(arguments)
+        packed = pack(arguments)  # now, as what is in a buffer may change while this waits
         try:
             connection = await self._usable()
             if name in FORBIDDEN:
@@ -145,9 +150,9 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             if blocking_timeout(arguments) is not None:
                 return reply(await self._block(connection, arguments))
             if name == SHUTDOWN:
-                return reply(await self._shut_down(connection, arguments))
+                return reply(await self._shut_down(connection, packed))
             decode = self._decode and not is_binary(arguments)
-            value = await connection.send(pack(arguments), decode, self._timeout)
+            value = await connection.send(packed, decode, self._timeout)
         except RedisError as failure:
             if name == "EXEC" and isinstance(failure, ExecAbortError):  # a script can say the same
                 self._changed -= {"MULTI", "WATCH"}
@@ -176,12 +181,12 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
         return await self._blocking.result()
 
-    async def _shut_down(self, connection: Connection, arguments: Arguments) -> Any:
+    async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
         """Return None when the server has closed the connection, or else what it says."""
         # Lest the end of a connection that was dead already look like that of the server.
         await connection.send(pack(("PING",)), False, self._timeout)
         try:
-            return await connection.send(pack(arguments), self._decode, self._timeout)
+            return await connection.send(packed, self._decode, self._timeout)
         except ConnectionLost as lost:
             if isinstance(lost, ProtocolError) or lost.outcome == "not sent":
                 raise

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
 
+from aioresp.arguments import exact
 from aioresp.command import (
     CHANGES,
     FORBIDDEN,
-    SPECIAL,
+    PLAIN,
     AnyStr,
     Arguments,
     Key,
@@ -212,7 +213,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         """
         if reply is None:
             return self._run(raise_on_error if arguments is None else arguments)
-        if self._immediate or arguments[0] in SPECIAL:
+        if self._immediate or arguments[0] not in PLAIN:
             return self._execute_special(arguments, reply)
         handle: Queued[Any] = Queued()
         handle._reply = reply
@@ -223,6 +224,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
         if self._watching is not None and self._immediate:
             return self._watching.execute(arguments, reply)
+        arguments = exact(arguments)
         name = full_name(arguments)
         if name in ("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH"):
             raise _refused(name, _HERE)
@@ -250,12 +252,13 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         """Whether commands are queued: not between `watch()` and `multi()`, when they are sent at once."""
         return not self._immediate
 
-    def first_use(self, what: object) -> bool:
-        """Return whether a script or function is used for the first time in this batch, and note that it is."""
-        if what in self._used:
-            return False
+    def has_used(self, what: object) -> bool:
+        """Return whether a script or function is used in this batch already."""
+        return what in self._used
+
+    def use(self, what: object) -> None:
+        """Note that a script or function is used in this batch."""
         self._used.add(what)
-        return True
 
     def prepare(self, step: Callable[[], Awaitable[None]]) -> None:
         """Have `step` done before the batch is sent."""

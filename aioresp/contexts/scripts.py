@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from aioresp.arguments import encoded
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
 from aioresp.errors import NoPermissionError, NoScriptError, ResponseError, UnknownCommandError
@@ -56,8 +57,9 @@ class Script:
     def __init__(self, client: Executor[Any], script: str | bytes, readonly: bool) -> None:
         from hashlib import sha1  # noqa: PLC0415 (slow to import, and many programs have no scripts)
 
-        self.script = script
-        self.sha = sha1(script.encode() if isinstance(script, str) else script, usedforsecurity=False).hexdigest()
+        code = encoded(("EVAL", script))[1]
+        self.script: str | bytes = code.decode() if isinstance(script, str) else code
+        self.sha = sha1(code, usedforsecurity=False).hexdigest()
         self._client = client
         self._ending = "_RO" if readonly else ""
         self._known = _Known()
@@ -78,9 +80,11 @@ class Script:
         client = self._client if client is None else client
         pipeline = _queueing(client)
         if pipeline is not None:
-            if pipeline.first_use(self):
-                return pipeline.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
-            return pipeline.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
+            if pipeline.has_used(self):
+                return pipeline.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
+            handle = pipeline.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+            pipeline.use(self)  # not before: an argument that cannot be sent keeps the script out of the queue
+            return handle
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
@@ -141,7 +145,8 @@ class Function:
         client = self._client if client is None else client
         pipeline = _queueing(client)
         if pipeline is not None:
-            if pipeline.first_use(self):
+            if not pipeline.has_used(self):
+                pipeline.use(self)
                 pipeline.prepare(self._prepare)
             return pipeline.execute(arguments, as_is)
         return cast("Result[Any]", self._run(client, arguments))

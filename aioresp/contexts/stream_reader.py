@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
+from aioresp.arguments import encoded, numeral
 from aioresp.command import AnyStr, Key, Seconds, as_bytes, locate
 from aioresp.commands import Commands
 from aioresp.commands.base import milliseconds
@@ -57,10 +58,10 @@ class Reader(Generic[AnyStr]):
 
     def __init__(self, source: Source, names: Iterable[Key], count: int, block: Seconds | None) -> None:
         if count < 1:
-            raise ValueError(f"{self._command}: count is {count}, not 1 or more")
+            raise ValueError(f"{self._command}: count is {numeral(count)}, not 1 or more")
         wait = None if block is None else milliseconds(block)
         if wait is not None and wait < 0:
-            raise ValueError(f"{self._command}: block is {wait}, not 0 or more")
+            raise ValueError(f"{self._command}: block is {numeral(wait)}, not 0 or more")
         self._source = source
         self._names = tuple(dict.fromkeys(as_bytes(name, "the name of a stream") for name in names))
         if not self._names:
@@ -181,7 +182,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
     async def _resolved(self, name: bytes, start: StreamId) -> bytes:
         """Return an id for `$`: what it means must not change from one read to the next."""
         if start not in _LAST:
-            return str(start).encode() if isinstance(start, int) else as_bytes(start, "an id")
+            return encoded(("XREAD", start))[1] if isinstance(start, int) else as_bytes(start, "an id")
         found = await self._source.raw.xrevrange(name, count=1)
         return found[0].id if found else b"0-0"
 

@@ -283,10 +283,12 @@ async def test_wrong_credentials_end_a_subscription(own_server: Server) -> None:
         (lambda r: r.subscribe(b"\xff"), ValueError, "channel 0 has no UTF-8 form"),
         (lambda r: r.subscribe("\ud800"), ValueError, "channel 0 has no UTF-8 form"),
         (lambda r: r.subscribe("a", buffer=0), ValueError, "buffer is 0, not 1 or more"),
+        (lambda r: r.subscribe("a", buffer=-(10**5000)), ValueError, "buffer is a huge int, not 1 or more"),
         (lambda r: r.subscribe("a", buffer=True), TypeError, "buffer is bool, not int"),
         (lambda r: r.subscribe("a", overflow="block"), ValueError, "overflow is 'block', not one of drop_oldest"),
         (lambda r: r.monitor(buffer=-1), ValueError, "buffer is -1"),
         (lambda r: r.keyspace_events("a", db=-1), ValueError, "db is -1"),
+        (lambda r: r.keyspace_events("a", db=10**5000), ValueError, "db is a huge int"),
         (lambda r: r.keyspace_events("a", events="set"), TypeError, "events is str"),
         (lambda r: r.keyspace_events(1), TypeError, "pattern 0 is int"),
     ],
@@ -294,6 +296,19 @@ async def test_wrong_credentials_end_a_subscription(own_server: Server) -> None:
 def test_bad_input_fails_at_the_call(make: Callable[[Any], object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make(Client())
+
+
+async def test_a_wait_that_is_no_number_of_seconds(r: Client[str], prefix: str) -> None:
+    """The timer of a NaN would fire at once, again and again; that of a huge number is one that never fires."""
+    async with r.subscribe(prefix) as s:
+        with pytest.raises(ValueError, match="timeout is nan, not a number of seconds"):
+            await s.get(float("nan"))
+        for huge in (10**5000, 1e300, float("inf")):
+            waiting = asyncio.ensure_future(s.get(huge))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            await r.publish(prefix, "m")
+            assert await waiting == aioresp.Message(prefix, "m")
 
 
 async def test_it_is_entered_once_and_read_inside(r: Client[str], prefix: str) -> None:

@@ -164,6 +164,7 @@ async def test_a_provider_that_raises_once_is_asked_again(locked: Server, root: 
         Credentials("one", "s3cr3t", renew_after=0),
         Credentials("one", "s3cr3t", renew_after=float("nan")),
         Credentials("one", "s3cr3t", renew_after=True),
+        Credentials("one", "s3cr3t", renew_after=10**5000),
     ],
 )
 async def test_a_provider_that_gives_something_else(locked: Server, given: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from aioresp import Client, Credentials, Message
 from aioresp.protocol import CHUNK
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.spelled import CUT, SPELLED, LyingBuffer, LyingBytes, LyingStr
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
 
@@ -153,6 +155,208 @@ async def test_names_of_commands(raw: Client[bytes]) -> None:
         if nasty.decode("ascii", "replace").strip():  # else it is GET
             with pytest.raises((aioresp.RedisError, TypeError)):
                 await raw.call(b"GET " + nasty, "k")
+
+
+# --- Types that lie --------------------------------------------------------------------------------------------------
+
+#: By its false length of 2, what follows would be a command of its own.
+HIDDEN = b"x\r\n" + FLUSH
+
+
+async def test_values_of_lying_types(raw: Client[bytes]) -> None:
+    for kind in (LyingBytes, LyingBuffer, lambda data: LyingStr(data.decode())):
+        lie: Any = kind(HIDDEN)
+        assert await raw.set(lie, lie)
+        assert await raw.get(HIDDEN) == HIDDEN
+        assert await raw.hset("h", mapping={"f": lie})
+        assert await raw.hgetall("h") == {b"f": HIDDEN}
+        await raw.rpush("l", lie, lie)
+        assert await raw.blpop(["l"], timeout=1) == (b"l", HIDDEN)
+        assert await raw.eval("return ARGV[1]", 0, lie) == HIDDEN
+        assert await raw.register_script("return {KEYS[1], ARGV[1]}")([lie], [lie]) == [HIDDEN, HIDDEN]
+        for transaction in (False, True):
+            async with raw.pipeline(transaction=transaction) as p:
+                queued = p.echo(lie), p.call("ECHO", lie)
+            assert [await value for value in queued] == [HIDDEN, HIDDEN]
+        async with raw.connection() as c:
+            assert await c.echo(lie) == HIDDEN
+            await c.rpush("l", lie)
+            assert await c.blpop("l", timeout=1) == (b"l", HIDDEN)
+        assert await raw.delete("h", "l", lie) >= 1
+
+
+async def test_channels_of_lying_types(raw: Client[bytes]) -> None:
+    name: Any = LyingBytes(HIDDEN)
+    async with raw.subscribe(name) as s:
+        assert await raw.publish(name, name) == 1
+        assert await s.get(5) == Message(HIDDEN, HIDDEN)
+
+
+async def test_a_script_is_what_is_sent_of_it(raw: Client[bytes]) -> None:
+    script = raw.register_script(LyingStr("return 'truth'"))
+    assert script.script == "return 'truth'"
+    assert await script() == b"truth"
+    assert await raw.script_exists(script.sha) == [True]
+    with pytest.raises(ValueError, match="EVAL: argument 1 has no UTF-8 form"):
+        raw.register_script("return '\udc80'")
+
+
+def ways(client: Client[Any]) -> dict[str, Callable[..., Awaitable[Any]]]:
+    """Return the ways by which any command can be sent."""
+
+    async def lease(*arguments: Any) -> Any:
+        async with client.connection() as c:
+            return await c.call(*arguments)
+
+    def queued(transaction: bool) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any) -> Any:
+            async with client.pipeline(transaction=transaction) as p:
+                handle = p.call(*arguments)
+            return await handle
+
+        return call
+
+    async def watching(*arguments: Any) -> Any:
+        async with client.pipeline(transaction=True) as p:
+            await p.watch("k")
+            return await p.call(*arguments)
+
+    async def on_a_lease(*arguments: Any) -> Any:
+        async with client.connection() as c, c.pipeline() as p:
+            handle = p.call(*arguments)
+        return await handle
+
+    return {
+        "call": client.call,
+        "view": client.with_options(timeout=5).call,
+        "lease": lease,
+        "pipeline": queued(False),
+        "transaction": queued(True),
+        "watching": watching,
+        "pipeline on a lease": on_a_lease,
+    }
+
+
+WAYS = sorted(ways(Client()))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_reply_is_crossed(raw: Client[bytes], way: str) -> None:
+    """CLIENT REPLY SKIP would swallow a reply, and each of those behind it would come to the wrong caller."""
+    send = ways(raw)[way]
+    spells = [*SPELLED.values(), *CUT.values()]
+    for spell in spells:
+        for arguments in (
+            (spell("CLIENT"), spell("REPLY"), spell("SKIP")),
+            ("CLIENT", spell("REPLY"), "SKIP"),
+            (spell("SUBSCRIBE"), "channel"),
+            (spell("MONITOR"),),
+        ):
+            results = await asyncio.gather(
+                raw.echo("1"), send(*arguments), raw.echo("2"), raw.echo("3"), return_exceptions=True
+            )
+            assert [results[0], *results[2:]] == [b"1", b"2", b"3"]
+            assert isinstance(results[1], aioresp.CommandRefused), (arguments[0], results[1])
+    for line in (b"CLIENT  REPLY skip", " client reply\tskip ", "CLIENT REPLY\0 SKIP"):
+        with pytest.raises(aioresp.CommandRefused):
+            await send(line)
+
+
+@pytest.mark.parametrize("spelling", [*SPELLED, "cut by a zero"])
+async def test_a_command_that_blocks_does_not_hold_up_others(raw: Client[bytes], spelling: str) -> None:
+    spell: Callable[[str], Any] = {**SPELLED, **CUT}[spelling]
+    await raw.xgroup_create("blocking", "g", mkstream=True)
+    block = (spell("BLOCK"), spell("0"))
+    group = (spell("GROUP"), "g", "BLOCK")
+    streams = (spell("STREAMS"), "blocking")
+    lines: list[tuple[Any, ...]] = [
+        ("XREAD", *block, *streams, "$"),
+        ("XREAD", spell("COUNT"), 1, *block, *streams, "$"),
+        ("XREADGROUP", *group, *block, *streams, ">"),
+        ("XREADGROUP", *block, *group, *streams, ">"),
+        ("XREADGROUP", "NOACK", *block, *group, *streams, ">"),
+    ]
+    if spelling in SPELLED:  # a name that is cut is no name to every server
+        lines = [(spell(line[0]), *line[1:]) for line in lines] + [(spell("BLPOP"), "nothing", spell("0"))]
+    if spelling.startswith("cut"):
+        lines = [tuple(b"0" if part == spell("0") else part for part in line) for line in lines]
+    waiting = [asyncio.ensure_future(raw.call(*line)) for line in lines]
+    try:
+        for _ in range(100):
+            assert await raw.echo("here") == b"here"
+            if await raw.call("INFO", "clients") and blocked(await raw.call("INFO", "clients")) == len(lines):
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError([task for task in waiting if task.done()])
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await raw.delete("blocking")
+
+
+def blocked(info: bytes) -> int:
+    return int(info.partition(b"blocked_clients:")[2].split()[0])
+
+
+async def test_what_a_name_said_is_what_is_sent(guarded: Server) -> None:
+    """A buffer may change while its command waits for a connection."""
+    async with Client(guarded.url, limit=1) as r:
+        await r.rpush("first", "1")
+        await r.rpush("other", "2")
+        lease = r.connection()
+        await lease.__aenter__()
+        name = bytearray(b"first")
+        pop = asyncio.ensure_future(r.blpop(memoryview(name), timeout=10))
+        await asyncio.sleep(0.05)
+        name[:] = b"other"
+        await lease.__aexit__(None, None, None)
+        assert await pop == ("first", "1")
+        await r.delete("other")
+
+
+# --- What is too large -----------------------------------------------------------------------------------------------
+
+HUGE = 10**5000
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_huge_int_is_an_error_on_every_way(raw: Client[bytes], way: str) -> None:
+    for arguments in (("SET", "k", HUGE), ("BLPOP", "k", HUGE), ("CLIENT", HUGE), ("get", HUGE), ("Set", "k", HUGE)):
+        with pytest.raises(
+            ValueError, match=f"{str(arguments[0]).upper()}: argument {len(arguments) - 1} is an int of"
+        ):
+            await ways(raw)[way](*arguments)
+    assert await raw.echo("here") == b"here"
+
+
+async def test_a_huge_int_leaves_a_pipeline_as_it_was(raw: Client[bytes]) -> None:
+    script = raw.register_script("return ARGV[1]")
+    await raw.script_flush()
+    for transaction in (False, True):
+        async with raw.pipeline(transaction=transaction) as p:
+            first = p.set("k", 1)
+            for bad in (HUGE, None, "\udc80"):
+                with pytest.raises((TypeError, ValueError)):
+                    p.set("k", bad)  # type: ignore[arg-type]
+                with pytest.raises((TypeError, ValueError)):
+                    script(["k"], [bad], client=p)  # type: ignore[list-item]
+            assert len(p) == 1
+            last = p.get("k")
+            scripted = [script(["k"], ["a"], client=p), script(["k"], ["b"], client=p)]
+        assert (await first, await last) == (True, b"1")
+        assert [await value for value in scripted] == [b"a", b"b"]
+        await raw.script_flush()
+
+
+async def test_a_huge_int_leaves_a_lease_as_it_was(raw: Client[bytes]) -> None:
+    async with raw.connection() as c:
+        for call in (c.set("k", HUGE), c.blpop("k", timeout=HUGE), c.call("SELECT", HUGE), c.call("MULTI", HUGE)):
+            with pytest.raises(ValueError, match="is an int of more than 2048 bits"):
+                await call
+        assert await c.set("k", 1)
+        assert await c.get("k") == b"1"
 
 
 async def test_text(guarded: Server, protocol: Any) -> None:

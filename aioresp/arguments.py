@@ -1,0 +1,135 @@
+"""Argument types: the exact data of a str, bytes, int or float, whatever its class overrides.
+
+Owns which types can be sent, and the errors that name an argument that cannot. Never calls a method that a subclass can
+override, and never shows a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+#: What is left of an argument when its class is gone.
+Plain: TypeAlias = str | bytes | int | float
+
+#: Bits of an int that is sent, or 616 digits: Python turns so many into text whatever its limit of digits is set to.
+#: Beyond that limit, hiredis ends the process.
+BITS: Final = 2048
+
+#: Bytes of an argument that can be a word of a command: names and options are shorter.
+WORD: Final = 64
+
+_WHOLE: Final = slice(None)
+
+
+def plain(argument: object) -> Plain | None:
+    """Return the data of an argument, copied where it could change; None if an argument cannot be of its type.
+
+    Raises ValueError for a memoryview that was released.
+    """
+    kind = type(argument)
+    if kind is str or kind is bytes or kind is int or kind is float:
+        return argument  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+    # By the type, as `__class__` may say anything; and by the methods of the accepted types themselves.
+    given: Any = argument
+    if issubclass(kind, str):
+        return str.__str__(given)
+    if issubclass(kind, bytes):
+        return bytes.__getitem__(given, _WHOLE)
+    if issubclass(kind, bytearray):
+        return bytes(bytearray.__getitem__(given, _WHOLE))
+    if kind is memoryview:
+        return memoryview.tobytes(given)
+    if kind is not bool and issubclass(kind, int):
+        return int.__int__(given)
+    if issubclass(kind, float):
+        return float.__float__(given)
+    return None
+
+
+def encoded(arguments: Iterable[object]) -> list[bytes]:
+    """Return a command's arguments as the server gets them.
+
+    Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
+    """
+    name = ""
+    found: list[bytes] = []
+    for position, argument in enumerate(arguments):
+        value = _checked(name, position, argument)
+        if isinstance(value, str):
+            value = value.encode()
+        elif not isinstance(value, bytes):
+            value = repr(value).encode()
+        if not position:
+            name = word(value)
+        found.append(value)
+    return found
+
+
+def exact(arguments: Iterable[object]) -> tuple[Plain, ...]:
+    """Return a command's arguments as plain data: what is looked at is then what is sent, whatever happens between.
+
+    Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
+    """
+    name = ""
+    found: list[Plain] = []
+    for position, argument in enumerate(arguments):
+        value = _checked(name, position, argument)
+        if not position:
+            name = word(value)
+        found.append(value)
+    return tuple(found)
+
+
+def _checked(name: str, position: int, argument: object) -> Plain:
+    try:
+        value = plain(argument)
+        if isinstance(value, str) and not value.isascii():
+            value.encode()
+    except UnicodeEncodeError as error:
+        error_type: type[Exception] = ValueError
+        why = f"has no UTF-8 form ({error.reason} at {error.start}); pass bytes"
+    except ValueError:
+        error_type, why = ValueError, "is a memoryview that was released"
+    else:
+        if value is None:
+            hint = "; pass 1 or 0" if type(argument) is bool else ""
+            error_type = TypeError
+            why = f"is {type(argument).__name__}, not str, bytes, bytearray, memoryview, int or float{hint}"
+        elif isinstance(value, int) and value.bit_length() > BITS:
+            error_type, why = ValueError, f"is an int of more than {BITS} bits; pass it as str"
+        else:
+            return value
+    # Not raised above: the errors there show the value.
+    raise error_type(f"{name}: argument {position} {why}" if position else f"the name of a command {why}")
+
+
+def numeral(value: object) -> str:
+    """Return a number as messages show it: one of thousands of digits has no text that Python would make."""
+    return "a huge int" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
+
+
+def word(argument: object) -> str:
+    """Return a word of a command in upper case as the server reads it; "" for what can be none.
+
+    To the server, a word ends with a zero byte if there is one, and only ASCII letters have cases.
+    """
+    if type(argument) is str and argument.isascii():
+        text = argument[:WORD].upper()
+    else:
+        text = _head(argument).upper().decode("utf-8", "replace")
+    return text if "\0" not in text else text.partition("\0")[0]
+
+
+def _head(argument: object) -> bytes:
+    try:
+        value = plain(argument)
+    except ValueError:
+        return b""
+    if isinstance(value, str):
+        return value[:WORD].encode("utf-8", "replace")[:WORD]
+    if isinstance(value, bytes):
+        return value[:WORD]
+    if value is None or (isinstance(value, int) and value.bit_length() > BITS):
+        return b""
+    return repr(value).encode()[:WORD]
