@@ -143,7 +143,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             if name in CHANGES:
                 self._changed.add(name)
             if blocking_timeout(arguments) is not None:
-                return reply(await self._block(connection, arguments))
+                return await self._block(connection, arguments, reply)
             if name == SHUTDOWN:
                 return reply(await self._shut_down(connection, arguments))
             decode = self._decode and not is_binary(arguments)
@@ -170,11 +170,11 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             renewal.send()
         return self._connection
 
-    async def _block(self, connection: Connection, arguments: Arguments) -> Any:
+    async def _block(self, connection: Connection, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         assert self._pool is not None
         private = bool(self._changed)
         self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
-        return await self._blocking.result()
+        return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, arguments: Arguments) -> Any:
         """Return None when the server has closed the connection, or else what it says."""
