@@ -85,8 +85,8 @@ class Blocking:
         self._popped: Popped | None = None
         self._token: bytes | None = None  # the key by which the server knows a put-back that it has done already
         self._plain = False  # the user may not run the script: what puts back is sent once at most
-        self._putting: asyncio.Future[Any] | None = None  # the reply to the last attempt to put back
-        self._unanswered = 0  # attempts to put back that may have run, or may yet
+        self._attempts: set[asyncio.Future[Any]] = set()  # put-backs under way, to several connections perhaps
+        self._unanswered = 0  # put-backs that may have run, or may yet, and whose reply will never come
         self._timer: asyncio.TimerHandle | None = None
         self._pause, self._give_up_at = 0.0, 0.0
         self._why = "its connection ended"
@@ -178,6 +178,7 @@ class Blocking:
         self._give_up_at = self._loop.time() + PATIENCE
 
     def _again(self, step: Callable[[], None]) -> None:
+        self._cancel_timer()
         self._timer = self._loop.call_later(self._pause, step)
         self._pause = min(2 * self._pause, PAUSES[1])
 
@@ -292,43 +293,48 @@ class Blocking:
         if self._token is None:
             self._token = token_for(self._popped.key)
         packed = pack(self._popped.undo() if self._plain else self._popped.undo_once(self._token))
-        answer = self._send_back(packed, PATIENCE if self._plain else ATTEMPT, elsewhere=self._unanswered > 0)
+        answer = self._send_back(packed, elsewhere=bool(self._attempts or self._unanswered))
         if answer is None:
             why = "the connection ended, and its database and user are not those of others"
             self._lose(ConnectionLost(why, "not sent"))
             return
-        self._unanswered += 1
-        self._putting = answer
+        self._attempts.add(answer)
         answer.add_done_callback(self._put)
+        if not self._plain:
+            self._cancel_timer()
+            self._timer = self._loop.call_later(ATTEMPT, self._put_back)
 
-    def _send_back(
-        self, packed: Packed, timeout: float = ATTEMPT, *, elsewhere: bool = False
-    ) -> asyncio.Future[Any] | None:
+    def _send_back(self, packed: Packed, *, elsewhere: bool = False) -> asyncio.Future[Any] | None:
         """Send a command to where the pop was run; return None if there is no way. `elsewhere` prefers another one."""
         if self._connection.viable and (self._private or not elsewhere):
             # On the same connection: it may be in another database than others, or be another user's.
-            return self._connection.send(packed, False, timeout)
-        return None if self._private else self._send([packed], timeout)
+            return self._connection.send(packed, False, PATIENCE)
+        return None if self._private else self._send([packed])
 
     def _put(self, answer: asyncio.Future[Any]) -> None:
+        self._attempts.discard(answer)
+        self._in_line.discard(answer)
         if self._settled:
             return
-        self._putting = None
-        self._in_line.discard(answer)
         error = answer.exception()
         answered = error is None or isinstance(error, ResponseError) or _unsent(error)
-        self._unanswered -= answered
+        self._unanswered += not answered
         if error is None:
             self._restored(answer.result())
         elif _passing(error) or not (answered or self._plain):
             self._again(self._put_back)
         elif isinstance(error, ResponseError) and not (
-            self._plain or self._unanswered or isinstance(error, WrongTypeError)
+            self._plain or self._may_be_back() or isinstance(error, WrongTypeError)
         ):
             self._plain = True  # the script is unknown or forbidden here, or its token is
+            self._cancel_timer()
             self._put_back()
         else:
             self._lose(error)
+
+    def _may_be_back(self) -> bool:
+        """Return whether an attempt may have run, or may yet."""
+        return self._unanswered > 0 or not self._attempts <= self._in_line
 
     def _restored(self, how: object) -> None:
         """Note that the elements are in their key again, and have the server forget the token."""
@@ -337,15 +343,23 @@ class Blocking:
         logger.debug("%s %s: put back, as its caller had gone: %d", command, key, len(self._popped.elements))
         if how == 2 and not self._plain:
             logger.info("%s %s: the key was gone and is there again, without a time to live", command, key)
-        self._settled = True
-        self._cancel_timer()
+        self._end_attempts()
         # An attempt that was not answered may be on its way still: then the token stays, and expires by itself.
-        if not self._plain and not self._unanswered and self._token is not None:
+        if not self._plain and not self._may_be_back() and self._token is not None:
             forgetting = self._send_back(pack(("DEL", self._token)))
             if forgetting is not None:
                 forgetting.add_done_callback(self._forgotten)
                 return
         self._settle()
+
+    def _end_attempts(self) -> None:
+        """Make no more attempts, and take out of the line those that were not sent: nobody will ask for them."""
+        self._settled = True
+        self._cancel_timer()
+        for waiting in self._attempts & self._in_line:
+            self._attempts.discard(waiting)
+            if not self._loop.is_closed():
+                waiting.cancel()
 
     def _forgotten(self, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled():
@@ -363,17 +377,14 @@ class Blocking:
             self._settle()
 
     def _tell(self, error: BaseException) -> None:
-        answer = self._putting
-        if answer is not None and answer in self._in_line:
-            self._unanswered -= 1  # it was not sent, and is not going to be
-            if not self._loop.is_closed():
-                answer.cancel()
-        elif answer is not None and answer.done() and not answer.cancelled() and answer.exception() is None:
-            return  # it is back, and `_put` was about to say so
-        self._settled = True
-        if self._unanswered and (not isinstance(error, ConnectionLost) or error.outcome != "unknown"):
-            error = ConnectionLost(f"they were sent back, and no reply came ({error})")
-        unknown = self._popped is None or self._unanswered > 0
+        if any(_succeeded(answer) for answer in self._attempts):
+            return  # they are back, and `_put` was about to say so
+        self._end_attempts()
+        unknown = self._popped is None
+        if self._may_be_back():
+            unknown = True
+            if not isinstance(error, ConnectionLost) or error.outcome != "unknown":
+                error = ConnectionLost(f"they were sent back, and no reply came ({error})")
         report(self._on_lost, self._arguments, self._popped, error, "unknown" if unknown else "lost")
 
     def _settle(self) -> None:
@@ -394,15 +405,15 @@ class Blocking:
 
     # --- Other connections -------------------------------------------------------------------------------------------
 
-    def _send(self, commands: list[Packed], timeout: float = PATIENCE) -> asyncio.Future[Any]:
+    def _send(self, commands: list[Packed]) -> asyncio.Future[Any]:
         """Send commands in one on a connection that others share; return the future of the last one's reply."""
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def start(connection: Connection) -> None:
             self._in_line.discard(future)
             for packed in commands[:-1]:
-                connection.send(packed, False, timeout)
-            connection.send(commands[-1], False, timeout, future)
+                connection.send(packed, False, PATIENCE)
+            connection.send(commands[-1], False, PATIENCE, future)
 
         try:
             connection = self._pool.share()
@@ -428,6 +439,10 @@ def _passing(error: BaseException) -> bool:
     if isinstance(error, ResponseError):
         return error.code in _PASSING
     return _unsent(error) and not isinstance(error, ClientClosed)
+
+
+def _succeeded(answer: asyncio.Future[Any]) -> bool:
+    return answer.done() and not answer.cancelled() and answer.exception() is None
 
 
 def _decoded(value: Any) -> Any:
