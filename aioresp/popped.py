@@ -71,6 +71,8 @@ return known == 0 and 2 or 1
 
 #: What `Lost.outcome` says of the elements.
 Fate = Literal["lost", "unknown"]
+LOST: Final[Fate] = "lost"
+UNKNOWN: Final[Fate] = "unknown"
 
 
 class Lost(Record):

@@ -28,7 +28,7 @@ from aioresp.errors import (
     WrongTypeError,
 )
 from aioresp.pool import Pool
-from aioresp.popped import QUEUED, Lost, Popped, guard, moved, popped, report, takes, token_for
+from aioresp.popped import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
 from aioresp.protocol import Packed, pack
 
 T = TypeVar("T")
@@ -380,12 +380,12 @@ class Blocking:
         if any(_succeeded(answer) for answer in self._attempts):
             return  # they are back, and `_put` was about to say so
         self._end_attempts()
-        unknown = self._popped is None
+        outcome = UNKNOWN if self._popped is None else LOST
         if self._may_be_back():
-            unknown = True
+            outcome = UNKNOWN
             if not isinstance(error, ConnectionLost) or error.outcome != "unknown":
                 error = ConnectionLost(f"they were sent back, and no reply came ({error})")
-        report(self._on_lost, self._arguments, self._popped, error, "unknown" if unknown else "lost")
+        report(self._on_lost, self._arguments, self._popped, error, outcome)
 
     def _settle(self) -> None:
         self._settled = True

@@ -80,7 +80,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._decode = decode
         self._timeout = timeout
         self._why = why
-        self._on_lost = on_lost
+        self.on_lost = on_lost
         self._pool: Pool[Connection] | None = None
         self._connection: Connection | None = None
         self._changed: set[str] = set()
@@ -173,7 +173,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
     async def _block(self, connection: Connection, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         assert self._pool is not None
         private = bool(self._changed)
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private)
         return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, arguments: Arguments) -> Any:
@@ -296,6 +296,7 @@ class Leased:
     def __init__(self, lease: Lease[Any], timeout: float | None, own: bool) -> None:
         self.execute = lease.execute
         self.note = lease.note
+        self.on_lost = lease.on_lost
         self._lease = lease
         self._timeout = timeout
         self._own = own
