@@ -44,7 +44,7 @@ GRACE: Final = 2.0
 #: Seconds that a blocking command whose caller has gone has to come to its end, and then an element to be put back.
 PATIENCE: Final = 10.0
 
-#: Seconds after which a put-back without a reply is sent again, over another connection.
+#: Seconds after which a put-back without a reply is sent again, over another connection; then twice as many, and so on.
 ATTEMPT: Final = 2.0
 
 #: Seconds between two attempts: the first pause, which doubles, and the longest.
@@ -120,21 +120,23 @@ class Blocking:
         except BaseException:
             self._leave()
             raise
-        failure: RedisError | None = None
         try:
             found = reply(_decoded(value) if self._decode else value)
         except UnicodeDecodeError as error:
-            failure = undecodable(error)
+            failure: RedisError = undecodable(error)
         except Exception as error:
             if self._private and value in (QUEUED, QUEUED.decode()):
                 self._settle()
                 raise  # within a transaction on a lease, and nothing is in it that could be shown
-            failure = self._refuse() if not isinstance(error, RedisError) else error
-        if failure is not None:  # not raised above: the error there shows the value
-            self._lose(failure)
-            raise failure
-        self._settle()
-        return found
+            failure = error if isinstance(error, RedisError) else self._refuse()
+        except BaseException:
+            self._leave()
+            raise
+        else:
+            self._settle()
+            return found
+        self._lose(failure)
+        raise failure  # not raised above: the error there shows the value
 
     # --- The caller goes ---------------------------------------------------------------------------------------------
 
@@ -233,12 +235,14 @@ class Blocking:
         if self._caller.done():
             return  # cancelled in this turn of the loop: result() is going to see to it
         error = reply.exception()
-        if error is None and not self._look(reply.result()):
+        odd = error is None and not self._look(reply.result())
+        if odd:
             error = self._refuse()
-            self._lose(error)
         if error is not None:
             self._caller.set_exception(error)
             self._caller.exception()
+            if odd:
+                self._lose(error)
         else:
             self._caller.set_result(reply.result())
 
@@ -302,7 +306,8 @@ class Blocking:
         answer.add_done_callback(self._put)
         if not self._plain:
             self._cancel_timer()
-            self._timer = self._loop.call_later(ATTEMPT, self._put_back)
+            # Ever later, as more of them are under way: elements may be large.
+            self._timer = self._loop.call_later(ATTEMPT * 2 ** (len(self._attempts) - 1), self._put_back)
 
     def _send_back(self, packed: Packed, *, elsewhere: bool = False) -> asyncio.Future[Any] | None:
         """Send a command to where the pop was run; return None if there is no way. `elsewhere` prefers another one."""
