@@ -150,13 +150,13 @@ async def test_attempts_that_a_paused_server_holds_back(
     own_server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocking, "ATTEMPT", 0.05)
-    async with popped_for_nobody(own_server, f"{prefix}k", "bzpopmin") as (r, direct, proxy, losses, before):
+    async with popped_for_nobody(own_server, f"{prefix}k", "brpop") as (r, direct, proxy, losses, before):
         proxy.delay = 0
         await direct.client_pause(1000, all=False)
         await at_rest(r)
         calls = (await direct.info("commandstats"))["cmdstat_eval"]["calls"]
         assert calls > 1
-        assert await found(direct, f"{prefix}k", "bzpopmin") == before
+        assert await found(direct, f"{prefix}k", "brpop") == before
         assert losses == []
 
 
