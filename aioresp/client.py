@@ -98,7 +98,7 @@ class Client(
             the wait for a connection (None: for ever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
             after which an unused connection is closed; `retry`: how often and how fast what failed, and has not run or
             only reads, is tried again within `timeout` (None: never); `protocol`: 3, or 2 to avoid RESP3;
-            `on_lost`: called with what a cancelled blocking pop took and could not put back.
+            `on_lost`: called with what a cancelled blocking pop took and could not put back, or may not have.
 
     Raises ValueError or TypeError that names the option for one that is unknown or does not fit.
     """

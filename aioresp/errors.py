@@ -72,7 +72,10 @@ class ConnectionLost(RedisError, ConnectionError):
 
 
 class ProtocolError(ConnectionLost):
-    """The server sent bytes that are not RESP, or a reply nobody had asked for; the connection was dropped."""
+    """The server sent bytes that are not RESP, a reply nobody had asked for, or one that its command cannot have.
+
+    The connection was dropped.
+    """
 
 
 class ReplyTooLarge(RedisError):

@@ -1,17 +1,23 @@
 """What a blocking pop takes from the server, and how it is given back.
 
-Owns the facts of the commands that remove elements: which those are, which end they take from, what undoes them. Never
-sends anything.
+Owns the facts of the commands that remove elements: which those are, which end they take from, what undoes them, and
+how that is repeated without doing it twice; how a loss is told. Never sends anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import logging
+import os
+from binascii import crc_hqx
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, Literal
 
 from aioresp.arguments import word
 from aioresp.command import Arguments, locate, stream_options
 from aioresp.record import Record
+
+logger = logging.getLogger("aioresp")
 
 #: What puts back the elements that a pop removed. Not here: moves, whose elements are in another list, and reads of
 #: streams, which leave theirs where they are.
@@ -22,31 +28,79 @@ _UNDOING: Final[dict[str, str]] = {
     **dict.fromkeys(("BZPOPMIN", "BZPOPMAX", "BZMPOP"), "ZADD"),
 }
 
+#: The reply to a command that waits for EXEC.
+QUEUED: Final = b"QUEUED"
+
 #: Commands that do nothing, and that a server holds back as it does the blocking ones while CLIENT PAUSE WRITE is on.
 _GUARDS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("BLPOP", "BRPOP", "BLMPOP", "BLMOVE", "BLMOVEM", "BRPOPLPUSH"), ("LPOP", "0")),
     **dict.fromkeys(("BZPOPMIN", "BZPOPMAX", "BZMPOP"), ("ZPOPMIN", "0")),
 }
 
+#: Milliseconds for which a server remembers a put-back: longer than any attempt may take to reach it.
+REMEMBERED: Final = 300_000
+
+# Puts elements back unless that was done before. Its replies: 0 if so, else 1, or 2 if the key was not there. A key
+# beside the list, the token, remembers it: "1" once it was done, "0" for a moment after an error. (To delete it then
+# would take one more permission.) Errors keep the code of their cause, which Redis 6.2 hides in its text. It asks for
+# the token first: that can be read on a server that takes no writes. Lua passes a few thousand arguments at most.
+_SCRIPT: Final = """\
+local function refused(reply)
+  return {err = string.match(reply.err, ': %-(%u+ .*)') or reply.err}
+end
+local done = redis.pcall('GET', KEYS[2])
+if type(done) == 'table' and done.err then return refused(done) end
+if done == '1' then return 0 end
+local known = redis.pcall('EXISTS', KEYS[1])
+local noted = redis.pcall('SET', KEYS[2], '1', 'PX', ARGV[1])
+if noted.err then return refused(noted) end
+local words = ARGV[2] == 'ZADD' and 4 or 3
+for first = words, #ARGV, 1000 do
+  local last, reply = math.min(first + 999, #ARGV)
+  if words == 4 then
+    reply = redis.pcall(ARGV[2], KEYS[1], ARGV[3], unpack(ARGV, first, last))
+  else
+    reply = redis.pcall(ARGV[2], KEYS[1], unpack(ARGV, first, last))
+  end
+  if type(reply) == 'table' and reply.err then
+    redis.pcall('SET', KEYS[2], '0', 'PX', 1)
+    return refused(reply)
+  end
+end
+return known == 0 and 2 or 1
+"""
+
+#: What `Lost.outcome` says of the elements.
+Fate = Literal["lost", "unknown"]
+LOST: Final[Fate] = "lost"
+UNKNOWN: Final[Fate] = "unknown"
+
 
 class Lost(Record):
-    """Elements that a blocking pop took, or may have taken, for a caller who had gone, and that were not put back."""
+    """Elements that a blocking pop took, or may have taken, and that its caller did not get.
+
+    `outcome` is "lost" where the elements are surely not in their key: push them again, if you like. It is "unknown"
+    where they may be: the reply to the pop, or to the command that put them back, never came. Then look before you
+    push them again.
+    """
 
     command: Arguments
     """The pop, as it was sent."""
     key: bytes | None
     """The key that the elements were taken from; None if it is not known whether any were."""
     elements: tuple[bytes, ...]
-    """The elements, in the order in which they were popped. Empty: the connection ended before the reply came."""
+    """The elements, in the order in which they were popped. Empty if the reply never came, or made no sense."""
     scores: tuple[float, ...]
     """Their scores, if the key holds a sorted set."""
     error: Exception
-    """Why they were not put back."""
+    """Why they were not put back, or why nobody knows whether they were."""
+    outcome: Fate = "lost"
+    """"lost": the elements are not in the key. "unknown": they may be, or may never have been popped."""
 
     def __repr__(self) -> str:
         """Show how many there are, but not what they are."""
         name, key = locate(self.command)
-        return f"Lost({name} {key}, {len(self.elements)} elements, error={self.error!r})"
+        return f"Lost({name} {key}, {len(self.elements)} elements, outcome={self.outcome!r}, error={self.error!r})"
 
 
 class Popped(Record):
@@ -71,6 +125,47 @@ class Popped(Record):
         pairs = zip(self.scores, self.elements, strict=True)
         return ("ZADD", self.key, "NX", *(part for pair in pairs for part in pair))
 
+    def undo_once(self, token: bytes) -> Arguments:
+        """Return a command that does the same, and nothing if it was done with this token before."""
+        command, key, *rest = self.undo()
+        return ("EVAL", _SCRIPT, 2, key, token, REMEMBERED, command, *rest)
+
+
+def token_for(key: bytes) -> bytes:
+    """Return a new key beside `key`: it begins with it, for the sake of ACLs, and is in the same slot of a cluster."""
+    name = key + b":put-back:" + os.urandom(8).hex().encode()
+    start = key.find(b"{")
+    if start >= 0 and key.find(b"}", start + 1) > start + 1:
+        return name  # the hash tag alone makes the slot
+    wanted = (crc_hqx(b"0" * _DIGITS, crc_hqx(name, 0)) ^ crc_hqx(key, 0)) & _SLOTS
+    bits = int.from_bytes(b"0" * _DIGITS)
+    for height, (change, flips) in _flips().items():
+        if wanted.bit_length() == height:
+            wanted ^= change
+            bits ^= flips
+    return name + bits.to_bytes(_DIGITS)
+
+
+# The last characters of a token bring it into the slot of its list. A checksum is linear: each bit of them flips some
+# bits of the slot, whatever stands before. Four bits are free in each of the characters from "0" to "?".
+_DIGITS: Final = 4
+_SLOTS: Final = 16383
+
+
+@cache
+def _flips() -> dict[int, tuple[int, int]]:
+    """Return changes of the slot by the height of their highest bit, highest first, and the bits that make them."""
+    found: dict[int, tuple[int, int]] = {}
+    for bit in range(4 * _DIGITS):
+        flips = 1 << 8 * (bit // 4) + bit % 4
+        change = crc_hqx(flips.to_bytes(_DIGITS), 0) & _SLOTS
+        while change and (known := found.get(change.bit_length())):
+            change ^= known[0]
+            flips ^= known[1]
+        if change:
+            found[change.bit_length()] = change, flips
+    return dict(sorted(found.items(), reverse=True))
+
 
 def takes(arguments: Sequence[object]) -> bool:
     """Return whether the command removes what it returns."""
@@ -78,18 +173,76 @@ def takes(arguments: Sequence[object]) -> bool:
 
 
 def popped(arguments: Sequence[Any], reply: Any) -> Popped | None:
-    """Return what the command took, by its raw reply; None if it took nothing."""
+    """Return what the command took, by its raw reply; None if it took nothing.
+
+    Raises ValueError, which shows nothing of the reply, for one that no such command has.
+    """
     name = word(arguments[0])
     undoing = _UNDOING.get(name)
-    if undoing is None or not isinstance(reply, list) or not reply:
-        return None  # nothing came in time; or QUEUED, in a transaction
-    if name in ("BLPOP", "BRPOP"):
-        return Popped(reply[0], (reply[1],), (), undoing)
-    if name == "BLMPOP":
-        direction = word(arguments[3 + int(word(arguments[2]))])
-        return Popped(reply[0], tuple(reply[1]), (), "RPUSH" if direction == "RIGHT" else undoing)
-    pairs = reply[1] if name == "BZMPOP" else [reply[1:]]
-    return Popped(reply[0], tuple(member for member, _ in pairs), tuple(score for _, score in pairs), undoing)
+    if undoing is None or reply is None or (isinstance(reply, bytes) and reply == QUEUED):
+        return None
+    match reply:
+        case [bytes(key), bytes(element)] if name in ("BLPOP", "BRPOP"):
+            return Popped(key, (element,), (), undoing)
+        case [bytes(key), [_, *_] as elements] if name == "BLMPOP" and all(isinstance(one, bytes) for one in elements):
+            direction = word(arguments[3 + int(word(arguments[2]))])
+            return Popped(key, tuple(elements), (), "RPUSH" if direction == "RIGHT" else undoing)
+        case [bytes(key), bytes(member), score] if name in ("BZPOPMIN", "BZPOPMAX") and _is_score(score):
+            return Popped(key, (member,), (score,), undoing)
+        case [bytes(key), [_, *_] as pairs] if name == "BZMPOP" and all(map(_is_pair, pairs)):
+            return Popped(key, tuple(member for member, _ in pairs), tuple(score for _, score in pairs), undoing)
+    raise ValueError(f"no reply of {name} looks like this")
+
+
+def moved(arguments: Sequence[object], reply: Any) -> bool:
+    """Return whether the reply is one that the command may have, as far as that is known of moves."""
+    if word(arguments[0]) not in ("BLMOVE", "BRPOPLPUSH"):
+        return True
+    return reply is None or isinstance(reply, (str, bytes))
+
+
+def _is_score(score: object) -> bool:
+    if isinstance(score, bytes):
+        try:
+            float(score)
+        except ValueError:
+            return False
+        return True
+    return isinstance(score, float)
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], bytes) and _is_score(pair[1])
+
+
+def report(
+    on_lost: Callable[[Lost], object] | None,
+    arguments: Arguments,
+    taken: Popped | None,
+    error: BaseException,
+    outcome: Fate,
+) -> None:
+    """Log what a pop took, or may have taken, for nobody, and tell the hook."""
+    command, key = locate(arguments)
+    if taken is None:
+        what = "an element may be lost"
+    elif outcome == "unknown":
+        what = f"elements that may be lost, or back in their key: {len(taken.elements)}"
+    else:
+        what = f"elements lost: {len(taken.elements)}"
+    logger.error("%s %s: %s: %s", command, key, what, error)
+    if on_lost is None:
+        return
+    assert isinstance(error, Exception)
+    if taken is None:
+        lost = Lost(arguments, None, (), (), error, outcome)
+    else:
+        scores = tuple(float(score) for score in taken.scores)
+        lost = Lost(arguments, taken.key, taken.elements, scores, error, outcome)
+    try:
+        on_lost(lost)
+    except Exception:
+        logger.exception("on_lost raised an error")
 
 
 def guard(arguments: Sequence[Any]) -> Arguments | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from typing import Any
 
 import pytest
 
-from aioresp.popped import guard, popped, takes
+from aioresp.popped import guard, popped, takes, token_for
 
 pytestmark = pytest.mark.quick
 
@@ -34,7 +35,7 @@ def test_what_undoes_a_pop(command: tuple[Any, ...], reply: Any, undo: tuple[Any
     assert found.undo() == undo
 
 
-@pytest.mark.parametrize("reply", [None, b"QUEUED", []])
+@pytest.mark.parametrize("reply", [None, b"QUEUED"])
 def test_a_reply_without_elements(reply: Any) -> None:
     assert popped(("BLPOP", "a", 0), reply) is None
 
@@ -70,3 +71,17 @@ def test_what_takes_nothing_away(line: str) -> None:
 def test_what_stands_before_an_unblock(line: str, expected: str | None) -> None:
     found = guard(line.split())
     assert (None if found is None else " ".join(map(str, found))) == expected
+
+
+def slot(key: bytes) -> int:
+    start = key.find(b"{")
+    end = key.find(b"}", start + 1)
+    return crc_hqx(key[start + 1 : end] if start >= 0 and end > start + 1 else key, 0) % 16384
+
+
+@pytest.mark.parametrize("key", [b"foo", b"", b"{a}b", b"a{b}", b"{}x", b"a{b", b"a}b{c", b"\xff{"])
+def test_a_token_begins_with_its_key_and_has_the_same_slot(key: bytes) -> None:
+    assert slot(b"foo") == 12182  # as the servers have it
+    tokens = {token_for(key) for _ in range(50)}
+    assert len(tokens) == 50
+    assert all(token.startswith(key + b":put-back:") and slot(token) == slot(key) for token in tokens)

@@ -55,7 +55,7 @@ class Shared:
         self._timeout = timeout
         self._retry = retry
         self._idempotent = idempotent
-        self._on_lost = on_lost
+        self.on_lost = on_lost
         self._around = around
         self._repeating = repeating
 
@@ -121,7 +121,7 @@ class Shared:
                 return await self._send_small(packed, len(commands), decode, timeout)
             del packed
         lease: Lease[Any] = Lease(
-            self._find_pool, decode, timeout, f"a pipeline of {len(commands)} commands", self._on_lost
+            self._find_pool, decode, timeout, f"a pipeline of {len(commands)} commands", self.on_lost
         )
         async with lease:
             return await lease.carry(commands, decode, whole, timeout, mixed=False)
@@ -146,7 +146,7 @@ class Shared:
     async def private(self) -> Leased:
         """Return the way over a connection that nobody else uses, to watch keys on."""
         lease: Lease[Any] = Lease(
-            self._find_pool, self._decode, self._timeout, "a transaction", self._on_lost, self._around
+            self._find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._around
         )
         return Leased(await lease.__aenter__(), self._timeout, own=True)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aioresp.batch import undecodable
 from aioresp.command import Arguments, blocking_timeout, locate
@@ -22,12 +22,16 @@ from aioresp.errors import (
     ConnectError,
     ConnectionLost,
     PoolTimeout,
+    ProtocolError,
     RedisError,
     ResponseError,
+    WrongTypeError,
 )
 from aioresp.pool import Pool
-from aioresp.popped import Lost, Popped, guard, popped, takes
+from aioresp.popped import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
 from aioresp.protocol import Packed, pack
+
+T = TypeVar("T")
 
 logger = logging.getLogger("aioresp")
 
@@ -39,6 +43,9 @@ GRACE: Final = 2.0
 
 #: Seconds that a blocking command whose caller has gone has to come to its end, and then an element to be put back.
 PATIENCE: Final = 10.0
+
+#: Seconds after which a put-back without a reply is sent again, over another connection; then twice as many, and so on.
+ATTEMPT: Final = 2.0
 
 #: Seconds between two attempts: the first pause, which doubles, and the longest.
 PAUSES: Final = (0.002, 0.25)
@@ -76,6 +83,10 @@ class Blocking:
         self._unblocking: asyncio.Future[Any] | None = None
         self._in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
         self._popped: Popped | None = None
+        self._token: bytes | None = None  # the key by which the server knows a put-back that it has done already
+        self._plain = False  # the user may not run the script: what puts back is sent once at most
+        self._attempts: set[asyncio.Future[Any]] = set()  # put-backs under way, to several connections perhaps
+        self._unanswered = 0  # put-backs that may have run, or may yet, and whose reply will never come
         self._timer: asyncio.TimerHandle | None = None
         self._pause, self._give_up_at = 0.0, 0.0
         self._why = "its connection ended"
@@ -94,10 +105,11 @@ class Blocking:
         state = "settled" if self._settled else "left" if self.left else "waited for"
         return f"Blocking({locate(self._arguments)[0]}, {state})"
 
-    async def result(self) -> Any:
-        """Return the raw reply.
+    async def result(self, reply: Callable[[Any], T]) -> T:
+        """Return the reply as `reply` converts it.
 
-        Raises CommandTimeout when the server is later than it said, ClientClosed when the client is closed meanwhile.
+        Raises CommandTimeout when the server is later than it said, ClientClosed when the client is closed meanwhile,
+        ProtocolError if the reply is none that the command has.
         """
         try:
             value = await self._caller
@@ -108,18 +120,23 @@ class Blocking:
         except BaseException:
             self._leave()
             raise
-        if self._decode:
-            failure = None
-            try:
-                value = _decoded(value)
-            except UnicodeDecodeError as error:
-                failure = undecodable(error)
-            if failure is not None:  # not raised above: the error there shows the value
-                self._popped = popped(self._arguments, value)
-                self._lose(failure)
-                raise failure
-        self._settle()
-        return value
+        try:
+            found = reply(_decoded(value) if self._decode else value)
+        except UnicodeDecodeError as error:
+            failure: RedisError = undecodable(error)
+        except Exception as error:
+            if self._private and value in (QUEUED, QUEUED.decode()):
+                self._settle()
+                raise  # within a transaction on a lease, and nothing is in it that could be shown
+            failure = error if isinstance(error, RedisError) else self._refuse()
+        except BaseException:
+            self._leave()
+            raise
+        else:
+            self._settle()
+            return found
+        self._lose(failure)
+        raise failure  # not raised above: the error there shows the value
 
     # --- The caller goes ---------------------------------------------------------------------------------------------
 
@@ -163,6 +180,7 @@ class Blocking:
         self._give_up_at = self._loop.time() + PATIENCE
 
     def _again(self, step: Callable[[], None]) -> None:
+        self._cancel_timer()
         self._timer = self._loop.call_later(self._pause, step)
         self._pause = min(2 * self._pause, PAUSES[1])
 
@@ -211,14 +229,20 @@ class Blocking:
 
     def _take_reply(self, reply: asyncio.Future[Any]) -> None:
         self._cancel_timer()
-        error = reply.exception()
         if self.left:
             self._take_outcome()
-        elif self._caller.done():
-            pass  # cancelled in this turn of the loop: result() is going to see to it
-        elif error is not None:
+            return
+        if self._caller.done():
+            return  # cancelled in this turn of the loop: result() is going to see to it
+        error = reply.exception()
+        odd = error is None and not self._look(reply.result())
+        if odd:
+            error = self._refuse()
+        if error is not None:
             self._caller.set_exception(error)
             self._caller.exception()
+            if odd:
+                self._lose(error)
         else:
             self._caller.set_result(reply.result())
 
@@ -233,74 +257,140 @@ class Blocking:
             if error.outcome == "unknown":
                 self._lose(ConnectionLost(f"{self._why} ({error})"))
                 return
-        elif error is None:
-            self._popped = popped(self._arguments, self._reply.result())
+        elif error is not None and not isinstance(error, ResponseError):
+            self._lose(error)  # a reply that is too large, for instance: the command has run
+            return
+        elif error is None and not self._look(self._reply.result()):
+            self._lose(self._refuse())
+            return
         if self._popped is None:
             self._settle()
         else:
             self._start_patience()
             self._put_back()
 
+    def _look(self, reply: Any) -> bool:
+        """Find out what was popped; return False if no such command has such a reply."""
+        try:
+            self._popped = popped(self._arguments, reply)
+        except Exception:  # also of arguments that the server should have refused
+            return False
+        if reply == QUEUED and self._takes:
+            return self._private  # within a transaction
+        return moved(self._arguments, reply)
+
+    def _refuse(self) -> ProtocolError:
+        """Close the connection, whose peer makes no sense; return the error that says so, and shows nothing of it."""
+        self._clean = False
+        why = "the reply has a shape that no reply of this command has; the connection was dropped"
+        self._connection.end(ProtocolError(why))
+        return ProtocolError(why)
+
     # --- An element is put back --------------------------------------------------------------------------------------
 
     def _put_back(self) -> None:
+        """Make an attempt: by a script that does it once, however often it is sent; or else by a plain command."""
         assert self._popped is not None
         if self._loop.time() > self._give_up_at:
             self._lose(CommandTimeout(f"they could not be put back in {PATIENCE:.3g} s"))
             return
-        packed = [pack(self._popped.undo())]
-        if self._connection.viable:
-            # On the same connection: it may be in another database than others, or be another user's.
-            answer = self._connection.send(packed[0], False, PATIENCE)
-        elif not self._private:
-            answer = self._send(packed)
-        else:
-            self._lose(ConnectionLost("the connection ended, and its database and user are not those of others"))
+        if self._token is None:
+            self._token = token_for(self._popped.key)
+        packed = pack(self._popped.undo() if self._plain else self._popped.undo_once(self._token))
+        answer = self._send_back(packed, elsewhere=bool(self._attempts or self._unanswered))
+        if answer is None:
+            why = "the connection ended, and its database and user are not those of others"
+            self._lose(ConnectionLost(why, "not sent"))
             return
+        self._attempts.add(answer)
         answer.add_done_callback(self._put)
+        if not self._plain:
+            self._cancel_timer()
+            # Ever later, as more of them are under way: elements may be large.
+            self._timer = self._loop.call_later(ATTEMPT * 2 ** (len(self._attempts) - 1), self._put_back)
+
+    def _send_back(self, packed: Packed, *, elsewhere: bool = False) -> asyncio.Future[Any] | None:
+        """Send a command to where the pop was run; return None if there is no way. `elsewhere` prefers another one."""
+        if self._connection.viable and (self._private or not elsewhere):
+            # On the same connection: it may be in another database than others, or be another user's.
+            return self._connection.send(packed, False, PATIENCE)
+        return None if self._private else self._send([packed])
 
     def _put(self, answer: asyncio.Future[Any]) -> None:
-        assert self._popped is not None
-        error = answer.exception()
+        self._attempts.discard(answer)
+        self._in_line.discard(answer)
         if self._settled:
             return
+        error = answer.exception()
+        answered = error is None or isinstance(error, ResponseError) or _unsent(error)
+        self._unanswered += not answered
         if error is None:
-            command, key = locate(self._arguments)
-            logger.debug("%s %s: put back, as its caller had gone: %d", command, key, len(self._popped.elements))
-            self._settle()
-        elif _passing(error) or (self._popped.undoing == "ZADD" and not isinstance(error, ResponseError)):
-            # To add to a sorted set twice is as good as once.
+            self._restored(answer.result())
+        elif _passing(error) or not (answered or self._plain):
             self._again(self._put_back)
+        elif isinstance(error, ResponseError) and not (
+            self._plain or self._may_be_back() or isinstance(error, WrongTypeError)
+        ):
+            self._plain = True  # the script is unknown or forbidden here, or its token is
+            self._cancel_timer()
+            self._put_back()
         else:
             self._lose(error)
+
+    def _may_be_back(self) -> bool:
+        """Return whether an attempt may have run, or may yet."""
+        return self._unanswered > 0 or not self._attempts <= self._in_line
+
+    def _restored(self, how: object) -> None:
+        """Note that the elements are in their key again, and have the server forget the token."""
+        assert self._popped is not None
+        command, key = locate(self._arguments)
+        logger.debug("%s %s: put back, as its caller had gone: %d", command, key, len(self._popped.elements))
+        if how == 2 and not self._plain:
+            logger.info("%s %s: the key was gone and is there again, without a time to live", command, key)
+        self._end_attempts()
+        # An attempt that was not answered may be on its way still: then the token stays, and expires by itself.
+        if not self._plain and not self._may_be_back() and self._token is not None:
+            forgetting = self._send_back(pack(("DEL", self._token)))
+            if forgetting is not None:
+                forgetting.add_done_callback(self._forgotten)
+                return
+        self._settle()
+
+    def _end_attempts(self) -> None:
+        """Make no more attempts, and take out of the line those that were not sent: nobody will ask for them."""
+        self._settled = True
+        self._cancel_timer()
+        for waiting in self._attempts & self._in_line:
+            self._attempts.discard(waiting)
+            if not self._loop.is_closed():
+                waiting.cancel()
+
+    def _forgotten(self, answer: asyncio.Future[Any]) -> None:
+        if not answer.cancelled():
+            answer.exception()  # a token that cannot be deleted expires
+        self._settle()
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
     def _lose(self, error: BaseException) -> None:
-        """Tell the user of what could not be put back."""
-        self._settled = True
-        if self._takes:
-            command, key = locate(self._arguments)
-            taken = self._popped
-            what = "an element may be lost" if taken is None else f"elements lost: {len(taken.elements)}"
-            logger.error("%s %s: %s: %s", command, key, what, error)
-            self._report(error)
-        self._settle()
-
-    def _report(self, error: BaseException) -> None:
-        if self._on_lost is None:
-            return
-        taken = self._popped
-        assert isinstance(error, Exception)
-        if taken is None:
-            lost = Lost(self._arguments, None, (), (), error)
-        else:
-            scores = tuple(float(score) for score in taken.scores)
-            lost = Lost(self._arguments, taken.key, taken.elements, scores, error)
+        """Tell the user of what could not be put back, or of what nobody knows."""
         try:
-            self._on_lost(lost)
-        except Exception:
-            logger.exception("on_lost raised an error")
+            if not self._settled and self._takes:
+                self._tell(error)
+        finally:
+            self._settle()
+
+    def _tell(self, error: BaseException) -> None:
+        if any(_succeeded(answer) for answer in self._attempts):
+            return  # they are back, and `_put` was about to say so
+        self._end_attempts()
+        outcome = UNKNOWN if self._popped is None else LOST
+        if self._may_be_back():
+            outcome = UNKNOWN
+            if not isinstance(error, ConnectionLost) or error.outcome != "unknown":
+                error = ConnectionLost(f"they were sent back, and no reply came ({error})")
+        report(self._on_lost, self._arguments, self._popped, error, outcome)
 
     def _settle(self) -> None:
         self._settled = True
@@ -354,6 +444,10 @@ def _passing(error: BaseException) -> bool:
     if isinstance(error, ResponseError):
         return error.code in _PASSING
     return _unsent(error) and not isinstance(error, ClientClosed)
+
+
+def _succeeded(answer: asyncio.Future[Any]) -> bool:
+    return answer.done() and not answer.cancelled() and answer.exception() is None
 
 
 def _decoded(value: Any) -> Any:

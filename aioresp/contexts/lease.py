@@ -82,7 +82,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._decode = decode
         self._timeout = timeout
         self._why = why
-        self._on_lost = on_lost
+        self.on_lost = on_lost
         self._pool: Pool[Connection] | None = None
         self._connection: Connection | None = None
         self._changed: set[str] = set()
@@ -148,7 +148,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             if name in CHANGES:
                 self._changed.add(name)
             if blocking_timeout(arguments) is not None:
-                return reply(await self._block(connection, arguments))
+                return await self._block(connection, arguments, reply)
             if name == SHUTDOWN:
                 return reply(await self._shut_down(connection, packed))
             decode = self._decode and not is_binary(arguments)
@@ -175,11 +175,11 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             renewal.send()
         return self._connection
 
-    async def _block(self, connection: Connection, arguments: Arguments) -> Any:
+    async def _block(self, connection: Connection, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         assert self._pool is not None
         private = bool(self._changed)
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
-        return await self._blocking.result()
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private)
+        return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
         """Return None when the server has closed the connection, or else what it says."""
@@ -311,6 +311,7 @@ class Leased:
     def __init__(self, lease: Lease[Any], timeout: float | None, own: bool) -> None:
         self.execute = lease.execute
         self.note = lease.note
+        self.on_lost = lease.on_lost
         self._lease = lease
         self._timeout = timeout
         self._own = own

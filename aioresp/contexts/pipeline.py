@@ -32,7 +32,9 @@ from aioresp.command import (
 from aioresp.commands import Commands
 from aioresp.contexts.pieces import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
+from aioresp.contexts.transaction_pops import TransactionPops
 from aioresp.errors import CommandRefused, DecodeError, RedisError, anew
+from aioresp.popped import Lost, takes
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.replies import as_is, decoded, ok
 
@@ -50,6 +52,7 @@ if TYPE_CHECKING:  # protocols take time to import
         """The way over a connection that nobody else uses."""
 
         shared: bool
+        on_lost: Callable[[Lost], object] | None
 
         async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
             """Send the commands and return the replies; if `whole`, as a transaction: nothing may come in between."""
@@ -75,6 +78,7 @@ if TYPE_CHECKING:  # protocols take time to import
         """How batches travel. `shared` tells whether others use the connection, so that nothing may change it."""
 
         shared: bool
+        on_lost: Callable[[Lost], object] | None
 
         @property
         def watching(self) -> bool:
@@ -155,6 +159,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._queue: list[Queued[Any]] = []
         self._binary: set[int] = set()  # positions of commands whose replies are no text
         self._changes: set[str] = set()
+        self._pops: list[tuple[int, Arguments]] = []  # blocking pops in the queue, and their positions
         self._used: set[object] = set()  # scripts and functions of this batch
         self._before: list[Callable[[], Awaitable[None]]] = []  # what must be done before it is sent
 
@@ -240,6 +245,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             self._binary.add(len(self._queue))
         if name in CHANGES:
             self._changes.add(name)
+        if takes(arguments):
+            self._pops.append((len(self._queue), arguments))
         self._queue.append(handle)
         return handle
 
@@ -270,6 +277,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         handles, self._queue = self._queue, []
         binary, self._binary = self._binary, set()
         changes, self._changes = self._changes, set()
+        pops, self._pops = self._pops, []
         before, self._before = self._before, []
         self._used.clear()
         try:
@@ -280,7 +288,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             try:
                 for step in before:
                     await step()
-                replies = await self._carry(handles, decode=not binary)
+                replies = await self._carry(handles, pops, decode=not binary)
                 if self._decode and (binary or self._whole):
                     replies = _decoded(replies, binary)
                 clean = await _deliver(handles, replies)
@@ -294,13 +302,14 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             _raise_first(values)
         return values
 
-    async def _carry(self, handles: list[Queued[Any]], decode: bool) -> Replies:
+    async def _carry(self, handles: list[Queued[Any]], pops: list[tuple[int, Arguments]], decode: bool) -> Replies:
         commands: list[Packed] = [handle._state for handle in handles]
         route = self._watching or self._route
         if not self._whole:
             return await route.carry(commands, decode and self._decode, False)
         # As bytes: one value that is no text would else take all replies of EXEC with it.
-        replies = await route.carry([MULTI, *commands, EXEC], False, True)
+        carrying = route.carry([MULTI, *commands, EXEC], False, True)
+        replies = await (TransactionPops(pops, route.on_lost).carry(carrying) if pops else carrying)
         return executed(replies, lambda number, error: _set_error(handles[number], error))
 
     @property
@@ -355,7 +364,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Forget what is queued, and watch nothing any more."""
         handles, self._queue = self._queue, []
-        self._binary, self._changes, self._before = set(), set(), []
+        self._binary, self._changes, self._pops, self._before = set(), set(), [], []
         self._used.clear()
         _fail(handles, RedisError("the command was not sent: its pipeline was left, or reset"))
         self._release()

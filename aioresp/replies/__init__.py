@@ -169,6 +169,8 @@ def decoded(value: Any) -> Any:
         return _text_of(value)
     except UnicodeDecodeError as error:
         return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
+    except RecursionError:
+        return DecodeError("the reply is nested too deeply; use decode_responses=False to get it undecoded")
 
 
 def _text_of(value: Any) -> Any:

@@ -22,6 +22,7 @@ PUSHED: Final = 1
 UNSENT: Final = 2
 DONE: Final = 4
 REPORTED: Final = 8
+LOST: Final = 16
 
 
 class Queue:
@@ -29,11 +30,12 @@ class Queue:
 
     A job may be missing only where a pop has an unknown outcome, one job a pop, and the job was pushed before that
     ended or little later. If `moved`, none may be: what is moved to another list, and removed when it is done, cannot
-    be lost.
+    be lost. If `scored`, the jobs are members of a sorted set, and each has its score whenever it is seen.
     """
 
-    def __init__(self, ledger: Ledger, key: str, *, moved: bool = False) -> None:
+    def __init__(self, ledger: Ledger, key: str, *, moved: bool = False, scored: bool = False) -> None:
         self.ledger = ledger
+        self.scored = scored
         self.key = key
         self.moved = moved
         self._marks: defaultdict[int, bytearray] = defaultdict(bytearray)
@@ -64,35 +66,51 @@ class Queue:
                 self._mark(job, UNSENT)
             self.ledger.figures["jobs pushed"] += outcome is Outcome.DONE
 
+    @staticmethod
+    def score(job: str) -> float:
+        """Return the score of a job: one that a careless way back would change."""
+        return int(job.rpartition(":")[2]) / 3
+
     # --- Out ---------------------------------------------------------------------------------------------------------
 
-    def take(self, job: str) -> None:
-        """Note a job that was handed to a worker."""
+    def take(self, job: str, score: float | None = None) -> None:
+        """Note a job that was handed to a worker, with its score if it has one."""
         if not self._ours(job):
             self.ledger.crossed("a worker", self.key, job)
             return
         if self._mark(job, DONE) & DONE:
             self.ledger.wrong("job done twice", job)
+        self._compare(job, score)
         self.ledger.figures["jobs done"] += 1
         self.waiting -= 1
 
-    def pop_unknown(self) -> None:
-        """Note a pop of which nobody knows whether it took a job."""
-        self._unknown_pops.append(time.monotonic())
+    def pop_unknown(self, jobs: int = 1) -> None:
+        """Note a pop of which nobody knows whether it took a job, or so many."""
+        self._unknown_pops.extend([time.monotonic()] * jobs)
         self.ledger.figures["pops with unknown outcome"] += 1
 
     def report(self, lost: Lost) -> None:
-        """Note what the library says that it could not put back."""
+        """Note what the library says that it could not put back, or may not have."""
         self.ledger.figures["jobs reported by on_lost"] += len(lost.elements)
         if not lost.elements:
-            self.pop_unknown()
-        for element in lost.elements:
+            self.pop_unknown(int(lost.command[-1]) if "COUNT" in lost.command else 1)
+        scores = lost.scores or (None,) * len(lost.elements)
+        for element, score in zip(lost.elements, scores, strict=True):
             if self._ours(job := element.decode()):
-                self._mark(job, REPORTED)
+                self._mark(job, REPORTED | (LOST if lost.outcome == "lost" else 0))
+                self._compare(job, score)
             else:
                 self.ledger.crossed("on_lost", self.key, job)
 
     # --- The end -----------------------------------------------------------------------------------------------------
+
+    def check_scored(self, rest: Iterable[tuple[str, float]]) -> None:
+        """Check the books at the end, with the members that are still there, and their scores."""
+        found = dict(rest)
+        self.check(found)
+        for job, score in found.items():
+            if self._ours(job):
+                self._compare(job, score)
 
     def check(self, rest: Iterable[str]) -> None:
         """Check the books at the end, with the jobs that are still in the queue."""
@@ -109,6 +127,8 @@ class Queue:
                 job = f"{self.key}:{producer}:{number}"
                 if mark & UNSENT and (mark & DONE or job in there):
                     self.ledger.wrong("ran though it was not sent", job)
+                elif mark & LOST and (mark & DONE or job in there):
+                    self.ledger.wrong("job reported as lost that is not", job)
                 elif mark & PUSHED and not mark & (DONE | REPORTED) and job not in there:
                     missing.append((self._since[producer][number], job))
         self.ledger.figures["jobs missing, as pops are unknown"] += 0 if self.moved else len(missing)
@@ -120,6 +140,10 @@ class Queue:
         for since, job in sorted(missing, reverse=True):
             if next(pops, -math.inf) + LATE < since:
                 self.ledger.wrong("job lost", f"{job}, with {len(self._unknown_pops)} pops unknown")
+
+    def _compare(self, job: str, score: float | None) -> None:
+        if self.scored and score != self.score(job):
+            self.ledger.wrong("score changed", f"{job} has {score}")
 
     def _ours(self, job: str) -> bool:
         key, _, rest = job.partition(":")

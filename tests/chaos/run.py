@@ -124,8 +124,8 @@ class Run:
             self.report.attempts_failed += 1
 
     def _lost(self, lost: Lost) -> None:
-        for queue in self.common.popped:
-            if lost.command[1] == queue.key:
+        for queue in self.common.popped + self.common.scored:
+            if queue.key in lost.command:
                 queue.report(lost)
                 return
         self.ledger.wrong("unexpected error", f"on_lost was told of {lost}")
@@ -142,6 +142,8 @@ class Run:
         common.counters = [Shared(self.ledger, f"shared:{n}") for n in range(10)]
         common.pairs = [Shared(self.ledger, f"pair:{n}") for n in range(5)]
         common.popped = [Queue(self.ledger, f"popped-{n}") for n in range(5)]
+        common.scored = [Queue(self.ledger, f"scored-{n}", scored=True) for n in range(3)]
+        common.several = made.server.version >= (7, 0)
         common.streamed = [Queue(self.ledger, f"streamed-{n}", moved=True) for n in range(2)]
         common.moved = [Queue(self.ledger, f"moved-{n}", moved=True) for n in range(4)]
         self.jobs = [kind(common, n) for kind, count in JOBS.items() for n in range(count)]
@@ -182,10 +184,11 @@ class Run:
         """Return how many jobs are where."""
         common = self.common
         moving = [f"{queue.key}:of:{n}" for queue in common.moved for n in range(JOBS_OF_MOVE)]
-        keys = [queue.key for queue in common.popped + common.moved] + moving
+        lists = [queue.key for queue in common.popped + common.moved] + moving
+        keys = lists + [queue.key for queue in common.scored]
         p = made.direct.pipeline()
         for key in keys:
-            p.llen(key)
+            p.llen(key) if key in lists else p.zcard(key)
         left = {key: length for key, length in zip(keys, await p.execute(), strict=True) if length}
         for queue in common.streamed:
             (group,), last = await made.direct.xinfo_groups(queue.key), await made.direct.xrevrange(queue.key, count=1)
@@ -268,6 +271,8 @@ class Run:
                 self.ledger.wrong("half a transaction", f"{pair.key} and its twin are {one} and {two}")
         for queue in common.popped + common.moved:
             queue.check(await direct.lrange(queue.key, 0, -1))
+        for queue in common.scored:
+            queue.check_scored(await direct.zrange(queue.key, 0, -1, withscores=True))
         for queue in common.streamed:
             queue.check([])
         for log in common.logs:

@@ -225,6 +225,42 @@ def test_a_job_that_is_done_and_still_there(ledger: Ledger) -> None:
     assert laws(ledger) == ["job done twice"] * 2
 
 
+def scored_with(ledger: Ledger, count: int) -> tuple[Queue, list[str]]:
+    queue = Queue(ledger, "q", scored=True)
+    jobs = queue.make(0, count)
+    queue.settle(jobs, DONE)
+    return queue, jobs
+
+
+def test_a_scored_queue_that_is_as_it_should_be(ledger: Ledger) -> None:
+    queue, jobs = scored_with(ledger, 7)
+    queue.take(jobs[1], 1 / 3)
+    queue.report(Lost(("BZPOPMIN", "q", 0), b"q", (jobs[2].encode(),), (2 / 3,), ValueError()))
+    for job in jobs[3:5]:  # it may be there, and may not
+        queue.report(Lost(("BZPOPMIN", "q", 0), b"q", (job.encode(),), (queue.score(job),), ValueError(), "unknown"))
+    queue.report(Lost(("BZMPOP", 0, 1, "q", "MIN", "COUNT", 2), None, (), (), ValueError(), "unknown"))
+    queue.check_scored([(jobs[0], 0.0), (jobs[4], 4 / 3)])
+    assert laws(ledger) == []
+
+
+def test_a_score_that_is_another(ledger: Ledger) -> None:
+    queue, jobs = scored_with(ledger, 4)
+    queue.take(jobs[1], 0.33)
+    queue.report(Lost(("BZPOPMIN", "q", 0), b"q", (jobs[2].encode(),), (2.0,), ValueError()))
+    queue.check_scored([(jobs[0], 0.0), (jobs[3], 1.0000001)])
+    assert laws(ledger) == ["score changed"] * 3
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_job_that_was_reported_as_lost_and_is_there(ledger: Ledger, done: bool) -> None:
+    queue, jobs = queue_with(ledger, DONE)
+    queue.report(Lost(("BRPOP", "q", 0), b"q", (jobs[0].encode(),), (), ValueError()))
+    if done:
+        queue.take(jobs[0])
+    queue.check([] if done else jobs)
+    assert laws(ledger) == ["job reported as lost that is not"]
+
+
 @pytest.mark.parametrize("done", [True, False])
 def test_a_job_that_was_not_sent_and_is_there(ledger: Ledger, done: bool) -> None:
     queue, jobs = queue_with(ledger, NOT_DONE)

@@ -20,6 +20,7 @@ from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.subscription import Subscription
 from aioresp.errors import ConnectionLost
 from aioresp.pool import Pool
+from aioresp.popped import Popped
 from aioresp.retry import may_repeat
 from tests.chaos import world
 from tests.chaos.faults import Fault, client_kill, cut, cut_in_a_reply, delay, kill
@@ -77,6 +78,22 @@ async def test_what_was_popped_for_nobody_is_not_put_back(monkeypatch: pytest.Mo
     monkeypatch.setattr(Blocking, "_put_back", Blocking._settle)
     report = await run(delay, seconds=15)
     assert report.problems["job lost"]
+
+
+async def test_a_put_back_is_repeated_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Blocking._put
+
+    def deaf(self: Blocking, answer: asyncio.Future[Any]) -> None:
+        """Take the reply to the first attempt for lost."""
+        if not self._unanswered and answer.exception() is None:
+            answer = asyncio.get_running_loop().create_future()
+            answer.set_exception(ConnectionLost("gone"))
+        put(self, answer)
+
+    monkeypatch.setattr(Blocking, "_put", deaf)
+    monkeypatch.setattr(Popped, "undo_once", lambda self, token: self.undo())
+    report = await run(delay, seconds=15)
+    assert report.problems["job done twice"]
 
 
 async def test_a_gap_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

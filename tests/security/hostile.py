@@ -39,7 +39,7 @@ async def hostile(act: Act, *, hello: bytes = HELLO) -> AsyncIterator[str]:
                 if words[0] == b"HELLO":
                     writer.write(hello)
                 elif words[0] == b"CLIENT":
-                    writer.write(b"+OK\r\n")
+                    writer.write(b":1\r\n" if words[1] == b"ID" else b"+OK\r\n")
                 else:
                     await act(writer)
                 await writer.drain()

@@ -11,16 +11,16 @@ from tests.chaos.jobs.base import Common, Job
 from tests.chaos.jobs.counters import Count, CountTogether
 from tests.chaos.jobs.messages import ComeAndGo, Publish, Subscribe
 from tests.chaos.jobs.pipelines import Pipe, ReadPipe
-from tests.chaos.jobs.queues import Move, Pop, Push
+from tests.chaos.jobs.queues import Move, Pop, PopScored, Push
 from tests.chaos.jobs.streams import Append, Consume, ReadOn
 from tests.chaos.jobs.transactions import Transfer, Watch
 from tests.chaos.jobs.values import Echo, Leased, Read, Remember, Write
 from tests.chaos.jobs.visits import Visit
 
 JOBS: Final[dict[type[Job], int]] = {
-    Echo: 15,
+    Echo: 12,
     Read: 22,
-    Write: 20,
+    Write: 19,
     Remember: 5,
     Leased: 5,
     Count: 20,
@@ -30,7 +30,8 @@ JOBS: Final[dict[type[Job], int]] = {
     Transfer: 10,
     Watch: 10,
     Push: 6,
-    Pop: 10,
+    Pop: 8,
+    PopScored: 6,
     Move: 8,
     Publish: 4,
     Subscribe: 9,

@@ -48,6 +48,8 @@ class Common:
     pairs: list[Shared] = field(default_factory=list)
     popped: list[Queue] = field(default_factory=list)
     moved: list[Queue] = field(default_factory=list)
+    scored: list[Queue] = field(default_factory=list)
+    several: bool = False  # the server knows BZMPOP
     channels: list[Channel] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     streamed: list[Queue] = field(default_factory=list)

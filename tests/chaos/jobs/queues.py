@@ -6,13 +6,16 @@ import asyncio
 import time
 from typing import Final
 
-from aioresp import ConnectionLost
+from aioresp import Client, ConnectionLost
 from tests.chaos.jobs.base import Job
 from tests.chaos.ledger import Outcome
 from tests.chaos.queues import LATE, Queue
 
 #: Jobs that may wait in a queue, so that they can be worked off at the end.
 MOST: Final = 100
+
+#: Jobs that a pop of several takes.
+MOST_AT_ONCE: Final = 3
 
 
 class Push(Job):
@@ -21,11 +24,12 @@ class Push(Job):
     kind = "push"
 
     async def step(self) -> None:
-        queue = self.chance.choice(self.common.popped + self.common.moved)
+        queue = self.chance.choice(self.common.popped + self.common.moved + self.common.scored)
         if self.common.calm or queue.waiting > MOST:
             return
         jobs = queue.make(self.number, self.chance.randrange(1, 5))
-        answer = await self.ask(lambda r: r.lpush(queue.key, *jobs))
+        scores = {job: queue.score(job) for job in jobs}
+        answer = await self.ask(lambda r: r.zadd(queue.key, scores) if queue.scored else r.lpush(queue.key, *jobs))
         queue.settle(jobs, answer.outcome)
 
 
@@ -47,6 +51,37 @@ class Pop(Job):
             self.queue.take(answer.value[1])
         elif isinstance(answer.error, ConnectionLost) and answer.outcome is Outcome.UNKNOWN:
             self.queue.pop_unknown()  # cancelled, or late, it is not: that loses nothing
+
+
+class PopScored(Job):
+    """BZPOPMIN, BZPOPMAX and BZMPOP: what a caller who gives up was about to get is put back with its score."""
+
+    kind = "pop scored"
+
+    def prepare(self) -> None:
+        self.queue = self.common.scored[self.number % len(self.common.scored)]
+
+    def slowness(self) -> float:
+        return 0.2 if self.common.calm else 1.0
+
+    async def step(self) -> None:
+        key = self.queue.key
+        wait = self.chance.choice((0.1,) if self.common.calm else (0.2, 1, 2))
+        how = self.chance.choice(("min", "max", "several" if self.common.several else "min"))
+
+        async def pop(r: Client[str]) -> list[tuple[str, float]]:
+            if how == "several":
+                found = await r.bzmpop(wait, 1, [key], min=True, count=MOST_AT_ONCE)
+                return [] if found is None else found[1]
+            popped = await (r.bzpopmin(key, wait) if how == "min" else r.bzpopmax(key, wait))
+            return [] if popped is None else [popped[1:]]
+
+        answer = await self.ask(pop)
+        if answer.done:
+            for job, score in answer.value:
+                self.queue.take(job, score)
+        elif isinstance(answer.error, ConnectionLost) and answer.outcome is Outcome.UNKNOWN:
+            self.queue.pop_unknown(MOST_AT_ONCE if how == "several" else 1)
 
 
 class Move(Job):
