@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from aioresp.arguments import numeral
+from aioresp.arguments import numeral, word
 from aioresp.catalogue import OWN_WORDS
-from aioresp.command import is_read_only, word
+from aioresp.command import is_read_only
 from aioresp.errors import (
     AuthenticationError,
     BusyError,
