@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Generic, TypeVar
 
 from aioresp.errors import anew
@@ -81,13 +81,14 @@ class Line(Generic[R]):
         self._leave(future)
         waiter.start(resource)
 
-    def fail(self, error: BaseException) -> None:
-        """Turn everybody away with `error`."""
-        while self.anyone():
-            future = next(iter(self._waiters))
+    def fail(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
+        """Turn everybody away with `error`, but for those who are `spared`."""
+        for future in [future for future in self._waiters if future not in spared]:
             self._leave(future)
-            self._turn_away(future, anew(error))
-        self._expire_later(math.inf)
+            if not future.done():
+                self._turn_away(future, anew(error))
+        if not self._waiters:
+            self._expire_later(math.inf)
 
     def _expire_later(self, when: float) -> None:
         if self._timer is not None:

@@ -46,12 +46,19 @@ if TYPE_CHECKING:  # protocols take time to import
             """End it; `on_close` follows."""
             ...
 
+        def sever(self) -> None:
+            """End it without its loop, which may be closed."""
+            ...
+
         def usage(self) -> tuple[int, int, int]:
             """Return the commands, bytes sent and bytes received since it was made."""
             ...
 
     class Work(Protocol):
         """What goes on behind a lease, perhaps after its caller has gone, and should not end halfway."""
+
+        in_line: set[Any]
+        """Futures of this that stand in the pool's line."""
 
         def recall(self) -> None:
             """Come to an end soon: the pool is going to close, and still works."""

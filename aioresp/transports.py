@@ -1,11 +1,13 @@
-"""How much the transports of asyncio and uvloop read at a time, made alike.
+"""The transports of asyncio and uvloop, made alike: how much they read at a time, and how their sockets end.
 
-Owns the block that is read into. Never knows what the bytes mean.
+Owns the block that is read into, and the end of a socket. Never knows what the bytes mean.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from typing import Any, Final, cast
 
 #: Bytes that a transport may hold back before it asks for a pause.
@@ -16,11 +18,75 @@ WRITE_BUFFER: Final = 1024 * 1024
 READ_SIZE: Final = 96 * 1024
 
 
-def prepare(transport: asyncio.Transport) -> None:
-    """Set the sizes of a transport that is new."""
-    transport.set_write_buffer_limits(high=WRITE_BUFFER)
-    if hasattr(transport, "max_size"):
-        cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
+#: Seconds that a closed connection may take to send what it still has and say good-bye.
+CLOSE_GRACE: Final = 1.0
+
+_generation = 0  # how many forks lie between the first process and this one
+
+
+class Wire:
+    """A new transport, whose sizes it sets, and the socket under it, which ends here for the server too.
+
+    A forked child has descriptors of its parent's sockets, so to close one does not end the connection while the child
+    lives: it must be shut down. The child never does that to its parent's.
+    """
+
+    __slots__ = ("_generation", "_inode", "_timer", "_tls", "transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._generation = _generation
+        self._timer: asyncio.TimerHandle | None = None
+        self._tls = transport.get_extra_info("ssl_object") is not None
+        sock = transport.get_extra_info("socket")
+        self._inode = os.fstat(sock.fileno()).st_ino if _FORKS and sock is not None else 0
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        if hasattr(transport, "max_size"):
+            cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
+
+    def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close when all is sent, within a second; `connection_lost` follows."""
+        self.transport.close()
+        # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
+        self._timer = loop.call_later(CLOSE_GRACE, self.abort)
+
+    def abort(self) -> None:
+        """Close at once; `connection_lost` follows."""
+        self.cut()
+        self.transport.abort()
+
+    def lost(self) -> None:
+        """End the socket, as the transport has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._tls:  # under TLS it is closed already, and the server has been told
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection for every process that has a descriptor of it."""
+        if not self._inode or self._generation != _generation:
+            return
+        try:
+            # uvloop's stand-in for a socket cannot do it, and its number may be that of another one by now.
+            number = self.transport.get_extra_info("socket").fileno()
+            if os.fstat(number).st_ino == self._inode:
+                twin = socket.socket(fileno=number)
+                try:
+                    twin.shutdown(socket.SHUT_RDWR)
+                finally:
+                    twin.detach()
+        except (OSError, ValueError):
+            pass  # it has ended already
+
+
+def _after_fork() -> None:
+    global _generation  # noqa: PLW0603
+    _generation += 1
+
+
+_FORKS: Final = hasattr(os, "register_at_fork")
+if _FORKS:
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Intake(asyncio.BufferedProtocol):

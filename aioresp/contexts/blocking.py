@@ -74,7 +74,7 @@ class Blocking:
         self._known = False  # the reply, for which nobody waits any more, has been looked at
         self._settled = False  # the outcome is known, and what was popped is with the caller, put back, or reported
         self._unblocking: asyncio.Future[Any] | None = None
-        self._in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
+        self.in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
         self._popped: Popped | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pause, self._give_up_at = 0.0, 0.0
@@ -132,7 +132,19 @@ class Blocking:
 
     def abandon(self) -> None:
         """Report what may be lost: nothing can be done any more."""
-        if not self._settled:
+        if self._settled:
+            return
+        if self._reply.done() and not self._reply.cancelled():
+            # Nobody may have looked at it yet.
+            error = self._reply.exception()
+            if error is None and self._popped is None:
+                self._popped = popped(self._arguments, self._reply.result())
+            nothing = self._popped is None and getattr(error, "outcome", "") != "unknown"
+        else:
+            nothing = self._connection.unsent(self._reply)
+        if nothing:
+            self._settle()
+        else:
             self._lose(ClientClosed("the client was closed, or its event loop"))
 
     def _expire(self) -> None:
@@ -149,7 +161,7 @@ class Blocking:
             return
         self.left = True
         if self._loop.is_closed():
-            self._lose(ClientClosed("the event loop was closed"))
+            self.abandon()
             return
         if self._reply.done():
             self._take_outcome()
@@ -311,7 +323,7 @@ class Blocking:
         """Let go of the connection, unless a CLIENT UNBLOCK is under way: it would end the next command on it."""
         if self._loop.is_closed():
             return
-        if self._unblocking is not None and (not self._clean or self._unblocking in self._in_line):
+        if self._unblocking is not None and (not self._clean or self._unblocking in self.in_line):
             self._unblocking.cancel()
             self._unblocking = None
         if self._unblocking is None and not self.done.done():
@@ -325,7 +337,7 @@ class Blocking:
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def start(connection: Connection) -> None:
-            self._in_line.discard(future)
+            self.in_line.discard(future)
             for packed in commands[:-1]:
                 connection.send(packed, False, PATIENCE)
             connection.send(commands[-1], False, PATIENCE, future)
@@ -335,7 +347,7 @@ class Blocking:
             if connection is not None:
                 start(connection)
             else:
-                self._in_line.add(future)
+                self.in_line.add(future)
                 self._pool.wait(future, start, self._loop.time() + PATIENCE)
         except RedisError as error:
             future.set_exception(error)
