@@ -55,6 +55,11 @@ class Closing:
         self._ended: asyncio.Future[None] | None = None  # those who wait for the end wait for this
 
     @property
+    def begun(self) -> bool:
+        """Whether `begin` was called."""
+        return self._step != _OPEN
+
+    @property
     def stopped(self) -> bool:
         """Whether the pool takes no more callers."""
         return self._step >= _DRAINING

@@ -20,6 +20,12 @@ R = TypeVar("R")
 CLOCK: Final = 0.001
 
 
+def forsake(future: asyncio.Future[Any] | None) -> None:
+    """Note that nobody waits for `future` any more, as its caller was closed by hand or got another error."""
+    if future is not None and not future.done() and not future.get_loop().is_closed():
+        future.cancel()
+
+
 class _Waiter(Generic[R]):
     """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
 

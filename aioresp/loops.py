@@ -24,8 +24,8 @@ from aioresp.command import FOR_EVER
 from aioresp.errors import ClientClosed
 from aioresp.resource import PoolStats
 
-#: Seconds that the loops of other threads have to close their pools, beyond the grace for replies under way.
-FAREWELL: Final = 4.0
+#: Seconds that the loops of other threads have to close their pools.
+FAREWELL: Final = 5.0
 
 
 if TYPE_CHECKING:  # protocols take time to import
@@ -135,10 +135,10 @@ class Loops(Generic[P]):
                 bytes_received=stats.bytes_received,
             )
 
-    async def aclose(self, grace: float) -> None:
-        """Close the pools of all loops, each in its own loop; a loop that is not running just loses its pool.
+    def shut(self, grace: float) -> tuple[P | None, list[asyncio.Future[None]]]:
+        """Begin to close the pools of all loops, each in its own; a loop that is not running just loses its pool.
 
-        Replies under way have `grace` seconds to arrive.
+        Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
         """
         self.closed = True
         here = asyncio.get_running_loop()
@@ -148,15 +148,21 @@ class Loops(Generic[P]):
             self.forget(loop)
             if loop is here:
                 mine = pool
+                pool.shut(grace)
             elif (closing := _close_in(loop, pool, grace)) is not None:
                 others.append(asyncio.wrap_future(closing))
             else:
                 pool.abandon()
+        return mine, others
+
+    async def ended(self, begun: tuple[P | None, list[asyncio.Future[None]]]) -> None:
+        """Wait until what `shut` began has come to its end."""
+        mine, others = begun
         if mine is not None:
-            await mine.aclose(grace)
+            await mine.aclose()
         if others:
             # A loop may stop before it gets to it: then there is nobody left to wait for.
-            await asyncio.wait(others, timeout=grace + FAREWELL)
+            await asyncio.wait(others, timeout=FAREWELL)
 
     def stats(self) -> tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]:
         """Return the sum since the start, past loops included, and the figures of each loop in use."""

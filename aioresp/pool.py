@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from aioresp.closing import Closing
 from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
-from aioresp.line import CLOCK, Line
+from aioresp.line import CLOCK, Line, forsake
 from aioresp.resource import NOBODY, Holder, PoolStats, R
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Pool(Generic[R]):
         start: Callable[[R], None],
         deadline: float | None,
     ) -> None:
-        if self._closing.stopped:
+        if self._closing.begun and (line is self._lease_waiting or self._closing.stopped):
             raise ClientClosed("the client was closed")
         first = not line
         if not self._waiting and not self._lease_waiting and not self._open:
@@ -269,9 +269,10 @@ class Pool(Generic[R]):
         self._enqueue(self._lease_waiting, future, start, deadline)
         try:
             return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
+        except BaseException:  # cancelled, or closed by hand
+            if future.done() and not future.cancelled() and future.exception() is None and not self._loop.is_closed():
                 self.give_back(future.result())
+            forsake(future)
             raise
 
     def _lendable(self) -> R | None:
@@ -341,6 +342,8 @@ class Pool(Generic[R]):
     def hold(self, work: Work) -> None:
         """Let `work` come to its end before the pool closes, if that does not take long; `release` ends it."""
         self._closing.work.add(work)
+        if self._closing.begun:
+            self._loop.call_soon(work.recall)
 
     def release(self, work: Work) -> None:
         """Note that `work`, which was held, is done."""

@@ -60,7 +60,9 @@ class Blocking:
         decode: bool,
         on_lost: OnLost | None,
         private: bool,
+        deadline: float | None = None,
     ) -> None:
+        """Send the command; by `deadline` (loop time) the caller is released, by default at its time limit and GRACE."""
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._connection = connection
@@ -76,6 +78,7 @@ class Blocking:
         self._unblocking: asyncio.Future[Any] | None = None
         self.in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
         self._popped: Popped | None = None
+        self._putting: asyncio.Future[Any] | None = None  # the answer to the last attempt at putting back
         self._timer: asyncio.TimerHandle | None = None
         self._pause, self._give_up_at = 0.0, 0.0
         self._why = "its connection ended"
@@ -88,7 +91,7 @@ class Blocking:
         self._limit = blocking_timeout(arguments) or 0.0
         if self._limit:
             self._limit = max(self._limit, 0.0) + GRACE
-            self._timer = self._loop.call_later(self._limit, self._expire)
+            self._timer = self._loop.call_at(deadline or self._loop.time() + self._limit, self._expire)
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "left" if self.left else "waited for"
@@ -134,18 +137,32 @@ class Blocking:
         """Report what may be lost: nothing can be done any more."""
         if self._settled:
             return
-        if self._reply.done() and not self._reply.cancelled():
-            # Nobody may have looked at it yet.
-            error = self._reply.exception()
-            if error is None and self._popped is None:
-                self._popped = popped(self._arguments, self._reply.result())
-            nothing = self._popped is None and getattr(error, "outcome", "") != "unknown"
-        else:
-            nothing = self._connection.unsent(self._reply)
-        if nothing:
+        if self._is_back() or self._took_nothing():
             self._settle()
+        elif self._may_be_back():
+            self._lose(ConnectionLost("the client was closed, or its event loop: they may have been put back, or not"))
         else:
             self._lose(ClientClosed("the client was closed, or its event loop"))
+
+    def _is_back(self) -> bool:
+        putting = self._putting
+        return putting is not None and putting.done() and putting.exception() is None
+
+    def _may_be_back(self) -> bool:
+        putting = self._putting
+        if putting is None or putting in self.in_line or self._connection.unsent(putting):
+            return False
+        error = putting.exception() if putting.done() else None
+        return error is None or (isinstance(error, ConnectionLost) and error.outcome == "unknown")
+
+    def _took_nothing(self) -> bool:
+        """Return whether the command has certainly popped nothing, also by a reply at which nobody has looked yet."""
+        if not self._reply.done():
+            return self._connection.unsent(self._reply)
+        error = self._reply.exception()
+        if error is None and self._popped is None:
+            self._popped = popped(self._arguments, self._reply.result())
+        return self._popped is None and not (isinstance(error, ConnectionLost) and error.outcome == "unknown")
 
     def _expire(self) -> None:
         if self._connection.receiving(GRACE / 2):  # a big reply that keeps arriving is not late
@@ -269,6 +286,7 @@ class Blocking:
         else:
             self._lose(ConnectionLost("the connection ended, and its database and user are not those of others"))
             return
+        self._putting = answer
         answer.add_done_callback(self._put)
 
     def _put(self, answer: asyncio.Future[Any]) -> None:

@@ -57,6 +57,12 @@ T = TypeVar("T")
 #: Seconds after which a wait for a connection that has no end is worth a word.
 LONG: Final = 10.0
 
+#: Seconds of a command's time limit that may have passed without the server being given less of it.
+SLACK: Final = 0.01
+
+#: Seconds that the server gets at least: less might become 0 there, which stands for ever.
+LEAST: Final = 0.01
+
 # After these, AUTH would be queued, or undo what the lease's owner wanted.
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
@@ -85,6 +91,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._connection: Connection | None = None
         self._changed: set[str] = set()
         self._blocking: Blocking | None = None
+        self._deadline: float | None = None  # of the one command of `block`
         self.around = around
         if around:
             self.__dict__["execute"] = through(around, self._execute)
@@ -136,14 +143,16 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         name = full_name(arguments)
+        limit = blocking_timeout(arguments)
+        deadline = self._deadline or _deadline(limit)
         try:
-            connection = await self._usable()
+            connection = await self._usable(deadline)
             if name in FORBIDDEN:
                 raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
             if name in CHANGES:
                 self._changed.add(name)
-            if blocking_timeout(arguments) is not None:
-                return reply(await self._block(connection, arguments))
+            if limit is not None:
+                return reply(await self._block(connection, arguments, limit, deadline))
             if name == SHUTDOWN:
                 return reply(await self._shut_down(connection, arguments))
             decode = self._decode and not is_binary(arguments)
@@ -159,10 +168,10 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._changed.discard("WATCH")
         return reply(value)
 
-    async def _usable(self) -> Connection:
+    async def _usable(self, deadline: float | None = None) -> Connection:
         """Return the connection once it can be used."""
         if self._blocking is not None and not self._blocking.done.done():
-            await self._wait_for(self._blocking)
+            await self._wait_for(self._blocking, deadline)
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
         renewal = self._connection.renewal
@@ -170,10 +179,16 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             renewal.send()
         return self._connection
 
-    async def _block(self, connection: Connection, arguments: Arguments) -> Any:
+    async def _block(
+        self, connection: Connection, arguments: Arguments, limit: float, deadline: float | None
+    ) -> Any:
         assert self._pool is not None
         private = bool(self._changed)
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private)
+        if deadline is not None:
+            left = deadline - GRACE - asyncio.get_running_loop().time()
+            if left < limit - SLACK:
+                arguments = with_timeout(arguments, max(left, LEAST))
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private, deadline)
         return await self._blocking.result()
 
     async def _shut_down(self, connection: Connection, arguments: Arguments) -> Any:
@@ -187,13 +202,16 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
                 raise
             return None
 
-    async def _wait_for(self, blocking: Blocking) -> None:
+    async def _wait_for(self, blocking: Blocking, deadline: float | None) -> None:
         """Wait until a blocking command has come to its end whose caller has gone."""
         if not blocking.left:
             raise CommandRefused("another task is in a blocking command on this connection")
-        await asyncio.wait([blocking.done], timeout=self._timeout)
+        patience = math.inf if self._timeout is None else self._timeout
+        if deadline is not None:
+            patience = min(patience, max(deadline - asyncio.get_running_loop().time(), 0.0))
+        await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
         if not blocking.done.done():
-            raise CommandTimeout(f"a cancelled blocking command has not ended in {self._timeout:.3g} s")
+            raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
         if not blocking.done.result() and self._connection is not None:
             self._connection.close()
 
@@ -255,23 +273,20 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
     # --- One blocking command, and nothing else -----------------------------------------------------------------------
 
-    async def block(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+    async def block(self, arguments: Arguments, reply: Callable[[Any], T], deadline: float | None) -> T:
         """Take a connection for this command alone, and give it back.
 
-        The wait for a connection is a part of the command's own time limit: the server gets what is left of it.
+        What came before is a part of the command's own time limit, which has passed GRACE before `deadline` (loop
+        time): the server gets what is left of it.
         """
-        limit = blocking_timeout(arguments) or 0.0
         loop = asyncio.get_running_loop()
-        since = loop.time()
-        remark = None if limit else loop.call_later(self._timeout or LONG, self._remark)
+        remark = None if deadline is not None else loop.call_later(self._timeout or LONG, self._remark)
         try:
-            await self._enter(max(limit, 0.0) + GRACE if limit else None)
+            await self._enter(None if deadline is None else deadline - loop.time())
         finally:
             if remark is not None:
                 remark.cancel()
-        waited = loop.time() - since
-        if limit > 1 and waited > GRACE / 2:
-            arguments = with_timeout(arguments, max(1, math.ceil(limit - waited)))
+        self._deadline = deadline
         try:
             return await self.execute(arguments, reply)
         finally:
@@ -286,6 +301,15 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._timeout or LONG,
             pool.describe(),
         )
+
+
+def deadline_of(arguments: Arguments) -> float | None:
+    """Return by when (loop time) a blocking command that is called now has to be over; None if never."""
+    return _deadline(blocking_timeout(arguments))
+
+
+def _deadline(limit: float | None) -> float | None:
+    return asyncio.get_running_loop().time() + max(limit, 0.0) + GRACE if limit else None
 
 
 class Leased:
