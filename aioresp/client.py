@@ -203,20 +203,20 @@ class Client(
         return value if reply is as_is else reply(value)
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        from aioresp.contexts.lease import deadline_of  # noqa: PLC0415 (many programs need no connection of their own)
+        from aioresp.contexts.lease import end_of_wait  # noqa: PLC0415 (many programs need no connection of their own)
 
         lease = self._lease(full_name(arguments))
-        deadline = deadline_of(arguments)
+        until = end_of_wait(arguments)
         failures = 0
         while True:
             try:
-                return await lease.block(arguments, reply, deadline)
+                return await lease.block(arguments, reply, until)
             except RedisError as error:
                 error.command, error.key = locate(arguments)
                 failures += 1
                 # What has waited on the server is not sent again, even if it only reads: "$" means another entry then.
                 pause = self._retry.pause(failures) if may_repeat(error, self._idempotent) else None
-                if pause is None or asyncio.get_running_loop().time() + pause >= (deadline or math.inf):
+                if pause is None or asyncio.get_running_loop().time() + pause >= (until or math.inf):
                     raise
                 logger.debug("%s is sent again, as it failed: %s", error.command, error)
                 if self._watch is not None:

@@ -60,9 +60,9 @@ class Blocking:
         decode: bool,
         on_lost: OnLost | None,
         private: bool,
-        deadline: float | None = None,
+        until: float | None = None,
     ) -> None:
-        """Send the command; by `deadline` (loop time) the caller is released, by default at its time limit and GRACE."""
+        """Send the command, whose time limit ends at `until` (loop time), by default counted from now."""
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._connection = connection
@@ -91,7 +91,8 @@ class Blocking:
         self._limit = blocking_timeout(arguments) or 0.0
         if self._limit:
             self._limit = max(self._limit, 0.0) + GRACE
-            self._timer = self._loop.call_at(deadline or self._loop.time() + self._limit, self._expire)
+            end = self._loop.time() + self._limit if until is None else until + GRACE
+            self._timer = self._loop.call_at(end, self._expire)
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "left" if self.left else "waited for"

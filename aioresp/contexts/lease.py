@@ -91,7 +91,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._connection: Connection | None = None
         self._changed: set[str] = set()
         self._blocking: Blocking | None = None
-        self._deadline: float | None = None  # of the one command of `block`
+        self._until: float | None = None  # of the one command of `block`
         self.around = around
         if around:
             self.__dict__["execute"] = through(around, self._execute)
@@ -144,15 +144,15 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         name = full_name(arguments)
         limit = blocking_timeout(arguments)
-        deadline = self._deadline or _deadline(limit)
+        until = self._until or _end(limit)
         try:
-            connection = await self._usable(deadline)
+            connection = await self._usable(until)
             if name in FORBIDDEN:
                 raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
             if name in CHANGES:
                 self._changed.add(name)
             if limit is not None:
-                return reply(await self._block(connection, arguments, limit, deadline))
+                return reply(await self._block(connection, arguments, limit, until))
             if name == SHUTDOWN:
                 return reply(await self._shut_down(connection, arguments))
             decode = self._decode and not is_binary(arguments)
@@ -168,10 +168,10 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._changed.discard("WATCH")
         return reply(value)
 
-    async def _usable(self, deadline: float | None = None) -> Connection:
+    async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
         if self._blocking is not None and not self._blocking.done.done():
-            await self._wait_for(self._blocking, deadline)
+            await self._wait_for(self._blocking, until)
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
         renewal = self._connection.renewal
@@ -179,16 +179,14 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             renewal.send()
         return self._connection
 
-    async def _block(
-        self, connection: Connection, arguments: Arguments, limit: float, deadline: float | None
-    ) -> Any:
+    async def _block(self, connection: Connection, arguments: Arguments, limit: float, until: float | None) -> Any:
         assert self._pool is not None
         private = bool(self._changed)
-        if deadline is not None:
-            left = deadline - GRACE - asyncio.get_running_loop().time()
+        if until is not None:
+            left = until - asyncio.get_running_loop().time()
             if left < limit - SLACK:
                 arguments = with_timeout(arguments, max(left, LEAST))
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private, deadline)
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self._on_lost, private, until)
         return await self._blocking.result()
 
     async def _shut_down(self, connection: Connection, arguments: Arguments) -> Any:
@@ -202,13 +200,13 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
                 raise
             return None
 
-    async def _wait_for(self, blocking: Blocking, deadline: float | None) -> None:
+    async def _wait_for(self, blocking: Blocking, until: float | None) -> None:
         """Wait until a blocking command has come to its end whose caller has gone."""
         if not blocking.left:
             raise CommandRefused("another task is in a blocking command on this connection")
         patience = math.inf if self._timeout is None else self._timeout
-        if deadline is not None:
-            patience = min(patience, max(deadline - asyncio.get_running_loop().time(), 0.0))
+        if until is not None:
+            patience = min(patience, max(until + GRACE - asyncio.get_running_loop().time(), 0.0))
         await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
         if not blocking.done.done():
             raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
@@ -273,20 +271,20 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
     # --- One blocking command, and nothing else -----------------------------------------------------------------------
 
-    async def block(self, arguments: Arguments, reply: Callable[[Any], T], deadline: float | None) -> T:
+    async def block(self, arguments: Arguments, reply: Callable[[Any], T], until: float | None) -> T:
         """Take a connection for this command alone, and give it back.
 
-        What came before is a part of the command's own time limit, which has passed GRACE before `deadline` (loop
-        time): the server gets what is left of it.
+        What came before is a part of the command's own time limit, which ends at `until` (loop time): the server gets
+        what is left of it.
         """
         loop = asyncio.get_running_loop()
-        remark = None if deadline is not None else loop.call_later(self._timeout or LONG, self._remark)
+        remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
         try:
-            await self._enter(None if deadline is None else deadline - loop.time())
+            await self._enter(None if until is None else until + GRACE - loop.time())
         finally:
             if remark is not None:
                 remark.cancel()
-        self._deadline = deadline
+        self._until = until
         try:
             return await self.execute(arguments, reply)
         finally:
@@ -303,13 +301,13 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         )
 
 
-def deadline_of(arguments: Arguments) -> float | None:
-    """Return by when (loop time) a blocking command that is called now has to be over; None if never."""
-    return _deadline(blocking_timeout(arguments))
+def end_of_wait(arguments: Arguments) -> float | None:
+    """Return when (loop time) the time limit of a blocking command that is called now ends; None if never."""
+    return _end(blocking_timeout(arguments))
 
 
-def _deadline(limit: float | None) -> float | None:
-    return asyncio.get_running_loop().time() + max(limit, 0.0) + GRACE if limit else None
+def _end(limit: float | None) -> float | None:
+    return asyncio.get_running_loop().time() + max(limit, 0.0) if limit else None
 
 
 class Leased:
