@@ -1,7 +1,7 @@
 """A program whose event loop ends in one of many ways while workers pop elements: `python loop_ends.py URL WAY LOOP`.
 
-It prints what it popped ("P element"), what was reported with its element ("L element"), and each report without one
-("U"). Run by tests/test_loops.py.
+It prints what it popped ("P element"), what was reported with its element ("L element"; "B element" if it may be
+back), and each report without one ("U"). Run by tests/test_loops.py.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import sys
 import threading
 from collections.abc import Callable
 
-from aioresp import Client, Lost
+from aioresp import Client, ConnectionLost, Lost
 
 WORKERS = 40
 ENOUGH = 100
 
-url, way, kind = sys.argv[1:]
+url, way, kind = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
 popped = 0
 tasks: list[asyncio.Task[None]] = []
 
@@ -28,15 +28,16 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-def lost(lost: Lost) -> None:
+def report(lost: Lost) -> None:
+    letter = "B" if isinstance(lost.error, ConnectionLost) else "L"
     for element in lost.elements:
-        say(f"L {element.decode()}")
+        say(f"{letter} {element.decode()}")
     if not lost.elements:
         say("U")
 
 
 def client() -> Client[str]:
-    return Client(url, on_lost=lost, timeout=30)
+    return Client(url, on_lost=report, timeout=30)
 
 
 async def work(r: Client[str]) -> None:
@@ -115,7 +116,7 @@ async def collected() -> None:
 
 def new_loop() -> asyncio.AbstractEventLoop:
     if kind == "uvloop":
-        import uvloop
+        import uvloop  # noqa: PLC0415 (it need not be there)
 
         return uvloop.new_event_loop()
     return asyncio.new_event_loop()
