@@ -423,6 +423,7 @@ def _make_pool(settings: Settings, loop: asyncio.AbstractEventLoop) -> Pool[Conn
         loop=loop,
         restore=partial(restore, endpoint=settings.endpoint, timeout=settings.connect_timeout),
         patience=patience,
+        sever=Connection.sever,
     )
 
 

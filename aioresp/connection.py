@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
-        self._wire: Wire | None = None
+        self._wire = Wire()
         self._parser = Parser(max_reply)
         self._waiters: deque[Any] = deque()  # futures, and batches, which look like such
         self._outgoing: list[Packed] = []
@@ -422,7 +422,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._wire = Wire(transport)
+        self._wire.attach(transport)
 
     def opened(self) -> None:
         """Take commands: the handshake is done."""
@@ -456,18 +456,14 @@ class Connection(asyncio.Protocol):
         self._run_timeout = _NO_RUN  # so that the next `send` comes by `_start_run`, and is refused there
         self.error = error
         self.capacity = 0
-        if abort and self._wire is not None:
-            self._wire.abort()
-        elif self._wire is not None:
-            self._wire.close(self._loop)
+        self._wire.end(self._loop, abort)
 
     def sever(self) -> None:
         """End the connection without its loop, which may be closed; nobody is told before that runs again."""
         self.error = self.error or ConnectionLost("the connection was cut: its event loop does not run")
         self.capacity = 0
         self._run_timeout = _NO_RUN
-        if self._wire is not None:
-            self._wire.cut()
+        self._wire.cut()
 
     def unsent(self, future: asyncio.Future[Any]) -> bool:
         """Return whether the command of `future` has certainly not left."""
@@ -495,8 +491,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self._waiters.clear()
         self._outgoing.clear()
-        if self._wire is not None:
-            self._wire.lost()
+        self._wire.lost()
         if self.renewal is not None:
             self.renewal.end()
         self.on_end(self)

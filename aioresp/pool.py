@@ -44,9 +44,11 @@ class Pool(Generic[R]):
         loop: asyncio.AbstractEventLoop,
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
         patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
+        sever: Callable[[R], None] = lambda resource: None,
     ) -> None:
         """Make an empty pool.
 
+        `sever` ends a resource without its loop, which may be closed.
         `patience` tells, after an error and so many failures in a row to open a first resource, how many seconds to
         wait before the next attempt; with None those who wait get the error.
         """
@@ -54,6 +56,7 @@ class Pool(Generic[R]):
         self.made = 0
         self._connect = connect
         self._restore = restore
+        self._sever = sever
         self._concurrency = concurrency
         self._idle_timeout = idle_timeout
         self._loop = loop
@@ -429,7 +432,7 @@ class Pool(Generic[R]):
         """End without the loop: work that has not ended says what is lost, connections are cut."""
         self._closing.lose_work()
         for resource in self._resources:
-            resource.sever()
+            self._sever(resource)
         try:
             self._loop.call_soon_threadsafe(self.shut)  # if it ever runs again
         except RuntimeError:

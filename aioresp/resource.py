@@ -46,10 +46,6 @@ if TYPE_CHECKING:  # protocols take time to import
             """End it; `on_close` follows."""
             ...
 
-        def sever(self) -> None:
-            """End it without its loop, which may be closed."""
-            ...
-
         def usage(self) -> tuple[int, int, int]:
             """Return the commands, bytes sent and bytes received since it was made."""
             ...

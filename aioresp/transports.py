@@ -25,50 +25,59 @@ _generation = 0  # how many forks lie between the first process and this one
 
 
 class Wire:
-    """A new transport, whose sizes it sets, and the socket under it, which ends here for the server too.
+    """The socket under a transport, which ends for the server, too, and the sizes of the transport.
 
     A forked child has descriptors of its parent's sockets, so to close one does not end the connection while the child
     lives: it must be shut down. The child never does that to its parent's.
     """
 
-    __slots__ = ("_generation", "_inode", "_timer", "_tls", "transport")
+    __slots__ = ("_generation", "_inode", "_timer", "_tls", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        self._generation = _generation
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._inode = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Note the transport, which is new, and set its sizes."""
+        self._transport = transport
+        self._generation = _generation
         self._tls = transport.get_extra_info("ssl_object") is not None
         sock = transport.get_extra_info("socket")
-        self._inode = os.fstat(sock.fileno()).st_ino if _FORKS and sock is not None else 0
+        if _FORKS and sock is not None:
+            self._inode = os.fstat(sock.fileno()).st_ino
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if hasattr(transport, "max_size"):
             cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
 
-    def close(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close when all is sent, within a second; `connection_lost` follows."""
-        self.transport.close()
-        # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
-        self._timer = loop.call_later(CLOSE_GRACE, self.abort)
+    def end(self, loop: asyncio.AbstractEventLoop, abort: bool) -> None:
+        """Close when all is sent, within a second, or at once; `connection_lost` follows."""
+        if abort:
+            self._abort()
+        elif self._transport is not None:
+            self._transport.close()
+            # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
+            self._timer = loop.call_later(CLOSE_GRACE, self._abort)
 
-    def abort(self) -> None:
-        """Close at once; `connection_lost` follows."""
+    def _abort(self) -> None:
         self.cut()
-        self.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def lost(self) -> None:
         """End the socket, as the transport has ended."""
         if self._timer is not None:
             self._timer.cancel()
-        if not self._tls:  # under TLS it is closed already, and the server has been told
+        if self._transport is not None and not self._tls:  # under TLS it is closed already, and the server was told
             self.cut()
 
     def cut(self) -> None:
         """End the connection for every process that has a descriptor of it."""
-        if not self._inode or self._generation != _generation:
+        if self._transport is None or not self._inode or self._generation != _generation:
             return
         try:
             # uvloop's stand-in for a socket cannot do it, and its number may be that of another one by now.
-            number = self.transport.get_extra_info("socket").fileno()
+            number = self._transport.get_extra_info("socket").fileno()
             if os.fstat(number).st_ino == self._inode:
                 twin = socket.socket(fileno=number)
                 try:
@@ -80,7 +89,7 @@ class Wire:
 
 
 def _after_fork() -> None:
-    global _generation  # noqa: PLW0603
+    global _generation
     _generation += 1
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from aioresp import Client, ConnectionLost, Lost
 
@@ -21,7 +22,7 @@ ENOUGH = 100
 
 url, way, kind = sys.argv[1:] if __name__ == "__main__" else ("", "", "")
 popped = 0
-tasks: list[asyncio.Task[None]] = []
+tasks: list[asyncio.Task[Any]] = []
 
 
 def say(line: str) -> None:
@@ -37,7 +38,7 @@ def report(lost: Lost) -> None:
 
 
 def client() -> Client[str]:
-    return Client(url, on_lost=report, timeout=30)
+    return Client(url, on_lost=report, timeout=30, limit=int(os.environ.get("LIMIT", "100")))
 
 
 async def work(r: Client[str]) -> None:
