@@ -461,8 +461,7 @@ class Connection(asyncio.Protocol):
     def sever(self) -> None:
         """End the connection without its loop, which may be closed; nobody is told before that runs again."""
         self.error = self.error or ConnectionLost("the connection was cut: its event loop does not run")
-        self.capacity = 0
-        self._run_timeout = _NO_RUN
+        self.capacity, self._run_timeout = 0, _NO_RUN
         self._wire.cut()
 
     def unsent(self, future: asyncio.Future[Any]) -> bool:

@@ -417,9 +417,9 @@ class Pool(Generic[R]):
         self._closing.on_end = on_end
 
     def shut(self, grace: float = 0.0) -> None:
-        """Begin to close everything: callers in line get ClientClosed, replies under way have `grace` seconds to arrive.
+        """Begin to close everything: callers in line get ClientClosed, and work under way two seconds to end.
 
-        Before that, work under way has two seconds to come to its end.
+        Replies under way have `grace` seconds to arrive after that.
         """
         self._closing.begin(grace)
 
