@@ -48,6 +48,7 @@ class Closing:
     def __init__(self, pool: Parts, loop: asyncio.AbstractEventLoop) -> None:
         self.work: set[Work] = set()
         self.on_end: Callable[[], None] | None = None
+        self.stopped = False  # the pool takes no more callers
         self._pool = pool
         self._loop = loop
         self._step = _OPEN
@@ -58,11 +59,6 @@ class Closing:
     def begun(self) -> bool:
         """Whether `begin` was called."""
         return self._step != _OPEN
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the pool takes no more callers."""
-        return self._step >= _DRAINING
 
     def begin(self, grace: float) -> None:
         """Begin to close; a second time does nothing."""
@@ -110,6 +106,7 @@ class Closing:
     def _go_on(self) -> None:
         self._step += 1
         if self._step == _DRAINING:
+            self.stopped = True
             self._pool.turn_away(set())
             self._pool.stop()
             self._loop.call_later(self._grace, self._hurry, _CLOSING)

@@ -1,4 +1,4 @@
-"""The time limit of a blocking command covers all of the call: the line for a connection, attempts, the server's part."""
+"""The time limit of a blocking command covers the whole call: the line, each attempt, and the server's part."""
 
 from __future__ import annotations
 
