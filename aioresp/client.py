@@ -41,6 +41,7 @@ from aioresp.contexts.scripts import Scripts
 from aioresp.contexts.subscribing import Subscribing
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
 from aioresp.handshake import connect, restore
+from aioresp.line import forsake
 from aioresp.loops import Loops
 from aioresp.options import Options, Settings, check, settings
 from aioresp.pool import Pool
@@ -168,10 +169,9 @@ class Client(
 
         Commands raise ClientClosed from now on; `async with` opens the client again.
         """
-        try:
-            await self._hubs.aclose(0.0)
-        finally:
-            await self._loops.aclose(CLOSE_GRACE)
+        hubs, pools = self._hubs.shut(0.0), self._loops.shut(CLOSE_GRACE)
+        await self._hubs.ended(hubs)
+        await self._loops.ended(pools)
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
@@ -195,25 +195,33 @@ class Client(
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
             else:
-                value = await self._send_elsewhere(pool, packed, self._timeout)
+                future = self._send_elsewhere(pool, packed, self._timeout)
+                try:
+                    value = await future
+                except BaseException:
+                    forsake(future)
+                    raise
         except RedisError as error:
             value = await self._try_again(error, packed)
         # Most replies are what they should be already: the call is spared.
         return value if reply is as_is else reply(value)
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        from aioresp.contexts.lease import end_of_wait  # noqa: PLC0415 (many programs need no connection of their own)
+
         lease = self._lease(full_name(arguments))
+        until = end_of_wait(arguments)
         failures = 0
         while True:
             try:
-                return await lease.block(arguments, reply)
+                return await lease.block(arguments, reply, until)
             except RedisError as error:
                 error.command, error.key = locate(arguments)
                 failures += 1
                 # What has waited on the server is not sent again, even if it only reads: "$" means another entry then.
                 again = may_repeat(error, arguments, self._idempotent, reads=False)
                 pause = self._retry.pause(failures) if again else None
-                if pause is None:
+                if pause is None or asyncio.get_running_loop().time() + pause >= (until or math.inf):
                     raise
                 logger.debug("%s is sent again, as it failed: %s", error.command, error)
                 if self._watch is not None:
@@ -249,10 +257,14 @@ class Client(
             rest = None if error.deadline == math.inf else error.deadline - clock()
             if rest is not None and rest <= 0:
                 raise error
+            future: asyncio.Future[Any] | None = None
             try:
-                return await self._send_elsewhere(self._loops.pool(), packed, rest)
+                future = self._send_elsewhere(self._loops.pool(), packed, rest)
+                return await future
             except RedisError as again:
                 error = again
+            finally:
+                forsake(future)
 
     def _send_elsewhere(self, pool: Pool[Connection], packed: Packed, timeout: float | None) -> asyncio.Future[Any]:
         """Return the future of the reply: the command goes to another connection, or to the first that has room."""
@@ -421,6 +433,7 @@ def _make_pool(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop
         loop=loop,
         restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
         patience=patience,
+        sever=Connection.sever,
     )
 
 

@@ -6,6 +6,7 @@ asyncio or hiredis and keeps no state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, ItemsView, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -221,12 +222,13 @@ def blocking_timeout(arguments: Sequence[object]) -> float | None:
     return None if place is None else _seconds(arguments[place[0]], place[1])
 
 
-def with_timeout(arguments: Arguments, seconds: int) -> Arguments:
-    """Return a blocking command with another time limit."""
+def with_timeout(arguments: Arguments, seconds: float) -> Arguments:
+    """Return a blocking command with another time limit, which is rounded up to what the server takes."""
     place = _timeout_place(arguments)
     assert place is not None
     where = place[0] % len(arguments)
-    return (*arguments[:where], round(seconds * place[1]), *arguments[where + 1 :])
+    given: float = math.ceil(seconds * 1000)
+    return (*arguments[:where], given if place[1] == 1000 else given / 1000, *arguments[where + 1 :])
 
 
 def _timeout_place(arguments: Sequence[object]) -> tuple[int, float] | None:

@@ -19,7 +19,7 @@ from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome,
 from aioresp.guard import Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.runs import LATE, SILENCE, WAKE, Run, deadline_of, forget, spans
-from aioresp.transports import READ_SIZE, Intake, prepare
+from aioresp.transports import READ_SIZE, Intake, Wire
 
 if TYPE_CHECKING:
     from aioresp.renewal import Renewal
@@ -32,9 +32,6 @@ EAGER: Final = 40
 
 #: Replies that are handed out in one turn of the loop.
 SLICE: Final = 512
-
-#: Seconds that a closed connection may take to send what it still has and say good-bye.
-CLOSE_GRACE: Final = 1.0
 
 _NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
 _NO_RUN: Final[Any] = object()
@@ -67,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
+        self._wire = Wire()
         self._parser = Parser(max_reply)
         self._waiters: deque[Any] = deque()  # futures, and batches, which look like such
         self._outgoing: list[Packed] = []
@@ -424,7 +422,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        prepare(transport)
+        self._wire.attach(transport)
 
     def opened(self) -> None:
         """Take commands: the handshake is done."""
@@ -458,12 +456,17 @@ class Connection(asyncio.Protocol):
         self._run_timeout = _NO_RUN  # so that the next `send` comes by `_start_run`, and is refused there
         self.error = error
         self.capacity = 0
-        if abort and self._transport is not None:
-            self._transport.abort()
-        elif self._transport is not None:
-            self._transport.close()
-            # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
-            self._loop.call_later(CLOSE_GRACE, self._transport.abort)
+        self._wire.end(self._loop, abort)
+
+    def sever(self) -> None:
+        """End the connection without its loop, which may be closed; nobody is told before that runs again."""
+        self.error = self.error or ConnectionLost("the connection was cut: its event loop does not run")
+        self.capacity, self._run_timeout = 0, _NO_RUN
+        self._wire.cut()
+
+    def unsent(self, future: asyncio.Future[Any]) -> bool:
+        """Return whether the command of `future` has certainly not left."""
+        return future in islice(self._waiters, max(0, self._flushed - self._answered), None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail every waiter whose reply is not here: nothing more will come."""
@@ -487,6 +490,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         self._waiters.clear()
         self._outgoing.clear()
+        self._wire.lost()
         if self.renewal is not None:
             self.renewal.end()
         self.on_end(self)

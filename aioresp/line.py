@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Generic, TypeVar
 
 from aioresp.errors import anew
@@ -18,6 +18,12 @@ R = TypeVar("R")
 
 #: Seconds by which timers may fire early.
 CLOCK: Final = 0.001
+
+
+def forsake(future: asyncio.Future[Any] | None) -> None:
+    """Note that nobody waits for `future` any more, as its caller was closed by hand or got another error."""
+    if future is not None and not future.done() and not future.get_loop().is_closed():
+        future.cancel()
 
 
 class _Waiter(Generic[R]):
@@ -81,13 +87,14 @@ class Line(Generic[R]):
         self._leave(future)
         waiter.start(resource)
 
-    def fail(self, error: BaseException) -> None:
-        """Turn everybody away with `error`."""
-        while self.anyone():
-            future = next(iter(self._waiters))
+    def fail(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
+        """Turn everybody away with `error`, but for those who are `spared`."""
+        for future in [future for future in self._waiters if future not in spared]:
             self._leave(future)
-            self._turn_away(future, anew(error))
-        self._expire_later(math.inf)
+            if not future.done():
+                self._turn_away(future, anew(error))
+        if not self._waiters:
+            self._expire_later(math.inf)
 
     def _expire_later(self, when: float) -> None:
         if self._timer is not None:

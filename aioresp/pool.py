@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
+from aioresp.closing import Closing
 from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
-from aioresp.line import CLOCK, Line
+from aioresp.line import CLOCK, Line, forsake
 from aioresp.resource import NOBODY, Holder, PoolStats, R
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ logger = logging.getLogger("aioresp")
 
 #: Seconds until the pool tries to grow again after a failure, while it has other connections to work with.
 GROWTH_PAUSE: Final = 1.0
-
-#: Seconds that work under way has to come to its end when the pool closes.
-WORK_GRACE: Final = 2.0
 
 #: Seconds of idling after which a resource is asked whether it is still there before it is used again.
 REST_AFTER: Final = 15.0
@@ -46,9 +44,11 @@ class Pool(Generic[R]):
         loop: asyncio.AbstractEventLoop,
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
         patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
+        sever: Callable[[R], None] = lambda resource: None,
     ) -> None:
         """Make an empty pool.
 
+        `sever` ends a resource without its loop, which may be closed.
         `patience` tells, after an error and so many failures in a row to open a first resource, how many seconds to
         wait before the next attempt; with None those who wait get the error.
         """
@@ -56,10 +56,11 @@ class Pool(Generic[R]):
         self.made = 0
         self._connect = connect
         self._restore = restore
+        self._sever = sever
         self._concurrency = concurrency
         self._idle_timeout = idle_timeout
         self._loop = loop
-        self._closing = False
+        self._closing = Closing(self, loop)
         #: The resource that the hot path tries first, before it calls `share`.
         self.current: R = cast("R", NOBODY)
         self._shared: list[R] = []
@@ -67,10 +68,8 @@ class Pool(Generic[R]):
         self._draining: list[R] = []
         self._opening: set[asyncio.Task[None]] = set()
         self._restoring: set[asyncio.Task[None]] = set()
-        self._work: set[Work] = set()
         self._waiting: Line[R] = Line(loop, self._too_late)
         self._lease_waiting: Line[R] = Line(loop, self._too_late)
-        self._changed: asyncio.Future[None] | None = None
         self._patience = patience
         self._failures = 0
         self._failure: BaseException | None = None
@@ -137,7 +136,7 @@ class Pool(Generic[R]):
         start: Callable[[R], None],
         deadline: float | None,
     ) -> None:
-        if self._closing:
+        if self._closing.begun and (line is self._lease_waiting or self._closing.stopped):
             raise ClientClosed("the client was closed")
         first = not line
         if not self._waiting and not self._lease_waiting and not self._open:
@@ -180,8 +179,8 @@ class Pool(Generic[R]):
             self._admit(drained)
 
     def _on_room(self) -> None:
-        if self._closing:
-            self._note_change()
+        if self._closing.stopped:
+            self._closing.look()
         elif self._waiting or self._lease_waiting or self._draining:
             self._dispatch()
 
@@ -202,7 +201,7 @@ class Pool(Generic[R]):
 
     def _grow(self) -> None:
         """Start to open what those who wait could use, but one at a time for the shared use and until one is open."""
-        if self._closing or self._loop.time() + CLOCK < self._grow_after:
+        if self._closing.stopped or self._loop.time() + CLOCK < self._grow_after:
             return
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
         wanted = max(1, wanted) if self._open else 1
@@ -227,8 +226,8 @@ class Pool(Generic[R]):
         for resource in self._shared:
             resource.capacity = min(resource.capacity, self._concurrency)  # it was raised until this one came
         error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
-        if self._closing:
-            self._note_change()
+        if self._closing.stopped:
+            self._closing.look()
             return
         if error is not None:
             self._growth_failed(error)
@@ -273,9 +272,10 @@ class Pool(Generic[R]):
         self._enqueue(self._lease_waiting, future, start, deadline)
         try:
             return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
+        except BaseException:  # cancelled, or closed by hand
+            if future.done() and not future.cancelled() and future.exception() is None and not self._loop.is_closed():
                 self.give_back(future.result())
+            forsake(future)
             raise
 
     def _lendable(self) -> R | None:
@@ -309,7 +309,7 @@ class Pool(Generic[R]):
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
         """End a lease: the resource is as it was and owes no reply; if `changed`, it will be made so first."""
-        if changed and resource.viable and self._restore is not None and not self._closing:
+        if changed and resource.viable and self._restore is not None and not self._closing.stopped:
             task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
             self._restoring.add(task)
             task.add_done_callback(partial(self._restored, resource))
@@ -322,7 +322,7 @@ class Pool(Generic[R]):
         self._restoring.discard(task)
         if task.cancelled() or task.exception() is not None:
             resource.close()
-            self._note_change()
+            self._closing.look()
         else:
             self.give_back(resource)
 
@@ -332,7 +332,7 @@ class Pool(Generic[R]):
 
     def _admit(self, resource: R) -> None:
         resource.lent = False
-        if self._closing or not resource.viable:
+        if self._closing.stopped or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():
             self._lease_waiting.serve(resource)
@@ -344,12 +344,14 @@ class Pool(Generic[R]):
 
     def hold(self, work: Work) -> None:
         """Let `work` come to its end before the pool closes, if that does not take long; `release` ends it."""
-        self._work.add(work)
+        self._closing.work.add(work)
+        if self._closing.begun:
+            self._loop.call_soon(work.recall)
 
     def release(self, work: Work) -> None:
         """Note that `work`, which was held, is done."""
-        self._work.discard(work)
-        self._note_change()
+        self._closing.work.discard(work)
+        self._closing.look()
 
     # --- Retiring ----------------------------------------------------------------------------------------------------
 
@@ -367,8 +369,8 @@ class Pool(Generic[R]):
             self._past_usage[1] + sent,
             self._past_usage[2] + received,
         )
-        if self._closing:
-            self._note_change()
+        if self._closing.stopped:
+            self._closing.look()
         elif self._newest == (resource, commands) and not self._shared and (self._waiting or self._lease_waiting):
             self._useless += 1
             if self._useless > 1:
@@ -403,61 +405,64 @@ class Pool(Generic[R]):
         if self._open:
             self._schedule_prune()
 
-    async def aclose(self, grace: float = 0.0) -> None:
-        """Close everything: callers in line get ClientClosed, replies under way have `grace` seconds to arrive.
+    # --- Closing -----------------------------------------------------------------------------------------------------
 
-        Before that, work under way has two seconds to come to its end.
+    @property
+    def busy(self) -> bool:
+        """Whether work is under way."""
+        return bool(self._closing.work)
+
+    def notify(self, on_end: Callable[[], None]) -> None:
+        """Have `on_end` called when all is closed."""
+        self._closing.on_end = on_end
+
+    def shut(self, grace: float = 0.0) -> None:
+        """Begin to close everything: callers in line get ClientClosed, and work under way two seconds to end.
+
+        Replies under way have `grace` seconds to arrive after that.
         """
-        try:
-            await self._end_work()
-            self._shut()
-            async with asyncio.timeout(grace):
-                await self._until(lambda: not any(r.in_flight for r in self._resources))
-        except TimeoutError:
-            pass
-        finally:
-            self._shut()
-            for resource in self._resources:
-                resource.close()
-            self.abandon()
-        await self._until(lambda: not (self._opening or self._restoring or self._open))
+        self._closing.begin(grace)
 
-    async def _end_work(self) -> None:
-        """Let work end while the pool can still serve it."""
-        if not self._work:
-            return
-        self._fail_waiting(ClientClosed("the client was closed"))
-        for work in list(self._work):
-            work.recall()
-        try:
-            async with asyncio.timeout(WORK_GRACE):
-                await self._until(lambda: not self._work)
-        except TimeoutError:
-            pass
+    async def aclose(self, grace: float = 0.0) -> None:
+        """Do as `shut`, and wait for the end."""
+        self._closing.begin(grace)
+        await self._closing.wait()
 
-    def _shut(self) -> None:
-        """Take no more callers, turn away those in line, and open nothing more."""
-        self._closing = True
+    def abandon(self) -> None:
+        """End without the loop: work that has not ended says what is lost, connections are cut."""
+        self._closing.lose_work()
+        for resource in self._resources:
+            self._sever(resource)
+        try:
+            self._loop.call_soon_threadsafe(self.shut)  # if it ever runs again
+        except RuntimeError:
+            pass  # it is closed
+
+    def turn_away(self, spared: set[Any]) -> None:
+        """Give those in line ClientClosed, but for these futures."""
+        error = ClientClosed("the client was closed")
+        self._waiting.fail(error, spared)
+        self._lease_waiting.fail(error, spared)
+
+    def stop(self) -> None:
+        """Open nothing more; the pool takes no more callers."""
         if self._prune_timer is not None:
             self._prune_timer.cancel()
-        self._fail_waiting(ClientClosed("the client was closed"))
         for task in [*self._opening, *self._restoring]:
             task.cancel()
 
-    def abandon(self) -> None:
-        """Have work that has not ended say what is lost; the pool is closed, or its loop is."""
-        for work in list(self._work):
-            work.abandon()
-        self._work.clear()
+    def owes(self) -> bool:
+        """Return whether replies are under way."""
+        return any(r.in_flight for r in self._resources)
 
-    async def _until(self, reached: Callable[[], bool]) -> None:
-        while not reached():
-            self._changed = self._loop.create_future()
-            await self._changed
+    def close_all(self) -> None:
+        """Close what is open."""
+        for resource in self._resources:
+            resource.close()
 
-    def _note_change(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+    def holds(self) -> bool:
+        """Return whether anything is open, or being opened or restored."""
+        return bool(self._opening or self._restoring or self._open)
 
     # --- Telling -----------------------------------------------------------------------------------------------------
 

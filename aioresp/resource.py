@@ -53,6 +53,9 @@ if TYPE_CHECKING:  # protocols take time to import
     class Work(Protocol):
         """What goes on behind a lease, perhaps after its caller has gone, and should not end halfway."""
 
+        in_line: set[Any]
+        """Futures of this that stand in the pool's line."""
+
         def recall(self) -> None:
             """Come to an end soon: the pool is going to close, and still works."""
             ...

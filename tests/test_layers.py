@@ -36,6 +36,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.popped",
         "aioresp.resource",
         "aioresp.line",
+        "aioresp.closing",
         "aioresp.loops",
         "aioresp.pool",
     ),

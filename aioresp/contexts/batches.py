@@ -21,6 +21,7 @@ from aioresp.contexts.blocking import OnLost
 from aioresp.contexts.lease import Lease, Leased
 from aioresp.contexts.pieces import Replies, size
 from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, anew
+from aioresp.line import forsake
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, unpack
 from aioresp.retry import NOT_NOW, Retry, has_not_run
@@ -141,7 +142,10 @@ class Shared:
                 connection.send_batch(packed, batch, rest)
 
             pool.wait(batch.future, start, None if timeout is None else since + timeout)
-        return Replies(await batch.future, batch.clean)
+        try:
+            return Replies(await batch.future, batch.clean)
+        finally:
+            forsake(batch.future)
 
     async def private(self) -> Leased:
         """Return the way over a connection that nobody else uses, to watch keys on."""

@@ -67,7 +67,9 @@ class Blocking:
         decode: bool,
         on_lost: OnLost | None,
         private: bool,
+        until: float | None = None,
     ) -> None:
+        """Send the command, whose time limit ends at `until` (loop time), by default counted from now."""
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._connection = connection
@@ -81,7 +83,7 @@ class Blocking:
         self._known = False  # the reply, for which nobody waits any more, has been looked at
         self._settled = False  # the outcome is known, and what was popped is with the caller, put back, or reported
         self._unblocking: asyncio.Future[Any] | None = None
-        self._in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
+        self.in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
         self._popped: Popped | None = None
         self._token: bytes | None = None  # the key by which the server knows a put-back that it has done already
         self._plain = False  # the user may not run the script: what puts back is sent once at most
@@ -99,7 +101,8 @@ class Blocking:
         self._limit = blocking_timeout(arguments) or 0.0
         if self._limit:
             self._limit = max(self._limit, 0.0) + GRACE
-            self._timer = self._loop.call_later(self._limit, self._expire)
+            end = self._loop.time() + self._limit if until is None else until + GRACE
+            self._timer = self._loop.call_at(end, self._expire)
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "left" if self.left else "waited for"
@@ -149,8 +152,21 @@ class Blocking:
 
     def abandon(self) -> None:
         """Report what may be lost: nothing can be done any more."""
-        if not self._settled:
+        if self._settled:
+            return
+        if self._took_nothing():
+            self._settle()
+        else:
             self._lose(ClientClosed("the client was closed, or its event loop"))
+
+    def _took_nothing(self) -> bool:
+        """Return whether the command has certainly popped nothing, also by a reply at which nobody has looked yet."""
+        if not self._reply.done():
+            return self._connection.unsent(self._reply)
+        error = self._reply.exception()
+        if error is None and self._popped is None and not self._look(self._reply.result()):
+            return False
+        return self._popped is None and not (isinstance(error, ConnectionLost) and error.outcome == "unknown")
 
     def _expire(self) -> None:
         if self._connection.receiving(GRACE / 2):  # a big reply that keeps arriving is not late
@@ -166,7 +182,7 @@ class Blocking:
             return
         self.left = True
         if self._loop.is_closed():
-            self._lose(ClientClosed("the event loop was closed"))
+            self.abandon()
             return
         if self._reply.done():
             self._take_outcome()
@@ -318,7 +334,7 @@ class Blocking:
 
     def _put(self, answer: asyncio.Future[Any]) -> None:
         self._attempts.discard(answer)
-        self._in_line.discard(answer)
+        self.in_line.discard(answer)
         if self._settled:
             return
         error = answer.exception()
@@ -339,7 +355,13 @@ class Blocking:
 
     def _may_be_back(self) -> bool:
         """Return whether an attempt may have run, or may yet."""
-        return self._unanswered > 0 or not self._attempts <= self._in_line
+        return self._unanswered > 0 or any(map(self._may_have_run, self._attempts))
+
+    def _may_have_run(self, attempt: asyncio.Future[Any]) -> bool:
+        if attempt in self.in_line or self._connection.unsent(attempt):
+            return False
+        error = attempt.exception() if attempt.done() and not attempt.cancelled() else None
+        return error is None or not (isinstance(error, ResponseError) or _unsent(error))
 
     def _restored(self, how: object) -> None:
         """Note that the elements are in their key again, and have the server forget the token."""
@@ -361,7 +383,7 @@ class Blocking:
         """Make no more attempts, and take out of the line those that were not sent: nobody will ask for them."""
         self._settled = True
         self._cancel_timer()
-        for waiting in self._attempts & self._in_line:
+        for waiting in self._attempts & self.in_line:
             self._attempts.discard(waiting)
             if not self._loop.is_closed():
                 waiting.cancel()
@@ -401,7 +423,7 @@ class Blocking:
         """Let go of the connection, unless a CLIENT UNBLOCK is under way: it would end the next command on it."""
         if self._loop.is_closed():
             return
-        if self._unblocking is not None and (not self._clean or self._unblocking in self._in_line):
+        if self._unblocking is not None and (not self._clean or self._unblocking in self.in_line):
             self._unblocking.cancel()
             self._unblocking = None
         if self._unblocking is None and not self.done.done():
@@ -415,7 +437,7 @@ class Blocking:
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def start(connection: Connection) -> None:
-            self._in_line.discard(future)
+            self.in_line.discard(future)
             for packed in commands[:-1]:
                 connection.send(packed, False, PATIENCE)
             connection.send(commands[-1], False, PATIENCE, future)
@@ -425,7 +447,7 @@ class Blocking:
             if connection is not None:
                 start(connection)
             else:
-                self._in_line.add(future)
+                self.in_line.add(future)
                 self._pool.wait(future, start, self._loop.time() + PATIENCE)
         except RedisError as error:
             future.set_exception(error)

@@ -97,6 +97,7 @@ class Hub:
         self._readers: set[Reader] = set()
         self._full: set[Reader] = set()
         self._closed = False
+        self._on_end: Callable[[], None] | None = None
         self._all_ended: asyncio.Future[None] | None = None
         self._made = 0
         self._past_usage = (0, 0, 0)
@@ -431,8 +432,10 @@ class Hub:
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
-    async def aclose(self, grace: float = 0.0) -> None:
-        """End all subscriptions with ClientClosed, and the connection."""
+    def shut(self, grace: float = 0.0) -> None:
+        """Begin to end all subscriptions with ClientClosed, and the connection; a second time does nothing."""
+        if self._closed:
+            return
         self._closed = True
         error = ClientClosed("the client was closed")
         topics = list(self._topics.values())
@@ -445,17 +448,40 @@ class Hub:
             self._opening.cancel()
         if self._listener is not None:
             self._listener.connection.close()
+        self._note_end()
+
+    async def aclose(self, grace: float = 0.0) -> None:
+        """Do as `shut`, and wait for the end."""
+        self.shut()
         while self._opening is not None or self._listener is not None:
             if self._all_ended is None or self._all_ended.done():
                 self._all_ended = self._loop.create_future()
             await asyncio.wait((self._all_ended,))  # others may wait for the same: none cancels it
 
     def _note_end(self) -> None:
-        if self._all_ended is not None and not self._all_ended.done():
-            self._all_ended.set_result(None)
+        if self._opening is None and self._listener is None:
+            if self._all_ended is not None and not self._all_ended.done():
+                self._all_ended.set_result(None)
+            if self._on_end is not None:
+                self._on_end()
+
+    def notify(self, on_end: Callable[[], None]) -> None:
+        """Have `on_end` called when the connection is closed for good."""
+        self._on_end = on_end
+
+    @property
+    def busy(self) -> bool:
+        """Return False: nothing is lost without its readers."""
+        return False
 
     def abandon(self) -> None:
-        """Do nothing: there is nothing that could be lost without its readers, whose loop is closed."""
+        """Cut the connection: the loop does not run."""
+        if self._listener is not None:
+            self._listener.connection.sever()
+        try:
+            self._loop.call_soon_threadsafe(self.shut)  # if it ever runs again
+        except RuntimeError:
+            pass  # it is closed
 
     def _usage(self, listener: Listener | None) -> tuple[int, int, int]:
         if listener is None:

@@ -179,7 +179,7 @@ class Inbox(AsyncIterator[T]):
         timer = None if deadline is None else loop.call_at(deadline, _wake, waiter)
         try:
             await waiter
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or closed by hand
             if self._items and waiter.done() and not waiter.cancelled():
                 self._wake_next()  # the item is for the next one in line
             raise

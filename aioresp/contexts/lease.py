@@ -59,6 +59,12 @@ T = TypeVar("T")
 #: Seconds after which a wait for a connection that has no end is worth a word.
 LONG: Final = 10.0
 
+#: Seconds of a command's time limit that may have passed without the server being given less of it.
+SLACK: Final = 0.01
+
+#: Seconds that the server gets at least: less might become 0 there, which stands for ever.
+LEAST: Final = 0.01
+
 # After these, AUTH would be queued, or undo what the lease's owner wanted.
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
@@ -87,6 +93,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._connection: Connection | None = None
         self._changed: set[str] = set()
         self._blocking: Blocking | None = None
+        self._until: float | None = None  # of the one command of `block`
         self.around = around
         if around:
             self.__dict__["execute"] = through(around, self._execute)
@@ -141,14 +148,16 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             arguments = exact(arguments)
         name = full_name(arguments)
         packed = pack(arguments)  # now, as what is in a buffer may change while this waits
+        limit = blocking_timeout(arguments)
+        until = self._until or _end(limit)
         try:
-            connection = await self._usable()
+            connection = await self._usable(until)
             if name in FORBIDDEN:
                 raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
             if name in CHANGES:
                 self._changed.add(name)
-            if blocking_timeout(arguments) is not None:
-                return await self._block(connection, arguments, reply)
+            if limit is not None:
+                return await self._block(connection, arguments, reply, limit, until)
             if name == SHUTDOWN:
                 return reply(await self._shut_down(connection, packed))
             decode = self._decode and not is_binary(arguments)
@@ -164,10 +173,10 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._changed.discard("WATCH")
         return reply(value)
 
-    async def _usable(self) -> Connection:
+    async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
         if self._blocking is not None and not self._blocking.done.done():
-            await self._wait_for(self._blocking)
+            await self._wait_for(self._blocking, until)
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
         renewal = self._connection.renewal
@@ -175,10 +184,21 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             renewal.send()
         return self._connection
 
-    async def _block(self, connection: Connection, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+    async def _block(
+        self,
+        connection: Connection,
+        arguments: Arguments,
+        reply: Callable[[Any], T],
+        limit: float,
+        until: float | None,
+    ) -> T:
         assert self._pool is not None
         private = bool(self._changed)
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private)
+        if until is not None:
+            left = until - asyncio.get_running_loop().time()
+            if left < limit - SLACK:
+                arguments = with_timeout(arguments, max(left, LEAST))
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private, until)
         return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
@@ -192,13 +212,16 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
                 raise
             return None
 
-    async def _wait_for(self, blocking: Blocking) -> None:
+    async def _wait_for(self, blocking: Blocking, until: float | None) -> None:
         """Wait until a blocking command has come to its end whose caller has gone."""
         if not blocking.left:
             raise CommandRefused("another task is in a blocking command on this connection")
-        await asyncio.wait([blocking.done], timeout=self._timeout)
+        patience = math.inf if self._timeout is None else self._timeout
+        if until is not None:
+            patience = min(patience, max(until + GRACE - asyncio.get_running_loop().time(), 0.0))
+        await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
         if not blocking.done.done():
-            raise CommandTimeout(f"a cancelled blocking command has not ended in {self._timeout:.3g} s")
+            raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
         if not blocking.done.result() and self._connection is not None:
             self._connection.close()
 
@@ -270,23 +293,20 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
     # --- One blocking command, and nothing else -----------------------------------------------------------------------
 
-    async def block(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+    async def block(self, arguments: Arguments, reply: Callable[[Any], T], until: float | None) -> T:
         """Take a connection for this command alone, and give it back.
 
-        The wait for a connection is a part of the command's own time limit: the server gets what is left of it.
+        What came before is a part of the command's own time limit, which ends at `until` (loop time): the server gets
+        what is left of it.
         """
-        limit = blocking_timeout(arguments) or 0.0
         loop = asyncio.get_running_loop()
-        since = loop.time()
-        remark = None if limit else loop.call_later(self._timeout or LONG, self._remark)
+        remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
         try:
-            await self._enter(max(limit, 0.0) + GRACE if limit else None)
+            await self._enter(None if until is None else until + GRACE - loop.time())
         finally:
             if remark is not None:
                 remark.cancel()
-        waited = loop.time() - since
-        if limit > 1 and waited > GRACE / 2:
-            arguments = with_timeout(arguments, max(1, math.ceil(limit - waited)))
+        self._until = until
         try:
             return await self.execute(arguments, reply)
         finally:
@@ -301,6 +321,15 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._timeout or LONG,
             pool.describe(),
         )
+
+
+def end_of_wait(arguments: Arguments) -> float | None:
+    """Return when (loop time) the time limit of a blocking command that is called now ends; None if never."""
+    return _end(blocking_timeout(arguments))
+
+
+def _end(limit: float | None) -> float | None:
+    return asyncio.get_running_loop().time() + max(limit, 0.0) if limit else None
 
 
 class Leased:

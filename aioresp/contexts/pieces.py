@@ -13,6 +13,7 @@ from typing import Any, Final
 from aioresp.batch import Batch, joined
 from aioresp.connection import Connection
 from aioresp.errors import ConnectionLost
+from aioresp.line import forsake
 from aioresp.protocol import Packed
 
 #: Bytes that a piece has, more or less, and how many pieces are under way at a time.
@@ -61,7 +62,7 @@ async def send(
         raise
     finally:
         for batch in under_way:
-            batch.future.cancel()
+            forsake(batch.future)
     return Replies(replies, clean)
 
 

@@ -391,7 +391,7 @@ async def _deliver(handles: list[Queued[Any]], replies: Replies) -> bool:
             clean = _settle(handles[settled:end], raw[settled:end], clean)
             settled = end
             await asyncio.sleep(0)  # other tasks have their turns between
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or closed by hand
         _settle(handles[settled:], raw[settled:], clean)
         raise
     return clean

@@ -160,7 +160,7 @@ loop = asyncio.new_event_loop()
 loop.run_until_complete(work())
 loop.close()
 print("closed")
-asyncio.run(r.aclose())  # finds that the loop is gone
+asyncio.run(r.aclose())
 """
 
 
@@ -170,7 +170,7 @@ def test_a_loop_that_is_closed_without_a_word_is_reported(server: Server) -> Non
             [sys.executable, "-c", CLOSED, url], capture_output=True, text=True, timeout=20, check=True
         )
     assert done.stdout.splitlines() == [
-        "closed",
         "('BLPOP', 'nothing', 0) () the client was closed, or its event loop",
+        "closed",
     ]
     assert "BLPOP 'nothing': an element may be lost: the client was closed, or its event loop" in done.stderr
