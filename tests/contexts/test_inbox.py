@@ -12,6 +12,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message
+from aioresp.contexts.topics import Moment
 from aioresp.events import Dropped
 from aioresp.testing import Proxy, Server
 from tests.contexts.listening import flood, subscribers, until
@@ -138,9 +139,9 @@ async def test_a_gap_is_never_dropped(r: Client[str], prefix: str) -> None:
         (topic,) = s._topics.values()
         for n in range(3):
             s.put(Message(prefix, str(n)))
-            s.lose(topic, time.time() - 1)
+            s.lose(topic, Moment.now())
             s.regain(topic)
-        s.lose(topic, time.time())
+        s.lose(topic, Moment.now())
         s.regain(topic)
         got = [await s.get() for _ in range(4)]
         assert [type(item) for item in got] == [Gap, Gap, Message, Gap]
