@@ -25,6 +25,7 @@ from aioresp.errors import (
     RedisError,
     ResponseError,
 )
+from aioresp.guard import LONGEST
 from aioresp.pool import Pool
 from aioresp.popped import Lost, Popped, guard, popped, takes
 from aioresp.protocol import Packed, pack
@@ -89,6 +90,7 @@ class Blocking:
         if self._limit:
             self._limit = max(self._limit, 0.0) + GRACE
             self._timer = self._loop.call_later(self._limit, self._expire)
+            self._give_up_at = self._loop.time() + self._limit + (LONGEST - 1) * GRACE
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "left" if self.left else "waited for"
@@ -136,7 +138,8 @@ class Blocking:
             self._lose(ClientClosed("the client was closed, or its event loop"))
 
     def _expire(self) -> None:
-        if self._connection.receiving(GRACE / 2):  # a big reply that keeps arriving is not late
+        # A big reply that keeps arriving is not late.
+        if self._loop.time() < self._give_up_at and self._connection.growing(GRACE / 2):
             self._timer = self._loop.call_later(GRACE / 2, self._expire)
         elif not self._caller.done():
             self._caller.set_exception(CommandTimeout(f"no reply in {self._limit:.3g} s"))

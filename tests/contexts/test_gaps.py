@@ -383,7 +383,7 @@ async def _publish_and_kill(r: Client[str], published: Published) -> None:
 async def test_a_gap_begins_when_the_server_last_proved_that_all_is_here(
     proxy: Proxy, other: Client[str], resp: Literal[2, 3], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not at the last sign of life, which may be an old message; and not long before, as it is asked while they come."""
+    """Not at the last sign of life, which may be an old message; nor long before, as it is asked while they come."""
     monkeypatch.setattr(hubs, "PROVE_AFTER", 0.05)
     async with Client(proxy.url, protocol=resp) as r, r.subscribe(prefix, gaps=True) as s:
         start = time.time()
@@ -444,9 +444,7 @@ async def test_a_wall_clock_that_is_set(
         assert gap.seconds > s.gaps[0].seconds
 
 
-async def test_a_gap_begins_no_earlier_than_its_subscription(
-    proxy: Proxy, other: Client[str], prefix: str
-) -> None:
+async def test_a_gap_begins_no_earlier_than_its_subscription(proxy: Proxy, other: Client[str], prefix: str) -> None:
     async with Client(proxy.url) as r, r.subscribe(prefix) as early:
         await asyncio.sleep(0.5)
         entering = time.time()
