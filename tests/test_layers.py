@@ -47,6 +47,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.renewal",
         "aioresp.connection",
         "aioresp.listener",
+        "aioresp.resolver",
     ),
     ("aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),
