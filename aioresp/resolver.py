@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import threading
+from collections import deque
 from typing import Final, TypeAlias
 
 from aioresp.errors import anew
@@ -20,8 +21,9 @@ Place: TypeAlias = tuple[str, int]
 
 Answer: TypeAlias = "asyncio.Future[list[str]]"
 
-_waiting: Final[dict[Place, list[Answer]]] = {}
-_lock = threading.Lock()
+#: The callers of each look-up that is under way. There is no lock: the garbage collector may close an abandoned
+#: `resolve` anywhere, also in the middle of another one.
+_waiting: Final[dict[Place, deque[Answer]]] = {}
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -33,18 +35,37 @@ async def resolve(host: str, port: int) -> list[str]:
         return [host]
     place = host, port
     answer: Answer = asyncio.get_running_loop().create_future()
-    with _lock:
-        waiting = _waiting.get(place)
-        if waiting is None:
-            threading.Thread(target=_look_up, args=place, name=f"aioresp: look up {host}", daemon=True).start()
-            waiting = _waiting[place] = []
+    while True:
+        new: deque[Answer] = deque((answer,))
+        waiting = _waiting.setdefault(place, new)
+        if waiting is new:
+            _start(place)
+            break
         waiting.append(answer)
+        if _waiting.get(place) is waiting or not _withdraw(answer, waiting):
+            break
+        # It ended in this moment, in its own thread, and has not seen us.
     try:
         return await answer
     finally:
-        with _lock:
-            if answer in waiting:  # its caller has gone, and so may its loop
-                waiting.remove(answer)
+        _withdraw(answer, waiting)  # its caller may have gone, and so may its loop
+
+
+def _withdraw(answer: Answer, waiting: deque[Answer]) -> bool:
+    try:
+        waiting.remove(answer)
+    except ValueError:
+        return False  # it was answered, or is just being so
+    return True
+
+
+def _start(place: Place) -> None:
+    try:
+        threading.Thread(target=_look_up, args=place, name=f"aioresp: look up {place[0]}", daemon=True).start()
+    except BaseException as error:
+        _answer(place, [], OSError(f"the look-up of {place[0]} could not be started: {error}"))
+        if not isinstance(error, RuntimeError):  # there are too many threads, or the interpreter ends
+            raise
 
 
 def is_under_way(host: str, port: int) -> bool:
@@ -74,12 +95,17 @@ def _look_up(host: str, port: int) -> None:
             error = OSError(f"{host} has no address")
     except Exception as failure:
         error = failure
-    with _lock:
-        for answer in _waiting.pop((host, port)):
-            try:
-                answer.get_loop().call_soon_threadsafe(_hand_over, answer, found, error)
-            except RuntimeError:
-                pass  # its loop was closed meanwhile
+    _answer((host, port), found, error)
+
+
+def _answer(place: Place, found: list[str], error: Exception | None) -> None:
+    waiting = _waiting.pop(place)
+    while waiting:
+        answer = waiting.popleft()
+        try:
+            answer.get_loop().call_soon_threadsafe(_hand_over, answer, found, error)
+        except RuntimeError:
+            pass  # its loop was closed meanwhile
 
 
 def _hand_over(answer: Answer, found: list[str], error: Exception | None) -> None:
@@ -91,12 +117,5 @@ def _hand_over(answer: Answer, found: list[str], error: Exception | None) -> Non
         answer.set_exception(anew(error))
 
 
-def _after_fork() -> None:
-    """Forget what is under way: its threads are the parent's, one of which may have held the lock."""
-    global _lock
-    _lock = threading.Lock()
-    _waiting.clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_waiting.clear)  # the threads are the parent's
