@@ -27,6 +27,7 @@ from aioresp.errors import (
     SubscriptionClosed,
     anew,
 )
+from aioresp.guard import TRICKLE
 from aioresp.listener import Listener
 from aioresp.protocol import Push, pack
 from aioresp.resource import PoolStats
@@ -98,8 +99,10 @@ class Hub:
         self._failure: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._look_at = 0.0
+        # Since when the answer to a PING is waited for, or since more than a trickle came before it; and how many bytes
+        # had arrived by then, or by its answer.
         self._pinged: float | None = None
-        self._proven = 0  # how many bytes had arrived at the last PING, its answer included
+        self._proven = 0
         self._unused_since = 0.0
         self._unneeded = False  # the connection is being closed, as nobody needed it
         self._readers: set[Reader] = set()
@@ -261,7 +264,7 @@ class Hub:
             if ask.settle is not None:
                 ask.settle(item)
             elif ask.topic is None:
-                self._answered()  # who may not PING is answered all the same
+                self._await_answer(None)  # who may not PING is answered all the same
             elif b"un" not in ask.answer:
                 self._refused(ask.topic, item)
         elif ask.settle is not None:
@@ -269,7 +272,7 @@ class Hub:
         elif answer != ask.answer or (ask.topic is not None and item[1] != ask.topic.name):
             raise ValueError(f"something else where an answer to {ask.answer!r} was due")
         elif ask.topic is None:
-            self._answered()
+            self._await_answer(None)
         elif b"un" not in answer:
             self._confirm(ask.topic)
 
@@ -311,6 +314,8 @@ class Hub:
         self._full.discard(reader)
         if self._listener is not None and not self._full:
             self._listener.release()
+            if self._pinged is not None:
+                self._await_answer(self._loop.time())
 
     # --- The connection ----------------------------------------------------------------------------------------------
 
@@ -413,37 +418,37 @@ class Hub:
     def _look(self) -> None:
         """Close what nobody needs any more; ask for a sign of life, and without one give up."""
         assert self._listener is not None
+        connection = self._listener.connection
         now = self._loop.time()
-        heard = self._listener.heard
-        self._renew(self._listener.connection.renewal)
         rest = PING_WAIT
-        late = now - self._look_at
-        if self._pinged is not None and late > LATE:
-            # The loop stood still, which does not count as silence: the PING may have left only now.
-            self._pinged = max(self._pinged, heard) + late + LATE
+        if self._pinged is not None and now - self._look_at > LATE:
+            self._pinged += now - self._look_at + LATE  # the loop stood still: the PING may have left only now
+        self._renew(connection.renewal)
         if not self._topics and now - self._unused_since >= LINGER:
             self._unneeded = True
-            self._listener.connection.close()
+            connection.close()
             return
-        elif self._listener.held:
+        if self._listener.held:
             pass
         elif self._pinged is not None:
-            rest -= now - max(self._pinged, heard)
+            if connection.bytes_received - self._proven >= TRICKLE * (now - self._pinged):
+                self._await_answer(now)  # there is much before it
+            rest -= now - self._pinged
             if rest <= 0:
-                silent = f"no sign of life from the server in {now - heard:.3g} s; the connection was dropped"
-                self._listener.connection.end(ConnectionLost(silent))
+                silent = f"the server has not answered a PING in {now - self._pinged:.3g} s"
+                connection.end(ConnectionLost(f"{silent}; the connection was dropped"))
                 return
-        elif now - heard >= PING_AFTER or self._listener.connection.bytes_received > self._proven:
-            self._pinged = now
+        elif now - self._listener.heard >= PING_AFTER or connection.bytes_received > self._proven:
+            self._await_answer(now)
             self._asks.append(_Ask(_PONG, Moment.now()))
             self._listener.send(pack(("PING",)))
         else:
-            rest = PING_AFTER - (now - heard)
+            rest = PING_AFTER - (now - self._listener.heard)
         self._look_after(min(rest, PROVE_AFTER))
 
-    def _answered(self) -> None:
+    def _await_answer(self, since: float | None) -> None:
         assert self._listener is not None
-        self._pinged = None
+        self._pinged = since
         self._proven = self._listener.connection.bytes_received
 
     def _renew(self, renewal: Renewal | None) -> None:
