@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aioresp.batch import Batch, Unfinished, fail, undecodable, write_chunks
 from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, RedisError, ReplyTooLarge, another
-from aioresp.guard import Guard
+from aioresp.guard import LONGEST, Guard
 from aioresp.protocol import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.runs import LATE, SILENCE, WAKE, Run, deadline_of, forget, spans
 from aioresp.transports import READ_SIZE, Intake, Wire
@@ -30,7 +30,7 @@ BACKLOG: Final = 4 * 1024 * 1024
 #: Commands that are not kept to the turn's end: the server works on them while more are made, and nobody waits.
 EAGER: Final = 40
 
-#: Replies that are handed out in one turn of the loop.
+#: Replies that are handed out in one turn of the loop, and callers who are told that they are late.
 SLICE: Final = 512
 
 _NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
@@ -363,21 +363,22 @@ class Connection(asyncio.Protocol):
         """Fail the late commands of `run`, and return when to look at it again."""
         again = math.inf
         start = max(0, run.first - self._answered)
-        patience = run.timeout / 4
-        # The number of the reply that is late: in a batch, one of many.
-        late = self._answered, len(getattr(self._waiters[0], "replies", ()))
-        if start == 0 and self.receiving(patience) and self.guard.grows(late, self.bytes_received, patience):
-            again = now + patience  # a big reply that keeps arriving is not late
+        late = f"no reply in {run.timeout:.3g} s"
+        if start == 0:
             start = 1
-        for waiter in islice(self._waiters, start, end - self._answered):
-            fail(waiter, CommandTimeout(f"no reply in {run.timeout:.3g} s"))
-        return again
+            if now < run.deadline + (LONGEST - 1) * run.timeout and self.growing(run.timeout / 4):
+                again = now + run.timeout / 4  # a big reply that keeps arriving is not late
+            else:
+                fail(self._waiters[0], CommandTimeout(late))
+        start = max(start, run.failed - self._answered)
+        run.failed = min(end, self._answered + start + SLICE)
+        for waiter in islice(self._waiters, start, run.failed - self._answered):
+            fail(waiter, CommandTimeout(late))
+        return again if run.failed == end else self._loop.time()  # the rest in the next turn, as with replies
 
     def _doubt(self, run: Run, now: float) -> float:
-        """Take no more commands once the server has owed a reply for long and said nothing; return when to look again.
-
-        A caller's own deadline may be short, and says nothing about the connection.
-        """
+        """Take no more commands once the server was silent for long, owing a reply; return when to look again."""
+        # A caller's own deadline may be short, and says nothing about the connection.
         suspicious = max(self._heard, run.deadline - run.timeout) + SILENCE
         if now < suspicious:
             return suspicious
@@ -385,9 +386,13 @@ class Connection(asyncio.Protocol):
         self.capacity = 0
         return now + SILENCE
 
-    def receiving(self, seconds: float) -> bool:
-        """Return whether a piece of a reply is here, and more of it came within the last so many seconds."""
-        return self._partial and self._loop.time() - self._heard < seconds
+    def growing(self, seconds: float) -> bool:
+        """Return whether a piece of a reply is here, and enough of it came within the last so many seconds."""
+        now = self._loop.time()
+        if not self._partial or not self._waiters or now - self._heard >= seconds:
+            return False
+        number = self._answered, len(getattr(self._waiters[0], "replies", ()))  # in a batch, one of many
+        return self.guard.grows(number, self.bytes_received, seconds, now)
 
     def rest(self) -> None:
         """Take no more commands until `wake` has found that the server still answers."""
@@ -480,7 +485,6 @@ class Connection(asyncio.Protocol):
         self._run_timeout = _NO_RUN
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         for number, waiter in enumerate(self._waiters, self._answered):
             error = self._lost("not sent" if number >= self._flushed else "unknown")
             error.deadline = deadline_of(self._runs, number)

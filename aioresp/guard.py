@@ -20,6 +20,9 @@ SLACK: Final = 96 * 1024
 #: Bytes a second that must come of a reply whose time is over.
 TRICKLE: Final = 16 * 1024
 
+#: How many times its time such a reply may take in all.
+LONGEST: Final = 10
+
 
 class Guard:
     """What is known of the reply that is here in part, and of pushes that nobody had asked for."""
@@ -31,7 +34,7 @@ class Guard:
         self.since = 0
         """How many bytes had arrived when it began, with those that came together with it."""
         self._most = math.inf if max_reply is None else max_reply + SLACK
-        self._seen: tuple[object, int, int] = (None, 0, 0)
+        self._seen: tuple[object, int, int, float] = (None, 0, 0, 0.0)
         self._dropped = 0
 
     def too_large(self, received: int) -> bool:
@@ -43,13 +46,15 @@ class Guard:
         size = f"{received - self.since:,} bytes"
         return ReplyTooLarge(f"{size} of the reply are here and it goes on; the option max_reply allows no more")
 
-    def grows(self, waiter: object, received: int, seconds: float) -> bool:
-        """Return whether the late reply arrives fast enough since the last look, so many seconds ago.
+    def grows(self, waiter: object, received: int, seconds: float, now: float) -> bool:
+        """Return whether the late reply arrives fast enough, which is judged once in so many seconds.
 
         `waiter` is equal for as long as the same reply is late.
         """
-        seen, since, size = self._seen
-        self._seen = (waiter, self.since, received)
+        seen, since, size, looked = self._seen
+        if seen == waiter and now < looked + 0.9 * seconds:  # other deadlines pass meanwhile
+            return True
+        self._seen = (waiter, self.since, received, now)
         if seen != waiter:
             return True  # the first look
         # Had what was on its way then been the reply, it would still be: it was a push.

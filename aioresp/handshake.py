@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any, Final
 
 from aioresp.brake import Brake
@@ -28,6 +29,7 @@ from aioresp.errors import (
     UnknownCommandError,
 )
 from aioresp.protocol import pack
+from aioresp.resolver import is_under_way, resolve
 from aioresp.version import VERSION
 
 logger = logging.getLogger("aioresp")
@@ -39,9 +41,15 @@ _INFO: Final[tuple[tuple[Any, ...], ...]] = (
 )
 
 
-#: How the kernel finds out that the peer of an idle connection has gone: seconds until it asks for the first time,
-#: seconds between two questions, questions without an answer.
-KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+#: How the kernel finds out in about a minute that the peer has gone. If the connection is idle: seconds until it asks
+#: for the first time (macOS has another name for it), seconds between two questions, questions without an answer. If
+#: there is data that the peer has not acknowledged, or takes none of: milliseconds, on Linux.
+KEEPALIVE: Final = (
+    ("TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE", 30),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 60_000),
+)
 
 
 async def connect(
@@ -110,6 +118,8 @@ def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, co
         within = "" if timeout is None else f" in {timeout:.3g} s"
         if connection.renewal is not None and connection.renewal.asking:
             return ConnectTimeout(f"no connection to {endpoint}{within}: the credential provider has not answered")
+        if endpoint.unix_socket_path is None and is_under_way(endpoint.host, endpoint.port):
+            return ConnectTimeout(f"no connection to {endpoint}{within}; its name is still being looked up")
         return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
     if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is one; and a host may be no name of one
         closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
@@ -132,12 +142,13 @@ def _guess(endpoint: Endpoint) -> str:
 async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection) -> None:
     if endpoint.unix_socket_path is not None:
         await loop.create_unix_connection(lambda: connection, endpoint.unix_socket_path)
-    else:
-        transport, _ = await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=endpoint.tls)
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE:
-            if hasattr(socket, name):
+        return
+    transport = await _connect_to_first(loop, endpoint, connection, await resolve(endpoint.host, endpoint.port))
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        if hasattr(socket, name):
+            with suppress(OSError):  # not each kernel knows what Python does
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
@@ -187,6 +198,29 @@ class _Login:
         if self._connection.renewal is not None and not self._asked:
             self._credentials = await self._connection.renewal.ask()
             self._asked = True
+
+
+async def _connect_to_first(
+    loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection, addresses: list[str]
+) -> asyncio.BaseTransport:
+    """Connect to the first of the addresses that takes us, one after the other."""
+    name = None if endpoint.tls is None else endpoint.host
+    said: list[str] = []
+    kind = OSError
+    for address in addresses:
+        try:
+            transport, _ = await loop.create_connection(
+                lambda: connection, address, endpoint.port, ssl=endpoint.tls, server_hostname=name
+            )
+        except OSError as error:
+            # What the server says by TLS it would say at its other addresses, too.
+            if len(addresses) == 1 or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
+                raise
+            kind = type(error)
+            said.append(f"{address}: {error}")
+        else:
+            return transport
+    raise kind("; ".join(said))
 
 
 async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None) -> None:

@@ -37,6 +37,10 @@ class _Waiter(Generic[R]):
         self.since = since
 
 
+#: Callers that are turned away in one turn of the loop: thousands would keep it, and the garbage collector, busy.
+SLICE: Final = 512
+
+
 class Line(Generic[R]):
     """A line of callers, each known by his future.
 
@@ -107,10 +111,15 @@ class Line(Generic[R]):
         now = self._loop.time() + CLOCK
         look_again = math.inf
         error = self._too_late()
+        turned_away = 0
         for future, waiter in list(self._waiters.items()):
             if waiter.deadline > now:
                 look_again = min(look_again, waiter.deadline)
             elif not future.done():
+                if turned_away == SLICE:
+                    look_again = self._loop.time()  # the rest in the next turn
+                    break
+                turned_away += 1
                 self._turn_away(future, error(now - waiter.since))
         self._expire_later(look_again)
 

@@ -119,6 +119,8 @@ class Listener(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""
+        if self._kept and not self.held:
+            self._read()  # it came in time, and only waited for a turn of the loop
         self.held = True  # what is still here comes too late: its taker has been told of the end
         self.connection.connection_lost(exc)
         assert self.connection.error is not None

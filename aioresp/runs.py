@@ -24,15 +24,16 @@ WAKE: Final = 1.0
 class Run:
     """Commands that were sent in one turn of the loop with the same time limit.
 
-    `first` is the number of the first of them, counted from the connection's start.
+    `first` is the number of the first of them, counted from the connection's start; `failed` that of the first which
+    was not told yet that it is late.
     """
 
-    __slots__ = ("deadline", "first", "timeout")
+    __slots__ = ("deadline", "failed", "first", "timeout")
 
     def __init__(self, deadline: float, timeout: float, first: int) -> None:
         self.deadline = deadline
         self.timeout = timeout
-        self.first = first
+        self.first = self.failed = first
 
 
 def forget(runs: deque[Run], answered: int) -> None:

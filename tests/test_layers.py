@@ -48,6 +48,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.renewal",
         "aioresp.connection",
         "aioresp.listener",
+        "aioresp.resolver",
     ),
     ("aioresp.brake", "aioresp.handshake", "aioresp.watch"),
     ("aioresp.commands", "aioresp.commands.*"),

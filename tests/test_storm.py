@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections import Counter
 from typing import Any
 
 import anyio
 import pytest
 
 from aioresp import Client
+from aioresp.connection import SLICE
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step, tasks_besides
 
@@ -92,3 +94,31 @@ async def test_a_storm_of_cancellations_crosses_no_reply(
             # Nothing was lost on the way: every connection ever made is still open.
             assert stats.open == stats.made <= limit
     assert tasks_besides() <= before
+
+
+@pytest.mark.parametrize("room", [100_000, 1])
+async def test_thousands_who_are_late_at_once_are_told_a_slice_at_a_time(
+    server: Server, room: int, no_debug: None
+) -> None:
+    """The loop goes on in between: whoever else is due is not held up by all of them. With `room`, or in the line."""
+    count = 6000
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, limit=1, concurrency=room, timeout=0.5) as r:
+        await r.ping()
+        proxy.stall()
+        ended: list[int] = []
+        turn = 0
+
+        async def call() -> None:
+            with pytest.raises(TimeoutError):
+                await r.get("k")
+            ended.append(turn)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(call())
+            while len(ended) < count:
+                turn += 1
+                await asyncio.sleep(0)
+        assert len(ended) == count
+        assert max(Counter(ended).values()) <= 2 * SLICE
+        proxy.heal()

@@ -27,6 +27,7 @@ from aioresp.errors import (
     ResponseError,
     WrongTypeError,
 )
+from aioresp.guard import LONGEST
 from aioresp.pool import Pool
 from aioresp.popped import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
 from aioresp.protocol import Packed, pack
@@ -103,6 +104,7 @@ class Blocking:
             self._limit = max(self._limit, 0.0) + GRACE
             end = self._loop.time() + self._limit if until is None else until + GRACE
             self._timer = self._loop.call_at(end, self._expire)
+            self._give_up_at = end + (LONGEST - 1) * GRACE
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "left" if self.left else "waited for"
@@ -169,7 +171,8 @@ class Blocking:
         return self._popped is None and not (isinstance(error, ConnectionLost) and error.outcome == "unknown")
 
     def _expire(self) -> None:
-        if self._connection.receiving(GRACE / 2):  # a big reply that keeps arriving is not late
+        # A big reply that keeps arriving is not late.
+        if self._loop.time() < self._give_up_at and self._connection.growing(GRACE / 2):
             self._timer = self._loop.call_later(GRACE / 2, self._expire)
         elif not self._caller.done():
             self._caller.set_exception(CommandTimeout(f"no reply in {self._limit:.3g} s"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import partial
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aioresp.batch import fail
 from aioresp.command import shown
 from aioresp.connection import Connection
-from aioresp.contexts.topics import Kind, Reader, Topic
+from aioresp.contexts.topics import Kind, Moment, Reader, Topic
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
@@ -28,10 +27,12 @@ from aioresp.errors import (
     SubscriptionClosed,
     anew,
 )
+from aioresp.guard import TRICKLE
 from aioresp.listener import Listener
 from aioresp.protocol import Push, pack
 from aioresp.resource import PoolStats
 from aioresp.retry import NOT_NOW, Retry, may_connect_again
+from aioresp.runs import LATE
 
 if TYPE_CHECKING:
     from aioresp.renewal import Renewal
@@ -41,6 +42,9 @@ logger = logging.getLogger("aioresp")
 #: Seconds of silence after which the server is asked for a sign of life, and seconds in which it has to give one.
 PING_AFTER: Final = 5.0
 PING_WAIT: Final = 5.0
+
+#: Seconds between two PINGs while something arrives: their answers tell up to when all of it is here.
+PROVE_AFTER: Final = 1.0
 
 #: Seconds that the connection is kept while nobody subscribes to anything.
 LINGER: Final = 10.0
@@ -58,6 +62,8 @@ class _Ask(NamedTuple):
     """What was asked: each has one answer, and these come in the same order."""
 
     answer: bytes
+    since: Moment
+    """Before it was sent: with the answer, all is here that had been published by then."""
     topic: Topic | None = None
     settle: Callable[[RedisError | None], None] | None = None
     """Called with the error that was the answer, or with None."""
@@ -86,12 +92,17 @@ class Hub:
         self._live: dict[Kind, dict[bytes, Topic]] = {"": {}, "p": {}, "s": {}}
         self._listener: Listener | None = None
         self._since = 0.0
+        self._complete = Moment.now()  # what was published by then is here; of what is live, that says nothing before
         self._asks: deque[_Ask] = deque()
         self._opening: asyncio.Task[None] | None = None
         self._failures = 0
         self._failure: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._look_at = 0.0
+        # Since when the answer to a PING is waited for, or since more than a trickle came before it; and how many bytes
+        # had arrived by then, or by its answer.
         self._pinged: float | None = None
+        self._proven = 0
         self._unused_since = 0.0
         self._unneeded = False  # the connection is being closed, as nobody needed it
         self._readers: set[Reader] = set()
@@ -177,7 +188,7 @@ class Hub:
         verb = f"{topic.kind}{un}subscribe"
         # A command each, so that each has an answer of its own, also where the server refuses but one of them.
         self._listener.send(pack((verb.upper(), topic.name)))
-        self._asks.append(_Ask(verb.encode(), topic))
+        self._asks.append(_Ask(verb.encode(), Moment.now(), topic))
 
     def _ask_again(self, topic: Topic) -> None:
         if self._listener is not None and self._topics.get((topic.kind, topic.name)) is topic and not topic.live:
@@ -249,11 +260,12 @@ class Hub:
 
     def _take_answer(self, item: Any, answer: bytes) -> None:
         ask = self._asks.popleft()
+        self._complete = ask.since
         if isinstance(item, RedisError):
             if ask.settle is not None:
                 ask.settle(item)
             elif ask.topic is None:
-                self._pinged = None  # who may not PING is answered all the same
+                self._await_answer(None)  # who may not PING is answered all the same
             elif b"un" not in ask.answer:
                 self._refused(ask.topic, item)
         elif ask.settle is not None:
@@ -261,7 +273,7 @@ class Hub:
         elif answer != ask.answer or (ask.topic is not None and item[1] != ask.topic.name):
             raise ValueError(f"something else where an answer to {ask.answer!r} was due")
         elif ask.topic is None:
-            self._pinged = None
+            self._await_answer(None)
         elif b"un" not in answer:
             self._confirm(ask.topic)
 
@@ -303,6 +315,8 @@ class Hub:
         self._full.discard(reader)
         if self._listener is not None and not self._full:
             self._listener.release()
+            if self._pinged is not None:
+                self._await_answer(self._loop.time())
 
     # --- The connection ----------------------------------------------------------------------------------------------
 
@@ -325,13 +339,14 @@ class Hub:
         self._made += 1
         self._listener = Listener(connection, self._take, self._ended)
         self._unneeded = False
+        self._proven = 0
         self._failure = None
         self._since = self._loop.time()
         for topic in self._topics.values():
             self._ask("", topic)
         if self._full:
             self._listener.hold()
-        self._look_after(PING_AFTER)
+        self._look_after(min(PING_AFTER, PROVE_AFTER))
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         if task is not self._opening:
@@ -378,7 +393,6 @@ class Hub:
             self._note_end()
             return
         now = self._loop.time()
-        heard = time.time() - (now - listener.heard)
         for topics in self._live.values():
             topics.clear()
         for topic in self._topics.values():
@@ -386,7 +400,7 @@ class Hub:
                 topic.live, topic.lost = False, True
                 topic.confirmed = self._loop.create_future()
                 for reader in topic.readers:
-                    reader.lose(topic, heard)
+                    reader.lose(topic, self._complete)
         if self._topics:
             if self._unneeded:
                 self._open(0.0)  # they came while it was being closed
@@ -399,36 +413,51 @@ class Hub:
     # --- Signs of life -----------------------------------------------------------------------------------------------
 
     def _look_after(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._look_at = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._look_at, self._look)
 
     def _look(self) -> None:
-        """Close what nobody needs any more; ask for a sign of life where there was none, and without one give up."""
+        """Close what nobody needs any more; ask for a sign of life, and without one give up."""
         assert self._listener is not None
+        connection = self._listener.connection
         now = self._loop.time()
-        silence = now - self._listener.heard
-        self._renew(self._listener.connection.renewal)
+        rest = PING_WAIT
+        if self._pinged is not None and now - self._look_at > LATE:
+            self._pinged += now - self._look_at + LATE  # the loop stood still: the PING may have left only now
+        self._renew(connection.renewal)
         if not self._topics and now - self._unused_since >= LINGER:
             self._unneeded = True
-            self._listener.connection.close()
-        elif self._listener.held or silence < PING_AFTER:
-            self._look_after(PING_AFTER if self._listener.held else PING_AFTER - silence)
-        elif self._pinged is None:
-            self._pinged = now
+            connection.close()
+            return
+        if self._listener.held:
+            pass
+        elif self._pinged is not None:
+            if connection.bytes_received - self._proven >= TRICKLE * (now - self._pinged):
+                self._await_answer(now)  # there is much before it
+            rest -= now - self._pinged
+            if rest <= 0:
+                silent = f"the server has not answered a PING in {now - self._pinged:.3g} s"
+                connection.end(ConnectionLost(f"{silent}; the connection was dropped"))
+                return
+        elif now - self._listener.heard >= PING_AFTER or connection.bytes_received > self._proven:
+            self._await_answer(now)
+            self._asks.append(_Ask(_PONG, Moment.now()))
             self._listener.send(pack(("PING",)))
-            self._asks.append(_Ask(_PONG))
-            self._look_after(PING_WAIT)
-        elif now - max(self._pinged, self._listener.heard) >= PING_WAIT:
-            silent = ConnectionLost(f"no sign of life from the server in {silence:.3g} s; the connection was dropped")
-            self._listener.connection.end(silent)
         else:
-            self._look_after(PING_WAIT - (now - max(self._pinged, self._listener.heard)))
+            rest = PING_AFTER - (now - self._listener.heard)
+        self._look_after(min(rest, PROVE_AFTER))
+
+    def _await_answer(self, since: float | None) -> None:
+        assert self._listener is not None
+        self._pinged = since
+        self._proven = self._listener.connection.bytes_received
 
     def _renew(self, renewal: Renewal | None) -> None:
         """Send new credentials, if there are such. Under RESP2 the server refuses them, and the connection is lost."""
         fresh = None if renewal is None else renewal.claim()
         if renewal is not None and fresh is not None and self._listener is not None:
             self._listener.send(pack(("AUTH", *fresh.words)))
-            self._asks.append(_Ask(b"", None, partial(renewal.settle, fresh)))
+            self._asks.append(_Ask(b"", Moment.now(), None, partial(renewal.settle, fresh)))
 
     # --- The end -----------------------------------------------------------------------------------------------------
 

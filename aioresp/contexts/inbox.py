@@ -135,9 +135,10 @@ class Inbox(AsyncIterator[T]):
     @overload
     async def get(self, timeout: float | None) -> T | None: ...
     async def get(self, timeout: float | None = None) -> T | None:
-        """Return the next item, or None if none is here within `timeout` seconds (0: now; None: for ever).
+        """Return the next item, or None if none is here within `timeout` seconds (None: forever).
 
-        Raises SubscriptionClosed where an iteration would just end.
+        With 0 the event loop has a turn if none is here, so that a loop of such calls stops nothing. Raises
+        SubscriptionClosed where an iteration would just end.
         """
         if not self._items and not await self._arrival(timeout):
             if self._ended:
@@ -157,19 +158,27 @@ class Inbox(AsyncIterator[T]):
             raise item
 
     async def _arrival(self, timeout: float | None) -> bool:
-        """Wait until an item is here; return False if there is none in time, or never again."""
+        """Wait until an item is here; return False if there is none in time, or never again.
+
+        The event loop always runs on meanwhile, even if there is no time: a caller who asks again and again would stop
+        everything, and what the socket has would never be read.
+        """
         loop = asyncio.get_running_loop()
         if timeout is not None and timeout != timeout:
             raise ValueError("timeout is nan, not a number of seconds")  # its timer would fire without an end
         deadline = None if timeout is None else loop.time() + min(timeout, FOR_EVER)
+        waited = False
         while not self._items:
             if self._ended:
+                if not waited:
+                    await asyncio.sleep(0)
                 if self._error is not None:
                     raise anew(self._error)  # each who reads hangs a traceback of his own on it
                 return False
-            if deadline is not None and loop.time() >= deadline:
+            if waited and deadline is not None and loop.time() >= deadline:
                 return False
             await self._wait(loop, deadline)
+            waited = True
         return True
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -17,7 +16,7 @@ from typing import Final, Self, TypeVar
 from aioresp.command import Key, as_bytes, shown
 from aioresp.contexts.hub import Hub
 from aioresp.contexts.inbox import Inbox, Overflow
-from aioresp.contexts.topics import KINDS, Gap, Kind, Topic
+from aioresp.contexts.topics import KINDS, Gap, Kind, Moment, Topic
 from aioresp.errors import RedisError
 
 logger = logging.getLogger("aioresp")
@@ -61,7 +60,8 @@ class Subscription(Inbox[T]):
         self._adding: dict[Topic, int] = {}  # those that are there on trial: how many wait for the confirmation
         self._joining = 0  # calls that wait for a confirmation
         self._lost: set[Topic] = set()
-        self._lost_at = 0.0
+        self._entered = self._lost_since = Moment.now()
+        self._gap_began = 0.0  # the last one that is, or was, to be read: where its time began
 
     def __repr__(self) -> str:
         counts = {what: sum(kind == key for key, _ in self._topics) for kind, what in KINDS.items()}
@@ -87,6 +87,7 @@ class Subscription(Inbox[T]):
         if self._hub is not None:
             raise RuntimeError("a subscription is entered once")
         self._hub = self._find_hub()
+        self._entered = Moment.now()
         self._hub.admit(self)
         self._loop = asyncio.get_running_loop()
         try:
@@ -181,10 +182,10 @@ class Subscription(Inbox[T]):
 
     # --- What the hub tells ------------------------------------------------------------------------------------------
 
-    def lose(self, topic: Topic, at: float) -> None:
-        """Note that messages of the topic may be missed from `at` on."""
+    def lose(self, topic: Topic, since: Moment) -> None:
+        """Note that messages of the topic may be missed from that moment on."""
         if not self._lost:
-            self._lost_at = at
+            self._lost_since = max(since, self._entered, key=lambda moment: moment.ticks)
         self._lost.add(topic)
 
     def regain(self, topic: Topic) -> None:
@@ -192,7 +193,7 @@ class Subscription(Inbox[T]):
         if topic in self._lost:
             self._lost.remove(topic)
             if not self._lost:
-                self._take_gap(Gap(self._lost_at, time.time() - self._lost_at))
+                self._take_gap(Gap(self._lost_since.wall, Moment.now().ticks - self._lost_since.ticks))
 
     def deprive(self, topic: Topic, error: RedisError) -> None:
         """End, as messages will be missed, unless it is only just being added: then who adds it is told."""
@@ -203,9 +204,11 @@ class Subscription(Inbox[T]):
         self._gaps.append(gap)
         if not self._show_gaps or self._ended:
             return
+        began = self._lost_since.ticks
         if self._items and isinstance(self._items[-1], Gap):
-            first = self._items.pop()
-            gap = Gap(first.at, gap.at + gap.seconds - first.at)
+            self._items[-1] = Gap(self._items[-1].at, began + gap.seconds - self._gap_began)
+            return
+        self._gap_began = began
         self._items.append(gap)  # in spite of the bound: there is at most one after each message
         self._wake_next()
 

@@ -6,6 +6,7 @@ Owns how one message of the server becomes one value for all who read it. Never 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from itertools import repeat
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
@@ -35,12 +36,32 @@ _new: Final[Any] = tuple.__new__
 
 
 class Gap(Record):
-    """A time in which messages may have been missed: the connection was lost."""
+    """A time in which messages may have been missed: the connection was lost. All that are missing lie inside it."""
 
     at: float
-    """When it began: the last sign of life, in seconds since 1970."""
+    """When it began, in seconds since 1970: all that the server had published by then was received."""
     seconds: float
-    """How long it took until the server confirmed the last channel again."""
+    """How long it took until the server had confirmed the last channel again."""
+
+
+class Moment(NamedTuple):
+    """A point in time, by two clocks: only the second is fit for measuring how long something took."""
+
+    wall: float
+    ticks: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Return this moment."""
+        return cls(time.time(), _ticks())
+
+
+def _ticks() -> float:
+    """Return the time of a clock that nobody can set, and that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
+
+
+_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Reader(Protocol):
@@ -62,8 +83,8 @@ class Reader(Protocol):
         """Take an error in the place of a message."""
         ...
 
-    def lose(self, topic: Topic, at: float) -> None:
-        """Note that messages may be missed from `at` on."""
+    def lose(self, topic: Topic, since: Moment) -> None:
+        """Note that messages may be missed from that moment on."""
         ...
 
     def regain(self, topic: Topic) -> None:

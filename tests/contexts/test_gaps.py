@@ -6,12 +6,14 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from threading import Thread
 from typing import Literal, cast
 
 import pytest
 
 from aioresp import Client, Credentials, Gap, Message
 from aioresp.contexts import hub as hubs
+from aioresp.contexts.subscription import Subscription
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.contexts.listening import flood, subscribers, until
@@ -251,3 +253,219 @@ async def test_new_credentials_reach_the_connection_of_subscriptions(
                     assert info["cmdstat_auth"]["calls"] == 1
                 await admin.publish(prefix, "still here")
                 assert await s.get(5) == Message(prefix, "still here")
+
+
+# --- From when to when -----------------------------------------------------------------------------------------------
+
+
+class Published:
+    """Numbered messages with the times at which they were published."""
+
+    def __init__(self, r: Client[str], channel: str, size: int = 10) -> None:
+        self.times: list[float] = []
+        self._r = r
+        self._channel = channel
+        self._filler = "x" * size
+
+    async def publish(self) -> int:
+        self.times.append(time.time())
+        return await self._r.publish(self._channel, f"{len(self.times) - 1}:{self._filler}")
+
+    def outside(self, items: list[Message[str] | Gap]) -> list[float]:
+        """Return by how many seconds each missing message lies outside all gaps; there must be missing ones."""
+        got = {int(item.data.partition(":")[0]) for item in items if isinstance(item, Message)}
+        missing = [when for number, when in enumerate(self.times) if number not in got]
+        assert missing
+        gaps = [(item.at, item.at + item.seconds) for item in items if isinstance(item, Gap)]
+        return [
+            min(max(start - when, when - end) for start, end in gaps)
+            for when in missing
+            if not any(start <= when <= end for start, end in gaps)
+        ]
+
+
+async def read(s: Subscription[Message[str] | Gap], items: list[Message[str] | Gap]) -> None:
+    async for item in s:
+        items.append(item)
+
+
+async def test_what_a_full_subscription_misses_lies_in_the_gap(resp: Literal[2, 3], prefix: str) -> None:
+    """What it does not read stays in buffers, here and there, and is lost with the connection."""
+    items: list[Message[str] | Gap] = []
+    with start_server(config={"client-output-buffer-limit": "pubsub 1mb 0 0"}) as own:
+        async with (
+            Client(own.url, protocol=resp) as r,
+            Client(own.url) as admin,
+            r.subscribe(prefix, gaps=True, buffer=4, overflow="wait") as s,
+        ):
+            published = Published(admin, prefix, 64 * 1024)
+            async with asyncio.timeout(30):
+                while await published.publish():
+                    pass
+            await asyncio.sleep(0.5)  # the longer nothing is read, the later is the loss noticed
+            reading = asyncio.create_task(read(s, items))
+            await until(lambda: len(s.gaps) == 1, 30)
+            await published.publish()
+            await until(lambda: isinstance(items[-1], Message) and len(items[-1].data) > 0 and s.waiting == 0, 30)
+            await until(lambda: cast(Message[str], items[-1]).data.startswith(f"{len(published.times) - 1}:"))
+            reading.cancel()
+    assert published.outside(items) == []
+
+
+@pytest.mark.parametrize("way", ["delayed", "stalled", "killed", "blocked"])
+async def test_what_is_missed_lies_in_the_gap(
+    proxy: Proxy,
+    other: Client[str],
+    resp: Literal[2, 3],
+    prefix: str,
+    way: str,
+    no_debug: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubs, "PROVE_AFTER", 0.2)
+    items: list[Message[str] | Gap] = []
+    async with (
+        Client(proxy.url, protocol=resp) as r,
+        r.subscribe(prefix, gaps=True) as s,
+        r.psubscribe(f"{prefix}*", gaps=True) as p,
+    ):
+        published = Published(other, prefix)
+        reading = asyncio.create_task(read(s, items))
+        stop = False
+
+        async def go_on() -> None:
+            while not stop:
+                await published.publish()
+                await asyncio.sleep(0.001)
+
+        publishing = asyncio.create_task(go_on())
+        await asyncio.sleep(0.5)
+        proxy.refuse()
+        if way == "delayed":
+            proxy.delay = 0.5
+            await asyncio.sleep(0.8)  # some come, half a second late
+            proxy.cut(rst=True)
+        elif way == "stalled":
+            proxy.stall("down")
+            await asyncio.sleep(0.5)
+            proxy.cut()
+        elif way == "killed":
+            await other.call("CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.sleep(0.2)
+        else:
+            # In one turn of this loop: what is published is not read, and when it could be, it is gone.
+            thread = Thread(target=asyncio.run, args=(_publish_and_kill(other, published),))
+            thread.start()
+            thread.join()
+        proxy.delay = 0
+        proxy.heal()
+        proxy.accept()
+        await until(lambda: len(s.gaps) == len(p.gaps) >= 1, 20)
+        stop = True
+        await publishing
+        await published.publish()
+        last = f"{len(published.times) - 1}:"
+        await until(lambda: isinstance(items[-1], Message) and items[-1].data.startswith(last), 20)
+        reading.cancel()
+        assert [gap.at for gap in s.gaps] == [gap.at for gap in p.gaps]
+    assert published.outside(items) == []
+
+
+async def _publish_and_kill(r: Client[str], published: Published) -> None:
+    for _ in range(50):
+        await published.publish()
+        await asyncio.sleep(0.005)
+    await r.call("CLIENT", "KILL", "TYPE", "pubsub")
+    for _ in range(50):
+        await published.publish()
+
+
+async def test_a_gap_begins_when_the_server_last_proved_that_all_is_here(
+    proxy: Proxy, other: Client[str], resp: Literal[2, 3], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the last sign of life, which may be an old message; nor long before, as it is asked while they come."""
+    monkeypatch.setattr(hubs, "PROVE_AFTER", 0.05)
+    async with Client(proxy.url, protocol=resp) as r, r.subscribe(prefix, gaps=True) as s:
+        start = time.time()
+        published = Published(other, prefix)
+        while time.time() < start + 1:
+            await published.publish()
+            await asyncio.sleep(0.01)
+        await until(lambda: s.waiting == len(published.times))
+        proxy.stall("up")  # messages come, answers do not
+        stalled = time.time()
+        await asyncio.sleep(0.5)
+        await published.publish()
+        await until(lambda: s.waiting == len(published.times))
+        proxy.cut(rst=True)
+        proxy.heal()
+        await until(lambda: len(s.gaps) == 1)
+        (gap,) = s.gaps
+        assert start + 0.3 < gap.at < stalled + 0.2
+        assert gap.seconds > 0.3
+
+
+async def test_a_silent_peer_has_its_gap_from_before_the_silence(
+    proxy: Proxy, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "PING_AFTER", 0.1)
+    monkeypatch.setattr(hubs, "PING_WAIT", 0.3)
+    async with Client(proxy.url, connect_timeout=0.5) as r, r.subscribe(prefix) as s:
+        await asyncio.sleep(0.5)
+        proxy.half_open()
+        silent = time.time()
+        await until(lambda: r.stats().open == 0)
+        proxy.heal()
+        await until(lambda: len(s.gaps) == 1)
+        assert s.gaps[0].at < silent
+        assert s.gaps[0].seconds > 0.3
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_a_wall_clock_that_is_set(
+    proxy: Proxy, other: Client[str], prefix: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long a gap took does not depend on it, nor what two gaps with nothing in between took together."""
+    clock = time.time
+    async with Client(proxy.url) as r, r.subscribe(prefix, gaps=True) as s:
+        before = clock()
+        proxy.cut()
+        monkeypatch.setattr(time, "time", lambda: clock() + step)
+        await until(lambda: len(s.gaps) == 1)
+        proxy.cut()
+        monkeypatch.setattr(time, "time", clock)
+        await until(lambda: len(s.gaps) == 2)
+        gap = await s.get(5)
+        assert isinstance(gap, Gap)
+        assert gap.at == s.gaps[0].at < before
+        assert s.waiting == 0
+        for each in (*s.gaps, gap):
+            assert 0 < each.seconds < 60
+        assert gap.seconds > s.gaps[0].seconds
+
+
+async def test_a_gap_begins_no_earlier_than_its_subscription(proxy: Proxy, other: Client[str], prefix: str) -> None:
+    async with Client(proxy.url) as r, r.subscribe(prefix) as early:
+        await asyncio.sleep(0.5)
+        entering = time.time()
+        async with r.subscribe(prefix) as late:
+            proxy.cut()
+            await until(lambda: len(early.gaps) == len(late.gaps) == 1)
+            assert early.gaps[0].at < entering <= late.gaps[0].at
+
+
+async def test_a_loop_that_stood_still_while_an_answer_was_due(
+    server: Server, prefix: str, no_debug: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PING leaves only when the loop goes on: the server has its time from then."""
+    monkeypatch.setattr(hubs, "PING_AFTER", 0.05)
+    monkeypatch.setattr(hubs, "PING_WAIT", 0.5)
+    async with Client(server.url) as r, r.subscribe(prefix) as s:
+        for _ in range(3):
+            await until(lambda: r._hub()._pinged is None)
+            async with asyncio.timeout(5):
+                while r._hub()._pinged is None:
+                    await asyncio.sleep(0)
+            time.sleep(0.7)
+        await asyncio.sleep(0.1)
+        assert s.gaps == ()

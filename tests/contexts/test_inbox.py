@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message
+from aioresp.contexts.topics import Moment
 from aioresp.events import Dropped
 from aioresp.testing import Proxy, Server
 from tests.contexts.listening import flood, subscribers, until
@@ -138,9 +139,9 @@ async def test_a_gap_is_never_dropped(r: Client[str], prefix: str) -> None:
         (topic,) = s._topics.values()
         for n in range(3):
             s.put(Message(prefix, str(n)))
-            s.lose(topic, time.time() - 1)
+            s.lose(topic, Moment.now())
             s.regain(topic)
-        s.lose(topic, time.time())
+        s.lose(topic, Moment.now())
         s.regain(topic)
         got = [await s.get() for _ in range(4)]
         assert [type(item) for item in got] == [Gap, Gap, Message, Gap]
@@ -159,3 +160,122 @@ async def test_a_drop_is_an_event(server: Server, prefix: str) -> None:
         await until(lambda: s.dropped == 4)
     drops = [event.dropped for event in heard if isinstance(event, Dropped)]
     assert drops == [1, 2, 4]
+
+
+# --- Polls that find nothing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, -1, 1e-9])
+@pytest.mark.parametrize("kind", ["subscribe", "psubscribe", "keyspace", "monitor"])
+async def test_a_loop_that_only_polls_stops_nothing(
+    r: Client[str], other: Client[str], prefix: str, kind: str, timeout: float
+) -> None:
+    """What comes is read meanwhile, and other tasks go on."""
+    if kind == "keyspace":
+        await other.config_set("notify-keyspace-events", "KA")
+    made: dict[str, Any] = {
+        "subscribe": r.subscribe(f"{prefix}c"),
+        "psubscribe": r.psubscribe(f"{prefix}*"),
+        "keyspace": r.keyspace_events(f"{prefix}*"),
+        "monitor": r.monitor(),
+    }
+    turns = polls = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with made[kind] as s:
+        running = asyncio.create_task(others())
+        sending = asyncio.create_task(_set_and_publish(other, prefix))
+        while await s.get(timeout=timeout) is None:
+            polls += 1
+            assert polls < 100_000, "nothing came"
+        running.cancel()
+        assert turns >= polls
+        await sending
+
+
+async def _set_and_publish(r: Client[str], prefix: str) -> None:
+    await asyncio.sleep(0.02)
+    await r.set(f"{prefix}k", "v", ex=10)
+    await r.publish(f"{prefix}c", "x")
+
+
+async def test_a_poll_finds_what_the_socket_has(r: Client[str], other: Client[str], prefix: str) -> None:
+    async with r.subscribe(prefix) as s:
+        await other.publish(prefix, "1")
+        time.sleep(0.05)  # it is there, and this loop has not looked
+        assert await s.get(timeout=0) == Message(prefix, "1")
+
+
+@pytest.mark.parametrize("error", [False, True])
+async def test_a_subscription_that_has_ended_stops_nothing_either(r: Client[str], prefix: str, error: bool) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with r.subscribe(prefix) as s:
+        s.end(aioresp.SubscriptionOverflow("x") if error else None)
+        running = asyncio.create_task(others())
+        for _ in range(50):
+            with pytest.raises(aioresp.SubscriptionClosed):
+                await s.get(timeout=0)
+        with pytest.raises(aioresp.SubscriptionOverflow if error else StopAsyncIteration):
+            await anext(s)
+        running.cancel()
+        assert turns >= 50
+
+
+async def test_a_poll_that_is_cancelled_loses_nothing(r: Client[str], prefix: str) -> None:
+    async with r.subscribe(prefix) as s:
+        for n in range(20):
+            polling = asyncio.create_task(s.get(timeout=0))
+            await asyncio.sleep(0)
+            if n % 2:
+                s.put(Message(prefix, str(n)))
+            polling.cancel()
+            if not n % 2:
+                s.put(Message(prefix, str(n)))
+            with pytest.raises(asyncio.CancelledError):
+                await polling
+            assert await s.get(timeout=0) == Message(prefix, str(n))
+
+
+async def test_a_reader_that_never_waits_takes_what_is_here_and_no_more(
+    r: Client[str], other: Client[str], prefix: str
+) -> None:
+    """It gives way when it has emptied the buffer, as nothing can be read from the socket in the meantime."""
+    stop = False
+
+    async def publish() -> None:
+        while not stop:
+            await flood(other, prefix, 100)
+
+    async with r.subscribe(prefix, buffer=200) as s:
+        publishing = asyncio.create_task(publish())
+        row = longest = turn = 0
+
+        async def count() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        seen = -1
+        async for _ in s:
+            row = row + 1 if turn == seen else 1
+            longest, seen = max(longest, row), turn
+            if turn > 500:
+                break
+        stop = True
+        counting.cancel()
+        await publishing
+        assert longest <= 200

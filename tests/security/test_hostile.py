@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import aioresp
-from aioresp import Client
+from aioresp import Client, guard
+from aioresp.contexts import blocking
 from aioresp.protocol import INCOMPLETE, Parser
 from tests.security.hostile import HELLO, Act, hostile, repeats, says
 
@@ -128,6 +129,55 @@ async def test_a_reply_that_keeps_arriving_is_not_late() -> None:
     act = says(b"$400000\r\n", *pieces, b"\r\n", pause=0.03)
     async with hostile(act) as url, Client(url, timeout=0.4) as r:
         assert await r.get("k") == "x" * 400_000
+
+
+@pytest.mark.parametrize("first", [b"$100000000\r\n", b"*2\r\n$100000000\r\n", b"+"])
+async def test_a_reply_that_arrives_just_fast_enough_has_its_end_too(first: bytes) -> None:
+    """Ten times its time, as the documentation says."""
+    start = time.monotonic()
+    error = await failure(repeats(b"x" * 4096, pause=0.02, first=first), timeout=0.2, max_reply=None, seconds=15)
+    assert isinstance(error, aioresp.CommandTimeout)
+    assert time.monotonic() - start > 1.5
+    assert guard.LONGEST == 10
+
+
+async def test_replies_of_a_pipeline_that_trickle_have_their_end_too() -> None:
+    """Each of them arrives, and none of them is late for long; all together they have ten times their time."""
+    async with hostile(repeats(b"+one\r\n+tw", pause=0.02)) as url, Client(url, timeout=0.2, retry=None) as r:
+        start = time.monotonic()
+        with pytest.raises(aioresp.CommandTimeout):
+            async with asyncio.timeout(15), r.pipeline() as p:
+                for _ in range(100_000):
+                    p.get("k")
+                await p.execute()
+        assert time.monotonic() - start < 12
+
+
+async def test_a_blocking_pop_whose_reply_trickles_has_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking, "GRACE", 0.2)
+    monkeypatch.setattr(blocking, "PATIENCE", 0.1)
+    slow = repeats(b"x", pause=0.01, first=b"*2\r\n$1\r\nq\r\n$100000000\r\n")
+    fast = repeats(b"x" * 4096, pause=0.02, first=b"*2\r\n$1\r\nq\r\n$100000000\r\n")
+    for act, least in ((slow, 0.0), (fast, 1.5)):
+        start = time.monotonic()
+        async with hostile(act) as url, Client(url, retry=None, on_lost=lambda _: None) as r:
+            with pytest.raises(aioresp.CommandTimeout):
+                async with asyncio.timeout(15):
+                    await r.blpop("q", timeout=0.1)
+            assert least < time.monotonic() - start < 12
+
+
+async def test_other_deadlines_do_not_make_a_reply_late_that_keeps_arriving() -> None:
+    """How fast it arrives is judged once in a while, not whenever some other call is late."""
+    pieces = [b"x" * 10_000] * 40
+    async with hostile(says(b"$400000\r\n", *pieces, b"\r\n", pause=0.03)) as url, Client(url, timeout=0.4) as r:
+        big = asyncio.create_task(r.get("k"))
+        others = []
+        for _ in range(60):
+            await asyncio.sleep(0.005)
+            others.append(asyncio.create_task(r.get("k")))
+        assert await big == "x" * 400_000
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 async def test_pushes_that_keep_arriving_are_no_reply() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message
+from aioresp.contexts import hub
 from tests.security.hostile import Act, hostile, repeats, says
 from tests.security.test_hostile import CHUNK, MIB, resident
 
@@ -207,3 +208,29 @@ async def test_monitor_without_an_end() -> None:
         assert monitor.waiting == 100
         assert monitor.dropped > 1000
     assert resident() - before < 48 * MIB
+
+
+async def test_a_message_that_trickles_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a subscriber would wait for it for days, and hear of no gap."""
+    monkeypatch.setattr(hub, "PING_AFTER", 0.1)
+    monkeypatch.setattr(hub, "PING_WAIT", 0.3)
+    message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1000000\r\n"
+    async with (
+        hostile(repeats(b"x", pause=0.02, first=CONFIRMED + message)) as url,
+        Client(url, timeout=2) as r,
+        r.subscribe("c", gaps=True) as s,
+    ):
+        assert isinstance(await s.get(timeout=10), Gap)
+
+
+async def test_a_message_that_keeps_arriving_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PING_AFTER", 0.1)
+    monkeypatch.setattr(hub, "PING_WAIT", 0.3)
+    message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$400000\r\n"
+    pieces = [b"x" * 10_000] * 40
+    async with (
+        hostile(says(CONFIRMED + message, *pieces, b"\r\n", pause=0.03)) as url,
+        Client(url, timeout=2) as r,
+        r.subscribe("c", gaps=True) as s,
+    ):
+        assert isinstance(await s.get(timeout=10), Message)

@@ -1,0 +1,121 @@
+"""Name look-ups: the addresses of a host, found by threads of their own that nobody has to wait for.
+
+Owns one look-up at a time for each host and port, which all callers of the process share, in whatever event loop. Never
+connects, and keeps no answer: names may move. The threads are daemons, as a look-up may hang for minutes and cannot be
+ended. In the default executor of a loop it would hold up the application's own work, and the end of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections import deque
+from typing import Final, TypeAlias
+
+from aioresp.errors import anew
+
+#: A host and a port.
+Place: TypeAlias = tuple[str, int]
+
+Answer: TypeAlias = "asyncio.Future[list[str]]"
+
+#: The callers of each look-up that is under way. There is no lock: the garbage collector may close an abandoned
+#: `resolve` anywhere, also in the middle of another one.
+_waiting: Final[dict[Place, deque[Answer]]] = {}
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, the preferred ones first; those of an address are itself.
+
+    Raises OSError or UnicodeError if the look-up fails. It has no time limit but the system's own.
+    """
+    if _is_address(host):
+        return [host]
+    place = host, port
+    answer: Answer = asyncio.get_running_loop().create_future()
+    while True:
+        new: deque[Answer] = deque((answer,))
+        waiting = _waiting.setdefault(place, new)
+        if waiting is new:
+            _start(place)
+            break
+        waiting.append(answer)
+        if _waiting.get(place) is waiting or not _withdraw(answer, waiting):
+            break
+        # It ended in this moment, in its own thread, and has not seen us.
+    try:
+        return await answer
+    finally:
+        _withdraw(answer, waiting)  # its caller may have gone, and so may its loop
+
+
+def _withdraw(answer: Answer, waiting: deque[Answer]) -> bool:
+    try:
+        waiting.remove(answer)
+    except ValueError:
+        return False  # it was answered, or is just being so
+    return True
+
+
+def _start(place: Place) -> None:
+    try:
+        threading.Thread(target=_look_up, args=place, name=f"aioresp: look up {place[0]}", daemon=True).start()
+    except BaseException as error:
+        _answer(place, [], OSError(f"the look-up of {place[0]} could not be started: {error}"))
+        if not isinstance(error, RuntimeError):  # there are too many threads, or the interpreter ends
+            raise
+
+
+def is_under_way(host: str, port: int) -> bool:
+    """Return whether the system has not answered a look-up yet."""
+    return (host, port) in _waiting
+
+
+def _is_address(host: str) -> bool:
+    for family, address in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
+        try:
+            socket.inet_pton(family, address)
+        except (OSError, ValueError):
+            pass
+        else:
+            return True
+    return False
+
+
+def _look_up(host: str, port: int) -> None:
+    """Run in a thread: look the host up and hand the answer to all who wait for it by then."""
+    found: list[str] = []
+    error: Exception | None = None
+    try:
+        for *_, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            found.append(str(where[0]))
+        if not found:
+            error = OSError(f"{host} has no address")
+    except Exception as failure:
+        error = failure
+    _answer((host, port), found, error)
+
+
+def _answer(place: Place, found: list[str], error: Exception | None) -> None:
+    waiting = _waiting.pop(place)
+    while waiting:
+        answer = waiting.popleft()
+        try:
+            answer.get_loop().call_soon_threadsafe(_hand_over, answer, found, error)
+        except RuntimeError:
+            pass  # its loop was closed meanwhile
+
+
+def _hand_over(answer: Answer, found: list[str], error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(list(dict.fromkeys(found)))
+    else:
+        answer.set_exception(anew(error))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_waiting.clear)  # the threads are the parent's
