@@ -150,10 +150,12 @@ BAD_URLS: list[tuple[str, str]] = [
     ("redis://host?ssl_ca_certs=ca.pem", "ssl_ca_certs needs ssl=True or a rediss:// URL"),
     ("redis://host?unix_socket_path=/run/redis.sock", "'unix_socket_path'"),
     ("redis://me@host", "username needs a password"),
+    ("redis://host:" + "9" * 5000, "option 'port' in the URL does not fit"),
+    ("redis://host/" + "9" * 5000, "option 'db' in the URL does not fit"),
 ]
 
 
-@pytest.mark.parametrize(("url", "message"), BAD_URLS, ids=[url for url, _ in BAD_URLS])
+@pytest.mark.parametrize(("url", "message"), BAD_URLS, ids=[url[:80] for url, _ in BAD_URLS])
 def test_bad_url(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         settings(url, {})
@@ -236,6 +238,28 @@ def test_no_password_in_a_message_about_keywords(options: dict[str, Any], error:
 
 
 # --- Keywords --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [10**5000, -(10**5000), 10**400], ids=["huge", "negative", "beyond floats"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("limit", "concurrency", "max_reply", "db", "port", "timeout"),
+        *("connect_timeout", "idle_timeout", "slow", "protocol"),
+    ],
+)
+def test_a_huge_int_is_named_and_not_shown(name: str, value: int) -> None:
+    options: Any = {name: value}
+    with pytest.raises(ValueError, match=f"^{name} is a huge int, not "):
+        settings(None, options)
+
+
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "slow"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0])
+def test_durations_that_are_none(name: str, value: float) -> None:
+    options: Any = {name: value}
+    with pytest.raises(ValueError, match=f"^{name} is {value}, not a number of seconds above 0"):
+        settings(None, options)
 
 
 def test_defaults() -> None:

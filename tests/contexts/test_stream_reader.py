@@ -159,6 +159,7 @@ async def test_misuse(server: Server, prefix: str) -> None:
             (lambda: r.stream_reader(), "names is empty"),
             (lambda: r.stream_reader(last_id={}), "names is empty"),
             (lambda: r.stream_reader("s", count=0), "count is 0"),
+            (lambda: r.stream_reader("s", count=-(10**5000)), "count is a huge int"),
             (lambda: r.stream_reader("s", block=-1), "block is -1"),
             (lambda: r.stream_reader("s", last_id="+"), "not an id"),
             (lambda: r.stream_reader("s", last_id={"s": b">"}), "not an id"),
