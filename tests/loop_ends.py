@@ -205,8 +205,7 @@ def begun() -> None:
         r = client()
         await asyncio.gather(*(r.blpop("none", 0.1) for _ in range(5)))
         for _ in range(5):
-            task = asyncio.create_task(r.blpop("q", 0))
-            tasks.append(task)
+            tasks.append(asyncio.create_task(work(r)))
         await asyncio.sleep(0)
 
     bare(main)
