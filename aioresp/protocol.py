@@ -5,13 +5,13 @@ The only module that imports hiredis. Never touches a socket, never awaits, neve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import hiredis
 
+from aioresp.elements import IN_LINE, LONG, LONG_HEADER, LOST, are_headers, walk
 from aioresp.errors import ProtocolError, ReplyTooLarge, ResponseError, response_error
 
 #: Arguments from this many bytes on travel as chunks of their own: hiredis copies 1 MiB in about a millisecond.
@@ -19,26 +19,34 @@ CHUNK: Final = 32 * 1024
 
 Packed: TypeAlias = bytes | list[bytes]
 
-#: Digits of a count from which on the header of a list is looked at before hiredis sees it: for a list it reserves room
-#: at once, which the garbage collector walks through; for a push it fills that room.
-LONG: Final = 5
-
 #: Parts that the long lists of one reply may announce.
 MOST_PARTS: Final = 100_000_000
 
 #: Bytes of the smallest part of a list.
 SMALLEST_PART: Final = 3
 
-#: Bytes of a header that may be without an end.
-LONG_HEADER: Final = 32
+#: First bytes of headers that are looked at one by one.
+TRIES: Final = 16
+
+#: Reads that are walked through after one in which a header was none.
+DOUBT: Final = 8
+
+#: Bytes of complete elements that are kept, about, until they are found to be such.
+NEAR: Final = 2048
+
+#: Bytes that are kept until the parser finds out where they stand.
+KEEP: Final = 64 * 1024
 
 # What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
 # unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
 _LISTS: Final = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
 _LISTS_UNDECODED: Final = ((b">", LONG), *_LISTS[1:])
 _NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
-_MESSAGE: Final = b">3\r\n$7\r\nmessage\r\n"
 _DIGITS: Final = b"0123456789"
+_DIGITS_ALIKE: Final = bytes.maketrans(_DIGITS, b"0" * 10)
+_NEED_CARE: Final = b"*~|>"
+_COUNTED: Final = b"$=*~|>%"
+_LINES: Final = b"+-:,#_("
 _MAP: Final = 37
 _PUSH: Final = 62
 
@@ -144,19 +152,19 @@ def unpack(packed: Packed) -> list[bytes]:
     return arguments
 
 
-@cache
-def _long_pattern(kind: bytes, digits: int) -> re.Pattern[bytes]:
-    """Compiled at the first use: importing is to be cheap."""
-    return re.compile(rb"%b(?<=\n%b)(?:[0-9]{%d}|[0-9]*\Z)" % (re.escape(kind), re.escape(kind), digits))
+def _find_list(
+    data: bytes, start: int, lists: tuple[tuple[bytes, int], ...], boundary: int = -1, pushes: bool = False
+) -> int:
+    """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
 
-
-def _find_list(data: bytes, start: int, lists: tuple[tuple[bytes, int], ...]) -> int:
-    """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end."""
+    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one. If there
+    are more, and all of these are headers by the walk from `boundary`, so that it is for the nested lists themselves,
+    the rest is looked through in a way that costs the same whatever it holds. Else the next first byte is returned.
+    """
     nearest = len(data)
     for kind, digits in lists:
         found = data.find(kind, start, nearest)
-        # A pattern looks at each byte, `find` at many at once: it is faster unless it finds something all the time.
-        for _ in range(32):
+        for _ in range(TRIES):
             if found < 0:
                 break
             if (not found or data[found - 1] == 10) and not data[found + 1 : found + 1 + digits].strip(_DIGITS):
@@ -164,18 +172,20 @@ def _find_list(data: bytes, start: int, lists: tuple[tuple[bytes, int], ...]) ->
                 break
             found = data.find(kind, found + 1, nearest)
         else:
-            if found >= 0 and digits and kind == b">":
-                found = _skip_messages(data, found, nearest)
-            match = _long_pattern(kind, digits).search(data, found, nearest) if found >= 0 else None
-            if match is not None:
-                nearest = min(nearest, match.start())
+            if found >= 0 and digits and boundary >= 0 and are_headers(data, boundary, kind, TRIES, pushes):
+                found = _find_long(data, found, nearest, kind, digits)
+            nearest = found if found >= 0 else nearest
     return nearest
 
 
-def _skip_messages(data: bytes, start: int, end: int) -> int:
-    """Return where to go on if each ">" before is the header of a message: to count takes half of a pattern's time."""
-    last = data.rfind(b">", start, end)
-    return last if data.count(b">", start, last) == data.count(_MESSAGE, start, last) else start
+def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> int:
+    """Return where a header begins of so many digits, or one that is not here to its end; or -1."""
+    alike = data[start - 1 : end].translate(_DIGITS_ALIKE)
+    found = alike.find(b"\n%b%b" % (kind, b"0" * digits))
+    if found < 0:
+        last = alike.rfind(b"\n" + kind, -digits - 1)
+        found = last if last >= 0 and not alike[last + 2 :].strip(b"0") else -1
+    return -1 if found < 0 else start + found
 
 
 class Parser:
@@ -188,12 +198,25 @@ class Parser:
     A map costs hiredis twice the time of a list of its keys and values. So where a reply begins with the header of a
     map, it is given that of a list, and the dict is made from the list.
 
-    Pushes are not decoded: who has asked for a reply as text cannot help it if a push before it is none, and would get
-    the error in the place of his reply.
+    Pushes are not decoded: a push that is not UTF-8 must not fail the caller of the reply behind it.
 
     Lists, and pushes and attributes above all, that announce more parts than make sense are refused before hiredis
     makes room for them; no reply makes sense that takes more than `max_reply` bytes. It refuses by itself what nests
     deeper than 1024 levels.
+
+    Headers of these kinds are searched for, and a value may hold what looks like one. The search costs the same
+    whatever values hold, as the parser changes its state when hiredis finds a header to be none:
+
+    | state | known by | bytes that come | next state |
+    |---|---|---|---|
+    | plain | `_tail`: what came since a boundary | are searched, and go to hiredis | searching, at a header |
+    | searching | `wary` | go to hiredis up to what may be a header | walking, if it is none |
+    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, at the end |
+    | doubting | `_doubt`: reads to go | are walked over, and go to hiredis | walking, at a header |
+    | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
+    | lost | `_lost` | as searching, and hiredis will refuse them soon | |
+
+    Searching and doubting become plain when nothing is held, or nothing was found for some reads.
     """
 
     def __init__(self, max_reply: int | None = None) -> None:
@@ -210,14 +233,24 @@ class Parser:
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
         self._wary = False
-        self._held = b""  # bytes that may hold such a header, and were given to the reader up to `_position`
+        self._walking = False
+        self._doubt = 0
+        self._lost = False
+        self._left = 0  # bytes to come of the element that is here in part, or IN_LINE
+        self._tail: list[bytes] = []  # in the plain state, what came since a boundary
+        self._kept = 0  # bytes of it, but for those that began it
+        self._held = b""  # bytes that may hold a header, and were given to the reader up to `_position`
+        self._queue: list[bytes] = []  # bytes that came while others were held
         self._position = 0
+        self._boundary = 0  # where an element begins in what is held, not far before `_position`, or behind it
+        self._stop = -1  # the end of what the reader was given, if a header may begin there
         self._between = True  # what was given to the reader ends with a reply
         self._last = 10  # the last byte that was given to it
         self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push
         self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
         self._map = 0  # the same for the next map
         self._lists = _LISTS
+        self._pushes = False  # short pushes need no care
         self._parts = 0  # what the long lists of the reply that is here in part have announced
 
     @property
@@ -227,35 +260,27 @@ class Parser:
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
-        if self._wary:
-            self._hold(self._held[self._position :] + data)
-        elif b"%" in data or (
-            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
-            and _find_list(data, 0, self._lists) < len(data)
-        ):
-            self._hold(data)
-            self._between = not partial
-            if not partial:
-                self._parts = 0
-            self._wary = True
-            self.gets = self._gets_around_headers
-            self.has_data = self._has_data_or_held
+        if self._wary or self._left or self._doubt:
+            self._feed_carefully(data, partial)
+        elif self._may_hold_header(data):
+            self._examine(data, 0, partial)
+        elif partial and not self._at_boundary():
+            self._keep(data)
         else:
+            self._tail = [data]
+            self._kept = 0
             self._reader.feed(data)
             self._last = data[-1]
-
-    def _hold(self, data: bytes) -> None:
-        self._held, self._position, self._map = data, 0, 0
-        self._list = _find_list(data, 0, self._lists)
 
     def undecoded(self) -> None:
         """Expect that `gets` will never be asked to decode, which makes pushes faster."""
         self._lists = _LISTS_UNDECODED
+        self._pushes = True
 
     @property
     def waiting(self) -> int:
         """How many bytes wait to be read, or a little more."""
-        return len(self._held) - self._position + self._reader.len()
+        return len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len()
 
     def items(self) -> Iterator[Any]:
         """Return an iterator over the replies that are here, undecoded."""
@@ -266,11 +291,155 @@ class Parser:
             yield reply
 
     def _has_data_or_held(self) -> bool:
-        return self._position < len(self._held) or self._reader.has_data()
+        return self._position < len(self._held) or bool(self._queue) or self._reader.has_data()
+
+    # --- Bytes in ----------------------------------------------------------------------------------------------------
+
+    def _may_hold_header(self, data: bytes) -> bool:
+        return b"%" in data or (
+            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
+            and _find_list(data, 0, self._lists) < len(data)
+        )
+
+    def _at_boundary(self) -> bool:
+        """Return whether an element begins behind what the reader was given.
+
+        The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a line,
+        that was the end of an element, or of a header.
+        """
+        return self._last == 10 and not self._reader.has_data()
+
+    def _keep(self, data: bytes) -> None:
+        """In the plain state, take bytes that may begin within an element, without a header in them."""
+        if self._kept + len(self._tail[0] if self._tail else b"") > KEEP:
+            self._hold_tail()
+            if self._position - self._boundary > NEAR:
+                self._walk(self._position)
+            self._release()
+            if self._left:
+                self._feed_carefully(data, True)
+                return
+        if not self._lost:
+            self._tail.append(data)
+            self._kept += len(data)
+        self._reader.feed(data)
+        self._last = data[-1]
+
+    def _hold_tail(self) -> None:
+        self._held = b"".join(self._tail)
+        self._position = len(self._held)
+        self._boundary = 0
+        self._tail = []
+        self._advance()
+
+    def _advance(self) -> None:
+        """Find a boundary near the end of what the reader has used: when it has used 1 KiB, it drops that."""
+        boundary = self._position - self._reader.len()
+        held = self._held
+        if boundary <= self._boundary:
+            return
+        if held[boundary - 1] != 10:
+            # It has used the first byte of an element, too; unless an element ends otherwise than it should, and the
+            # next one begins here. Both must end at the same place, or the walk must get lost, as it will at counts.
+            boundary -= 1
+            if held[boundary] not in _COUNTED and (
+                held[boundary] not in _LINES or boundary + 1 >= self._position or held[boundary + 1] in _COUNTED
+            ):
+                return
+        self._boundary = boundary
+
+    def _feed_carefully(self, data: bytes, partial: bool) -> None:
+        if self._wary:
+            self._queue.append(data)
+            return
+        start = self._pass_left(data) if self._left else 0
+        if start == len(data):
+            self._reader.feed(data)
+            self._last = data[-1]
+        else:
+            self._examine(data, start, partial)
+
+    def _pass_left(self, data: bytes) -> int:
+        """Return where the element ends that began before the data; the end of the data if it goes on."""
+        left = self._left
+        if left == IN_LINE:
+            if self._last == 13 and data[0] == 10:
+                left = 1
+            else:
+                end = data.find(b"\r\n")
+                if end < 0:
+                    return len(data)
+                left = end + 2
+        self._left = max(0, left - len(data))
+        return min(left, len(data))
+
+    def _examine(self, data: bytes, start: int, partial: bool) -> None:
+        """Take bytes in which there may be headers from `start` on, where an element begins if that is not 0."""
+        if start or not partial or self._at_boundary():
+            self._held, self._position, self._boundary = data, 0, start
+        else:
+            self._hold_tail()
+            self._held = self._held[self._boundary :] + data
+            self._position -= self._boundary
+            self._boundary = 0
+        self._tail = []
+        if not partial:
+            self._parts = 0
+        if self._doubt:
+            self._doubt -= 1
+            self._walking = True
+        self._look_ahead()
+        if self._stop == len(self._held):
+            self._give_to(self._stop)
+            self._release()
+            return
+        self._between = not partial
+        self._wary = True
+        self.gets = self._gets_around_headers
+        self.has_data = self._has_data_or_held
+
+    def _look_ahead(self) -> None:
+        """Begin with bytes that are new."""
+        self._list = self._map = -1
+        self._stop = self._walk(self._position) if self._walking else self._search(self._position)
+
+    def _refill(self) -> None:
+        """Hold the bytes that came in the meantime, and what is left."""
+        data = b"".join(self._queue)
+        self._queue.clear()
+        if not self._left and not self._lost:
+            self._advance()
+            if self._position - self._boundary > NEAR:
+                self._walk(self._position)
+        if self._left:
+            start = self._pass_left(data)
+            self._held, self._position, self._boundary = data, 0, start
+            if start == len(data):
+                self._give_to(start)
+                return
+        else:
+            cut = self._position if self._lost else min(self._boundary, self._position)
+            self._held = self._held[cut:] + data
+            self._position -= cut
+            self._boundary = max(0, self._boundary - cut)
+        self._look_ahead()
+
+    def _release(self) -> None:
+        """Hold nothing more, but keep what came since a boundary."""
+        if not self._walking and not self._lost:
+            self._advance()
+        self._tail = [] if self._left or self._lost else [self._held[self._boundary :]]
+        self._kept = 0
+        self._held, self._position, self._boundary = b"", 0, 0
+        self._walking = False
+
+    # --- Replies out -------------------------------------------------------------------------------------------------
 
     def _gets_around_headers(self, decode: bool) -> Any:
         """Return the next reply, giving the reader no more bytes at a time than up to what may be such a header."""
         while True:
+            if self._queue and self._used_up():
+                self._refill()
             if self._between and not self._change_header():
                 return INCOMPLETE
             kind = self._kind
@@ -290,27 +459,55 @@ class Parser:
                 self._leave_if_done()
                 return reply
             self._kind = kind
+            if self._queue and self._used_up():
+                continue
             if self._position == len(self._held):
                 self._leave_if_done()
                 return INCOMPLETE
             if not self._give():
                 return INCOMPLETE
 
+    def _used_up(self) -> bool:
+        """Return whether nothing is held but a piece of a header, if at all."""
+        rest = len(self._held) - self._position
+        return not rest or (rest < LONG_HEADER and not self._left)
+
     def _give(self) -> bool:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
-        # The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a
-        # line, that was the end of an element, or of a header, and the next one begins here.
-        if self._position == self._list and self._last == 10 and not self._reader.has_data():
-            if not self._accept_list():
-                return False
-            if self._held[self._position] == _PUSH and not self._kind:
-                self._kind = _PUSH  # there are none within replies, so it is one of its own
-        end = self._find_header()
+        position = self._position
+        if self._at_boundary():
+            self._boundary = position
+            kind = self._held[position]
+            if kind in _NEED_CARE:
+                if not self._accept_list():
+                    return False
+                if kind == _PUSH and not self._kind:
+                    self._kind = _PUSH  # there are none within replies, so it is one of its own
+        elif position == self._stop and not self._lost:
+            self._distrust()
+        self._stop = self._find_header()
+        self._give_to(self._stop)
+        self._between = False
+        return True
+
+    def _give_to(self, end: int) -> None:
         self._reader.feed(self._held, self._position, end - self._position)
         self._last = self._held[end - 1]
         self._position = end
-        self._between = False
-        return True
+
+    def _distrust(self) -> None:
+        """Walk over elements from now on: what looked like a header is part of a value."""
+        if self._walking:
+            self._get_lost()
+        else:
+            self._advance()
+            self._walking = True
+            self._doubt = DOUBT
+
+    def _get_lost(self) -> None:
+        self._lost = True
+        self._walking = False
+        self._doubt = self._left = 0
 
     def _accept_list(self) -> bool:
         """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
@@ -333,26 +530,40 @@ class Parser:
 
     def _find_header(self) -> int:
         """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
-        if self._list <= self._position:
-            self._list = _find_list(self._held, self._position + 1, self._lists)
-        if self._map <= self._position:
-            self._map = self._find_map()
+        return self._walk(self._position + 1) if self._walking else self._search(self._position + 1)
+
+    def _search(self, start: int) -> int:
+        start = max(start, self._boundary)
+        if self._list < start:
+            boundary = -1 if self._lost else self._boundary
+            self._list = _find_list(self._held, start, self._lists, boundary, self._pushes)
+        if self._map < start:
+            self._map = self._find_map(start)
         return min(self._map, self._list)
 
-    def _find_map(self) -> int:
+    def _walk(self, fed: int) -> int:
+        """Return where the next header stands, at `fed` or behind it, or the end."""
+        self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
+        if stop == LOST:
+            self._get_lost()
+            self._list = self._map = -1
+            return self._search(fed)
+        return stop
+
+    def _find_map(self, start: int) -> int:
+        """Return where a map may begin, at the earliest; as in `_find_list`, the cost does not depend on values."""
         held = self._held
-        if self._last == 13 and held.startswith(b"\n%", self._position):  # the "\r" went before
-            return self._position + 1
-        found = self._position + 1
-        # To look for one byte takes a fiftieth of the time of looking for three, unless the data is full of it.
-        for _ in range(8):
+        found = start - 1
+        for _ in range(TRIES):
             found = held.find(b"%", found + 1)
             if found < 0:
                 return len(held)
-            if held[found - 2 : found] == b"\r\n":
+            if found == self._position:
+                if self._last == 10:
+                    return found
+            elif held[max(0, found - 2) : found] == b"\r\n" or (found == 1 and self._last == 13 and held[0] == 10):
                 return found
-        found = held.find(b"\r\n%", found - 1)
-        return len(held) if found < 0 else found + 2
+        return found
 
     def _change_header(self) -> bool:
         """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
@@ -374,17 +585,17 @@ class Parser:
             self._announce(parts, "a map", self._most)
         self._reader.feed(b"*%d\r\n" % parts)
         self._last = 10
-        self._position = end + 2
+        self._position = self._boundary = end + 2
         self._between = False
         self._kind = _MAP
         return True
 
     def _leave_if_done(self) -> None:
-        if self._position == len(self._held) and not self._kind:
+        if self._wary and self._position == len(self._held) and not self._queue and not self._kind:
             self._wary = False
             self.gets = self._reader.gets
             self.has_data = self._reader.has_data
-            self._held, self._position = b"", 0
+            self._release()
 
     @staticmethod
     def broken(error: Exception) -> ProtocolError:
