@@ -44,6 +44,7 @@ _LISTS_UNDECODED: Final = ((b">", LONG), *_LISTS[1:])
 _NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
 _DIGITS: Final = b"0123456789"
 _DIGITS_ALIKE: Final = bytes.maketrans(_DIGITS, b"0" * 10)
+_MESSAGE: Final = b"3\r\n$7\r\nmessage\r\n"
 _NEED_CARE: Final = b"*~|>"
 _COUNTED: Final = b"$=*~|>%"
 _LINES: Final = b"+-:,#_("
@@ -180,6 +181,12 @@ def _find_list(
 
 def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> int:
     """Return where a header begins of so many digits, or one that is not here to its end; or -1."""
+    message = kind + _MESSAGE
+    if data.startswith(message, start):
+        # Messages come in hosts: to count them takes less time than to look through them.
+        last = data.rfind(kind, start, end)
+        if data.count(kind, start, last) == data.count(message, start, last):
+            start = last
     alike = data[start - 1 : end].translate(_DIGITS_ALIKE)
     found = alike.find(b"\n%b%b" % (kind, b"0" * digits))
     if found < 0:
@@ -268,7 +275,7 @@ class Parser:
             self._keep(data)
         else:
             self._tail = [data]
-            self._kept = 0
+            self._kept = len(data)
             self._reader.feed(data)
             self._last = data[-1]
 
@@ -311,26 +318,31 @@ class Parser:
 
     def _keep(self, data: bytes) -> None:
         """In the plain state, take bytes that may begin within an element, without a header in them."""
-        if self._kept + len(self._tail[0] if self._tail else b"") > KEEP:
+        if self._kept > KEEP and not self._lost:
             self._hold_tail()
-            if self._position - self._boundary > NEAR:
+            if self._position - self._boundary > KEEP // 2:
                 self._walk(self._position)
             self._release()
-            if self._left:
-                self._feed_carefully(data, True)
-                return
-        if not self._lost:
-            self._tail.append(data)
-            self._kept += len(data)
+        start = self._pass_left(data) if self._left else 0
+        if start:
+            self._tail, self._kept = [], 0
+        if not self._lost and start < len(data):
+            self._tail.append(data[start:])
+            self._kept += len(data) - start
         self._reader.feed(data)
         self._last = data[-1]
 
     def _hold_tail(self) -> None:
-        self._held = b"".join(self._tail)
-        self._position = len(self._held)
-        self._boundary = 0
+        """Hold what came since a boundary near the end of what the reader has used."""
+        unused = self._reader.len()
+        if self._tail and len(self._tail[-1]) > unused + 2:
+            self._held, self._position, self._boundary = self._tail[-1][-unused - 2 :], unused + 2, -1
+            self._advance()
+        if self._boundary < 0 or not self._held:
+            self._held = b"".join(self._tail)
+            self._position, self._boundary = len(self._held), 0
+            self._advance()
         self._tail = []
-        self._advance()
 
     def _advance(self) -> None:
         """Find a boundary near the end of what the reader has used: when it has used 1 KiB, it drops that."""
@@ -429,7 +441,7 @@ class Parser:
         if not self._walking and not self._lost:
             self._advance()
         self._tail = [] if self._left or self._lost else [self._held[self._boundary :]]
-        self._kept = 0
+        self._kept = len(self._held) - self._boundary
         self._held, self._position, self._boundary = b"", 0, 0
         self._walking = False
 
@@ -475,7 +487,7 @@ class Parser:
     def _give(self) -> bool:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
         position = self._position
-        if self._at_boundary():
+        if self._last == 10 and not self._reader.has_data():
             self._boundary = position
             kind = self._held[position]
             if kind in _NEED_CARE:
@@ -485,8 +497,8 @@ class Parser:
                     self._kind = _PUSH  # there are none within replies, so it is one of its own
         elif position == self._stop and not self._lost:
             self._distrust()
-        self._stop = self._find_header()
-        self._give_to(self._stop)
+        self._stop = end = self._walk(position + 1) if self._walking else self._search(position + 1)
+        self._give_to(end)
         self._between = False
         return True
 
@@ -528,12 +540,10 @@ class Parser:
         if self._parts > most:
             raise ReplyTooLarge(f"there is {what} of {parts:,} parts in the reply; the option max_reply allows no more")
 
-    def _find_header(self) -> int:
-        """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
-        return self._walk(self._position + 1) if self._walking else self._search(self._position + 1)
-
     def _search(self, start: int) -> int:
-        start = max(start, self._boundary)
+        """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
+        if start < self._boundary:
+            start = self._boundary
         if self._list < start:
             boundary = -1 if self._lost else self._boundary
             self._list = _find_list(self._held, start, self._lists, boundary, self._pushes)
@@ -543,6 +553,8 @@ class Parser:
 
     def _walk(self, fed: int) -> int:
         """Return where the next header stands, at `fed` or behind it, or the end."""
+        if self._left:
+            return len(self._held)  # all of it was walked over
         self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
         if stop == LOST:
             self._get_lost()
