@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 #: Digits of a count from which on the header of a list is looked at before hiredis sees it: for a list it reserves room
 #: at once, which the garbage collector walks through; for a push it fills that room.
@@ -18,10 +18,10 @@ LONG: Final = 5
 #: Bytes of a header that may be without an end.
 LONG_HEADER: Final = 32
 
-#: `Walked.left` within a line, whose end is not known.
+#: The bytes that are left of a line, whose end is not known.
 IN_LINE: Final = -1
 
-#: `Walked.stop` where the walk does not know what it sees.
+#: The stop where the walk does not know what it sees.
 LOST: Final = -1
 
 #: Bulk strings of three digits that are passed one by one: more are worth a pattern.
@@ -30,21 +30,17 @@ FEW: Final = 4
 #: The sizes of bulk strings by their headers, for lengths of four digits, as they are met.
 _SIZES: Final[dict[bytes, int]] = {}
 
+_digits = 2  # of the lengths that patterns know; 3 once they are met often
+
 _LINES: Final = b"+-:,#_("
 _COUNTS: Final = b"*~|>%"
 _COUNTED: Final = b"$=*~|>%"
 _COUNT: Final = re.compile(rb"(?:0|-1|[1-9][0-9]*+)\Z").match
 
 
-class Walked(NamedTuple):
-    """How far a walk came."""
-
-    boundary: int
-    """The last boundary that is known."""
-    stop: int
-    """Where a header stands that has to be looked at; the end of the data if there is none; or `LOST`."""
-    left: int
-    """Bytes behind the data that still belong to the last element, or `IN_LINE`; 0 if none are known to."""
+#: How far a walk came: the last boundary that is known; where a header stands that has to be looked at, or the end, or
+#: `LOST`; and how many bytes behind the data still belong to the last element, or `IN_LINE`.
+Walked: TypeAlias = tuple[int, int, int]
 
 
 def _bulk(number: str, digits: int) -> str:
@@ -92,7 +88,8 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
 
     `pushes` tells whether short pushes need no care.
     """
-    run = _run(pushes, 2)
+    global _digits
+    run = _run(pushes, _digits)
     longer = 0
     end = len(data)
     at = start
@@ -103,32 +100,33 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
         while (size := _SIZES.get(data[at : at + 7])) and at + size <= end:
             at += size
         if at >= end:
-            return Walked(end, end, 0)
+            return (end, end, 0)
         kind = data[at]
         if kind in _LINES:
             line = data.find(b"\r\n", at)
             if line < 0:
-                return Walked(at, end, IN_LINE)
+                return (at, end, IN_LINE)
             at = line + 2
             continue
         line = data.find(b"\r\n", at, at + LONG_HEADER)
         if kind in _COUNTS and at >= fed:
-            return Walked(at, at, 0)
+            return (at, at, 0)
         if line < 0:
             wrong = kind not in _COUNTED or end - at >= LONG_HEADER
-            return Walked(at, LOST if wrong else end, 0)
+            return (at, LOST if wrong else end, 0)
         count = data[at + 1 : line]
         if kind not in _COUNTED or not _COUNT(count):
-            return Walked(at, LOST, 0)
+            return (at, LOST, 0)
         if kind in _COUNTS or count == b"-1":
             at = line + 2
             continue
         if len(count) == 3:
             longer += 1
             if longer == FEW:
+                _digits = 3
                 run = _run(pushes, 3)
         elif len(count) == 4:
             _SIZES[data[at : at + 7]] = int(count) + 9
         at = line + 4 + int(count)
         if at > end:
-            return Walked(end, end, at - end)
+            return (end, end, at - end)

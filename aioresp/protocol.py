@@ -28,6 +28,9 @@ SMALLEST_PART: Final = 3
 #: First bytes of headers that are looked at one by one.
 TRIES: Final = 16
 
+#: There are more first bytes of headers than that, and not all of them are such.
+TOO_MANY: Final = -1
+
 #: Reads that are walked through after one in which a header was none.
 DOUBT: Final = 8
 
@@ -39,8 +42,9 @@ KEEP: Final = 64 * 1024
 
 # What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
 # unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
-_LISTS: Final = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
-_LISTS_UNDECODED: Final = ((b">", LONG), *_LISTS[1:])
+_Lists: TypeAlias = tuple[tuple[bytes, int], ...]
+_LISTS: Final[_Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
+_LISTS_UNDECODED: Final[_Lists] = ((b">", LONG), *_LISTS[1:])
 _NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
 _DIGITS: Final = b"0123456789"
 _DIGITS_ALIKE: Final = bytes.maketrans(_DIGITS, b"0" * 10)
@@ -153,19 +157,17 @@ def unpack(packed: Packed) -> list[bytes]:
     return arguments
 
 
-def _find_list(
-    data: bytes, start: int, lists: tuple[tuple[bytes, int], ...], boundary: int = -1, pushes: bool = False
-) -> int:
+def _find_list(data: bytes, start: int, lists: _Lists, boundary: int, pushes: bool, tries: int = TRIES) -> int:
     """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
 
     The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one. If there
     are more, and all of these are headers by the walk from `boundary`, so that it is for the nested lists themselves,
-    the rest is looked through in a way that costs the same whatever it holds. Else the next first byte is returned.
+    the rest is looked through in a way that costs the same whatever it holds. Else this is `TOO_MANY`.
     """
     nearest = len(data)
     for kind, digits in lists:
         found = data.find(kind, start, nearest)
-        for _ in range(TRIES):
+        for _ in range(tries):
             if found < 0:
                 break
             if (not found or data[found - 1] == 10) and not data[found + 1 : found + 1 + digits].strip(_DIGITS):
@@ -173,14 +175,15 @@ def _find_list(
                 break
             found = data.find(kind, found + 1, nearest)
         else:
-            if found >= 0 and digits and boundary >= 0 and are_headers(data, boundary, kind, TRIES, pushes):
-                found = _find_long(data, found, nearest, kind, digits)
-            nearest = found if found >= 0 else nearest
+            if found >= 0:
+                if not digits or boundary < 0 or not are_headers(data, boundary, kind, tries, pushes):
+                    return TOO_MANY
+                nearest = _find_long(data, found, nearest, kind, digits)
     return nearest
 
 
 def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> int:
-    """Return where a header begins of so many digits, or one that is not here to its end; or -1."""
+    """Return where a header begins of so many digits, or one that is not here to its end; or the end."""
     message = kind + _MESSAGE
     if data.startswith(message, start):
         # Messages come in hosts: to count them takes less time than to look through them.
@@ -192,7 +195,7 @@ def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> i
     if found < 0:
         last = alike.rfind(b"\n" + kind, -digits - 1)
         found = last if last >= 0 and not alike[last + 2 :].strip(b"0") else -1
-    return -1 if found < 0 else start + found
+    return end if found < 0 else start + found
 
 
 class Parser:
@@ -305,7 +308,7 @@ class Parser:
     def _may_hold_header(self, data: bytes) -> bool:
         return b"%" in data or (
             (b"*" in data or b">" in data or b"~" in data or b"|" in data)
-            and _find_list(data, 0, self._lists) < len(data)
+            and _find_list(data, 0, self._lists, -1, self._pushes) != len(data)
         )
 
     def _at_boundary(self) -> bool:
@@ -366,10 +369,29 @@ class Parser:
             return
         start = self._pass_left(data) if self._left else 0
         if start == len(data):
+            self._tail = []
             self._reader.feed(data)
             self._last = data[-1]
-        else:
+        elif not self._doubt or not self._walk_over(data, start):
             self._examine(data, start, partial)
+
+    def _walk_over(self, data: bytes, start: int) -> bool:
+        """In the doubting state, take bytes without a header in them; return False if there is one."""
+        fed = 0
+        if not start and self._tail:
+            tail = b"".join(self._tail)
+            fed = len(tail)
+            data = tail + data
+        boundary, stop, left = walk(data, start, fed, self._pushes)
+        if stop != len(data):
+            return False
+        self._doubt -= 1
+        self._left = left
+        self._tail = [] if left else [data[boundary:]]
+        self._kept = 0
+        self._reader.feed(data, fed)
+        self._last = data[-1]
+        return True
 
     def _pass_left(self, data: bytes) -> int:
         """Return where the element ends that began before the data; the end of the data if it goes on."""
@@ -508,7 +530,7 @@ class Parser:
         self._position = end
 
     def _distrust(self) -> None:
-        """Walk over elements from now on: what looked like a header is part of a value."""
+        """Walk over elements from now on: what looks like a header is part of a value."""
         if self._walking:
             self._get_lost()
         else:
@@ -544,11 +566,14 @@ class Parser:
         """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
         if start < self._boundary:
             start = self._boundary
+        tries = len(self._held) if self._lost else TRIES
         if self._list < start:
-            boundary = -1 if self._lost else self._boundary
-            self._list = _find_list(self._held, start, self._lists, boundary, self._pushes)
+            self._list = _find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
         if self._map < start:
-            self._map = self._find_map(start)
+            self._map = self._find_map(start, tries)
+        if TOO_MANY in (self._list, self._map):
+            self._distrust()
+            return self._walk(start)
         return min(self._map, self._list)
 
     def _walk(self, fed: int) -> int:
@@ -562,11 +587,11 @@ class Parser:
             return self._search(fed)
         return stop
 
-    def _find_map(self, start: int) -> int:
+    def _find_map(self, start: int, tries: int) -> int:
         """Return where a map may begin, at the earliest; as in `_find_list`, the cost does not depend on values."""
         held = self._held
         found = start - 1
-        for _ in range(TRIES):
+        for _ in range(tries):
             found = held.find(b"%", found + 1)
             if found < 0:
                 return len(held)
@@ -575,7 +600,7 @@ class Parser:
                     return found
             elif held[max(0, found - 2) : found] == b"\r\n" or (found == 1 and self._last == 13 and held[0] == 10):
                 return found
-        return found
+        return TOO_MANY if found >= 0 else len(held)
 
     def _change_header(self) -> bool:
         """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
