@@ -24,6 +24,15 @@ IN_LINE: Final = -1
 #: The stop where the walk does not know what it sees.
 LOST: Final = -1
 
+#: First bytes of headers that are looked at one by one.
+TRIES: Final = 16
+
+#: There are more first bytes of headers than that, and not all of them are such.
+TOO_MANY: Final = -1
+
+#: First bytes of headers, and from how many digits on they are looked for.
+Lists: TypeAlias = tuple[tuple[bytes, int], ...]
+
 #: Bulk strings of three digits that are passed one by one: more are worth a pattern.
 FEW: Final = 4
 
@@ -32,10 +41,12 @@ _SIZES: Final[dict[bytes, int]] = {}
 
 _digits = 2  # of the lengths that patterns know; 3 once they are met often
 
-_LINES: Final = b"+-:,#_("
+LINES: Final = b"+-:,#_("
+_DIGITS: Final = b"0123456789"
+_DIGITS_ALIKE: Final = bytes.maketrans(_DIGITS, b"0" * 10)
+_MESSAGE: Final = b"3\r\n$7\r\nmessage\r\n"
 _COUNTS: Final = b"*~|>%"
-_COUNTED: Final = b"$=*~|>%"
-_COUNT: Final = re.compile(rb"(?:0|-1|[1-9][0-9]*+)\Z").match
+COUNTED: Final = b"$=*~|>%"
 
 
 #: How far a walk came: the last boundary that is known; where a header stands that has to be looked at, or the end, or
@@ -102,7 +113,7 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
         if at >= end:
             return (end, end, 0)
         kind = data[at]
-        if kind in _LINES:
+        if kind in LINES:
             line = data.find(b"\r\n", at)
             if line < 0:
                 return (at, end, IN_LINE)
@@ -112,10 +123,10 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
         if kind in _COUNTS and at >= fed:
             return (at, at, 0)
         if line < 0:
-            wrong = kind not in _COUNTED or end - at >= LONG_HEADER
+            wrong = kind not in COUNTED or end - at >= LONG_HEADER
             return (at, LOST if wrong else end, 0)
         count = data[at + 1 : line]
-        if kind not in _COUNTED or not _COUNT(count):
+        if kind not in COUNTED or not ((count.isdigit() and (count[0] != 48 or count == b"0")) or count == b"-1"):
             return (at, LOST, 0)
         if kind in _COUNTS or count == b"-1":
             at = line + 2
@@ -130,3 +141,44 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
         at = line + 4 + int(count)
         if at > end:
             return (end, end, at - end)
+
+
+def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool, tries: int = TRIES) -> int:
+    """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
+
+    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one. If there
+    are more, and all of these are headers by the walk from `boundary`, so that it is for the nested lists themselves,
+    the rest is looked through in a way that costs the same whatever it holds. Else this is `TOO_MANY`.
+    """
+    nearest = len(data)
+    for kind, digits in lists:
+        found = data.find(kind, start, nearest)
+        for _ in range(tries):
+            if found < 0:
+                break
+            if (not found or data[found - 1] == 10) and not data[found + 1 : found + 1 + digits].strip(_DIGITS):
+                nearest = found
+                break
+            found = data.find(kind, found + 1, nearest)
+        else:
+            if found >= 0:
+                if not digits or boundary < 0 or not are_headers(data, boundary, kind, tries, pushes):
+                    return TOO_MANY
+                nearest = _find_long(data, found, nearest, kind, digits)
+    return nearest
+
+
+def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> int:
+    """Return where a header begins of so many digits, or one that is not here to its end; or the end."""
+    message = kind + _MESSAGE
+    if data.startswith(message, start):
+        # Messages come in hosts: to count them takes less time than to look through them.
+        last = data.rfind(kind, start, end)
+        if data.count(kind, start, last) == data.count(message, start, last):
+            start = last
+    alike = data[start - 1 : end].translate(_DIGITS_ALIKE)
+    found = alike.find(b"\n%b%b" % (kind, b"0" * digits))
+    if found < 0:
+        last = alike.rfind(b"\n" + kind, -digits - 1)
+        found = last if last >= 0 and not alike[last + 2 :].strip(b"0") else -1
+    return end if found < 0 else start + found

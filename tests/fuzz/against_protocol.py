@@ -9,7 +9,8 @@ import hiredis
 from hypothesis import strategies as st
 
 from aioresp.errors import ProtocolError
-from aioresp.protocol import INCOMPLETE, Parser, Push, _error_value, pack, unpack
+from aioresp.parser import _error_value
+from aioresp.protocol import INCOMPLETE, Parser, Push, pack, unpack
 from tests.fuzz.target import Target
 from tests.fuzz.wire import cut, places, streams
 
