@@ -20,8 +20,8 @@ MOST_PARTS: Final = 100_000_000
 #: Bytes of the smallest part of a list.
 SMALLEST_PART: Final = 3
 
-#: Reads that are walked over after one with bytes that look like headers and are none.
-DOUBT: Final = 8
+#: Bytes that are walked over after some that look like headers and are none.
+DOUBT: Final = 512 * 1024
 
 #: Bytes behind the last known boundary that are held again with each read.
 NEAR: Final = 2048
@@ -70,11 +70,11 @@ class Parser:
     | plain | `_tail`: what came since a boundary | are searched, and go to hiredis | searching, at a header |
     | searching | `wary` | go to hiredis up to what may be a header | walking, if it is none |
     | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, at the end |
-    | doubting | `_doubt`: reads to go | are walked over, and go to hiredis | walking, at a header |
+    | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
     | lost | `_lost` | as searching, and hiredis will refuse them soon | |
 
-    Searching and doubting become plain when nothing is held, or nothing was found for some reads.
+    Searching and doubting become plain when nothing is held, or nothing was found for long.
     """
 
     def __init__(self, max_reply: int | None = None) -> None:
@@ -147,6 +147,9 @@ class Parser:
     def _items_around_maps(self) -> Iterator[Any]:
         while self.has_data() and (reply := self.gets(False)) is not INCOMPLETE:
             yield reply
+            if not self._wary:
+                yield from iter(self._gets_raw, INCOMPLETE)
+                return
 
     def _has_data_or_held(self) -> bool:
         return self._position < len(self._held) or bool(self._queue) or self._reader.has_data()
@@ -229,7 +232,7 @@ class Parser:
             held = tail + data
         boundary, stop, left = walk(held, start, fed, self._pushes)
         if stop == len(held):
-            self._doubt -= 1
+            self._doubt = max(0, self._doubt - len(data))
             self._left = left
             self._tail = [] if left or boundary == stop else [held[boundary:]]
             self._kept = 0
@@ -262,7 +265,7 @@ class Parser:
         if not partial:
             self._parts = 0
         if self._doubt:
-            self._doubt -= 1
+            self._doubt = max(0, self._doubt - len(data))
             self._walking = True
         self._look_ahead()
         if self._stop == len(self._held):
@@ -409,7 +412,7 @@ class Parser:
         """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
         if start < self._boundary:
             start = self._boundary
-        tries = len(self._held) if self._lost else TRIES
+        tries = len(self._held) if self._lost else TRIES // 4 if self._wary else TRIES
         if self._list < start:
             self._list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
         if self._map < start:

@@ -161,12 +161,22 @@ def test_what_announces_too_much_is_refused_behind_any_value(before: bytes, head
 
 # --- The same cost ---------------------------------------------------------------------------------------------------
 
-#: Bytes that C works through in the time of one step of the interpreter, about.
+#: Bytes that C copies or looks at in the time of one line of Python, about.
 BYTES = 64
+
+#: Bytes that hiredis parses in that time, where elements are small.
+PARSED = 16
+
+
+#: Lines of Python in the time that a read takes the event loop, at least.
+READ = 40
+
+#: Lines that it may take a parser to learn that values look like headers.
+LEARN = 500
 
 
 class Steps:
-    """Counts what a parser does: instructions of the interpreter, and bytes that are copied, walked over or fed."""
+    """Counts what a parser does: lines of Python, and bytes that are copied or looked at one by one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -205,8 +215,6 @@ class Steps:
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if frame.f_code.co_filename not in self._files:
             return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
@@ -226,18 +234,17 @@ class Steps:
                 one.feed(stream[start : start + size], partial or undecoded)
                 if undecoded:
                     for _ in one.items():
-                        self.count += 10
+                        self.count += 1
                     continue
                 partial = False
                 while one.has_data():
-                    self.count += 10  # for each reply: the caller's own steps, and what hiredis does
+                    self.count += 2
                     if one.gets(True) is INCOMPLETE:
                         partial = True
                         break
         finally:
             sys.settrace(before)
-        # Each read and each element costs something, before any content does.
-        return self.count + len(stream) // 2 + 20 * (len(stream) // size)
+        return self.count + len(stream) // PARSED + READ * (len(stream) // size)
 
 
 def fill(text: bytes, size: int, start: int = 0) -> bytes:
@@ -255,24 +262,24 @@ def shape(name: str, text: bytes) -> bytes:
 
     match name:
         case "one value":
-            return value(1_000_000)
+            return value(400_000)
         case "large values":
-            return b"".join(value(150_000, n) for n in range(4))
+            return b"".join(value(150_000, n) for n in range(2))
         case "MGET, small" | "MGET" | "MGET, large":
             size = {"MGET, small": 100, "MGET": 1000, "MGET, large": 10_000}[name]
-            return list_of([value(size, n) for n in range(100)]) * (3 if size < 10_000 else 1)
+            return list_of([value(size, n) for n in range(100)])
         case "HGETALL, RESP3" | "HGETALL, RESP2":
-            fields = [part for n in range(1000) for part in (wire(b"field:%d" % n), value(12, n))]
+            fields = [part for n in range(300) for part in (wire(b"field:%d" % n), value(12, n))]
             return list_of(fields, b"%", 2) * 2 if name == "HGETALL, RESP3" else list_of(fields) * 2
         case "GETs":
-            return b"".join(value(32, n) for n in range(3000))
+            return b"".join(value(32, n) for n in range(1000))
         case "pushes" | "messages":
             kind = b">" if name == "pushes" else b"*"
-            return b"".join(list_of([wire(b"message"), wire(b"c"), value(32, n)], kind) for n in range(1000))
+            return b"".join(list_of([wire(b"message"), wire(b"c"), value(32, n)], kind) for n in range(400))
         case "verbatim strings":
-            return b"".join(b"=36\r\ntxt:" + fill(text, 32, n) + b"\r\n" for n in range(1000))
+            return b"".join(b"=36\r\ntxt:" + fill(text, 32, n) + b"\r\n" for n in range(400))
         case "XRANGE":
-            entry = [[wire(b"1-%d" % n), list_of([wire(b"a"), value(20, n)])] for n in range(1000)]
+            entry = [[wire(b"1-%d" % n), list_of([wire(b"a"), value(20, n)])] for n in range(300)]
             return list_of([list_of(parts) for parts in entry])
     raise ValueError(name)
 
@@ -312,10 +319,10 @@ def test_no_value_costs_more_than_plain_text(
     name: str, undecoded: bool, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever values hold, they cost at most 1.5 times as many steps: counted, as time depends on the machine."""
-    if size == 7 and len(shape(name, b"x")) > 120_000:
+    if size == 7 and len(shape(name, b"x")) > 30_000:
         pytest.skip("the same with fewer values")
     steps = Steps(monkeypatch)
     steps.of(shape(name, b"\r\n*99999\r\n"), 10**7, undecoded)  # patterns are compiled, and sizes learnt, once
     plain = steps.of(shape(name, b"x"), size, undecoded)
-    costs = {text: steps.of(shape(name, text), size, undecoded) / plain for text in HOSTILE}
-    assert max(costs.values()) <= 1.5, {text: round(cost, 2) for text, cost in costs.items() if cost > 1.5}
+    costs = {text: steps.of(shape(name, text), size, undecoded) for text in HOSTILE}
+    assert max(costs.values()) <= 1.5 * plain + LEARN, (plain, costs)
