@@ -96,7 +96,7 @@ class Parser:
         self._lost = False
         self._left = 0  # bytes to come of the element that is here in part, or IN_LINE
         self._tail: list[bytes] = []  # in the plain state, what came since a boundary
-        self._kept = 0  # bytes of it, but for those that began it
+        self._kept = 0  # bytes of it, about
         self._held = b""  # bytes that may hold a header, and were given to the reader up to `_position`
         self._queue: list[bytes] = []  # bytes that came while others were held
         self._position = 0
@@ -269,6 +269,8 @@ class Parser:
             self._walking = True
         self._look_ahead()
         if self._stop == len(self._held):
+            if len(data) < NEAR and not self._lost:
+                self._doubt = self._doubt or NEAR  # to look again at each small read costs more than to walk
             self._give_to(self._stop)
             self._release()
             return
@@ -434,7 +436,7 @@ class Parser:
         return stop
 
     def _find_map(self, start: int, tries: int) -> int:
-        """Return where a map may begin, at the earliest; as in `_find_list`, the cost does not depend on values."""
+        """Return where a map may begin, at the earliest; as in `find_list`, the cost does not depend on values."""
         held = self._held
         found = start - 1
         for _ in range(tries):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aioresp import elements, parser
-from aioresp.errors import ProtocolError
+from aioresp.errors import ProtocolError, ReplyTooLarge
 from aioresp.parser import INCOMPLETE, Parser, Push
 
 # --- The same replies ------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_what_announces_too_much_is_refused_behind_any_value(before: bytes, head
     one = Parser(max_reply=3_000_000)
     stream = before + header
     partial = False
-    with pytest.raises((ProtocolError, parser.ReplyTooLarge), match="99,999"):
+    with pytest.raises((ProtocolError, ReplyTooLarge), match="99,999"):
         for start in range(0, len(stream), size):
             one.feed(stream[start : start + size], partial)
             partial = False
