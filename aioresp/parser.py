@@ -27,7 +27,7 @@ DOUBT: Final = 512 * 1024
 NEAR: Final = 2048
 
 #: Bytes that are kept before the parser looks where the last element begins.
-KEEP: Final = 64 * 1024
+KEEP: Final = 192 * 1024
 
 # What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
 # unless nothing is decoded; and they come first, as what lies behind one need not be searched then.

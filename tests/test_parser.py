@@ -172,7 +172,7 @@ PARSED = 16
 READ = 40
 
 #: Lines that it may take a parser to learn that values look like headers.
-LEARN = 500
+LEARN = 800
 
 
 class Steps:
