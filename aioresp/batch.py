@@ -125,11 +125,14 @@ class Batch:
         return complete
 
     def _take_singly(self, wanted: int) -> bool:
-        has_data, gets = self._parser.has_data, self._parser.gets
+        parser = self._parser
+        has_data, gets = parser.has_data, parser.gets
         for _ in range(wanted):
             if not has_data() or (reply := gets(self._decode)) is INCOMPLETE:
                 return False
             self.replies.append(reply)
+            if not parser.wary:
+                break  # the others are taken faster
         return True
 
     def _stay(self) -> None:

@@ -28,6 +28,8 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.events",
         "aioresp.replies",
         "aioresp.replies.*",
+        "aioresp.elements",
+        "aioresp.parser",
         "aioresp.protocol",
         "aioresp.credentials",
         "aioresp.endpoint",
@@ -70,8 +72,11 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
         for module in ("connection", "command*", "replies*", "protocol", "endpoint", "options")
     ),
     ("aioresp.protocol", "aioresp.command*", "the protocol never knows what a command means"),
-    ("aioresp.protocol", "asyncio*", "the protocol does no I/O"),
-    ("aioresp.protocol", "socket", "the protocol does no I/O"),
+    *(
+        (f"aioresp.{module}", what, "the protocol does no I/O")
+        for module in ("elements", "parser", "protocol")
+        for what in ("asyncio*", "socket")
+    ),
     ("aioresp.endpoint", "asyncio*", "an endpoint never connects"),
     ("aioresp.options", "asyncio*", "options never connect"),
     *(
@@ -93,7 +98,7 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
 
 #: Only these import what is heavy or foreign: (what, who).
 ONLY: Final[tuple[tuple[str, str], ...]] = (
-    ("hiredis", "aioresp.protocol"),
+    ("hiredis", "aioresp.p[ar][ro]*"),
     ("anyio", "aioresp.testing*"),
     ("pytest", "aioresp.testing.fixtures"),
     ("typer", "aioresp.cli*"),
@@ -417,7 +422,7 @@ def house(**sources: str) -> Modules:
         (circles, house(loops="from . import loops"), "aioresp.loops -> aioresp.loops"),
         (forbidden, house(command="import asyncio"), "aioresp.command, line 2, imports asyncio: errors, commands"),
         (forbidden, house(replies="from asyncio.events import x"), "imports asyncio.events"),
-        (forbidden, house(client="import hiredis"), "imports hiredis: only aioresp.protocol may"),
+        (forbidden, house(client="import hiredis"), "imports hiredis: only aioresp.p[ar][ro]* may"),
         (forbidden, house(pool="from aioresp.connection import Connection", connection=""), "a pool is generic"),
         (forbidden, house(pool="from aioresp.command import Key", command=""), "a pool is generic"),
         (forbidden, house(commands__keys="from aioresp.pool import Pool", pool=""), "never asks who executes it"),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from aioresp.arguments import BITS
 from aioresp.errors import ProtocolError
-from aioresp.protocol import INCOMPLETE, Parser, Push, _error_value, pack, unpack
+from aioresp.parser import _error_value
+from aioresp.protocol import INCOMPLETE, Parser, Push, pack, unpack
 from tests.fuzz.target import Target
 from tests.fuzz.wire import cut, places, streams
 from tests.spelled import LyingBuffer, LyingBytes, LyingFloat, LyingInt, LyingStr, strided
