@@ -45,7 +45,8 @@ from aioresp.options import Options, Settings, check, settings
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.record import TypedDict
-from aioresp.replies import as_is
+from aioresp.replies import as_is, integer, text
+from aioresp.replies.shapes import failure
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
 
@@ -195,7 +196,19 @@ class Client(
         except RedisError as error:
             value = await self._try_again(error, packed)
         # Most replies are what they should be already: the call is spared.
-        return value if reply is as_is else reply(value)
+        if reply is text:
+            if value.__class__ is str or value is None:
+                return value  # type: ignore[no-any-return]  # what the converter returns
+        elif reply is as_is or (reply is integer and value.__class__ is int):
+            return value  # type: ignore[no-any-return]  # what the converter returns
+        try:
+            return reply(value)
+        except Exception as error:
+            wrong = failure(error, value, unpack(packed))
+        try:
+            raise wrong
+        finally:
+            del wrong  # it holds this frame by its traceback
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         lease = self._lease(full_name(arguments))

@@ -83,6 +83,13 @@ class DecodeError(RedisError, ValueError):
     """The reply is not valid UTF-8; ask for bytes with `decode_responses=False`."""
 
 
+class UnexpectedReply(RedisError):
+    """The reply has a shape that this command's replies do not have; the message tells its types, and no value.
+
+    The command has run, and the connection goes on.
+    """
+
+
 class CommandTimeout(RedisError, TimeoutError):
     """The call's deadline passed; `phase` tells what it was waiting for."""
 

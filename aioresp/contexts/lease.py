@@ -49,6 +49,7 @@ from aioresp.errors import (
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack
 from aioresp.replies import as_is
+from aioresp.replies.shapes import failure
 
 logger = logging.getLogger("aioresp")
 
@@ -143,21 +144,29 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             if name in CHANGES:
                 self._changed.add(name)
             if blocking_timeout(arguments) is not None:
-                return reply(await self._block(connection, arguments))
-            if name == SHUTDOWN:
-                return reply(await self._shut_down(connection, arguments))
-            decode = self._decode and not is_binary(arguments)
-            value = await connection.send(pack(arguments), decode, self._timeout)
-        except RedisError as failure:
-            if isinstance(failure, ExecAbortError):
+                value = await self._block(connection, arguments)
+            elif name == SHUTDOWN:
+                value = await self._shut_down(connection, arguments)
+            else:
+                decode = self._decode and not is_binary(arguments)
+                value = await connection.send(pack(arguments), decode, self._timeout)
+        except RedisError as error:
+            if isinstance(error, ExecAbortError):
                 self._changed -= {"MULTI", "WATCH"}
-            failure.command, failure.key = locate(arguments)
+            error.command, error.key = locate(arguments)
             raise
         if name in ("EXEC", "DISCARD"):
             self._changed -= {"MULTI", "WATCH"}
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
-        return reply(value)
+        try:
+            return reply(value)
+        except Exception as error:
+            wrong = failure(error, value, arguments)
+        try:
+            raise wrong
+        finally:
+            del wrong  # it holds this frame by its traceback
 
     async def _usable(self) -> Connection:
         """Return the connection once it can be used."""

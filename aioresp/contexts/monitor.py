@@ -105,8 +105,10 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             elif isinstance(line, RedisError):
                 line.command = "MONITOR"
                 self.end(line)
-            else:
+            elif line == b"OK":
                 self._confirmed.set_result(None)
+            else:
+                raise ValueError("something else where the answer to MONITOR was due")
             if self._ended:
                 self._listener.connection.close()  # what else it sends would be for nobody
                 break

@@ -31,9 +31,10 @@ from aioresp.command import (
 from aioresp.commands import Commands
 from aioresp.contexts.pieces import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
-from aioresp.errors import CommandRefused, DecodeError, RedisError, anew
+from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, anew
 from aioresp.protocol import Packed, pack, unpack
-from aioresp.replies import as_is, decoded, ok
+from aioresp.replies import as_is, decoded, integer, ok, text
+from aioresp.replies.shapes import failure
 
 T = TypeVar("T")
 
@@ -370,7 +371,11 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
         try:
             for handle, reply in zip(handles, raw, strict=True):
                 convert = handle._reply
-                handle._state = reply if convert is as_is else convert(reply)  # type: ignore[misc]  # None means done
+                kind = reply.__class__
+                if convert is as_is or (kind is str and convert is text) or (kind is int and convert is integer):
+                    handle._state = reply
+                else:
+                    handle._state = convert(reply)  # type: ignore[misc]  # None means done
                 handle._reply = None
             return True
         except Exception:
@@ -385,7 +390,7 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
                 handle._state = handle._reply(reply)
                 handle._reply = None
             except Exception as error:
-                _set_error(handle, error)
+                _set_error(handle, failure(error, reply, ()))
     return False
 
 
@@ -417,10 +422,13 @@ def _raise_first(values: list[Any]) -> None:
             raise error
 
 
+_UNDECODED: Final = (DecodeError, UnexpectedReply)
+
+
 def _decoded(replies: Replies, binary: set[int]) -> Replies:
     """Decode replies that were read as bytes, but for those that are no text."""
     raw = [reply if number in binary else decoded(reply) for number, reply in enumerate(replies.raw)]
-    return Replies(raw, replies.clean and not any(reply.__class__ is DecodeError for reply in raw))
+    return Replies(raw, replies.clean and not any(reply.__class__ in _UNDECODED for reply in raw))
 
 
 def _refused(name: str, why: str) -> CommandRefused:
