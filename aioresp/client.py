@@ -189,6 +189,7 @@ class Client(
         try:
             pool = self._loops.pool()
             connection = pool.current
+            value: Any
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
             else:
@@ -198,9 +199,9 @@ class Client(
         # Most replies are what they should be already: the call is spared.
         if reply is text:
             if value.__class__ is str or value is None:
-                return value  # type: ignore[no-any-return]  # what the converter returns
+                return value  # type: ignore[return-value]  # what the converter would return
         elif reply is as_is or (reply is integer and value.__class__ is int):
-            return value  # type: ignore[no-any-return]  # what the converter returns
+            return value  # type: ignore[no-any-return]  # the same
         try:
             return reply(value)
         except Exception as error:

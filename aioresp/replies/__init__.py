@@ -44,7 +44,7 @@ def some_text(value: Any) -> Any:
 def integer(value: Any) -> int:
     """Return an integer as it came. The client knows this one and seldom calls it."""
     if value.__class__ is int:
-        return value  # type: ignore[no-any-return]  # an int
+        return value
     raise TypeError("not an integer")
 
 
@@ -56,7 +56,7 @@ def integer_or_none(value: Any) -> int | None:
 def array(value: Any) -> list[Any]:
     """Return a list as it came."""
     if value.__class__ is list:
-        return value  # type: ignore[no-any-return]  # a list
+        return value
     raise TypeError("not a list")
 
 
@@ -65,11 +65,16 @@ def array_or_none(value: Any) -> list[Any] | None:
     return None if value is None else array(value)
 
 
-def binary(value: Any) -> Any:
-    """Return bytes or nil as they came: command.is_binary() has them come as bytes."""
-    if value.__class__ is bytes or value is None:
+def binary(value: Any) -> bytes:
+    """Return bytes as they came: command.is_binary() has them come as bytes."""
+    if value.__class__ is bytes:
         return value
     raise TypeError("not bytes")
+
+
+def binary_or_none(value: Any) -> bytes | None:
+    """Return bytes or nil as they came."""
+    return None if value is None else binary(value)
 
 
 def parts(value: Any, size: int | None = None) -> Sequence[Any]:
@@ -120,7 +125,7 @@ def floating_or_none(value: Any) -> float | None:
 def mapping(value: Any) -> dict[Any, Any]:
     """Return a dict; RESP2 has it as a flat list of keys and values."""
     if value.__class__ is dict:
-        return value  # type: ignore[no-any-return]  # a dict
+        return value
     items = iter(parts(value))
     return dict(zip(items, items, strict=True))
 

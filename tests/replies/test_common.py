@@ -69,7 +69,8 @@ PASSED_ON: list[tuple[Callable[[Any], Any], tuple[type, ...]]] = [
     (replies.integer_or_none, (int, type(None))),
     (replies.array, (list,)),
     (replies.array_or_none, (list, type(None))),
-    (replies.binary, (bytes, type(None))),
+    (replies.binary, (bytes,)),
+    (replies.binary_or_none, (bytes, type(None))),
 ]
 
 
