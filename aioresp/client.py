@@ -149,6 +149,8 @@ class Client(
         return client
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_settings"):  # its constructor failed
+            return "Client(not made)"
         s = self._settings
         kind = "" if self._decode else ", bytes"
         return f"Client({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{kind})"

@@ -225,7 +225,7 @@ def test_values_that_the_server_repeats_are_left_out(message: str) -> None:
     assert SECRET not in str(error)
     assert SECRET not in repr(error)
     assert (type(error) is UnknownCommandError) == ("unknown command" in message)
-    assert str(error).startswith(message[:15])
+    assert message[4:12] in str(error)
 
 
 @pytest.mark.parametrize(

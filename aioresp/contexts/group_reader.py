@@ -69,6 +69,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._claim_at = self._look_again = math.inf
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_hand"):  # its constructor failed
+            return "GroupReader(not made)"
         what = f"{shown(self._names)}, group {self._group!r}, consumer {self._consumer!r}"
         return f"GroupReader({what}: {len(self._hand)} out, {len(self._queue)} fetched)"
 

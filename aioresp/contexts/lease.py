@@ -91,6 +91,8 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self.__dict__["execute"] = through(around, self._execute)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_connection"):  # its constructor failed
+            return "Lease(not made)"
         return f"Lease({self._connection!r})"
 
     async def __aenter__(self) -> Lease[AnyStr]:

@@ -56,6 +56,8 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
         self._listener: Listener | None = None
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_items"):  # its constructor failed
+            return "Monitor(not made)"
         return f"Monitor({self.waiting} waiting, {self.dropped} dropped)"
 
     async def __aenter__(self) -> Self:

@@ -96,6 +96,8 @@ class Queued(Result[T]):
     """The packed command; then its value, or the error to raise."""
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_state"):  # its constructor failed
+            return "Queued(not made)"
         if self._reply is None:
             state = self._state  # values are not shown
             return f"Queued({state!r})" if isinstance(state, Exception) else f"Queued(done: {type(state).__name__})"
@@ -154,11 +156,13 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._before: list[Callable[[], Awaitable[None]]] = []  # what must be done before it is sent
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_queue"):  # its constructor failed
+            return "Pipeline(not made)"
         kind = ", transaction" if self._transaction or self._explicit else ""
         return f"Pipeline({len(self._queue)} queued{kind}{', watching' if self._watching is not None else ''})"
 
     def __del__(self) -> None:
-        if self._watching is not None:
+        if getattr(self, "_watching", None) is not None:  # there is none if its constructor failed
             warnings.warn(
                 "a pipeline watched keys and was neither executed nor reset: use `async with`",
                 ResourceWarning,

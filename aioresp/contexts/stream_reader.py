@@ -155,6 +155,8 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         self._queue: deque[tuple[bytes, bytes, dict[bytes, bytes]]] = deque()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_queue"):  # its constructor failed
+            return "StreamReader(not made)"
         return f"StreamReader({shown(self._names)}, {len(self._queue)} fetched)"
 
     @property

@@ -59,6 +59,8 @@ class Proxy:
         self.host = HOST
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_port"):  # its constructor failed
+            return "Proxy(not made)"
         where = f"{self.host}:{self._port}" if self._port else "not listening"
         return f"Proxy({where} -> {self._target[0]}:{self._target[1]}, {self.open} open)"
 

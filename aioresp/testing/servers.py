@@ -99,6 +99,8 @@ class Server:
         self._running = self._settled = False
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_running"):  # its constructor failed
+            return "Server(not made)"
         if self._executable is None or self._process is None:
             return "Server(not started)"
         version = ".".join(map(str, self._executable.version))

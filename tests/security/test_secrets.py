@@ -92,8 +92,7 @@ class Watched:
             # Of some types written in C `__module__` is no text.
             mine = str(type(thing).__module__).startswith("aioresp")
             if mine and not isinstance(thing, (type, *RESULTS)):
-                with contextlib.suppress(AttributeError):  # a client, perhaps, whose options were refused
-                    self.shown += [repr(thing), str(thing)]
+                self.shown += [repr(thing), str(thing)]
         tasks = [repr(task) for task in asyncio.all_tasks()] if _running() else []
         self.shown += tasks
 
