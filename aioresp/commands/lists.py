@@ -36,7 +36,9 @@ class ListCommands(Executor[AnyStr]):
     ) -> Result[list[AnyStr] | None]:
         """Do what `lmovem` does, waiting `timeout` s (0: for ever) for elements; None if none came. Since 8.10."""
         how_many = _how_many("BLMOVEM", count, exactly, order)
-        return self.execute(("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), array_or_none)
+        return self.execute(
+            ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), array_or_none
+        )
 
     def blmpop(
         self, timeout: Wait, numkeys: int, *args: Key, direction: End, count: int = 1

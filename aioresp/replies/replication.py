@@ -45,7 +45,9 @@ def role(value: Any) -> MasterRole | ReplicaRole | SentinelRole:
     """Return the role of a server; offsets and ports of replicas are text under both protocols."""
     kind = string(parts(value)[0])
     if kind == "master":
-        replicas = [ConnectedReplica(shown(ip), int(port), int(offset)) for ip, port, offset in map(parts, parts(value[2]))]
+        replicas = [
+            ConnectedReplica(shown(ip), int(port), int(offset)) for ip, port, offset in map(parts, parts(value[2]))
+        ]
         return MasterRole(integer(value[1]), replicas)
     if kind == "slave":
         return ReplicaRole(shown(value[1]), int(value[2]), string(value[3]), int(value[4]))

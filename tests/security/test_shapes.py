@@ -11,8 +11,7 @@ import inspect
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -25,7 +24,7 @@ from aioresp.protocol import Parser
 from aioresp.replies.shapes import failure
 from tests.commands.test_complete import GROUPS, METHODS
 from tests.recorder import Call, Recorder
-from tests.security.hostile import HELLO, command
+from tests.security.hostile import HELLO, answers
 
 SECRET: Final = "hunter2"
 S: Final = b"$7\r\nhunter2\r\n"
@@ -90,47 +89,6 @@ ODD: Final[dict[str, bytes]] = {
     "deep pairs": b"*2\r\n$7\r\nhunter2\r\n" * 300 + S,
     "long": array(*[S] * 2001),
 }
-
-
-@asynccontextmanager
-async def odd_server(tell: Callable[[list[bytes]], bytes], hello: bytes = HELLO) -> AsyncIterator[str]:
-    """Yield the URL of a peer that greets, echoes, and answers all else with what `tell` gives."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            while True:
-                words = await command(reader)
-                if words[0] == b"HELLO" and len(words) == 2:
-                    writer.write(hello)
-                elif words[0] == b"ECHO":
-                    writer.write(b"$%d\r\n%b\r\n" % (len(words[1]), words[1]))
-                elif words[:2] == [b"CLIENT", b"SETINFO"]:
-                    writer.write(b"+OK\r\n")
-                elif words[0] == b"PING" and len(words) == 1:
-                    writer.write(b"+PONG\r\n")
-                else:
-                    writer.write(tell(words))
-                await writer.drain()
-        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-            tasks.discard(task)
-
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    finally:
-        listener.close()
-        for task in list(tasks):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(list(tasks), timeout=5)
-        await listener.wait_closed()
 
 
 # --- All methods ------------------------------------------------------------------------------------------------------
@@ -254,7 +212,7 @@ async def test_all_methods(kind: str, protocol: Any, caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG, "aioresp")
     table = {method: call for method, call in calls() if not blocks(call)}  # one call of each method
     async with (
-        odd_server(lambda words: ODD[kind], HELLO if protocol == 3 else b"+OK\r\n") as url,
+        answers(lambda words: ODD[kind], HELLO if protocol == 3 else b"+OK\r\n") as url,
         Client(url, protocol=protocol, retry=None, limit=3) as text,
     ):
         for r in (text, text.with_options(decode_responses=False)):
@@ -285,7 +243,7 @@ async def test_all_methods(kind: str, protocol: Any, caplog: pytest.LogCaptureFi
 @pytest.mark.usefixtures("no_debug")
 async def test_all_methods_on_a_lease(kind: str) -> None:
     table = {method: call for method, call in calls() if not blocks(call)}
-    async with odd_server(lambda words: ODD[kind]) as url, Client(url, retry=None) as r:
+    async with answers(lambda words: ODD[kind]) as url, Client(url, retry=None) as r:
         async with r.connection() as c:
             for method, call in table.items():
                 judge(method, await outcome_of(c, call))
@@ -303,7 +261,7 @@ async def test_blocking_methods(kind: str, protocol: Any) -> None:
     """Whether an element was popped is not known: an error is all there can be."""
     table = {method: call for method, call in calls() if blocks(call) and method not in ("echo", "ping", "quit")}
     hello = HELLO if protocol == 3 else b"+OK\r\n"
-    async with odd_server(lambda words: ODD[kind], hello) as url, Client(url, protocol=protocol, retry=None) as r:
+    async with answers(lambda words: ODD[kind], hello) as url, Client(url, protocol=protocol, retry=None) as r:
         for method, call in table.items():
             judge(method, await outcome_of(r, call))
         await in_step(r)

@@ -50,6 +50,9 @@ def connected(s: Server, path: str | None = None) -> Iterator[Callable[[str], st
         connection.settimeout(5)
         connection.connect(path or (s.host, s.port))
         with connection.makefile("rwb", buffering=0) as file:
+            if s.password is not None:
+                file.write(f"AUTH {s.password}\r\n".encode())
+                assert file.readline() == b"+OK\r\n"
 
             def ask(command: str) -> str:
                 file.write(command.encode() + b"\r\n")
@@ -86,15 +89,15 @@ def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
 def test_a_real_server_on_tcp_and_a_unix_socket() -> None:
     with server() as s:
         pid, folder = s.pid, s.folder
-        assert s.url == f"redis://127.0.0.1:{s.port}"
-        assert s.unix_url == f"unix://{s.unix_socket_path}"
+        assert s.url == f"redis://:{s.password}@127.0.0.1:{s.port}"
+        assert s.unix_url == f"unix://:{s.password}@{s.unix_socket_path}"
         assert len(s.unix_socket_path.encode()) <= 103
         assert ask(s, "PING") == "+PONG"
         with connected(s, s.unix_socket_path) as call:
             assert call("PING") == "+PONG"
         version = ".".join(map(str, s.version))
         assert s.flavour in ("redis", "valkey")
-        assert repr(s) == f"Server({s.flavour} {version}, {s.url}, running)"
+        assert repr(s) == f"Server({s.flavour} {version}, redis://127.0.0.1:{s.port}, running)"
         assert f"version={version}" in s.log
         assert s.running
         assert psutil.Process(pid).name()
