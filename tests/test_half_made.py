@@ -48,25 +48,28 @@ def test_loops() -> None:
     gc.collect()
 
 
-#: Constructors that raise, and how far they come before.
+#: What takes arguments of any kind.
+ANY: Any = Client
+
+#: Constructors that raise, some of them late.
 FAIL: list[Callable[[], Any]] = [
-    lambda: Client("redis://h/x"),
-    lambda: Client(limit=0),
-    lambda: Client(decode_responses=7),  # type: ignore[call-overload]
-    lambda: Client().subscribe("c", buffer=0),
-    lambda: Client().subscribe(7),  # type: ignore[arg-type]
-    lambda: Client().keyspace_events("k", db=-1),
-    lambda: Client().keyspace_events(7),  # type: ignore[call-overload]
-    lambda: Client().monitor(buffer=0),
-    lambda: Client().stream_reader(),
-    lambda: Client().stream_reader("s", count=0),
-    lambda: Client().stream_reader("s", last_id="+"),
-    lambda: Client().group_reader("g", "c"),
-    lambda: Client().group_reader("g", "c", "s", min_idle=0),
-    lambda: Client().register_function("f", "return 1"),
-    lambda: Client().register_script(7),  # type: ignore[arg-type]
+    lambda: ANY("redis://h/x"),
+    lambda: ANY(limit=0),
+    lambda: ANY(decode_responses=7),
+    lambda: ANY().subscribe("c", buffer=0),
+    lambda: ANY().subscribe(7),
+    lambda: ANY().keyspace_events("k", db=-1),
+    lambda: ANY().keyspace_events(7),
+    lambda: ANY().monitor(buffer=0),
+    lambda: ANY().stream_reader(),
+    lambda: ANY().stream_reader("s", count=0),
+    lambda: ANY().stream_reader("s", last_id="+"),
+    lambda: ANY().group_reader("g", "c"),
+    lambda: ANY().group_reader("g", "c", "s", min_idle=0),
+    lambda: ANY().register_function("f", "return 1"),
+    lambda: ANY().register_script(7),
     lambda: Server(config={"port": "1"}),
-    lambda: Client().pipeline().get(None),  # type: ignore[arg-type]
+    lambda: ANY().pipeline().get(None),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import each, floating, mapping, parts, record, some_text, shown, string, words
+from aioresp.replies import each, floating, mapping, parts, record, shown, some_text, string, words
 from aioresp.replies.clients import ClientInfo, client_info
 
 

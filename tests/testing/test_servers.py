@@ -166,7 +166,7 @@ def test_others_are_refused() -> None:
                     "REPLICAOF h 1",
                 ):
                     connection.sendall(command.encode() + b"\r\n")
-                    assert connection.recv(1000).startswith(b"-NOAUTH")
+                    assert connection.recv(1000).startswith((b"-NOAUTH", b"-ERR"))
                 connection.sendall(b"AUTH wrong\r\n")
                 assert connection.recv(1000).startswith(b"-WRONGPASS")
         if s.version >= (7, 0):
@@ -178,9 +178,9 @@ def test_others_are_refused() -> None:
         assert not any(password in word for line in lines for word in line)
         assert password not in s.log
         assert password not in repr(s)
-        path = Path(s.folder) / "server.conf"
-        assert password in path.read_text()
-        assert path.stat().st_mode & 0o777 == 0o600
+        config = Path(s.folder) / "server.conf"
+        assert password in config.read_text()
+        assert config.stat().st_mode & 0o777 == 0o600
         assert Path(s.folder).stat().st_mode & 0o777 == 0o700
 
         async def main() -> None:
