@@ -11,7 +11,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, UnexpectedReply
-from tests.security.hostile import HELLO, answers
+from tests.security.hostile import HELLO, answers, hostile, says
 from tests.security.test_shapes import ODD, S, array, in_step, judge
 
 
@@ -191,13 +191,12 @@ async def test_messages_of_something_else(what: str, decode: Any, caplog: pytest
     """A reader of bytes gets bytes, or hears of a gap."""
     caplog.set_level(logging.DEBUG, "aioresp")
 
-    def tell(words: list[bytes]) -> bytes:
-        name = b"$%d\r\n%b\r\n" % (len(words[1]), words[1])
-        kind = words[0].lower()
-        return b">3\r\n$%d\r\n%b\r\n" % (len(kind), kind) + name + b":1\r\n" + PUSHES[what](name)
-
-    async with answers(tell) as url, Client(url, decode_responses=decode, timeout=5) as r:
-        make: Any = r.psubscribe if "channel" in what or "short" in what else r.subscribe
+    name = b"$2\r\nc*\r\n"
+    by_pattern = "channel" in what or "short" in what
+    kind = b"$10\r\npsubscribe\r\n" if by_pattern else b"$9\r\nsubscribe\r\n"
+    act = says(b">3\r\n" + kind + name + b":1\r\n", PUSHES[what](name), pause=0.1)
+    async with hostile(act) as url, Client(url, decode_responses=decode, timeout=5) as r:
+        make: Any = r.psubscribe if by_pattern else r.subscribe
         async with make("c*", gaps=True) as s:
             assert isinstance(await s.get(10), aioresp.Gap)
     assert "hunter2" not in caplog.text
