@@ -88,5 +88,5 @@ def test_what_its_constructor_left(number: int) -> None:
                 shown += 1
         frame = frame.tb_next
     assert shown
-    del thing, frame, caught
+    del frame, caught
     gc.collect()
