@@ -45,7 +45,7 @@ from aioresp.options import Options, Settings, check, settings
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.record import TypedDict
-from aioresp.replies import as_is, integer, text
+from aioresp.replies import as_is, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
@@ -199,10 +199,17 @@ class Client(
         except RedisError as error:
             value = await self._try_again(error, packed)
         # Most replies are what they should be already: the call is spared.
+        kind = value.__class__
         if reply is text:
-            if value.__class__ is str or value is None:
-                return value  # type: ignore[return-value]  # what the converter would return
-        elif reply is as_is or (reply is integer and value.__class__ is int):
+            if kind is str or kind is bytes or value is None:
+                return value  # type: ignore[no-any-return]  # what the converter would return
+        elif reply is integer:
+            if kind is int:
+                return value  # type: ignore[no-any-return]  # the same
+        elif reply is ok:
+            if kind is str:
+                return True  # type: ignore[return-value]  # the same
+        elif reply is as_is:
             return value  # type: ignore[no-any-return]  # the same
         try:
             return reply(value)
