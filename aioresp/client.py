@@ -47,7 +47,8 @@ from aioresp.options import Options, Settings, check, settings
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack, unpack
 from aioresp.record import TypedDict
-from aioresp.replies import as_is
+from aioresp.replies import as_is, integer, ok, text
+from aioresp.replies.shapes import failure
 from aioresp.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
 
@@ -151,6 +152,8 @@ class Client(
         return client
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_settings"):  # its constructor failed
+            return "Client(not made)"
         s = self._settings
         kind = "" if self._decode else ", bytes"
         return f"Client({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{kind})"
@@ -192,6 +195,7 @@ class Client(
         try:
             pool = self._loops.pool()
             connection = pool.current
+            value: Any
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
             else:
@@ -204,7 +208,26 @@ class Client(
         except RedisError as error:
             value = await self._try_again(error, packed)
         # Most replies are what they should be already: the call is spared.
-        return value if reply is as_is else reply(value)
+        kind = value.__class__
+        if reply is text:
+            if kind is str or kind is bytes or value is None:
+                return value  # type: ignore[no-any-return]  # what the converter would return
+        elif reply is integer:
+            if kind is int:
+                return value  # type: ignore[no-any-return]  # the same
+        elif reply is ok:
+            if kind is str:
+                return True  # type: ignore[return-value]  # the same
+        elif reply is as_is:
+            return value  # type: ignore[no-any-return]  # the same
+        try:
+            return reply(value)
+        except Exception as error:
+            wrong = failure(error, value, unpack(packed))
+        try:
+            raise wrong
+        finally:
+            del wrong  # it holds this frame by its traceback
 
     async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         from aioresp.contexts.lease import end_of_wait  # noqa: PLC0415 (many programs need no connection of their own)

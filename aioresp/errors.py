@@ -6,7 +6,7 @@ state, and never holds a value or a password: an error names its command and a s
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from aioresp.catalogue import needed
 
@@ -84,6 +84,13 @@ class ReplyTooLarge(RedisError):
 
 class DecodeError(RedisError, ValueError):
     """The reply is not valid UTF-8; ask for bytes with `decode_responses=False`."""
+
+
+class UnexpectedReply(RedisError):
+    """The reply has a shape that this command's replies do not have; the message tells its types, and no value.
+
+    The command has run, and the connection goes on.
+    """
 
 
 class CommandTimeout(RedisError, TimeoutError):
@@ -269,17 +276,35 @@ def response_error(message: str) -> ResponseError:
 
 
 def _without_secrets(message: str) -> str:
-    """Return what the server says, but for what it repeats of the arguments: values, perhaps a password."""
+    """Return what the server says, but for what it repeats of the arguments: values, perhaps a password.
+
+    Also where it repeats that in the error of a script, or line by line for a file of users.
+    """
     message = message.partition(", with args beginning with:")[0]
-    for start, middle, most in (
-        ("ERR Error in ACL SETUSER modifier '", "': ", 1),
-        ("ERR Invalid argument '", "' for CONFIG SET '", 0),  # up to 6.2
-    ):
-        if message.startswith(start) and middle in message:
-            repeated, _, rest = message[len(start) :].rpartition(middle)
-            if most == 0 or repeated[:1] in ("<", ">", "#", "!"):
-                return f"{start}{repeated[:most]}...{middle}{rest}"
+    for before, behind in _REPEATED:
+        start, found, rest = message.partition(before)
+        if found:
+            repeated, ended, rest = rest.rpartition(behind)
+            message = f"{start}{before}{_harmless(repeated)}...{ended}{rest if ended else ''}"
     return message
+
+
+# What stands before and behind what servers repeat. Between the first and the last of these, nothing is kept.
+_REPEATED: Final = (
+    ("SETUSER modifier '", "': "),
+    ("applying operation '", "': "),
+    ("acl selector starting at '", "'"),
+    ("username '", "' contains"),
+    ("Invalid argument '", "' for CONFIG SET '"),  # up to 6.2
+    ("Unsupported CONFIG parameter: ", "\n"),  # likewise
+    ("arguments for CONFIG SET - '", "'"),
+    ("option '", "'"),
+)
+
+
+def _harmless(repeated: str) -> str:
+    """Return what may be shown of a rule for a user: the sign by which its kind is known."""
+    return repeated[:1] if repeated[:1] in tuple("<>#!+-~%&@(") else ""
 
 
 def anew(error: E) -> E:

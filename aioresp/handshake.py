@@ -236,7 +236,7 @@ async def _greet(connection: Connection, endpoint: Endpoint, credentials: Creden
         except UnknownCommandError as error:
             logger.debug("%s does not speak RESP3 (%s): RESP2 is used", endpoint, error)
         else:
-            connection.id = greeting[0].get("id") if isinstance(greeting[0], dict) else None
+            connection.id = _number(greeting[0].get("id")) if isinstance(greeting[0], dict) else None
             return
     words: list[tuple[Any, ...]] = []
     if credentials is not None:
@@ -246,7 +246,12 @@ async def _greet(connection: Connection, endpoint: Endpoint, credentials: Creden
     if not words:
         words.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
     replies = await _say(connection, endpoint, *words, extras=(*_INFO, ("CLIENT", "ID")))
-    connection.id = replies[-1] if isinstance(replies[-1], int) else None
+    connection.id = _number(replies[-1])
+
+
+def _number(said: Any) -> int | None:
+    """Return the number of a connection, if it is one: CLIENT UNBLOCK is sent with it."""
+    return said if said.__class__ is int else None
 
 
 async def _say(

@@ -96,7 +96,8 @@ class Listener(asyncio.Protocol):
             elif guard.too_large(self.connection.bytes_received):
                 self.connection.end(ProtocolError(str(guard.refuse(self.connection.bytes_received))))
         except Exception as error:
-            logger.debug("what the server sent could not be understood", exc_info=True)
+            # Only its class: the words of Python's own errors show values.
+            logger.debug("what the server sent could not be understood (%s)", type(error).__name__)
             self.held = True
             wrong = self._parser.broken(error)
             if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):  # RESP, but not what was due

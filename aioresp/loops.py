@@ -179,6 +179,8 @@ class Loops(Generic[P]):
         self._lock = threading.Lock()
 
     def __del__(self) -> None:
+        if not hasattr(self, "pools"):
+            return  # its constructor failed
         still_open = sum(pool.stats().open for pool in self.pools.values())
         if still_open:
             warnings.warn(

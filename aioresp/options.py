@@ -95,6 +95,9 @@ _SCHEMES: Final[dict[str, Options]] = {
     "unix": {},
 }
 
+# Those that people mistake for ours. No other is shown.
+_OTHER_SCHEMES: Final = ("http", "https", "tcp", "redis+tls", "redis+ssl", "redis+socket", "redis+sentinel")
+
 # Says nothing of what stands in the URL: it may be a piece of a password.
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
@@ -130,7 +133,10 @@ def settings(url: str | None, options: Options) -> Settings:
         spelled.pop("unix_socket_path", None)
     given: dict[str, Any] = {**DEFAULTS, **spelled, **options}
     for name, value in given.items():
-        check(name, value)
+        if name in options or name not in spelled:
+            check(name, value)
+        elif (why := _misfit(name, value)) is not None:
+            raise ValueError(f"option {name!r} in the URL {why}")
     if given.get("unix_socket_path") is not None and (given.get("ssl") or given.get("ssl_context") is not None):
         raise ValueError("unix_socket_path and ssl exclude each other")
     if given.get("username") is not None and given.get("password") is None:
@@ -149,23 +155,39 @@ def check(name: str, value: object) -> None:
     fits(name, value)
 
 
+def _misfit(name: str, value: object) -> str | None:
+    """Return what is wrong with a value out of a URL, which is not shown: it may be a piece of a password."""
+    try:
+        check(name, value)
+    except (TypeError, ValueError) as error:
+        _, comma, rest = str(error).partition(", not ")
+        return f"is not {rest}" if comma else "does not fit"
+    return None
+
+
 def parse_url(url: str) -> dict[str, Any]:
     """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
 
-    Raises ValueError, never showing the password, for an unknown scheme or option and for a value that does not fit.
+    Raises ValueError, never showing what may be a password, for an unknown scheme or option and for a value that does
+    not fit.
     """
     # Here, as it is a twentieth of what `import aioresp` may take, and a client may do without a URL.
     from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
 
+    parts = None
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError(_MALFORMED) from None
+        pass  # nothing is raised from here: this error shows a part of the URL
+    # urlsplit leaves out line ends and tabs, wherever they are, and what is blank around it.
+    if parts is None or any(letter <= " " or letter == "\x7f" for letter in url):
+        raise ValueError(_MALFORMED)
     if parts.scheme not in _SCHEMES:
-        raise ValueError(
-            f"the URL's scheme is {parts.scheme!r}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)"
-        )
-    if parts.fragment or "@" in parts.query or ("@" in parts.path and parts.scheme != "unix"):
+        # In user:password@host what stands before the first colon is no scheme.
+        said = f"scheme is {parts.scheme!r}" if parts.scheme in _OTHER_SCHEMES else "scheme is unknown or missing"
+        raise ValueError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
+    # An @ in the path of a socket is one only if nothing stands before that path.
+    if parts.fragment or "@" in parts.query or ("@" in parts.path and (parts.scheme != "unix" or parts.netloc)):
         raise ValueError(_MALFORMED)
     options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
     if parts.username:
@@ -187,7 +209,8 @@ def parse_url(url: str) -> dict[str, Any]:
         if name == "decode_responses":
             raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
         if name not in _READERS:
-            raise ValueError(f"unknown option {name!r} in the URL; known are {', '.join(sorted(_READERS))}")
+            said = f"unknown option {name!r}" if _looks_known(name) else "unknown option"
+            raise ValueError(f"{said} in the URL; known are {', '.join(sorted(_READERS))}")
         options[name] = _read(name, text)
     return options
 
@@ -200,14 +223,27 @@ def _port(netloc: str) -> dict[str, int]:
     if colon and not (port.isdecimal() and len(port) < 20):
         # Not shown: in redis://user:password, whose host is missing, it is the password.
         raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
-    return {"port": int(port)} if colon else {}
+    return {"port": _read("port", port)} if colon else {}
+
+
+def _looks_known(name: str) -> bool:
+    """Return whether a name is that of an option, or lacks letters of one, or has a few too many."""
+    return name in _CHECKS or any(
+        abs(len(known) - len(name)) <= 2 and (_within(name, known) or _within(known, name)) for known in _READERS
+    )
+
+
+def _within(short: str, long: str) -> bool:
+    letters = iter(long)
+    return all(letter in letters for letter in short)
 
 
 def _read(name: str, text: str) -> Any:
     try:
         return _READERS[name](text)
     except (ValueError, KeyError):
-        raise ValueError(f"option {name!r} in the URL does not fit: {text!r}") from None
+        pass  # nothing is raised from here: this error shows the text, which may be a piece of a password
+    raise ValueError(f"option {name!r} in the URL does not fit: it is of another kind")
 
 
 def _boolean(text: str) -> bool:
@@ -310,14 +346,16 @@ def _of(*kinds: type) -> Callable[[str, Any], None]:
 
 
 def _protocol(name: str, value: Any) -> None:
-    if value not in (2, 3) or isinstance(value, (bool, float)):
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} is {type(value).__name__}, not 2 or 3")
+    if value not in (2, 3):
         raise ValueError(f"{name} is {numeral(value)}, not 2 or 3")
 
 
 def _name(name: str, value: Any) -> None:
     _text(name, value)
     if value is not None and (not value or any(not "!" <= letter <= "~" for letter in value)):
-        raise ValueError(f"{name} is {value!r}, not printable ASCII without spaces")
+        raise ValueError(f"{name} is something else, not printable ASCII without spaces")
 
 
 def _hook(name: str, value: Any) -> None:
@@ -343,6 +381,14 @@ def _filled(name: str, value: Any) -> None:
 def _host(name: str, value: Any) -> None:
     _of(str)(name, value)
     _filled(name, value)
+    if any(letter.isspace() or letter in "/?#@[]\\" or not letter.isprintable() for letter in value):
+        raise ValueError(f"{name} is something else, not a host name or an address")
+
+
+def _path(name: str, value: Any) -> None:
+    _filled(name, value)
+    if value is not None and any(letter < " " or letter == "\x7f" for letter in value):
+        raise ValueError(f"{name} is something else, not a path without control characters")
 
 
 _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
@@ -352,7 +398,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "username": _text,
     "password": _text,
     "credential_provider": _provider,
-    "unix_socket_path": _filled,
+    "unix_socket_path": _path,
     "ssl": _of(bool),
     "ssl_context": _of(ssl.SSLContext, type(None)),
     "ssl_ca_certs": _text,

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         url = options.url
         if in_loop and not url:
-            process = stack.enter_context(server())
+            process = stack.enter_context(server(config={"requirepass": ""}))
             url = process.url
             if cores:
                 measure.pin(process.pid, cores[1])

@@ -134,7 +134,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         arguments = [_directory(options.before, stack), _directory(options.after, stack)]
         arguments += ["--only", options.only, "--rounds", str(options.rounds), *["--uvloop"] * options.uvloop]
-        process = stack.enter_context(server())
+        process = stack.enter_context(server(config={"requirepass": ""}))
         if cores := measure.cores():
             os.sched_setaffinity(0, {cores[0]})
             measure.pin(process.pid, cores[1])

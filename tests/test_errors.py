@@ -205,14 +205,27 @@ def test_a_copy_says_the_same(kind: type[RedisError], clone: Any) -> None:
         f"ERR unknown command `FOO`, with args beginning with: `key`, `{SECRET}`, ",
         f"ERR unknown command 'FOO', with args beginning with: 'key' '{SECRET}' ",
         f"ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `{SECRET}`, ",
+        f"ERR Error in ACL SETUSER modifier '{SECRET}': Syntax error",
+        f"ERR Error in ACL SETUSER modifier '>{SECRET}': {SECRET}': Syntax error",
+        f"ERR Error in ACL SETUSER modifier '+{SECRET}': Unknown command or category name in ACL",
+        f"ERR Error in ACL SETUSER modifier '{SECRET}",
+        f"ERR /etc/users.acl:1: Error in ACL SETUSER modifier '#{SECRET}': Syntax error. /etc/users.acl:2: no",
+        f"ERR /etc/users.acl:1: Error in applying operation '#{SECRET}': Syntax error. /etc/users.acl:2: no",
+        f"ERR '/etc/users.acl:1: username '{SECRET}' contains invalid characters. ",
+        f"ERR Unmatched parenthesis in acl selector starting at '({SECRET}'.",
+        f"ERR Invalid argument '{SECRET}' for CONFIG SET 'requirepass' - no",
+        f"ERR Unsupported CONFIG parameter: {SECRET}",
+        f"ERR Unknown option or number of arguments for CONFIG SET - '{SECRET}'",
+        f"ERR Syntax error in HELLO option '{SECRET}'",
+        f"ERR Error running script (call to f_1): @user_script:1: ERR Invalid argument '{SECRET}' for CONFIG SET 'x'",
     ],
 )
 def test_values_that_the_server_repeats_are_left_out(message: str) -> None:
     error = response_error(message)
-    assert type(error) is UnknownCommandError
     assert SECRET not in str(error)
     assert SECRET not in repr(error)
-    assert "unknown command" in str(error)
+    assert (type(error) is UnknownCommandError) == ("unknown command" in message)
+    assert message[4:12] in str(error)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Fields, Instant, Key, Number, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, comparison, condition, expiry, filled, flat
-from aioresp.replies import boolean, integer, text
+from aioresp.replies import boolean, integer, some_text, text
 from aioresp.replies.strings import Common, common, increased, increased_float
 
 
@@ -144,7 +144,7 @@ class ConditionalStringCommands(Executor[AnyStr]):
         if minmatchlen is not None:
             arguments += ("MINMATCHLEN", minmatchlen)
         arguments += condition("LCS", withmatchlen=withmatchlen)
-        return self.execute(tuple(arguments), integer if len else common if idx else text)
+        return self.execute(tuple(arguments), integer if len else common if idx else some_text)
 
     def msetex(
         self,
@@ -171,4 +171,4 @@ class ConditionalStringCommands(Executor[AnyStr]):
 
     def substr(self, name: Key, start: int, end: int = -1) -> Result[AnyStr]:
         """Return the bytes from `start` to `end`, both included; `getrange` is the newer name."""
-        return self.execute(("SUBSTR", name, start, end), text)
+        return self.execute(("SUBSTR", name, start, end), some_text)

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Result, Seconds, Value
 from aioresp.commands.base import Executor, milliseconds
-from aioresp.replies import integer, numbers, ok, text
+from aioresp.replies import integer, numbers, ok, some_text
 from aioresp.replies.clients import Hello, hello
 
 
@@ -19,7 +19,7 @@ class ConnectionCommands(Executor[AnyStr]):
 
     def echo(self, value: Value) -> Result[AnyStr]:
         """Return `value`, by way of the server."""
-        return self.execute(("ECHO", value), text)
+        return self.execute(("ECHO", value), some_text)
 
     def hello(
         self,
@@ -46,7 +46,7 @@ class ConnectionCommands(Executor[AnyStr]):
         """Ask for a sign of life: True, or the message back."""
         if message is None:
             return self.execute(("PING",), ok)
-        return self.execute(("PING", message), text)
+        return self.execute(("PING", message), some_text)
 
     def quit(self) -> Result[bool]:
         """Have the server close a leased connection. Leaving the lease does as well, and keeps the connection."""

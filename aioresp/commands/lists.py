@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value, Wait
 from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed
-from aioresp.replies import array, as_tuple, integer, ok, text
+from aioresp.replies import array, array_or_none, as_tuple, integer, integer_or_none, ok, text
 
 End: TypeAlias = Literal["LEFT", "RIGHT"]
 Order: TypeAlias = Literal["OBO", "BULK"]
@@ -37,7 +37,9 @@ class ListCommands(Executor[AnyStr]):
     ) -> Result[list[AnyStr] | None]:
         """Do what `lmovem` does, waiting `timeout` s (0: for ever) for elements; None if none came. Since 8.10."""
         how_many = _how_many("BLMOVEM", count, exactly, order)
-        return self.execute(("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), array)
+        return self.execute(
+            ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), array_or_none
+        )
 
     def blmpop(
         self, timeout: Wait, numkeys: int, *args: Key, direction: End, count: int = 1
@@ -90,7 +92,7 @@ class ListCommands(Executor[AnyStr]):
         They are moved one by one ("OBO"), or as they stand ("BULK"): `order`. None if nothing was moved.
         """
         how_many = _how_many("LMOVEM", count, exactly, order)
-        return self.execute(("LMOVEM", first_list, second_list, src, dest, *how_many), array)
+        return self.execute(("LMOVEM", first_list, second_list, src, dest, *how_many), array_or_none)
 
     def lmpop(
         self, num_keys: int, *args: Key, direction: End, count: int = 1
@@ -130,7 +132,7 @@ class ListCommands(Executor[AnyStr]):
         options: tuple[Value, ...] = () if rank is None else ("RANK", rank)
         options += () if count is None else ("COUNT", count)
         options += () if maxlen is None else ("MAXLEN", maxlen)
-        return self.execute(("LPOS", name, value, *options), array if count is not None else text)
+        return self.execute(("LPOS", name, value, *options), array if count is not None else integer_or_none)
 
     def lpush(self, name: Key, *values: Value) -> Result[int]:
         """Push to the left, the last value outermost, and return the new length."""
@@ -179,7 +181,7 @@ class ListCommands(Executor[AnyStr]):
     def _pop(self, command: str, name: Key, count: int | None) -> Result[Any]:
         if count is None:
             return self.execute((command, name), text)
-        return self.execute((command, name, count), array)
+        return self.execute((command, name, count), array_or_none)
 
 
 def _several(command: str, numkeys: int, keys: tuple[Key, ...], direction: End, count: int) -> tuple[Value, ...]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, filled
-from aioresp.replies import as_is, binary, booleans, ok, string, text
+from aioresp.replies import as_is, binary, booleans, ok, some_text, string
 from aioresp.replies.scripting import FunctionStats, Library, function_stats, libraries
 
 Flush = Literal["SYNC", "ASYNC"]
@@ -70,7 +70,7 @@ class ScriptingCommands(Executor[AnyStr]):
 
     def function_load(self, code: str | bytes, replace: bool = False) -> Result[AnyStr]:
         """Load a library and return its name. Raises ResponseError if it exists, unless `replace`. Since 7.0."""
-        return self.execute(("FUNCTION", "LOAD", *(("REPLACE",) if replace else ()), code), text)
+        return self.execute(("FUNCTION", "LOAD", *(("REPLACE",) if replace else ()), code), some_text)
 
     def function_restore(
         self, payload: bytes | bytearray | memoryview, policy: Literal["FLUSH", "APPEND", "REPLACE"] = "APPEND"
@@ -106,4 +106,4 @@ class ScriptingCommands(Executor[AnyStr]):
 
     def script_show(self, sha: Key) -> Result[AnyStr]:
         """Return a script by its SHA1. Since Valkey 8.0; not in Redis."""
-        return self.execute(("SCRIPT", "SHOW", sha), text)
+        return self.execute(("SCRIPT", "SHOW", sha), some_text)

@@ -18,7 +18,7 @@ from aioresp.commands.base import (
     named,
     seconds,
 )
-from aioresp.replies import array, boolean, floating, integer, ok, text
+from aioresp.replies import array, boolean, floating, integer, ok, some_text, text
 
 
 class StringCommands(Executor[AnyStr]):
@@ -59,7 +59,7 @@ class StringCommands(Executor[AnyStr]):
 
     def getrange(self, key: Key, start: int, end: int) -> Result[AnyStr]:
         """Return the bytes from `start` to `end`, both included; negative ones count from the end."""
-        return self.execute(("GETRANGE", key, start, end), text)
+        return self.execute(("GETRANGE", key, start, end), some_text)
 
     def getset(self, name: Key, value: Value) -> Result[AnyStr | None]:
         """Set the value at `name` and return the old one; `set(get=True)` is the newer way."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from aioresp.command import AnyStr, Instant, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, condition, filled, listed, milliseconds, seconds, unix_milliseconds
-from aioresp.replies import binary, integer_or_none, ok, string_or_none
+from aioresp.replies import binary_or_none, integer_or_none, ok, string_or_none
 
 
 class TransferCommands(Executor[AnyStr]):
@@ -14,7 +14,7 @@ class TransferCommands(Executor[AnyStr]):
 
     def dump(self, name: Key) -> Result[bytes | None]:
         """Return the value as bytes for `restore`, whatever the client decodes, or None if there is no key."""
-        return self.execute(("DUMP", name), binary)
+        return self.execute(("DUMP", name), binary_or_none)
 
     def restore(
         self,

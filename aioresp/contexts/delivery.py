@@ -117,6 +117,8 @@ class Delivery(Generic[AnyStr]):
         self.deliveries = deliveries
 
     def __repr__(self) -> str:
+        if not hasattr(self, "deliveries"):  # its constructor failed
+            return "Delivery(not made)"
         return f"Delivery(stream={self.stream!r}, id={self.id!r}, fields={self.fields!r}, deliveries={self.deliveries})"
 
     async def ack(self) -> bool:

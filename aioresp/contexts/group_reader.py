@@ -21,8 +21,9 @@ from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.contexts.blocking import GRACE
 from aioresp.contexts.delivery import LEFT, Delivery, Hand, Place
-from aioresp.contexts.stream_reader import Reader, Source, shown
-from aioresp.errors import BusyGroupError, DecodeError, NoGroupError, RedisError
+from aioresp.contexts.stream_reader import Reader, Source, is_behind, shown
+from aioresp.errors import BusyGroupError, NoGroupError, RedisError
+from aioresp.replies.shapes import unexpected
 from aioresp.replies.streams import Entry, GroupEntry
 
 logger = logging.getLogger("aioresp")
@@ -69,6 +70,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._claim_at = self._look_again = math.inf
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_hand"):  # its constructor failed
+            return "GroupReader(not made)"
         what = f"{shown(self._names)}, group {self._group!r}, consumer {self._consumer!r}"
         return f"GroupReader({what}: {len(self._hand)} out, {len(self._queue)} fetched)"
 
@@ -131,7 +134,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._hand.take(place)
         try:
             stream, number, decoded = self._decoded(*place, fields)
-        except DecodeError:
+        except RedisError:  # it is no text, or no entry
             self._hand.leave(place)
             raise
         if self._auto_ack:
@@ -192,6 +195,9 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         found = await self._source.raw.xreadgroup(
             self._group, self._consumer, dict.fromkeys(self._names, ">"), self._count, wait
         )
+        new = dict.fromkeys(self._names)
+        if not all(self._new(stream, entries, new) for stream, entries in found.items()):
+            raise unexpected(found, (self._command,))
         self._more = any(len(entries) >= self._count for entries in found.values())
         for stream, entries in found.items():
             if self._follow:
@@ -203,6 +209,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         """Read what this consumer has pending, without what it was handed out already."""
         answer = await self._source.harmless.xreadgroup(self._group, self._consumer, self._own, self._count)
         found = {stream: entries for stream, entries in answer.items() if entries}
+        if not all(self._new(stream, entries, self._own) for stream, entries in found.items()):
+            raise unexpected(answer, (self._command,))
         deliveries = {}
         for stream, entries in found.items():
             gone = [entry.id for entry in entries if entry.fields is None]
@@ -222,6 +230,9 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             stream, self._group, self._consumer, self._min_idle, cursor, self._count
         )
         entries = [entry for entry in found.entries if entry is not None]
+        pending = not entries or self._new(stream, entries, {stream: None})
+        if not pending or not (found.next_id == ZERO or is_behind(found.next_id, cursor)):
+            raise unexpected([found.next_id, found.entries, found.deleted], ("XAUTOCLAIM",))
         deliveries = await self._deliveries(stream, entries)
         if len(entries) < len(found.entries):
             self._own = dict.fromkeys(self._names, ZERO)  # before 7.0 deleted ones are ours now, and have no id here

@@ -16,12 +16,12 @@ from aioresp.contexts.subscription import Subscription
 from aioresp.contexts.topics import Message
 from aioresp.errors import NoPermissionError, NotificationsDisabled, UnknownCommandError
 from aioresp.record import Record
-from aioresp.replies import mapping
+from aioresp.replies import mapping, some_text, string
 
 T = TypeVar("T")
 
 #: How a command is sent.
-Execute: TypeAlias = Callable[[Arguments, Callable[[Any], dict[Any, Any]]], Awaitable[dict[Any, Any]]]
+Execute: TypeAlias = Callable[[Arguments, Callable[[Any], str]], Awaitable[str]]
 
 #: The option of the server that says which notifications it sends.
 OPTION: Final = "notify-keyspace-events"
@@ -63,11 +63,10 @@ class KeyEvents(Subscription[T]):
 
     async def __aenter__(self) -> Self:
         try:
-            (flags,) = (await self._execute(("CONFIG", "GET", OPTION), mapping)).values() or ("",)
+            text = await self._execute(("CONFIG", "GET", OPTION), _flags)
         except (NoPermissionError, UnknownCommandError):
             pass  # who may not look has to believe
         else:
-            text = flags.decode() if isinstance(flags, bytes) else str(flags)
             if "K" not in text or not text.strip("KE"):
                 raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')
         return await super().__aenter__()
@@ -90,6 +89,14 @@ class KeyEvents(Subscription[T]):
                 return  # from somebody who publishes on such channels
             item = KeyEvent(key, event, int(db))
         super().put(item)
+
+
+def _flags(value: Any) -> str:
+    """Return what the one option is set to; a server that does not know it has none."""
+    said = mapping(value)
+    if len(said) > 1:
+        raise ValueError("more than was asked for")
+    return string(some_text(next(iter(said.values()), "")))
 
 
 def _channel(db: int | str, position: int, pattern: Key) -> bytes:

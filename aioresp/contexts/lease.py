@@ -51,6 +51,7 @@ from aioresp.errors import (
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, pack
 from aioresp.replies import as_is
+from aioresp.replies.shapes import failure
 
 logger = logging.getLogger("aioresp")
 
@@ -99,6 +100,8 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self.__dict__["execute"] = through(around, self._execute)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_connection"):  # its constructor failed
+            return "Lease(not made)"
         return f"Lease({self._connection!r})"
 
     async def __aenter__(self) -> Lease[AnyStr]:
@@ -159,19 +162,27 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             if limit is not None:
                 return await self._block(connection, arguments, reply, limit, until)
             if name == SHUTDOWN:
-                return reply(await self._shut_down(connection, packed))
-            decode = self._decode and not is_binary(arguments)
-            value = await connection.send(packed, decode, self._timeout)
-        except RedisError as failure:
-            if name == "EXEC" and isinstance(failure, ExecAbortError):  # a script can say the same
+                value = await self._shut_down(connection, packed)
+            else:
+                decode = self._decode and not is_binary(arguments)
+                value = await connection.send(packed, decode, self._timeout)
+        except RedisError as error:
+            if name == "EXEC" and isinstance(error, ExecAbortError):  # a script can say the same
                 self._changed -= {"MULTI", "WATCH"}
-            failure.command, failure.key = locate(arguments)
+            error.command, error.key = locate(arguments)
             raise
         if name in ("EXEC", "DISCARD"):
             self._changed -= {"MULTI", "WATCH"}
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
-        return reply(value)
+        try:
+            return reply(value)
+        except Exception as error:
+            wrong = failure(error, value, arguments)
+        try:
+            raise wrong
+        finally:
+            del wrong  # it holds this frame by its traceback
 
     async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""

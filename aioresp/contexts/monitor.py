@@ -56,6 +56,8 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
         self._listener: Listener | None = None
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_items"):  # its constructor failed
+            return "Monitor(not made)"
         return f"Monitor({self.waiting} waiting, {self.dropped} dropped)"
 
     async def __aenter__(self) -> Self:
@@ -105,8 +107,10 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             elif isinstance(line, RedisError):
                 line.command = "MONITOR"
                 self.end(line)
-            else:
+            elif line == b"OK":
                 self._confirmed.set_result(None)
+            else:
+                raise ValueError("something else where the answer to MONITOR was due")
             if self._ended:
                 self._listener.connection.close()  # what else it sends would be for nobody
                 break

@@ -33,10 +33,11 @@ from aioresp.commands import Commands
 from aioresp.contexts.pieces import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
-from aioresp.errors import CommandRefused, DecodeError, RedisError, anew
+from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, anew
 from aioresp.popped import Lost, takes
 from aioresp.protocol import Packed, pack, unpack
-from aioresp.replies import as_is, decoded, ok
+from aioresp.replies import as_is, decoded, integer, ok, text
+from aioresp.replies.shapes import failure
 
 T = TypeVar("T")
 
@@ -105,6 +106,8 @@ class Queued(Result[T]):
     """The packed command; then its value, or the error to raise."""
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_state"):  # its constructor failed
+            return "Queued(not made)"
         if self._reply is None:
             state = self._state  # values are not shown
             return f"Queued({state!r})" if isinstance(state, Exception) else f"Queued(done: {type(state).__name__})"
@@ -164,11 +167,13 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._before: list[Callable[[], Awaitable[None]]] = []  # what must be done before it is sent
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_queue"):  # its constructor failed
+            return "Pipeline(not made)"
         kind = ", transaction" if self._transaction or self._explicit else ""
         return f"Pipeline({len(self._queue)} queued{kind}{', watching' if self._watching is not None else ''})"
 
     def __del__(self) -> None:
-        if self._watching is not None:
+        if getattr(self, "_watching", None) is not None:  # there is none if its constructor failed
             warnings.warn(
                 "a pipeline watched keys and was neither executed nor reset: use `async with`",
                 ResourceWarning,
@@ -402,7 +407,11 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
         try:
             for handle, reply in zip(handles, raw, strict=True):
                 convert = handle._reply
-                handle._state = reply if convert is as_is else convert(reply)  # type: ignore[misc]  # None means done
+                kind = reply.__class__
+                if convert is as_is or (kind is str and convert is text) or (kind is int and convert is integer):
+                    handle._state = reply
+                else:
+                    handle._state = convert(reply)  # type: ignore[misc]  # None means done
                 handle._reply = None
             return True
         except Exception:
@@ -417,7 +426,7 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
                 handle._state = handle._reply(reply)
                 handle._reply = None
             except Exception as error:
-                _set_error(handle, error)
+                _set_error(handle, failure(error, reply, ()))
     return False
 
 
@@ -449,10 +458,13 @@ def _raise_first(values: list[Any]) -> None:
             raise error
 
 
+_UNDECODED: Final = (DecodeError, UnexpectedReply)
+
+
 def _decoded(replies: Replies, binary: set[int]) -> Replies:
     """Decode replies that were read as bytes, but for those that are no text."""
     raw = [reply if number in binary else decoded(reply) for number, reply in enumerate(replies.raw)]
-    return Replies(raw, replies.clean and not any(reply.__class__ is DecodeError for reply in raw))
+    return Replies(raw, replies.clean and not any(reply.__class__ in _UNDECODED for reply in raw))
 
 
 def _refused(name: str, why: str) -> CommandRefused:

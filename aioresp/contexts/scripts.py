@@ -65,6 +65,8 @@ class Script:
         self._known = _Known()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_ending"):  # its constructor failed
+            return "Script(not made)"
         return f"Script({self.sha}{', readonly' if self._ending else ''})"
 
     def __call__(
@@ -130,6 +132,8 @@ class Function:
         self._known = _Known()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_library_name"):  # its constructor failed
+            return "Function(not made)"
         return f"Function({self.name!r} of {self._library_name!r})"
 
     def __call__(

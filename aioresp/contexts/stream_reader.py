@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -21,6 +21,7 @@ from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.errors import DecodeError, PoolTimeout, RedisError
 from aioresp.record import Record
+from aioresp.replies.shapes import unexpected
 from aioresp.retry import Retry, may_read_on
 
 T = TypeVar("T")
@@ -107,6 +108,18 @@ class Reader(Generic[AnyStr]):
                     logger.warning("%r goes on as soon as it can, after %d failures: %s", self, failures, error)
                 await asyncio.sleep(pause)
 
+    def _new(self, stream: bytes, entries: Sequence[Any], before: Mapping[bytes, object]) -> bool:
+        """Return whether these are entries of a stream that was asked for, behind those `before`.
+
+        Else the reader would take the place that they give it, or ask for the same again and again.
+        """
+        if stream not in before or not entries:
+            return False
+        ids = [entry.id for entry in entries]
+        if not b"".join(ids).translate(None, b"-").isdigit():
+            return False
+        return is_behind(ids[-1], before[stream])
+
     def _decoded(self, stream: bytes, number: bytes, fields: dict[bytes, bytes]) -> tuple[Any, Any, dict[Any, Any]]:
         """Return an entry as its reader wants it; raise DecodeError if it is no text."""
         if not self._source.decode:
@@ -116,7 +129,11 @@ class Reader(Generic[AnyStr]):
             return stream.decode(), number.decode(), text
         except UnicodeDecodeError as error:
             why = error.reason
+        except AttributeError:
+            why = ""
         # Not raised above: the error there shows the value.
+        if not why:
+            raise unexpected((number, fields), (self._command,))
         where = f"entry {number.decode('utf-8', 'backslashreplace')} is not UTF-8 ({why})"
         failure = DecodeError(f"{where}; use decode_responses=False. To iterate again goes on behind it")
         failure.command, failure.key = self._command, locate(("XLEN", stream))[1]
@@ -139,6 +156,8 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         self._queue: deque[tuple[bytes, bytes, dict[bytes, bytes]]] = deque()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_queue"):  # its constructor failed
+            return "StreamReader(not made)"
         return f"StreamReader({shown(self._names)}, {len(self._queue)} fetched)"
 
     @property
@@ -190,11 +209,27 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         """Read, and return whether there may be more."""
         wait = None if self._more else self._block
         found = await self._source.raw.xread(self._fetched, count=self._count, block=wait)
+        if not all(self._new(stream, entries, self._fetched) for stream, entries in found.items()):
+            raise unexpected(found, (self._command,))
         self._more = any(len(entries) >= self._count for entries in found.values())
         for stream, entries in found.items():
             self._queue.extend((stream, entry.id, entry.fields) for entry in entries)
             self._fetched[stream] = entries[-1].id
         return bool(found) or self._block is not None
+
+
+def is_behind(number: bytes, before: object) -> bool:
+    """Return whether `number` is an id behind another one; what is no id may be `before` any."""
+    place, last = _place(number), _place(before)
+    return place is not None and (last is None or place > last)
+
+
+def _place(number: object) -> tuple[int, int] | None:
+    """Return the two numbers of an id, or None for what is none."""
+    if not isinstance(number, bytes) or len(number) > 41:  # 20 digits each
+        return None
+    time, _, count = number.partition(b"-")
+    return (int(time), int(count or b"0")) if time.isdigit() and (count or b"0").isdigit() else None
 
 
 def shown(names: tuple[bytes, ...]) -> str:

@@ -64,6 +64,8 @@ class Subscription(Inbox[T]):
         self._gap_began = 0.0  # the last one that is, or was, to be read: where its time began
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_topics"):  # its constructor failed
+            return f"{type(self).__name__}(not made)"
         counts = {what: sum(kind == key for key, _ in self._topics) for kind, what in KINDS.items()}
         said = ", ".join(f"{count} {what}s" for what, count in counts.items() if count)
         return f"{type(self).__name__}({said or 'nothing'}, {self.waiting} waiting, {self.dropped} dropped)"

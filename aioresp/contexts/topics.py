@@ -157,6 +157,8 @@ class Topic:
                 self.deliver_run = _run_to_one(channel, reader, self.deliver)
 
     def _deliver(self, channel: bytes, data: bytes) -> None:
+        if channel.__class__ is not bytes or data.__class__ is not bytes:
+            raise TypeError("a message of something else than bytes")
         pattern = self.name if self.kind == "p" else None
         if self._texts:
             try:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from aioresp.contexts.pieces import Replies
 from aioresp.errors import ExecAbortError, RedisError, WatchError
 from aioresp.protocol import Packed, pack
+from aioresp.replies.shapes import unexpected
 
 MULTI: Final[Packed] = pack(("MULTI",))
 EXEC: Final[Packed] = pack(("EXEC",))
@@ -33,6 +34,8 @@ def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Re
         raise _aborted(last, queued, refused)
     if isinstance(last, RedisError):
         raise _about("EXEC", last)
+    if last.__class__ is not list or len(last) != len(queued):
+        raise unexpected(last, ("EXEC",))
     return Replies(last, not any(isinstance(reply, RedisError) for reply in last))
 
 

@@ -6,12 +6,13 @@ hiredis, keeps no state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from aioresp.command import Converter
 from aioresp.errors import DecodeError
 from aioresp.record import Record
+from aioresp.replies.shapes import unexpected
 
 T = TypeVar("T")
 
@@ -21,17 +22,78 @@ def as_is(value: Any) -> Any:
     return value
 
 
-# One function under the names of what it passes on, so that signatures can be exact.
-text: Converter[Any] = as_is
-integer: Converter[int] = as_is
-integer_or_none: Converter[int | None] = as_is
-array: Converter[list[Any]] = as_is
-binary: Converter[bytes] = as_is  # command.is_binary() has it come as bytes
+# What a converter raises for a reply of another shape becomes an UnexpectedReply where it is called; it is not shown.
+
+
+def text(value: Any) -> Any:
+    """Return text or nil as it came. The client knows this one and seldom calls it."""
+    kind = value.__class__
+    if kind is str or kind is bytes or value is None:
+        return value
+    raise TypeError("not text")
+
+
+def some_text(value: Any) -> Any:
+    """Return text as it came."""
+    kind = value.__class__
+    if kind is str or kind is bytes:
+        return value
+    raise TypeError("not text")
+
+
+def integer(value: Any) -> int:
+    """Return an integer as it came. The client knows this one and seldom calls it."""
+    if value.__class__ is int:
+        return value
+    raise TypeError("not an integer")
+
+
+def integer_or_none(value: Any) -> int | None:
+    """Return an integer or nil as it came."""
+    return None if value is None else integer(value)
+
+
+def array(value: Any) -> list[Any]:
+    """Return a list as it came."""
+    if value.__class__ is list:
+        return value
+    raise TypeError("not a list")
+
+
+def array_or_none(value: Any) -> list[Any] | None:
+    """Return a list or nil as it came."""
+    return None if value is None else array(value)
+
+
+def binary(value: Any) -> bytes:
+    """Return bytes as they came: command.is_binary() has them come as bytes."""
+    if value.__class__ is bytes:
+        return value
+    raise TypeError("not bytes")
+
+
+def binary_or_none(value: Any) -> bytes | None:
+    """Return bytes or nil as they came."""
+    return None if value is None else binary(value)
+
+
+def parts(value: Any, size: int | None = None) -> Sequence[Any]:
+    """Return a list, of so many parts if `size` is given: what else can be gone through is no list, text above all."""
+    if not isinstance(value, (list, tuple)):
+        raise TypeError("not a list")
+    if size is not None and len(value) != size:
+        raise ValueError("of another length")
+    return value
 
 
 def ok(value: Any) -> bool:
     """Return True for OK, and False for nil: a condition was not met."""
-    return value is not None
+    kind = value.__class__
+    if kind is str or kind is bytes:
+        return True
+    if value is None or kind is bool:
+        return bool(value)
+    raise TypeError("neither text nor nil")
 
 
 def nothing(value: Any) -> None:
@@ -40,12 +102,14 @@ def nothing(value: Any) -> None:
 
 def boolean(value: Any) -> bool:
     """Return whether the reply is 1 or true."""
-    return bool(value)
+    if isinstance(value, int):
+        return bool(value)
+    raise TypeError("neither an integer nor a boolean")
 
 
 def booleans(value: Any) -> list[bool]:
     """Return a bool for each 0 or 1."""
-    return [bool(item) for item in value]
+    return [boolean(item) for item in parts(value)]
 
 
 def floating(value: Any) -> float:
@@ -62,54 +126,81 @@ def mapping(value: Any) -> dict[Any, Any]:
     """Return a dict; RESP2 has it as a flat list of keys and values."""
     if value.__class__ is dict:
         return value
-    pairs = iter(value)
-    return dict(zip(pairs, pairs, strict=True))
+    items = iter(parts(value))
+    return dict(zip(items, items, strict=True))
 
 
 def pairs(value: Any) -> list[tuple[Any, Any]]:
     """Return pairs; RESP2 has them as a flat list."""
-    if not value or isinstance(value[0], list):
-        return [(first, second) for first, second in value]
+    if not parts(value) or isinstance(value[0], list):
+        return [(first, second) for first, second in map(parts, value)]
     items = iter(value)
     return list(zip(items, items, strict=True))
 
 
 def members(value: Any) -> set[Any]:
     """Return a set; the parser and RESP2 have it as a list."""
-    return set(value)
+    return value if isinstance(value, set) else set(parts(value))
 
 
 def as_tuple(value: Any) -> tuple[Any, Any] | None:
     """Return a pair, or None for nil."""
-    return None if value is None else (value[0], value[1])
+    if value is None:
+        return None
+    first, second = parts(value)
+    return first, second
 
 
 def scan_page(item: Callable[[Any], T]) -> Converter[tuple[int, T]]:
     """Return a converter of a SCAN reply: the next cursor, and the page as `item` makes it."""
 
     def convert(value: Any) -> tuple[int, T]:
-        return int(value[0]), item(value[1])
+        cursor, found = parts(value)
+        following = int(some_text(cursor))
+        if following < 0:
+            raise ValueError("not a cursor")
+        return following, item(found)
 
     return convert
 
 
-page = scan_page(list)
+page = scan_page(array)
 mapping_page = scan_page(mapping)
 
 
 def string(value: Any) -> str:
     """Return what is always ASCII text, a name or a number of the server's own, as str for every client."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode() if isinstance(value, bytes) else _str(value)
 
 
 def shown(value: Any) -> str:
     """Return what the server quotes for people to read as str for every client; escaped where it is not UTF-8."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _str(value)
+
+
+def _str(value: Any) -> str:
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise TypeError("not text")
 
 
 def words(value: Any) -> set[str]:
     """Return a set of the server's own words, of flags for instance."""
-    return {string(word) for word in value or ()}
+    return {string(word) for word in _several(value)}
+
+
+def _several(value: Any) -> Iterable[Any]:
+    return () if value is None else value if isinstance(value, set) else parts(value)
+
+
+#: The converters of a record's fields that need none but have to be what they are declared as.
+_PLAIN: Final[dict[str, Converter[Any]]] = {
+    "int": integer,
+    "int | None": integer,
+    "AnyStr": some_text,
+    "AnyStr | None": some_text,
+    "list[AnyStr]": array,
+}
 
 
 def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
@@ -118,6 +209,8 @@ def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
     Servers add fields as they grow: what an older one does not say is None, what a newer one says beside is left out.
     """
     names = kind.record_fields
+    plain = {name: _PLAIN[said] for name, said in kind.__annotations__.items() if said in _PLAIN}
+    parts = {**plain, **parts}
 
     def convert(value: Any) -> Any:
         said = {string(name).replace("-", "_"): item for name, item in mapping(value).items()}
@@ -133,7 +226,7 @@ def each(item: Converter[Any]) -> Converter[list[Any]]:
     """Return a converter of a list, item by item."""
 
     def convert(value: Any) -> list[Any]:
-        return [item(one) for one in value]
+        return [item(one) for one in parts(value)]
 
     return convert
 
@@ -147,7 +240,7 @@ def groups_of(size: int) -> Converter[list[tuple[Any, ...]]]:
     """Return a converter of a flat list to tuples of so many elements."""
 
     def convert(value: Any) -> list[tuple[Any, ...]]:
-        items = iter(value)
+        items = iter(parts(value))
         return list(zip(*(items,) * size, strict=True))
 
     return convert
@@ -155,12 +248,14 @@ def groups_of(size: int) -> Converter[list[tuple[Any, ...]]]:
 
 def numbers(value: Any) -> tuple[int, int]:
     """Return two numbers."""
-    return int(value[0]), int(value[1])
+    first, second = parts(value)
+    return int(first), int(second)
 
 
 def time(value: Sequence[Any]) -> tuple[int, int]:
     """Return the server's clock: Unix seconds, and microseconds of that second."""
-    return int(value[0]), int(value[1])
+    seconds, microseconds = parts(value)
+    return int(seconds), int(microseconds)
 
 
 def decoded(value: Any) -> Any:
@@ -170,7 +265,7 @@ def decoded(value: Any) -> Any:
     except UnicodeDecodeError as error:
         return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
     except RecursionError:
-        return DecodeError("the reply is nested too deeply; use decode_responses=False to get it undecoded")
+        return unexpected(value)  # nested more deeply than Python goes
 
 
 def _text_of(value: Any) -> Any:

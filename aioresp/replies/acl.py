@@ -6,7 +6,7 @@ from typing import Any, Final, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import each, floating, mapping, record, shown, string, words
+from aioresp.replies import each, floating, mapping, parts, record, shown, some_text, string, words
 from aioresp.replies.clients import ClientInfo, client_info
 
 
@@ -71,9 +71,9 @@ def user(value: Any) -> User[Any] | None:
     return User(
         "on" in flags,
         flags - _TOLD_BY_RULES,
-        [string(password) for password in said["passwords"]],
+        [string(password) for password in parts(said["passwords"])],
         **_rules(said),
-        selectors=[selector(item) for item in said.get("selectors", ())],
+        selectors=[selector(item) for item in parts(said.get("selectors", ()))],
     )
 
 
@@ -96,7 +96,7 @@ def _patterns(value: Any, sign: str) -> list[Any]:
     """Return patterns as rules; Redis 6 has a list of them without their signs."""
     if isinstance(value, list):
         return [sign.encode() + pattern if isinstance(pattern, bytes) else sign + pattern for pattern in value]
-    rules: list[Any] = value.split()
+    rules: list[Any] = some_text(value).split()
     return rules
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aioresp.record import Record
-from aioresp.replies import mapping, string
+from aioresp.replies import mapping, parts, string
 
 
 class ArrayInfo(Record):
@@ -34,7 +34,7 @@ def whole_or_none(value: Any) -> int | None:
 
 def wholes(value: Any) -> list[int]:
     """Return integers of any size."""
-    return [int(index) for index in value]
+    return [int(index) for index in parts(value)]
 
 
 def number_or_none(value: Any) -> int | float | None:
@@ -47,15 +47,15 @@ def number_or_none(value: Any) -> int | float | None:
 
 def indexed(value: Any) -> list[tuple[int, Any]]:
     """Return indices with their elements: pairs, or a flat list of them."""
-    if value and not isinstance(value[0], list):
-        parts = iter(value)
-        return [(int(index), element) for index, element in zip(parts, parts, strict=True)]
-    return [(int(index), element) for index, element in value]
+    if parts(value) and not isinstance(value[0], list):
+        items = iter(value)
+        return [(int(index), element) for index, element in zip(items, items, strict=True)]
+    return [(int(index), element) for index, element in map(parts, value)]
 
 
 def array_info(value: Any) -> ArrayInfo | None:
     """Return what ARINFO says, or None for nil."""
-    if not value:
+    if value is None or value == []:
         return None
     said = {string(name).replace("-", "_"): number_or_none(item) for name, item in mapping(value).items()}
     known: dict[str, Any] = {name: said.pop(name, None) for name in ArrayInfo.record_fields if name != "extra"}

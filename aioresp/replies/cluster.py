@@ -7,7 +7,7 @@ from typing import Any
 
 from aioresp.command import Converter
 from aioresp.record import Record
-from aioresp.replies import each, mapping, record, string
+from aioresp.replies import each, integer, mapping, parts, record, string
 
 
 class ClusterNode(Record):
@@ -115,7 +115,7 @@ def cluster_nodes(value: Any) -> list[ClusterNode]:
 
 def cluster_replicas(value: Any) -> list[ClusterNode]:
     """Return the lines of CLUSTER REPLICAS, which come as a list."""
-    return [cluster_node(string(line)) for line in value]
+    return [cluster_node(string(line)) for line in parts(value)]
 
 
 def cluster_node(line: str) -> ClusterNode:
@@ -180,9 +180,9 @@ def cluster_links(value: Any) -> list[ClusterLink]:
 def cluster_shards(value: Any) -> list[ClusterShard]:
     """Return the shards."""
     shards = []
-    for shard in map(_said, value):
-        bounds = iter(shard["slots"])
-        nodes = [_shard_node(_said(node)) for node in shard["nodes"]]
+    for shard in map(_said, parts(value)):
+        bounds = iter(parts(shard["slots"]))
+        nodes = [_shard_node(_said(node)) for node in parts(shard["nodes"])]
         shards.append(ClusterShard(list(zip(bounds, bounds, strict=True)), nodes, shard.get("id")))
     return shards
 
@@ -197,22 +197,22 @@ def _shard_node(said: dict[str, Any]) -> ShardNode:
 def cluster_slots(value: Any) -> list[SlotRange]:
     """Return who serves which slots."""
     return [
-        SlotRange(first, last, _slot_node(primary), [_slot_node(replica) for replica in replicas])
-        for first, last, primary, *replicas in value
+        SlotRange(integer(first), integer(last), _slot_node(primary), [_slot_node(replica) for replica in replicas])
+        for first, last, primary, *replicas in map(parts, parts(value))
     ]
 
 
 def _slot_node(value: Any) -> SlotNode:
-    host, port, node, *metadata = value
+    host, port, node, *metadata = parts(value)
     said = _said(metadata[0]) if metadata else {}
-    return SlotNode(string(host) if host else None, port, string(node), said)
+    return SlotNode(string(host) if host else None, integer(port), string(node), said)
 
 
 def slot_stats(value: Any) -> dict[int, SlotStats]:
     """Return the figures by slot, in the server's order."""
-    return {slot: _slot_stats(figures) for slot, figures in value}
+    return {integer(slot): _slot_stats(figures) for slot, figures in map(parts, parts(value))}
 
 
 def migrations(value: Any) -> list[Migration]:
     """Return migrations."""
-    return [Migration(_said(migration)) for migration in value]
+    return [Migration(_said(migration)) for migration in parts(value)]

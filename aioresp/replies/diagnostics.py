@@ -6,7 +6,7 @@ from typing import Any, Final, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import boolean, mapping, pairs, record, shown, string
+from aioresp.replies import boolean, integer, mapping, pairs, parts, record, shown, string
 
 
 class SlowCommand(Record):
@@ -138,26 +138,28 @@ class HotKeys(Record, Generic[AnyStr]):
 
 def slow_commands(value: Any) -> list[SlowCommand]:
     """Return the entries of the slow log."""
-    return [SlowCommand(*_logged(item), argc=item[6] if len(item) > 6 else None) for item in value]
+    return [SlowCommand(*_logged(item), argc=integer(item[6]) if len(item) > 6 else None) for item in parts(value)]
 
 
 def logged_commands(value: Any) -> list[LoggedCommand]:
     """Return the entries of a command log."""
-    return [LoggedCommand(*_logged(item)) for item in value]
+    return [LoggedCommand(*_logged(item)) for item in parts(value)]
 
 
 def _logged(item: Any) -> tuple[int, int, int, list[str], str, str]:
-    return item[0], item[1], item[2], [shown(argument) for argument in item[3]], shown(item[4]), shown(item[5])
+    number, start, amount, command, address, name, *_ = parts(item)
+    words = [shown(argument) for argument in parts(command)]
+    return integer(number), integer(start), integer(amount), words, shown(address), shown(name)
 
 
 def latency_events(value: Any) -> list[LatencyEvent]:
     """Return the events of LATENCY LATEST."""
-    return [LatencyEvent(string(item[0]), *item[1:6]) for item in value]
+    return [LatencyEvent(string(item[0]), *map(integer, item[1:6])) for item in map(parts, parts(value))]
 
 
 def samples(value: Any) -> list[tuple[int, int]]:
     """Return the samples of LATENCY HISTORY: Unix time in s, and ms."""
-    return [(time, latency) for time, latency in value]
+    return [(integer(time), integer(latency)) for time, latency in map(parts, parts(value))]
 
 
 def latency_histograms(value: Any) -> dict[str, LatencyHistogram]:
@@ -179,8 +181,9 @@ def _field(name: str) -> str:
 def _figure(item: Any) -> int | float | str:
     """Return a figure, which RESP2 has as text unless it is an integer; what newer servers say may be no figure."""
     if not isinstance(item, (str, bytes)):
-        figure: int | float = item
-        return figure
+        if not isinstance(item, (int, float)):
+            raise TypeError("no figure")
+        return item
     try:
         return float(item)
     except ValueError:
@@ -205,7 +208,7 @@ def memory_stats(value: Any) -> MemoryStats:
 
 
 def _slots(value: Any) -> list[tuple[int, int]]:
-    return [(item[0], item[-1]) for item in value]
+    return [(integer(item[0]), integer(item[-1])) for item in map(parts, parts(value))]
 
 
 _hot_keys: Converter[HotKeys[Any]] = record(
@@ -215,4 +218,4 @@ _hot_keys: Converter[HotKeys[Any]] = record(
 
 def hot_keys(value: Any) -> HotKeys[Any] | None:
     """Return the one session of HOTKEYS GET, or None for nil."""
-    return _hot_keys(value[0]) if value else None
+    return None if value is None or not parts(value) else _hot_keys(value[0])

@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import each
+from aioresp.replies import each, parts
 
 
 class Place(Record, Generic[AnyStr]):
@@ -20,7 +20,10 @@ class Place(Record, Generic[AnyStr]):
 
 def position(value: Any) -> tuple[float, float] | None:
     """Return longitude and latitude, or None for nil; RESP2 has them as text."""
-    return None if value is None else (float(value[0]), float(value[1]))
+    if value is None:
+        return None
+    longitude, latitude = parts(value)
+    return float(longitude), float(latitude)
 
 
 positions: Converter[list[tuple[float, float] | None]] = each(position)
@@ -31,8 +34,8 @@ def places(withdist: bool, withhash: bool, withcoord: bool) -> Converter[list[Pl
 
     def convert(value: Any) -> list[Place[Any]]:
         found = []
-        for item in value:
-            rest = iter(item[1:])
+        for item in parts(value):
+            rest = iter(parts(item)[1:])
             distance = float(next(rest)) if withdist else None
             number = next(rest) if withhash else None
             found.append(Place(item[0], distance, number, position(next(rest)) if withcoord else None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aioresp.record import Record
-from aioresp.replies import mapping, shown, string, words
+from aioresp.replies import integer, mapping, parts, shown, string, words
 
 
 class KeyStep(Record):
@@ -94,30 +94,30 @@ def _key_specification(value: Any) -> KeySpecification:
 
 
 def _command(value: Any) -> Command:
-    name, arity, flags, first, last, step, *rest = value
+    name, arity, flags, first, last, step, *rest = parts(value)
     categories, tips, specifications, subcommands = (*rest, *([()] * 4))[:4]
     return Command(
         string(name),
-        arity,
+        integer(arity),
         words(flags),
-        first,
-        last,
-        step,
+        integer(first),
+        integer(last),
+        integer(step),
         words(categories),
-        [string(tip) for tip in tips],
-        [_key_specification(item) for item in specifications],
+        [string(tip) for tip in parts(tips)],
+        [_key_specification(item) for item in parts(specifications)],
         commands(subcommands),
     )
 
 
 def commands(value: Any) -> dict[str, Command]:
     """Return commands by name."""
-    return {command.name: command for command in map(_command, value)}
+    return {command.name: command for command in map(_command, parts(value))}
 
 
 def commands_or_none(value: Any) -> list[Command | None]:
     """Return commands in the order of the reply, None for one that the server does not know."""
-    return [None if item is None else _command(item) for item in value]
+    return [None if item is None else _command(item) for item in parts(value)]
 
 
 def _argument(value: Any) -> CommandArgument:
@@ -132,7 +132,7 @@ def _argument(value: Any) -> CommandArgument:
         deprecated_since=_text(said.get("deprecated_since")),
         flags=words(said.get("flags")),
         key_spec_index=said.get("key_spec_index"),
-        arguments=[_argument(item) for item in said.get("arguments", ())],
+        arguments=[_argument(item) for item in parts(said.get("arguments", ()))],
     )
 
 
@@ -151,12 +151,12 @@ def _docs(said: dict[str, Any]) -> CommandDocs:
         doc_flags=words(said.get("doc_flags")),
         deprecated_since=_text(said.get("deprecated_since")),
         replaced_by=_text(said.get("replaced_by")),
-        history=[(shown(version), shown(change)) for version, change in said.get("history", ())],
-        arguments=[_argument(item) for item in said.get("arguments", ())],
+        history=[(shown(version), shown(change)) for version, change in map(parts, parts(said.get("history", ())))],
+        arguments=[_argument(item) for item in parts(said.get("arguments", ()))],
         subcommands=command_docs(said.get("subcommands", ())),
     )
 
 
 def keys_and_flags(value: Any) -> list[tuple[Any, set[str]]]:
     """Return keys, and what the command does to each."""
-    return [(key, words(flags)) for key, flags in value]
+    return [(key, words(flags)) for key, flags in map(parts, parts(value))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from aioresp.record import Record
-from aioresp.replies import shown, string
+from aioresp.replies import integer, parts, shown, string
 
 
 class ConnectedReplica(Record):
@@ -43,10 +43,14 @@ class SentinelRole(Record):
 
 def role(value: Any) -> MasterRole | ReplicaRole | SentinelRole:
     """Return the role of a server; offsets and ports of replicas are text under both protocols."""
-    kind = string(value[0])
+    kind = string(parts(value)[0])
     if kind == "master":
-        replicas = [ConnectedReplica(shown(ip), int(port), int(offset)) for ip, port, offset in value[2]]
-        return MasterRole(value[1], replicas)
+        replicas = [
+            ConnectedReplica(shown(ip), int(port), int(offset)) for ip, port, offset in map(parts, parts(value[2]))
+        ]
+        return MasterRole(integer(value[1]), replicas)
     if kind == "slave":
         return ReplicaRole(shown(value[1]), int(value[2]), string(value[3]), int(value[4]))
-    return SentinelRole([shown(name) for name in value[1]])
+    if kind != "sentinel":
+        raise ValueError("an unknown role")
+    return SentinelRole([shown(name) for name in parts(value[1])])

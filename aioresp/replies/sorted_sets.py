@@ -7,35 +7,44 @@ from __future__ import annotations
 
 from typing import Any
 
-from aioresp.replies import scan_page
+from aioresp.replies import integer, parts, scan_page
 
 
 def scored(value: Any) -> list[tuple[Any, float]]:
     """Return members with their scores; RESP2, and a pop of one member, have them as a flat list."""
-    if not value or isinstance(value[0], list):
-        return [(member, float(score)) for member, score in value]
+    if not parts(value) or isinstance(value[0], list):
+        return [(member, float(score)) for member, score in map(parts, value)]
     items = iter(value)
     return [(member, float(score)) for member, score in zip(items, items, strict=True)]
 
 
 def popped(value: Any) -> tuple[Any, Any, float] | None:
     """Return key, member and score, or None for nil."""
-    return None if value is None else (value[0], value[1], float(value[2]))
+    if value is None:
+        return None
+    key, member, score = parts(value)
+    return key, member, float(score)
 
 
 def key_and_scored(value: Any) -> tuple[Any, list[tuple[Any, float]]] | None:
     """Return a key and members with their scores, or None for nil."""
-    return None if value is None else (value[0], scored(value[1]))
+    if value is None:
+        return None
+    key, found = parts(value)
+    return key, scored(found)
 
 
 def rank_and_score(value: Any) -> tuple[int, float] | None:
     """Return a rank and a score, or None for nil."""
-    return None if value is None else (value[0], float(value[1]))
+    if value is None:
+        return None
+    rank, score = parts(value)
+    return integer(rank), float(score)
 
 
 def scores(value: Any) -> list[float | None]:
     """Return a double for each score, None for nil."""
-    return [None if score is None else float(score) for score in value]
+    return [None if score is None else float(score) for score in parts(value)]
 
 
 scored_page = scan_page(scored)

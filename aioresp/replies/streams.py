@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import each, mapping, record
+from aioresp.replies import array, each, integer, mapping, parts, record, some_text, text
 
 
 class Entry(NamedTuple, Generic[AnyStr]):
@@ -160,21 +161,30 @@ class ConsumerInfo(Record, Generic[AnyStr]):
 
 def entry(value: Any) -> Entry[Any]:
     """Return an entry; its fields are a flat list under both protocols."""
-    return Entry(value[0], mapping(value[1]))
+    number, fields = parts(value)
+    return Entry(some_text(number), mapping(fields))
 
 
 def entries(value: Any) -> list[Entry[Any]]:
     """Return entries; nil, which some servers have for no stream, is none."""
-    return [Entry(item[0], mapping(item[1])) for item in value or ()]
+    return [entry(item) for item in _several(value)]
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return () if value is None else parts(value)
 
 
 def entries_or_none(value: Any) -> list[Entry[Any] | None]:
     """Return entries, None for a deleted one."""
-    return [None if item is None else entry(item) for item in value]
+    return [None if item is None else entry(item) for item in parts(value)]
 
 
 def _group_entries(value: Any) -> list[GroupEntry[Any]]:
-    return [GroupEntry(item[0], None if item[1] is None else mapping(item[1]), *item[2:]) for item in value]
+    return [_group_entry(*parts(item)) for item in _several(value)]
+
+
+def _group_entry(number: Any, fields: Any, *delivered: Any) -> GroupEntry[Any]:
+    return GroupEntry(some_text(number), None if fields is None else mapping(fields), *map(integer, delivered))
 
 
 def entries_by_stream(value: Any) -> dict[Any, list[Entry[Any]]]:
@@ -188,34 +198,39 @@ def group_entries_by_stream(value: Any) -> dict[Any, list[GroupEntry[Any]]]:
 
 
 def _streams(value: Any) -> Any:
-    if not value:
-        return ()
-    return value.items() if isinstance(value, dict) else value
+    return value.items() if isinstance(value, dict) else map(parts, _several(value))
 
 
 def autoclaimed(value: Any) -> Autoclaimed[Any]:
     """Return what XAUTOCLAIM took over; before 7.0 there is no list of deleted ones."""
-    return Autoclaimed(value[0], entries_or_none(value[1]), value[2] if len(value) > 2 else [])
+    following, found, *deleted = parts(value)
+    return Autoclaimed(some_text(following), entries_or_none(found), array(deleted[0]) if deleted else [])
 
 
 def autoclaimed_ids(value: Any) -> AutoclaimedIds[Any]:
     """Return the ids that XAUTOCLAIM took over."""
-    return AutoclaimedIds(value[0], value[1], value[2] if len(value) > 2 else [])
+    following, found, *deleted = parts(value)
+    return AutoclaimedIds(some_text(following), array(found), array(deleted[0]) if deleted else [])
 
 
 def pending_summary(value: Any) -> PendingSummary[Any]:
     """Return the summary of XPENDING; its numbers by consumer are text under both protocols."""
-    count, first, last, consumers = value
-    return PendingSummary(count, first, last, {name: int(number) for name, number in consumers or ()})
+    count, first, last, consumers = parts(value)
+    by_consumer = {name: int(number) for name, number in map(parts, _several(consumers))}
+    return PendingSummary(integer(count), text(first), text(last), by_consumer)
 
 
 def pending_entries(value: Any) -> list[PendingEntry[Any]]:
     """Return the lines of XPENDING."""
-    return [PendingEntry(*item) for item in value]
+    return [_pending_entry(*parts(item)) for item in parts(value)]
+
+
+def _pending_entry(number: Any, consumer: Any, idle: Any, deliveries: Any) -> PendingEntry[Any]:
+    return PendingEntry(some_text(number), some_text(consumer), integer(idle), integer(deliveries))
 
 
 def _delivered(value: Any) -> list[DeliveredEntry[Any]]:
-    return [DeliveredEntry(*item) for item in value]
+    return [DeliveredEntry(*parts(item)) for item in parts(value)]
 
 
 _consumer_fields = record(ConsumerDetails)
@@ -223,7 +238,7 @@ _consumer_fields = record(ConsumerDetails)
 
 def _consumer_details(value: Any) -> ConsumerDetails[Any]:
     consumer: ConsumerDetails[Any] = _consumer_fields(value)
-    pending: list[Any] = consumer.pending  # without the consumer, which is known here
+    pending = [parts(item) for item in parts(consumer.pending)]  # without the consumer, which is known here
     return consumer.replace(pending=[DeliveredEntry(item[0], consumer.name, *item[1:]) for item in pending])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aioresp.record import Record
-from aioresp.replies import mapping, string
+from aioresp.replies import integer, mapping, parts, string
 
 
 class Match(Record):
@@ -26,15 +26,22 @@ class Common(Record):
 def common(value: Any) -> Common:
     """Return what LCS IDX says; RESP2 has it as a flat list."""
     said = {string(name): item for name, item in mapping(value).items()}
-    matches = [Match(tuple(a), tuple(b), rest[0] if rest else None) for a, b, *rest in said["matches"]]
-    return Common(matches, said["len"])
+    matches = [Match(_span(a), _span(b), integer(rest[0]) if rest else None) for a, b, *rest in parts(said["matches"])]
+    return Common(matches, integer(said["len"]))
+
+
+def _span(value: Any) -> tuple[int, int]:
+    first, last = parts(value)
+    return integer(first), integer(last)
 
 
 def increased(value: Any) -> tuple[int, int]:
     """Return a counter and what was added to it."""
-    return int(value[0]), int(value[1])
+    counter, added = parts(value)
+    return int(counter), int(added)
 
 
 def increased_float(value: Any) -> tuple[float, float]:
     """Return a counter and what was added to it; RESP2 has both as text."""
-    return float(value[0]), float(value[1])
+    counter, added = parts(value)
+    return float(counter), float(added)

@@ -6,7 +6,7 @@ from typing import Any
 
 from aioresp.command import Converter
 from aioresp.record import Record
-from aioresp.replies import mapping, record, string
+from aioresp.replies import array_or_none, mapping, parts, record, string
 
 
 class RawVector(Record):
@@ -34,14 +34,14 @@ class VectorSetInfo(Record):
 
 def vector(value: Any) -> list[float] | None:
     """Return the numbers of a vector; RESP2 has them as text."""
-    return None if value is None else [float(number) for number in value]
+    return None if value is None else [float(number) for number in parts(value)]
 
 
 def raw_vector(value: Any) -> RawVector | None:
     """Return a vector as it is kept."""
     if value is None:
         return None
-    quantization, raw, l2, *rest = value
+    quantization, raw, l2, *rest = parts(value)
     return RawVector(string(quantization), raw, float(l2), float(rest[0]) if rest else None)
 
 
@@ -55,14 +55,14 @@ def vector_set_info(value: Any) -> VectorSetInfo | None:
 
 def links(value: Any) -> list[list[Any]] | None:
     """Return the neighbours layer by layer."""
-    return value  # type: ignore[no-any-return]  # as it is
+    return array_or_none(value)
 
 
 def links_with_scores(value: Any) -> list[list[tuple[Any, float]]] | None:
     """Return the neighbours with their scores layer by layer; RESP2 has flat lists, with the scores as text."""
     if value is None:
         return None
-    return [[(element, float(score)) for element, score in mapping(layer).items()] for layer in value]
+    return [[(element, float(score)) for element, score in mapping(layer).items()] for layer in parts(value)]
 
 
 def similar(with_scores: bool, with_attribs: bool) -> Converter[list[Any]]:
@@ -70,13 +70,13 @@ def similar(with_scores: bool, with_attribs: bool) -> Converter[list[Any]]:
 
     def convert(value: Any) -> list[Any]:
         if not with_scores and not with_attribs:
-            return list(value)
+            return list(parts(value))
         if not (with_scores and with_attribs):
             found = mapping(value).items()
             return [(element, float(score)) for element, score in found] if with_scores else list(found)
         if isinstance(value, dict):
             return [(element, float(score), attributes) for element, (score, attributes) in value.items()]
-        parts = iter(value)
-        return [(element, float(score), attributes) for element, score, attributes in zip(*(parts,) * 3, strict=True)]
+        items = iter(parts(value))
+        return [(element, float(score), attributes) for element, score, attributes in zip(*(items,) * 3, strict=True)]
 
     return convert

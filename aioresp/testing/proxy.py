@@ -14,8 +14,7 @@ from typing import Literal
 
 from aioresp.testing.faults import Change, Cut, Delay, Direction, Faults, Split
 from aioresp.testing.relay import Link, Side
-
-HOST = "127.0.0.1"
+from aioresp.testing.sockets import HOST, credentials
 
 
 class Proxy:
@@ -59,6 +58,8 @@ class Proxy:
         self.host = HOST
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_port"):  # its constructor failed
+            return "Proxy(not made)"
         where = f"{self.host}:{self._port}" if self._port else "not listening"
         return f"Proxy({where} -> {self._target[0]}:{self._target[1]}, {self.open} open)"
 
@@ -71,8 +72,9 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The proxy's address as a URL."""
-        return f"redis://{self.host}:{self.port}"
+        """The proxy's address as a URL, with the password if a server of this process stands behind it."""
+        behind = credentials(self._target[1]) if self._target[0] in (HOST, "localhost") else ""
+        return f"redis://{behind}{self.host}:{self.port}"
 
     @property
     def connections(self) -> int:

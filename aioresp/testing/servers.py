@@ -18,13 +18,15 @@ from urllib.parse import quote
 
 from aioresp.testing.executables import Executable, Flavour, find_executable
 from aioresp.testing.process import Process, ServerFailed
-from aioresp.testing.sockets import HOST, Address, ask, free_port
+from aioresp.testing.sockets import HOST, PASSWORD, Address, ask, credentials, free_port, locked
 
 T = TypeVar("T")
 
 SOCKET_NAME = "redis.sock"
 FOLDER_LIMIT = 103 - len(f"/{SOCKET_NAME}")  # macOS allows a unix socket 104 bytes with the final zero, Linux 108
 PORT_ATTEMPTS = 20
+#: What decides about passwords and users: where one of these is given, the kit sets none.
+USERS = ("requirepass", "aclfile", "user")
 OWNED = ("bind", "daemonize", "dir", "port", "tls-port", "unixsocket")
 
 
@@ -45,6 +47,10 @@ def server(
     `arguments` go to the server's command line (`"--loadmodule", "module.so"`) and win over `config`, whose
     names and values are those of a redis.conf line: `config={"appendonly": "yes", "save": "900 1"}`; an empty
     value becomes `""`. Nothing is persisted unless `config` says so.
+
+    The server asks for a random password, the same for all servers of this process, and `url` has it: any user of
+    this machine reaches the port. `config={"requirepass": ""}` leaves it open; where `config` or `arguments` set
+    passwords or users themselves, no other is set.
 
     `executable` is a path, a name on PATH, or a command line; without it, the environment variable
     `AIORESP_SERVER`, then `redis-server` and `valkey-server` on PATH, then the program inside the package
@@ -99,11 +105,13 @@ class Server:
         self._running = self._settled = False
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_running"):  # its constructor failed
+            return "Server(not made)"
         if self._executable is None or self._process is None:
             return "Server(not started)"
         version = ".".join(map(str, self._executable.version))
         state = "running" if self._running else "stopped"
-        return f"Server({self._executable.flavour} {version}, {self.url}, {state})"
+        return f"Server({self._executable.flavour} {version}, redis://{HOST}:{self._port}, {state})"
 
     @property
     def port(self) -> int:
@@ -113,8 +121,14 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The address as a URL, without credentials."""
-        return f"redis://{HOST}:{self.port}"
+        """The address as a URL, with the password that the kit has given the server."""
+        return f"redis://{credentials(self.port)}{HOST}:{self.port}"
+
+    @property
+    def password(self) -> str | None:
+        """The password that the kit has given the server; None if it is open, or has one of your own."""
+        self._opened()
+        return PASSWORD if self._locked() else None
 
     @property
     def tls_port(self) -> int:
@@ -127,7 +141,7 @@ class Server:
         """The TLS port as a URL; who trusts its certificate is up to the test."""
         if not self.tls_port:
             raise RuntimeError("this server has no TLS port: give server(tls=(certificate, key, ca))")
-        return f"rediss://{HOST}:{self._tls_port}"
+        return f"rediss://{credentials(self.port)}{HOST}:{self._tls_port}"
 
     @property
     def unix_socket_path(self) -> str:
@@ -137,7 +151,7 @@ class Server:
     @property
     def unix_url(self) -> str:
         """The unix socket as a URL."""
-        return f"unix://{quote(self.unix_socket_path)}"
+        return f"unix://{credentials(self.port)}{quote(self.unix_socket_path)}"
 
     @property
     def folder(self) -> str:
@@ -234,6 +248,7 @@ class Server:
             if self._process is not None and self._process.ours:
                 self._process.close()
                 self._process = None
+                locked.discard(self._port)
                 self._running = self._settled = False
 
     def __enter__(self) -> Server:
@@ -272,8 +287,16 @@ class Server:
         self._opened()
         return self._executable or find_executable(self._wanted)
 
+    def _locked(self) -> bool:
+        """Return whether the kit gives the server its password."""
+        words = [*self._arguments, *(self._executable.options if self._executable is not None else ())]
+        given = {name.lower() for name in self._config} | {word.lstrip("-").lower() for word in words}
+        return given.isdisjoint(USERS)
+
     def _configuration(self) -> str:
         settings = {"save": "", "appendonly": "no"}
+        if self._locked():
+            settings |= {"requirepass": PASSWORD, "masterauth": PASSWORD}
         if self._tls:
             certificate, key, authority = (_quoted(os.path.abspath(path)) for path in self._tls)
             settings |= {"tls-port": str(self._tls_port), "tls-auth-clients": "no"}
@@ -285,8 +308,13 @@ class Server:
 
     def _launch(self, process: Process, deadline: float) -> None:
         """Start the process and wait for its PONG; end it again if that does not come."""
-        with open(os.path.join(process.folder, "server.conf"), "w", encoding="utf-8") as file:
+        path = os.path.join(process.folder, "server.conf")
+        with open(path, "w", encoding="utf-8", opener=_for_us_alone) as file:
             file.write(self._configuration())
+        if self._locked():
+            locked.add(self._port)
+        else:
+            locked.discard(self._port)
         self._log_start = len(process.log)
         process.start()
         try:
@@ -323,8 +351,13 @@ class Server:
 
     def _ask(self, address: Address, command: str, timeout: float) -> str:
         password = self._config.get("requirepass")
-        login = [["AUTH", *shlex.split(password)]] if password else []
+        login = [["AUTH", *shlex.split(password)]] if password else [["AUTH", PASSWORD]] if self._locked() else []
         return ask(address, [*login, [command]], timeout)
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    """Open a file that nobody else can read: it has a password in it."""
+    return os.open(path, flags, 0o600)
 
 
 def _quoted(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from collections.abc import Sequence
@@ -9,6 +10,17 @@ from typing import TypeAlias
 
 HOST = "127.0.0.1"
 Address: TypeAlias = str | tuple[str, int]
+
+#: The password of all servers of this process: one, so that they can be replicas of each other.
+PASSWORD = os.urandom(16).hex()
+
+#: The ports at which these servers are, for those who stand before them.
+locked: set[int] = set()
+
+
+def credentials(port: int) -> str:
+    """Return what stands before the host in the URL of a port at 127.0.0.1."""
+    return f":{PASSWORD}@" if port in locked else ""
 
 
 def ask(address: Address, commands: Sequence[Sequence[str]], timeout: float) -> str:

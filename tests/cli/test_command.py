@@ -32,7 +32,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Server]:
-    with server() as s:
+    with server(config={"requirepass": ""}) as s:
         yield s
 
 
@@ -246,7 +246,7 @@ def test_ctrl_c_while_the_server_starts() -> None:
 
 
 def test_a_server_that_dies() -> None:
-    with server() as s:
+    with server(config={"requirepass": ""}) as s:
         url = s.url
         process = started("--url", url, "--count", "5000", "--json")
         with process:

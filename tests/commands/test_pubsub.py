@@ -39,6 +39,9 @@ class Listener:
 
     async def __aenter__(self) -> Listener:
         self._reader, self._writer = await asyncio.open_connection(self._server.host, self._server.port)
+        if self._server.password is not None:
+            self._writer.write(b"AUTH %b\r\n" % self._server.password.encode())
+            assert await self._reader.readline() == b"+OK\r\n"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -88,9 +88,9 @@ async def test_object(r: Client[Any], prefix: str) -> None:
 
 async def test_migrate(own: Client[Any], text: Text, executable: str | None) -> None:
     with start_server(executable=executable) as other:
-        exactly(await own.migrate(other.host, other.port, "none", 0, 5000), False)
+        exactly(await own.migrate(other.host, other.port, "none", 0, 5000, auth=other.password), False)
         await own.mset({"a": 1, "b": 2})
-        exactly(await own.migrate(other.host, other.port, ["a", "b"], 1, 5000, copy=True), True)
+        exactly(await own.migrate(other.host, other.port, ["a", "b"], 1, 5000, copy=True, auth=other.password), True)
         exactly(await own.exists("a", "b"), 2)
         async with Client(other.url, db=1) as there:
             exactly(await there.mget("a", "b"), ["1", "2"])

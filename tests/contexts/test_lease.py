@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +16,7 @@ from aioresp.command import CHANGES
 from aioresp.replies.clients import ClientInfo
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step
+from tests.security.hostile import answers
 
 Change = tuple[str, ...]
 
@@ -135,6 +137,85 @@ async def test_a_reply_that_is_owed_is_read_before_the_connection_goes_back(serv
         await at_rest(r)
         await in_step(r)
         assert r.stats().made == 1
+
+
+async def _cancelled(c: Lease[str]) -> None:
+    call = asyncio.ensure_future(c.get("k"))
+    await asyncio.sleep(0.02)
+    call.cancel()
+    await asyncio.wait([call])
+
+
+async def _late(c: Lease[str]) -> None:
+    with pytest.raises(aioresp.CommandTimeout):
+        async with asyncio.timeout(10):
+            await c.get("k")
+
+
+async def _cancelled_pipeline(c: Lease[str]) -> None:
+    p = c.pipeline()
+    p.get("k")
+    call = asyncio.ensure_future(p.execute())
+    await asyncio.sleep(0.02)
+    call.cancel()
+    await asyncio.wait([call])
+
+
+@pytest.mark.parametrize("leave", [_cancelled, _late, _cancelled_pipeline])
+async def test_a_lease_that_owes_a_reply_is_reset_before_others_get_it(
+    leave: Callable[[Lease[str]], Awaitable[None]],
+) -> None:
+    """The reply comes with that to RESET, and nothing of the next user is sent before."""
+    heard: list[bytes] = []
+
+    def tell(words: list[bytes]) -> bytes:
+        heard.append(words[0])
+        return {b"GET": b"", b"RESET": b"$4\r\nlate\r\n+RESET\r\n"}.get(words[0], b"+next\r\n")
+
+    async with answers(tell) as url, Client(url, limit=1, retry=None, timeout=10) as r:
+        async with r.connection() as c:
+            c._timeout = 0.1 if leave is _late else 10
+            await leave(c)
+        async with r.connection() as c:
+            assert await c.call("NEXT") == "next"
+        assert heard == [b"GET", b"RESET", b"NEXT"]
+        assert r.stats().made == 1
+        await in_step(r)
+
+
+#: What is sent on a lease; nothing of it is answered.
+UNANSWERED: dict[str, Callable[[Lease[str]], Awaitable[Any]]] = {
+    "command": lambda c: c.get("k"),
+    "any command": lambda c: c.call("DEBUG", "SLEEP", 0),
+    "state": lambda c: c.select(1),
+    "script": lambda c: c.register_script("return 1")(),
+    "iterator": lambda c: c.scan_iter().__anext__(),
+    "pipeline": lambda c: _executed(c, transaction=False),
+    "transaction": lambda c: _executed(c, transaction=True),
+    "large pipeline": lambda c: _executed(c, transaction=False, value="x" * 100_000),
+    "watch": lambda c: c.pipeline().watch("k"),
+    "shutdown": lambda c: c.shutdown(),
+}
+
+
+def _executed(c: Lease[str], *, transaction: bool, value: str = "v") -> Awaitable[Any]:
+    p = c.pipeline(transaction=transaction)
+    for _ in range(20):
+        p.set("k", value)
+    return p.execute()
+
+
+@pytest.mark.parametrize("pong", [b"", b"+PONG\r\n"], ids=["deaf", "answers PING"])
+@pytest.mark.parametrize("what", UNANSWERED)
+async def test_commands_on_a_lease_have_a_deadline(what: str, pong: bytes) -> None:
+    async with (
+        answers(lambda words: b"", pong=pong) as url,
+        Client(url, timeout=0.2, retry=None) as r,
+        r.connection() as c,
+        asyncio.timeout(20),
+    ):
+        with pytest.raises(aioresp.CommandTimeout, match=r"no reply in 0\.2 s"):
+            await UNANSWERED[what](c)
 
 
 async def test_a_connection_that_cannot_be_restored_is_dropped(server: Server, prefix: str) -> None:

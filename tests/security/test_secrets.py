@@ -92,8 +92,7 @@ class Watched:
             # Of some types written in C `__module__` is no text.
             mine = str(type(thing).__module__).startswith("aioresp")
             if mine and not isinstance(thing, (type, *RESULTS)):
-                with contextlib.suppress(AttributeError):  # a client, perhaps, whose options were refused
-                    self.shown += [repr(thing), str(thing)]
+                self.shown += [repr(thing), str(thing)]
         tasks = [repr(task) for task in asyncio.all_tasks()] if _running() else []
         self.shown += tasks
 
@@ -471,6 +470,66 @@ async def test_errors_of_the_server(watched: Watched, server: Server, prefix: st
         ]
         for call in failing:
             await watched.fails(call)
+
+
+#: What a server refuses as a rule for a user, and then repeats.
+RULES = [
+    PASSWORD,
+    f"{PASSWORD}': x",
+    f"{PASSWORD}' x '",
+    f"+{PASSWORD}",
+    f"-{PASSWORD}|x",
+    f"+@{PASSWORD}",
+    f"<{PASSWORD}",
+    f"#{PASSWORD}",
+    f"!{PASSWORD}",
+    f"({PASSWORD}",
+    f"(+get >{PASSWORD})",
+    f"(+nonsense {PASSWORD})",
+    f"%X~{PASSWORD}",
+    f"{PASSWORD})",
+]
+
+
+async def test_what_servers_repeat_of_passwords(watched: Watched, locked: Server, protocol: Any) -> None:
+    """Whatever the sign before a word that was meant as one: in calls, pipelines, transactions, leases and scripts."""
+    commands: list[tuple[Any, ...]] = [
+        *(("ACL", "SETUSER", "small", rule) for rule in RULES),
+        *(("ACL", "SETUSER", "small", "on", f">{PASSWORD}", rule, "+get") for rule in RULES),
+        ("CONFIG", "SET", PASSWORD, "x"),
+        ("CONFIG", "SET", "requirepass", PASSWORD, PASSWORD, "x"),
+        ("CONFIG", "SET", "requirepass", PASSWORD, "masterauth"),
+        ("CONFIG", "SET", "maxmemory", PASSWORD),
+        ("CONFIG", "SET", "maxmemory", PASSWORD, "requirepass", PASSWORD),
+        ("AUTH", PASSWORD, PASSWORD, PASSWORD),
+        ("ACL", "GETUSER", "small", PASSWORD),
+        ("ACL", "LOAD"),
+        ("NONSENSE", PASSWORD),
+        ("SET", "k", "v", PASSWORD),
+    ]
+    state = [("AUTH", "small", PASSWORD), ("HELLO", protocol, PASSWORD), ("HELLO", protocol, "AUTH", "u", PASSWORD)]
+    async with Client(locked.url, password=PASSWORD, protocol=protocol, **watched.options) as r:
+
+        async def fails(call: Awaitable[Any]) -> None:
+            try:
+                await call
+            except aioresp.RedisError as error:
+                watched.see(error)
+
+        for words in commands:
+            if words[0] != "AUTH":
+                await fails(r.call(*words))
+                script = f"return redis.call({', '.join(f'ARGV[{n + 1}]' for n in range(len(words)))})"
+                await fails(r.eval(script, 0, *words))
+                for transaction in (False, True):
+                    async with r.pipeline(transaction=transaction) as p:
+                        p.call(*words)
+                        await fails(p.execute())
+        async with r.connection() as c:
+            for words in (*commands, *state):
+                await fails(c.call(*words))
+        await r.acl_deluser("small")
+    assert len(watched.errors) > 100
 
 
 async def test_pipelines_and_transactions(watched: Watched, server: Server, prefix: str, protocol: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import trustme
 import aioresp
 from aioresp import Client, Gap, Message
 from aioresp.testing import Server
+from aioresp.testing import server as start_server
 from tests.rest import nothing_left
 from tests.security.tls import Paths, program_with_tls, tls_server
 
@@ -25,6 +27,13 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 @pytest.fixture(scope="module")
 def program(paths: Paths) -> str | None:
     return program_with_tls(paths)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """An open server: what these tests look at is the TLS before it."""
+    with start_server(config={"requirepass": ""}) as running:
+        yield running
 
 
 @pytest.fixture(params=["server", "front"])

@@ -62,7 +62,7 @@ async def tls_server(
     `ask` demands a certificate of the client that `authority` issued.
     """
     if isinstance(behind, str):
-        config = {"tls-auth-clients": "yes" if ask else "no", "tls-protocols": f'"{versions}"'}
+        config = {"tls-auth-clients": "yes" if ask else "no", "tls-protocols": f'"{versions}"', "requirepass": ""}
         async with start_server(executable=behind, tls=(certificate, certificate, authority), config=config) as own:
             yield own.tls_port
         return

@@ -57,6 +57,7 @@ class Remote:
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
         self.url, self.host, self.port = url, address.hostname, address.port or 6379
+        self.password = address.password
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             facts = runner.run(self._ask())
         self.flavour = "valkey" if "valkey_version" in facts else "redis"

@@ -55,6 +55,8 @@ COMMON = textwrap.dedent("""
     def at_rest(server):
         # Nobody is connected but this function.
         with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(f"AUTH {server.password}\\r\\n".encode())
+            assert connection.recv(100) == b"+OK\\r\\n"
             connection.sendall(b"CLIENT LIST\\r\\n")
             assert connection.recv(1 << 16).count(b" addr=") == 1
         assert [client.stats().open for client in clients] == [0] * len(clients)

@@ -26,7 +26,7 @@ PING, PONG = b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"
 def real() -> Iterator[Server]:
     gc.collect()
     gc.freeze()  # what is there now need not be gone through again at the end of each test below
-    with server() as s:
+    with server(config={"requirepass": ""}) as s:
         yield s
     gc.unfreeze()
 
@@ -524,7 +524,7 @@ def test_inject_and_heal(run: Run, real: Server) -> None:
 
 def test_ends_are_passed_on_in_both_directions(run: Run) -> None:
     async def main() -> None:
-        async with server() as s, Proxy(s.host, s.port, delay=0.02) as p:
+        async with server(config={"requirepass": ""}) as s, Proxy(s.host, s.port, delay=0.02) as p:
             async with connect(p) as c:
                 for _ in range(3):
                     await c.send("PING")

@@ -23,7 +23,8 @@ import anyio
 import psutil
 import pytest
 
-from aioresp.testing import Server, ServerFailed, ServerNotFound, server
+from aioresp import Client
+from aioresp.testing import Proxy, Server, ServerFailed, ServerNotFound, server
 from aioresp.testing.executables import find_executable
 from aioresp.testing.sockets import free_port
 from tests.security.tls import Paths, program_with_tls
@@ -50,6 +51,9 @@ def connected(s: Server, path: str | None = None) -> Iterator[Callable[[str], st
         connection.settimeout(5)
         connection.connect(path or (s.host, s.port))
         with connection.makefile("rwb", buffering=0) as file:
+            if s.password is not None:
+                file.write(f"AUTH {s.password}\r\n".encode())
+                assert file.readline() == b"+OK\r\n"
 
             def ask(command: str) -> str:
                 file.write(command.encode() + b"\r\n")
@@ -86,15 +90,15 @@ def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
 def test_a_real_server_on_tcp_and_a_unix_socket() -> None:
     with server() as s:
         pid, folder = s.pid, s.folder
-        assert s.url == f"redis://127.0.0.1:{s.port}"
-        assert s.unix_url == f"unix://{s.unix_socket_path}"
+        assert s.url == f"redis://:{s.password}@127.0.0.1:{s.port}"
+        assert s.unix_url == f"unix://:{s.password}@{s.unix_socket_path}"
         assert len(s.unix_socket_path.encode()) <= 103
         assert ask(s, "PING") == "+PONG"
         with connected(s, s.unix_socket_path) as call:
             assert call("PING") == "+PONG"
         version = ".".join(map(str, s.version))
         assert s.flavour in ("redis", "valkey")
-        assert repr(s) == f"Server({s.flavour} {version}, {s.url}, running)"
+        assert repr(s) == f"Server({s.flavour} {version}, redis://127.0.0.1:{s.port}, running)"
         assert f"version={version}" in s.log
         assert s.running
         assert psutil.Process(pid).name()
@@ -134,7 +138,7 @@ def test_the_asynchronous_form_lets_the_loop_go_on() -> None:
                 assert turns > 3
                 reader, writer = await asyncio.open_connection(s.host, s.port)
                 writer.write(b"PING\r\n")
-                assert await reader.readline() == b"+PONG\r\n"
+                assert await reader.readline() == b"-NOAUTH Authentication required.\r\n"
                 writer.close()
                 await writer.wait_closed()
                 pid = s.pid
@@ -142,6 +146,79 @@ def test_the_asynchronous_form_lets_the_loop_go_on() -> None:
             ticker.cancel()
 
     run(main)
+
+
+def test_others_are_refused() -> None:
+    """Any user of this machine reaches the port: a server that took CONFIG SET dir from them would write our files."""
+    with server() as s:
+        password = s.password or ""
+        assert len(password) >= 32
+        for path in (None, s.unix_socket_path):
+            with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as connection:
+                connection.settimeout(5)
+                connection.connect(path or (s.host, s.port))
+                for command in (
+                    "CONFIG SET dir /tmp",
+                    "SAVE",
+                    "SET k v",
+                    "MODULE LOAD x",
+                    "DEBUG SLEEP 0",
+                    "REPLICAOF h 1",
+                ):
+                    connection.sendall(command.encode() + b"\r\n")
+                    assert connection.recv(1000).startswith((b"-NOAUTH", b"-ERR"))
+                connection.sendall(b"AUTH wrong\r\n")
+                assert connection.recv(1000).startswith(b"-WRONGPASS")
+        if s.version >= (7, 0):
+            for command in ("CONFIG SET dir /tmp", "CONFIG SET dbfilename x", "MODULE LOAD x", "DEBUG JMAP"):
+                assert ask(s, command).startswith("-ERR")  # not even we: it is the server's own default
+
+        # Nobody else learns it: it is in no list of processes, in no log, and in a file that is ours.
+        lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+        assert not any(password in word for line in lines for word in line)
+        assert password not in s.log
+        assert password not in repr(s)
+        config = Path(s.folder) / "server.conf"
+        assert password in config.read_text()
+        assert config.stat().st_mode & 0o777 == 0o600
+        assert Path(s.folder).stat().st_mode & 0o777 == 0o700
+
+        async def main() -> None:
+            async with Client(s.url) as tcp, Client(s.unix_url) as unix, Proxy(s.host, s.port) as p, Client(p.url) as r:
+                assert [await client.ping() for client in (tcp, unix, r)] == [True] * 3
+                assert password not in repr(tcp) + repr(unix) + repr(p)
+
+        run(main)
+        s.stop()
+        s.start()
+        assert ask(s, "PING") == "+PONG"
+
+
+def test_an_open_server() -> None:
+    with server(config={"requirepass": ""}) as s:
+        assert s.password is None
+        assert s.url == f"redis://127.0.0.1:{s.port}"
+        assert ask(s, "PING") == "+PONG"
+        s.flush()
+
+
+@pytest.mark.parametrize("how", ["config", "arguments", "user"])
+def test_passwords_of_ones_own(how: str) -> None:
+    config = {"config": {"requirepass": "mine"}, "user": {"user": "default on >mine ~* +@all"}}.get(how, {})
+    with server(*(("--requirepass", "mine") if how == "arguments" else ()), config=config) as s:
+        assert s.password is None
+        assert s.url == f"redis://127.0.0.1:{s.port}"
+        assert ask(s, "PING").startswith("-NOAUTH")
+        assert ask(s, "AUTH mine") == "+OK"
+
+
+def test_replicas_of_each_other() -> None:
+    with server() as primary, server() as replica:
+        assert ask(replica, f"REPLICAOF {primary.host} {primary.port}") == "+OK"
+        with connected(primary) as call:
+            assert call("CONFIG SET repl-diskless-sync-delay 0") == "+OK"
+            assert call("SET k v") == "+OK"
+            assert wait_until(lambda: call("WAIT 1 100") == ":1", 20)
 
 
 def test_nothing_is_persisted_by_default() -> None:
@@ -489,6 +566,6 @@ def test_a_tls_port(tmp_path: Path) -> None:
             context.wrap_socket(raw, server_hostname="localhost") as connection,
         ):
             connection.sendall(b"PING\r\n")
-            assert connection.recv(100) == b"+PONG\r\n"
-        assert s.tls_url == f"rediss://127.0.0.1:{s.tls_port}"
+            assert connection.recv(100).startswith(b"-NOAUTH")
+        assert s.tls_url == f"rediss://:{s.password}@127.0.0.1:{s.tls_port}"
         assert ask(s, "PING") == "+PONG"

@@ -1,0 +1,60 @@
+"""The shape of a reply, for messages: types and lengths, never a value.
+
+Owns the error that a caller gets for a reply that its converter cannot take. Never imports asyncio or hiredis, keeps no
+state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from aioresp.command import locate
+from aioresp.errors import RedisError, UnexpectedReply
+
+#: How much of a reply messages tell of: parts of each list, levels of nesting, and characters.
+PARTS: Final = 6
+DEPTH: Final = 3
+CHARACTERS: Final = 160
+
+
+def shape(reply: Any) -> str:
+    """Return the types and lengths of a reply, as in "list of 3 (int, bytes, list of 2 (str, nil))"."""
+    said = _shape(reply, DEPTH)
+    return said if len(said) <= CHARACTERS else f"{said[:CHARACTERS]}..."
+
+
+def _shape(reply: Any, depth: int) -> str:
+    if reply is None:
+        return "nil"
+    if isinstance(reply, Exception):
+        return "error"
+    parts: Iterable[str]
+    if isinstance(reply, dict):
+        head = f"map of {len(reply):,}"
+        parts = (f"{_shape(key, 0)}: {_shape(item, depth - 1)}" for key, item in islice(reply.items(), PARTS))
+    elif isinstance(reply, (list, tuple, set, frozenset)):
+        head = f"list of {len(reply):,}"
+        parts = (_shape(item, depth - 1) for item in islice(reply, PARTS))
+    else:
+        return type(reply).__name__
+    if depth <= 0 or not reply:
+        return head
+    return f"{head} ({', '.join(parts)}{', ...' if len(reply) > PARTS else ''})"
+
+
+def unexpected(reply: Any, arguments: Sequence[object] = ()) -> UnexpectedReply:
+    """Return the error for a reply that is none of the command's."""
+    error = UnexpectedReply(f"an unexpected reply: {shape(reply)}; `call` returns it as it is")
+    if arguments:
+        error.command, error.key = locate(arguments)
+    return error
+
+
+def failure(error: Exception, reply: Any, arguments: Sequence[object]) -> Exception:
+    """Return what the caller gets where a converter raised `error`: the words of Python's own errors show values.
+
+    Raise it outside of the `except` block, lest it carry the other as its context.
+    """
+    return error if isinstance(error, (RedisError, MemoryError)) else unexpected(reply, arguments)
