@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, ItemsView, Sequence
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
@@ -134,8 +135,9 @@ _OTHERS: Final = """
 _plain: Final = {name.partition(" ")[0] for name in (*FIRST_KEY, *READ_ONLY, *_OTHERS.split())} - SPECIAL
 
 #: First words of commands that do simply travel, as they are usually spelled: one look-up keeps these fast. Whatever is
-#: not among them, or is spelled in another way, is looked at as the server will read it.
-PLAIN: Final[frozenset[object]] = frozenset(spelled for name in _plain for spelled in (name, name.lower()))
+#: not among them, or is spelled in another way, is looked at as the server will read it. Interned, as the names in the
+#: methods are: these are found without a comparison.
+PLAIN: Final[frozenset[object]] = frozenset(intern(spelled) for name in _plain for spelled in (name, name.lower()))
 
 
 def full_name(arguments: Sequence[object]) -> str:
