@@ -58,6 +58,9 @@ T = TypeVar("T")
 #: Seconds after which a wait for a connection that has no end is worth a word.
 LONG: Final = 10.0
 
+# What the server says between MULTI and EXEC, whatever the command.
+_QUEUED: Final = ("QUEUED", b"QUEUED")
+
 # After these, AUTH would be queued, or undo what the lease's owner wanted.
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
@@ -161,6 +164,8 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._changed -= {"MULTI", "WATCH"}
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
+        if "MULTI" in self._changed and value in _QUEUED:
+            return value  # type: ignore[no-any-return]  # its reply is a part of the one to EXEC
         try:
             return reply(value)
         except Exception as error:
