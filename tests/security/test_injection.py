@@ -386,7 +386,7 @@ async def test_passwords(raw: Client[bytes], guarded: Server, protocol: Any, pas
     ways: list[Client[str]] = [
         Client(url, protocol=protocol),
         Client(guarded.url, username=user, password=password, protocol=protocol),
-        Client(guarded.url, credential_provider=lambda: given, protocol=protocol),
+        Client(f"redis://{guarded.host}:{guarded.port}", credential_provider=lambda: given, protocol=protocol),
     ]
     for way in ways:
         async with way as r:
