@@ -97,11 +97,9 @@ class Connection(asyncio.Protocol):
     def __repr__(self) -> str:
         if self.error is not None:
             return "Connection(closed)"
-        state = "" if self._ready else ", handshake"
-        state += ", paused" if self._paused else ""
-        state += ", silent" if self._silent else ""
-        state += ", resting" if self.resting else ""
-        return f"Connection({self.in_flight} in flight{state})"
+        states = {"handshake": not self._ready, "paused": self._paused, "silent": self._silent, "resting": self.resting}
+        said = "".join(f", {state}" for state, is_so in states.items() if is_so)
+        return f"Connection({self.in_flight} in flight{said})"
 
     def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
         """Have `on_room` called when more commands may be taken, and `on_close` with the connection at its end."""
@@ -458,9 +456,8 @@ class Connection(asyncio.Protocol):
             return
         if self._outgoing:
             self._flush()
-        self._run_timeout = _NO_RUN  # so that the next `send` comes by `_start_run`, and is refused there
         self.error = error
-        self.capacity = 0
+        self.capacity, self._run_timeout = 0, _NO_RUN  # the next `send` comes by `_start_run`, and is refused there
         self._wire.end(self._loop, abort)
 
     def sever(self) -> None:
@@ -481,8 +478,7 @@ class Connection(asyncio.Protocol):
         if self.error is None:
             self.error = ConnectionLost(f"the server closed the connection{f' ({exc})' if exc is not None else ''}")
             self.error.__cause__ = exc
-        self.capacity = 0
-        self._run_timeout = _NO_RUN
+        self.capacity, self._run_timeout = 0, _NO_RUN
         if self._timer is not None:
             self._timer.cancel()
         for number, waiter in enumerate(self._waiters, self._answered):

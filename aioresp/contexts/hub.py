@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aioresp.batch import fail
 from aioresp.command import shown
 from aioresp.connection import Connection
+from aioresp.contexts.liveness import Liveness
 from aioresp.contexts.topics import Kind, Moment, Reader, Topic
 from aioresp.errors import (
     ClientClosed,
@@ -27,24 +28,15 @@ from aioresp.errors import (
     SubscriptionClosed,
     anew,
 )
-from aioresp.guard import TRICKLE
 from aioresp.listener import Listener
 from aioresp.protocol import Push, pack
 from aioresp.resource import PoolStats
 from aioresp.retry import NOT_NOW, Retry, may_connect_again
-from aioresp.runs import LATE
 
 if TYPE_CHECKING:
     from aioresp.renewal import Renewal
 
 logger = logging.getLogger("aioresp")
-
-#: Seconds of silence after which the server is asked for a sign of life, and seconds in which it has to give one.
-PING_AFTER: Final = 5.0
-PING_WAIT: Final = 5.0
-
-#: Seconds between two PINGs while something arrives: their answers tell up to when all of it is here.
-PROVE_AFTER: Final = 1.0
 
 #: Seconds that the connection is kept while nobody subscribes to anything.
 LINGER: Final = 10.0
@@ -98,11 +90,9 @@ class Hub:
         self._failures = 0
         self._failure: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._look_at = 0.0
+        self._life = Liveness(loop, self._ping)
         # Since when the answer to a PING is waited for, or since more than a trickle came before it; and how many bytes
         # had arrived by then, or by its answer.
-        self._pinged: float | None = None
-        self._proven = 0
         self._unused_since = 0.0
         self._unneeded = False  # the connection is being closed, as nobody needed it
         self._readers: set[Reader] = set()
@@ -265,7 +255,7 @@ class Hub:
             if ask.settle is not None:
                 ask.settle(item)
             elif ask.topic is None:
-                self._await_answer(None)  # who may not PING is answered all the same
+                self._answered()  # also if the user may not PING
             elif b"un" not in ask.answer:
                 self._refused(ask.topic, item)
         elif ask.settle is not None:
@@ -273,7 +263,7 @@ class Hub:
         elif answer != ask.answer or (ask.topic is not None and item[1] != ask.topic.name):
             raise ValueError(f"something else where an answer to {ask.answer!r} was due")
         elif ask.topic is None:
-            self._await_answer(None)
+            self._answered()
         elif b"un" not in answer:
             self._confirm(ask.topic)
 
@@ -315,8 +305,7 @@ class Hub:
         self._full.discard(reader)
         if self._listener is not None and not self._full:
             self._listener.release()
-            if self._pinged is not None:
-                self._await_answer(self._loop.time())
+            self._life.resumed(self._listener)
 
     # --- The connection ----------------------------------------------------------------------------------------------
 
@@ -339,14 +328,13 @@ class Hub:
         self._made += 1
         self._listener = Listener(connection, self._take, self._ended)
         self._unneeded = False
-        self._proven = 0
         self._failure = None
         self._since = self._loop.time()
         for topic in self._topics.values():
             self._ask("", topic)
         if self._full:
             self._listener.hold()
-        self._look_after(min(PING_AFTER, PROVE_AFTER))
+        self._look_after(self._life.begin())
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         if task is not self._opening:
@@ -386,7 +374,6 @@ class Hub:
         assert listener is not None
         self._past_usage = self._usage(listener)
         self._asks.clear()
-        self._pinged = None
         if self._timer is not None:
             self._timer.cancel()
         if self._closed:
@@ -413,44 +400,28 @@ class Hub:
     # --- Signs of life -----------------------------------------------------------------------------------------------
 
     def _look_after(self, seconds: float) -> None:
-        self._look_at = self._loop.time() + seconds
-        self._timer = self._loop.call_at(self._look_at, self._look)
+        self._timer = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """Close what nobody needs any more; ask for a sign of life, and without one give up."""
+        """Close what nobody needs any more; else see whether the server is still there."""
         assert self._listener is not None
-        connection = self._listener.connection
-        now = self._loop.time()
-        rest = PING_WAIT
-        if self._pinged is not None and now - self._look_at > LATE:
-            self._pinged += now - self._look_at + LATE  # the loop stood still: the PING may have left only now
-        self._renew(connection.renewal)
-        if not self._topics and now - self._unused_since >= LINGER:
+        self._renew(self._listener.connection.renewal)
+        if not self._topics and self._loop.time() - self._unused_since >= LINGER:
             self._unneeded = True
-            connection.close()
+            self._listener.connection.close()
             return
-        if self._listener.held:
-            pass
-        elif self._pinged is not None:
-            if connection.bytes_received - self._proven >= TRICKLE * (now - self._pinged):
-                self._await_answer(now)  # there is much before it
-            rest -= now - self._pinged
-            if rest <= 0:
-                silent = f"the server has not answered a PING in {now - self._pinged:.3g} s"
-                connection.end(ConnectionLost(f"{silent}; the connection was dropped"))
-                return
-        elif now - self._listener.heard >= PING_AFTER or connection.bytes_received > self._proven:
-            self._await_answer(now)
-            self._asks.append(_Ask(_PONG, Moment.now()))
-            self._listener.send(pack(("PING",)))
-        else:
-            rest = PING_AFTER - (now - self._listener.heard)
-        self._look_after(min(rest, PROVE_AFTER))
+        seconds = self._life.look(self._listener)
+        if seconds is not None:
+            self._look_after(seconds)
 
-    def _await_answer(self, since: float | None) -> None:
+    def _ping(self) -> None:
         assert self._listener is not None
-        self._pinged = since
-        self._proven = self._listener.connection.bytes_received
+        self._asks.append(_Ask(_PONG, Moment.now()))
+        self._listener.send(pack(("PING",)))
+
+    def _answered(self) -> None:
+        assert self._listener is not None
+        self._life.answered(self._listener)
 
     def _renew(self, renewal: Renewal | None) -> None:
         """Send new credentials, if there are such. Under RESP2 the server refuses them, and the connection is lost."""

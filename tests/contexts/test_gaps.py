@@ -13,6 +13,7 @@ import pytest
 
 from aioresp import Client, Credentials, Gap, Message
 from aioresp.contexts import hub as hubs
+from aioresp.contexts import liveness
 from aioresp.contexts.subscription import Subscription
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
@@ -95,9 +96,9 @@ async def test_channels_may_come_and_go_while_there_is_no_connection(
 async def test_a_dead_peer_is_noticed(
     proxy: Proxy, resp: Literal[2, 3], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hubs.PING_AFTER + hubs.PING_WAIT <= 10, "as the documentation says"
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.1)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.1)
+    assert liveness.PING_AFTER + liveness.PING_WAIT <= 10, "as the documentation says"
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.1)
     # The attempt to connect that follows may meet the same silence.
     async with Client(proxy.url, protocol=resp, connect_timeout=0.5) as r, r.subscribe(prefix, gaps=True) as s:
         assert await s.get(0.5) is None, "it answers its PINGs"
@@ -113,8 +114,8 @@ async def test_a_dead_peer_is_noticed(
 async def test_who_may_not_ping_is_answered_all_the_same(
     own_server: Server, resp: Literal[2, 3], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.05)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.1)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.05)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.1)
     async with Client(own_server.url) as admin:
         await admin.call("ACL SETUSER", "reader", "on", ">p", "+subscribe", "+hello", "&*")
         async with (
@@ -130,8 +131,8 @@ async def test_who_may_not_ping_is_answered_all_the_same(
 async def test_a_busy_loop_does_not_look_like_a_dead_peer(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.05)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.05)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.05)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.05)
     async with Client(server.url) as r, r.subscribe(prefix) as s:
         for _ in range(5):
             await asyncio.sleep(0.03)
@@ -227,8 +228,8 @@ async def test_a_message_without_an_end_is_refused(proxy: Proxy, other: Client[s
 async def test_new_credentials_reach_the_connection_of_subscriptions(
     resp: Literal[2, 3], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.05)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.5)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.05)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.5)
     asked = 0
 
     def provide() -> Credentials:
@@ -322,7 +323,7 @@ async def test_what_is_missed_lies_in_the_gap(
     no_debug: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hubs, "PROVE_AFTER", 0.2)
+    monkeypatch.setattr(liveness, "PROVE_AFTER", 0.2)
     items: list[Message[str] | Gap] = []
     async with (
         Client(proxy.url, protocol=resp) as r,
@@ -384,7 +385,7 @@ async def test_a_gap_begins_when_the_server_last_proved_that_all_is_here(
     proxy: Proxy, other: Client[str], resp: Literal[2, 3], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not at the last sign of life, which may be an old message; nor long before, as it is asked while they come."""
-    monkeypatch.setattr(hubs, "PROVE_AFTER", 0.05)
+    monkeypatch.setattr(liveness, "PROVE_AFTER", 0.05)
     async with Client(proxy.url, protocol=resp) as r, r.subscribe(prefix, gaps=True) as s:
         start = time.time()
         published = Published(other, prefix)
@@ -408,8 +409,8 @@ async def test_a_gap_begins_when_the_server_last_proved_that_all_is_here(
 async def test_a_silent_peer_has_its_gap_from_before_the_silence(
     proxy: Proxy, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.1)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.3)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.3)
     async with Client(proxy.url, connect_timeout=0.5) as r, r.subscribe(prefix) as s:
         await asyncio.sleep(0.5)
         proxy.half_open()
@@ -458,13 +459,13 @@ async def test_a_loop_that_stood_still_while_an_answer_was_due(
     server: Server, prefix: str, no_debug: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The PING leaves only when the loop goes on: the server has its time from then."""
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.05)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.5)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.05)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.5)
     async with Client(server.url) as r, r.subscribe(prefix) as s:
         for _ in range(3):
-            await until(lambda: r._hub()._pinged is None)
+            await until(lambda: r._hub()._life._pinged is None)
             async with asyncio.timeout(5):
-                while r._hub()._pinged is None:
+                while r._hub()._life._pinged is None:
                     await asyncio.sleep(0)
             time.sleep(0.7)
         await asyncio.sleep(0.1)

@@ -14,6 +14,7 @@ import pytest
 import aioresp
 from aioresp import Client, Gap, Message, Subscription
 from aioresp.contexts import hub as hubs
+from aioresp.contexts import liveness
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.contexts.listening import subscribers, until
@@ -167,8 +168,8 @@ async def test_leaving_and_coming_back_at_once(r: Client[str], prefix: str) -> N
 async def test_the_connection_is_closed_when_nobody_needs_it(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "PING_AFTER", 0.02)
-    monkeypatch.setattr(hubs, "PING_WAIT", 0.02)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.02)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.02)
     monkeypatch.setattr(hubs, "LINGER", 0.05)
     async with Client(server.url) as r:
         async with r.subscribe(prefix):

@@ -10,7 +10,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Credentials, Gap, Message
-from aioresp.contexts import hub
+from aioresp.contexts import liveness
 from aioresp.testing import Server
 from tests.security.test_credentials import Provider, locked, root, until, users
 
@@ -113,8 +113,8 @@ async def test_an_end_while_the_provider_is_asked(locked: Server, end: str) -> N
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the connection of subscriptions looked after all the time, and failed providers asked again."""
-    monkeypatch.setattr(hub, "PING_AFTER", 0.05)
-    monkeypatch.setattr(hub, "PING_WAIT", 0.5)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.05)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.5)
     monkeypatch.setattr("aioresp.renewal.AGAIN", 0.05)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message
-from aioresp.contexts import hub
+from aioresp.contexts import liveness
 from tests.security.hostile import Act, hostile, repeats, says
 from tests.security.test_hostile import CHUNK, MIB, resident
 
@@ -212,8 +212,8 @@ async def test_monitor_without_an_end() -> None:
 
 async def test_a_message_that_trickles_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a subscriber would wait for it for days, and hear of no gap."""
-    monkeypatch.setattr(hub, "PING_AFTER", 0.1)
-    monkeypatch.setattr(hub, "PING_WAIT", 0.3)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.3)
     message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1000000\r\n"
     async with (
         hostile(repeats(b"x", pause=0.02, first=CONFIRMED + message)) as url,
@@ -224,8 +224,8 @@ async def test_a_message_that_trickles_is_no_sign_of_life(monkeypatch: pytest.Mo
 
 
 async def test_a_message_that_keeps_arriving_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "PING_AFTER", 0.1)
-    monkeypatch.setattr(hub, "PING_WAIT", 0.3)
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.3)
     message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$400000\r\n"
     pieces = [b"x" * 10_000] * 40
     async with (
