@@ -1,0 +1,1 @@
+"""Mutations of the core, drawn at random, and the tests that should notice them."""
