@@ -545,3 +545,12 @@ async def test_a_connection_that_dies_while_it_watches(server: Server, prefix: s
         await at_rest(r)
         await in_step(r)
         assert await r.get(k) in ("0", "2")
+
+
+async def test_an_empty_transaction_sends_nothing_where_nothing_is_watched(server: Server) -> None:
+    async with Client(server.url) as r, r.connection() as c:
+        await c.ping()
+        sent = r.stats().commands
+        async with c.pipeline(transaction=True) as p:
+            assert await p.execute() == []
+        assert r.stats().commands == sent
