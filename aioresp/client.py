@@ -179,7 +179,8 @@ class Client(
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if arguments[0] not in PLAIN:
+        # By the types, before the look-up: hashes and items of other classes may say anything.
+        if type(arguments) is not tuple or type(arguments[0]) is not str or arguments[0] not in PLAIN:
             arguments = exact(arguments)
             if (name := word(arguments[0])) in SPECIAL:
                 if self._needs_lease(arguments):
