@@ -117,15 +117,6 @@ class ClaimingBytes(bytes):
         return hash("GET")
 
 
-class ClaimingTuple(tuple[Any, ...]):
-    """Arguments of which the first is another one if it is asked for alone."""
-
-    __slots__ = ()
-
-    def __getitem__(self, item: Any) -> Any:
-        return "GET" if item == 0 else super().__getitem__(item)
-
-
 class LyingInt(int):
     """The same as an int."""
 

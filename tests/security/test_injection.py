@@ -15,7 +15,7 @@ from aioresp.protocol import CHUNK
 from aioresp.replies import as_is
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
-from tests.spelled import CLAIMED, CUT, SPELLED, ClaimingTuple, LyingBuffer, LyingBytes, LyingStr
+from tests.spelled import CLAIMED, CUT, SPELLED, LyingBuffer, LyingBytes, LyingStr
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
 
@@ -230,26 +230,18 @@ def ways(client: Client[Any]) -> dict[str, Callable[..., Awaitable[Any]]]:
     def execute(*arguments: Any) -> Awaitable[Any]:
         return client.execute(arguments, as_is)
 
-    def list_of_arguments(*arguments: Any) -> Awaitable[Any]:
-        return client.execute(list(arguments), as_is)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-
-    def tuple_that_lies(*arguments: Any) -> Awaitable[Any]:
-        return client.execute(ClaimingTuple(arguments), as_is)
-
     async def execute_on_a_lease(*arguments: Any) -> Any:
         async with client.connection() as c:
             return await c.execute(arguments, as_is)
 
     async def execute_in_a_pipeline(*arguments: Any) -> Any:
         async with client.pipeline() as p:
-            handle = p.execute(ClaimingTuple(arguments), as_is)
+            handle = p.execute(arguments, as_is)
         return await handle
 
     return {
         "call": client.call,
         "execute": execute,
-        "a list of arguments": list_of_arguments,
-        "a tuple that lies": tuple_that_lies,
         "execute on a lease": execute_on_a_lease,
         "execute in a pipeline": execute_in_a_pipeline,
         "view": client.with_options(timeout=5).call,
@@ -264,7 +256,7 @@ def ways(client: Client[Any]) -> dict[str, Callable[..., Awaitable[Any]]]:
 WAYS = sorted(ways(Client()))
 
 #: The ways that do not split a first argument of several words.
-BY_EXECUTE = [way for way in WAYS if way.startswith(("execute", "a "))]
+BY_EXECUTE = [way for way in WAYS if way.startswith("execute")]
 
 
 @pytest.mark.parametrize("way", WAYS)
