@@ -95,7 +95,7 @@ def test_snippet(snippet: Snippet, own_server: Server, tmp_path: Path) -> None:
     program = tmp_path / "test_snippet.py"
     program.write_text("\n" * (snippet.line - 1) + text, encoding="utf-8")
     printed = run(program, own_server, tmp_path)
-    check_output(text, printed.replace(own_server.url, "redis://localhost:6379"))
+    check_output(text, printed.replace(f"redis://{own_server.host}:{own_server.port}", "redis://localhost:6379"))
 
 
 @pytest.mark.quick

@@ -29,7 +29,7 @@ def of(kind: type[Event], heard: list[Event]) -> list[Any]:
 
 async def test_connections(proxy: Proxy) -> None:
     heard: list[Event] = []
-    async with Client(proxy.url, password=None, events=heard.append, timeout=5) as r:
+    async with Client(proxy.url, events=heard.append, timeout=5) as r:
         await r.ping()
         (made,) = of(ConnectionMade, heard)
         assert made.server == f"redis://127.0.0.1:{proxy.port}"
@@ -73,7 +73,12 @@ async def test_a_pipeline_that_is_sent_again(proxy: Proxy, prefix: str, transact
             value = p.get(f"{prefix}k")
         assert await value is None
     (repeated,) = of(Repeated, heard)
-    assert (repeated.server, repeated.command, repeated.key, repeated.failures) == (proxy.url, name, None, 1)
+    assert (repeated.server, repeated.command, repeated.key, repeated.failures) == (
+        f"redis://{proxy.host}:{proxy.port}",
+        name,
+        None,
+        1,
+    )
     assert isinstance(repeated.error, aioresp.ConnectionLost)
 
 

@@ -55,7 +55,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 async def test_a_name_that_hangs_takes_one_thread_and_no_one_elses(names: Names, server: Server) -> None:
     threads = threading.active_count()
-    clients = [Client(host="name.test", port=server.port, connect_timeout=0.1, timeout=5, retry=None) for _ in range(5)]
+    clients = [
+        Client(host="name.test", port=server.port, password=server.password, connect_timeout=0.1, timeout=5, retry=None)
+        for _ in range(5)
+    ]
     for _ in range(5):
         ends = await asyncio.gather(*(r.get("k") for r in clients), return_exceptions=True)
         assert {type(end) for end in ends} == {aioresp.ConnectTimeout}
@@ -205,11 +208,11 @@ def descriptors() -> int:
 async def test_one_address_after_the_other(names: Names, server: Server) -> None:
     names.go.set()
     names.found = ["127.0.0.2", "127.0.0.3", server.host]
-    async with Client(host="name.test", port=server.port, retry=None) as r:
+    async with Client(host="name.test", port=server.port, password=server.password, retry=None) as r:
         assert await r.ping()
     names.found = ["127.0.0.2", "127.0.0.3"]
     before = descriptors()
-    async with Client(host="name.test", port=server.port, retry=None) as r:
+    async with Client(host="name.test", port=server.port, password=server.password, retry=None) as r:
         for _ in range(20):
             with pytest.raises(aioresp.ConnectError, match=r"redis://name.*127.0.0.2.*127.0.0.3"):
                 await r.ping()
@@ -221,7 +224,7 @@ async def test_cancelled_at_any_point_it_leaves_no_socket(names: Names, server: 
     names.found = ["127.0.0.2", server.host]
     before = descriptors()
     for turns in range(40):
-        async with Client(host="name.test", port=server.port) as r:
+        async with Client(host="name.test", port=server.port, password=server.password) as r:
             call = asyncio.create_task(r.ping())
             for _ in range(turns):
                 await asyncio.sleep(0)

@@ -74,7 +74,7 @@ async def test_over_tls(server: Server, prefix: str, tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     async with (
         tls_server(server, paths.certificate("localhost"), paths.authority) as port,
-        Client(f"rediss://localhost:{port}", ssl_ca_certs=paths.authority, limit=1) as r,
+        Client(f"rediss://localhost:{port}", password=server.password, ssl_ca_certs=paths.authority, limit=1) as r,
     ):
         values = await set_values(r, prefix)
         await read(r, values)

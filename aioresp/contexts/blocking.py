@@ -25,12 +25,14 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
     ResponseError,
+    UnexpectedReply,
     WrongTypeError,
 )
 from aioresp.guard import LONGEST
 from aioresp.pool import Pool
 from aioresp.popped import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
 from aioresp.protocol import Packed, pack
+from aioresp.replies.shapes import unexpected
 
 T = TypeVar("T")
 
@@ -133,7 +135,7 @@ class Blocking:
             if self._private and value in (QUEUED, QUEUED.decode()):
                 self._settle()
                 raise  # within a transaction on a lease, and nothing is in it that could be shown
-            failure = error if isinstance(error, RedisError) else self._refuse()
+            failure = self._failure(error, value)
         except BaseException:
             self._leave()
             raise
@@ -297,6 +299,14 @@ class Blocking:
         if reply == QUEUED and self._takes:
             return self._private  # within a transaction
         return moved(self._arguments, reply)
+
+    def _failure(self, error: Exception, reply: Any) -> RedisError:
+        """Return what the caller gets where the converter of the reply raised `error`."""
+        if isinstance(error, RedisError) and not isinstance(error, UnexpectedReply):
+            return error
+        if self._takes or not moved(self._arguments, reply):
+            return self._refuse()
+        return unexpected(reply, self._arguments)  # nothing was taken, and the stream is in step
 
     def _refuse(self) -> ProtocolError:
         """Close the connection, whose peer makes no sense; return the error that says so, and shows nothing of it."""

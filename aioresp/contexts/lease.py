@@ -66,6 +66,9 @@ SLACK: Final = 0.01
 #: Seconds that the server gets at least: less might become 0 there, which stands for ever.
 LEAST: Final = 0.01
 
+# What the server says between MULTI and EXEC, whatever the command.
+_QUEUED: Final = ("QUEUED", b"QUEUED")
+
 # After these, AUTH would be queued, or undo what the lease's owner wanted.
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
@@ -175,6 +178,8 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             self._changed -= {"MULTI", "WATCH"}
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
+        if "MULTI" in self._changed and value in _QUEUED:
+            return value  # type: ignore[no-any-return]  # its reply is a part of the one to EXEC
         try:
             return reply(value)
         except Exception as error:

@@ -57,6 +57,8 @@ class Script:
     def __init__(self, client: Executor[Any], script: str | bytes, readonly: bool) -> None:
         from hashlib import sha1  # noqa: PLC0415 (slow to import, and many programs have no scripts)
 
+        if not isinstance(script, (str, bytes)):
+            raise TypeError(f"register_script(): script is {type(script).__name__}, not str or bytes")
         code = encoded(("EVAL", script))[1]
         self.script: str | bytes = code.decode() if isinstance(script, str) else code
         self.sha = sha1(code, usedforsecurity=False).hexdigest()

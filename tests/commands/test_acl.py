@@ -127,7 +127,7 @@ async def test_users(own: Client[Any], text: Text) -> None:
     exactly(await own.acl_users(), ["default"])
 
 
-async def test_getuser(own: Client[Any], text: Text) -> None:
+async def test_getuser(own: Client[Any], own_server: Server, text: Text) -> None:
     await own.acl_setuser(
         "ann",
         enabled=True,
@@ -147,7 +147,8 @@ async def test_getuser(own: Client[Any], text: Text) -> None:
     exactly(ann.selectors, [])
     default = await own.acl_getuser("default")
     assert default is not None
-    wanted = User(True, {"on", "nopass"}, [], "+@all", text(["~*"]), text(["&*"]), default.databases, [])
+    digest = hashlib.sha256((own_server.password or "").encode()).hexdigest()
+    wanted = User(True, {"on"}, [digest], "+@all", text(["~*"]), text(["&*"]), default.databases, [])
     exactly(default.replace(flags=default.flags - {"sanitize-payload"}), wanted)
 
 

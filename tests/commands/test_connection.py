@@ -98,11 +98,13 @@ async def test_auth(own: Client[Any]) -> None:
     await own.acl_deluser("ann")
 
 
-async def test_reset(own: Client[Any]) -> None:
+async def test_reset(own: Client[Any], own_server: Server) -> None:
     async with own.connection() as lease:
         await lease.select(1)
         await lease.set("k", "in database 1")
         exactly(await lease.reset(), True)
+        if own_server.password is not None:
+            await lease.auth(own_server.password)
         exactly(await lease.get("k"), None)
     exactly((await own.client_info()).db, 0)
 

@@ -236,7 +236,7 @@ async def test_new_credentials_reach_the_connection_of_subscriptions(
         asked += 1
         return Credentials("u", "p", renew_after=0.1 if asked == 1 else 1000)
 
-    with start_server() as own:
+    with start_server(config={"requirepass": ""}) as own:
         async with Client(own.url) as admin:
             await admin.call("ACL SETUSER", "u", "on", ">p", "+@all", "~*", "&*")
             async with (

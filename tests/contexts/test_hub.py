@@ -294,7 +294,7 @@ async def test_a_provider_that_will_not_be_cancelled(server: Server, prefix: str
             pass
         return Credentials(None, "")
 
-    with start_server() as own:
+    with start_server(config={"requirepass": ""}) as own:
         async with Client(own.url) as admin:
             await admin.call("ACL SETUSER", "default", ">")
         r = Client(own.url, credential_provider=provide)

@@ -338,6 +338,22 @@ async def test_the_wait_for_a_cancelled_pop_has_an_end(server: Server, prefix: s
             assert await c.ping()
 
 
+async def test_whatever_is_queued_says_so(server: Server, prefix: str, protocol: Any) -> None:
+    """Also a method whose replies are converted: what it returns is no reply yet."""
+    k = f"{prefix}k"
+    for decode in (True, False):
+        async with (
+            Client(server.url, protocol=protocol) as r,
+            r.with_options(decode_responses=decode).connection() as c,
+        ):
+            await c.call("MULTI")
+            lease: Any = c
+            said = [await lease.incr(k), await lease.set(k, 1), await lease.hgetall(f"{k}h"), await lease.time()]
+            assert said == [b"QUEUED" if not decode else "QUEUED"] * 4
+            assert len(await c.call("EXEC")) == 4
+            assert await c.incr(k) == 2
+
+
 async def test_a_pop_within_a_transaction_is_queued(server: Server, prefix: str) -> None:
     async with Client(server.url) as r, r.connection() as c:
         await r.rpush(f"{prefix}q", "job")

@@ -251,11 +251,7 @@ async def test_all_methods_on_a_lease(kind: str) -> None:
         await in_step(r)
 
 
-#: What `contexts.blocking` itself cannot read yet.
-_TOO_ODD: Final = ("array that is not UTF-8", "deep", "deep pairs")
-
-
-@pytest.mark.parametrize("kind", [kind for kind in ODD if kind not in _TOO_ODD])
+@pytest.mark.parametrize("kind", ODD)
 @pytest.mark.timeout(120)
 async def test_blocking_methods(kind: str, protocol: Any) -> None:
     """Whether an element was popped is not known: an error is all there can be."""
