@@ -84,7 +84,7 @@ def declared(method: str) -> Any:
 def fits(value: Any, kind: Any, text: type) -> None:
     """Raise Undeclared unless a value, with all its parts, is of a type; AnyStr stands for `text`."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or (kind in (None, type(None)) and value is None):
+    if kind is Any:
         return
     if kind is AnyStr:
         kind = text
@@ -100,7 +100,7 @@ def fits(value: Any, kind: Any, text: type) -> None:
         if value not in inner:
             raise Undeclared("another literal")
         return
-    plain = origin or kind
+    plain: Any = origin or kind or type(None)
     if type(value) is not plain and not (isinstance(value, plain) and plain is dict):
         raise Undeclared(f"{type(value).__name__}, not {kind}")
     if plain in (list, set, frozenset):
