@@ -179,9 +179,10 @@ class Client(
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if arguments[0] not in PLAIN:
+        if type(name := arguments[0]) is not str or name not in PLAIN:  # other classes may have any hash
             arguments = exact(arguments)
-            if (name := word(arguments[0])) in SPECIAL:
+            name = word(arguments[0])
+            if name in SPECIAL:
                 if self._needs_lease(arguments):
                     return await self._execute_on_lease(arguments, reply)
                 if name == SHUTDOWN:

@@ -299,6 +299,7 @@ _REPEATED: Final = (
     ("Unsupported CONFIG parameter: ", "\n"),  # likewise
     ("arguments for CONFIG SET - '", "'"),
     ("option '", "'"),
+    ("unknown argument: ", "\n"),  # HSETEX: a value behind the last field
 )
 
 

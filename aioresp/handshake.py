@@ -23,6 +23,7 @@ from aioresp.errors import (
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
+    DecodeError,
     RedisError,
     ResponseError,
     TLSError,
@@ -271,6 +272,8 @@ async def _say(
                 reply.command = command[0]
                 raise reply
             raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
+        if isinstance(reply, DecodeError):
+            raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply
         if isinstance(reply, BaseException):
             raise reply
     return replies

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from aioresp.arguments import numeral
 from aioresp.around import Around
@@ -21,6 +22,9 @@ from aioresp.retry import Retry
 if TYPE_CHECKING:
     from aioresp.events import Hook
     from aioresp.popped import Lost
+
+
+T = TypeVar("T")
 
 
 class Options(TypedDict, total=False):
@@ -124,9 +128,9 @@ _TLS: Final = (
 
 def settings(url: str | None, options: Options) -> Settings:
     """Return what `url` and `options` say together, keywords first, then the URL, then the defaults."""
-    if not isinstance(url, (str, type(None))):
+    if not issubclass(type(url), (str, type(None))):
         raise TypeError(f"url is {type(url).__name__}, not str")
-    spelled = parse_url(url) if url is not None else {}
+    spelled = parse_url(str.__str__(url)) if url is not None else {}
     if "host" in options or "port" in options:
         if options.get("unix_socket_path") is not None:
             raise ValueError("unix_socket_path excludes host and port")
@@ -191,21 +195,21 @@ def parse_url(url: str) -> dict[str, Any]:
         raise ValueError(_MALFORMED)
     options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
     if parts.username:
-        options["username"] = unquote(parts.username)
+        options["username"] = _spelled(unquote, parts.username)
     if parts.password is not None:
-        options["password"] = unquote(parts.password)
+        options["password"] = _spelled(unquote, parts.password)
     if parts.scheme == "unix":
-        path = unquote(parts.netloc.rpartition("@")[2] + parts.path)
+        path = _spelled(unquote, parts.netloc.rpartition("@")[2] + parts.path)
         if not path:
             raise ValueError("the URL has no path to a socket (as in unix:///run/redis.sock)")
         options["unix_socket_path"] = path
     else:
         if parts.hostname:
-            options["host"] = unquote(parts.hostname)
+            options["host"] = _spelled(unquote, parts.hostname)
         options.update(_port(parts.netloc))
         if database := parts.path.strip("/"):
             options["db"] = _read("db", database)
-    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+    for name, text in _spelled(partial(parse_qsl, keep_blank_values=True), parts.query):
         if name == "decode_responses":
             raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
         if name not in _READERS:
@@ -213,6 +217,15 @@ def parse_url(url: str) -> dict[str, Any]:
             raise ValueError(f"{said} in the URL; known are {', '.join(sorted(_READERS))}")
         options[name] = _read(name, text)
     return options
+
+
+def _spelled(read: Callable[..., T], text: str) -> T:
+    """Return what a part of the URL spells, which would else be another one where its %xx are not UTF-8."""
+    try:
+        return read(text, errors="strict")
+    except UnicodeDecodeError:
+        pass  # nothing is raised from here: this error shows the part
+    raise ValueError("the URL is malformed; what its percent signs spell is not UTF-8")
 
 
 def _port(netloc: str) -> dict[str, int]:
@@ -339,7 +352,7 @@ def _size(name: str, value: Any) -> None:
 
 def _of(*kinds: type) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
-        if not isinstance(value, kinds):
+        if not issubclass(type(value), kinds):  # not by `__class__`, which may say anything
             raise TypeError(f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}")
 
     return check
@@ -354,7 +367,7 @@ def _protocol(name: str, value: Any) -> None:
 
 def _name(name: str, value: Any) -> None:
     _text(name, value)
-    if value is not None and (not value or any(not "!" <= letter <= "~" for letter in value)):
+    if value is not None and (not value or any(not "!" <= letter <= "~" for letter in str.__str__(value))):
         raise ValueError(f"{name} is something else, not printable ASCII without spaces")
 
 
@@ -372,6 +385,17 @@ def _text(name: str, value: Any) -> None:
     _of(str, type(None))(name, value)
 
 
+def _credential(name: str, value: Any) -> None:
+    _text(name, value)
+    try:
+        str.encode(value or "")
+    except UnicodeEncodeError:
+        pass  # nothing is raised from here: this error shows the value
+    else:
+        return
+    raise ValueError(f"{name} is something else, not text that has a UTF-8 form")
+
+
 def _filled(name: str, value: Any) -> None:
     _text(name, value)
     if value == "":
@@ -381,13 +405,13 @@ def _filled(name: str, value: Any) -> None:
 def _host(name: str, value: Any) -> None:
     _of(str)(name, value)
     _filled(name, value)
-    if any(letter.isspace() or letter in "/?#@[]\\" or not letter.isprintable() for letter in value):
+    if any(letter.isspace() or letter in "/?#@[]\\" or not letter.isprintable() for letter in str.__str__(value)):
         raise ValueError(f"{name} is something else, not a host name or an address")
 
 
 def _path(name: str, value: Any) -> None:
     _filled(name, value)
-    if value is not None and any(letter < " " or letter == "\x7f" for letter in value):
+    if value is not None and any(letter < " " or letter == "\x7f" for letter in str.__str__(value)):
         raise ValueError(f"{name} is something else, not a path without control characters")
 
 
@@ -395,8 +419,8 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "host": _host,
     "port": _integer(1, 65535),
     "db": _integer(0),
-    "username": _text,
-    "password": _text,
+    "username": _credential,
+    "password": _credential,
     "credential_provider": _provider,
     "unix_socket_path": _path,
     "ssl": _of(bool),

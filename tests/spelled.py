@@ -93,6 +93,30 @@ class LyingStr(str):
         return ["LIE"]
 
 
+class ClaimingStr(str):
+    """In each look-up it is whatever is looked for."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash("GET")
+
+
+class ClaimingBytes(bytes):
+    """The same of bytes."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash("GET")
+
+
 class LyingInt(int):
     """The same as an int."""
 
@@ -157,6 +181,12 @@ SPELLED: Final[dict[str, Callable[[str], Any]]] = {
     "an Enum of str": lambda word: member(word.lower()),
     "an Enum of bytes": lambda word: member(word.encode()),
     "a StrEnum": lambda word: member(word.title(), enum.StrEnum),
+}
+
+#: The same, and found in every set that has "GET".
+CLAIMED: Final[dict[str, Callable[[str], Any]]] = {
+    "a str that claims to be another": ClaimingStr,
+    "bytes that claim to be others": lambda word: ClaimingBytes(word.encode()),
 }
 
 #: The same to a server that compares C strings.

@@ -217,6 +217,7 @@ def test_a_copy_says_the_same(kind: type[RedisError], clone: Any) -> None:
         f"ERR Unsupported CONFIG parameter: {SECRET}",
         f"ERR Unknown option or number of arguments for CONFIG SET - '{SECRET}'",
         f"ERR Syntax error in HELLO option '{SECRET}'",
+        f"ERR unknown argument: {SECRET}",
         f"ERR Error running script (call to f_1): @user_script:1: ERR Invalid argument '{SECRET}' for CONFIG SET 'x'",
     ],
 )

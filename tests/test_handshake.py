@@ -17,6 +17,7 @@ import aioresp
 from aioresp import Client, handshake
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.security.hostile import hostile, says
 
 
 def sockets(r: Client[Any]) -> list[socket.socket]:
@@ -98,3 +99,11 @@ async def test_a_peer_that_vanishes_is_noticed_without_a_timeout(
             assert time.monotonic() - start > 1
         finally:
             await r.aclose()
+
+
+@pytest.mark.parametrize("decode", [True, False])
+async def test_a_greeting_that_is_not_utf8_is_no_advice_to_callers(decode: bool) -> None:
+    async with hostile(says(), hello=b"$2\r\n\xff\xfe\r\n") as url, Client(url, retry=None) as r:
+        with pytest.raises(aioresp.ConnectError, match="answered HELLO with something that is not UTF-8") as caught:
+            await r.with_options(decode_responses=decode).get("k")
+    assert "decode_responses" not in str(caught.value)

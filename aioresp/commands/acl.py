@@ -7,7 +7,7 @@ from typing import cast
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor
-from aioresp.replies import array, each, integer, ok, shown, string
+from aioresp.replies import each, integer, ok, shown, string, texts
 from aioresp.replies.acl import Denial, User, denials, user
 
 
@@ -64,7 +64,7 @@ class AclCommands(Executor[AnyStr]):
 
     def acl_list(self) -> Result[list[AnyStr]]:
         """Return all users, each as a line of rules. Since 6.0."""
-        return self.execute(("ACL", "LIST"), array)
+        return self.execute(("ACL", "LIST"), texts)
 
     def acl_load(self) -> Result[bool]:
         """Read the users from the server's ACL file again. Since 6.0."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, condition, filled
-from aioresp.replies import array, text
+from aioresp.replies import integer_or_none, text, texts_or_nils
 from aioresp.replies.arrays import ArrayInfo, array_info, indexed, number_or_none, whole, whole_or_none, wholes
 
 Test: TypeAlias = Literal["EXACT", "MATCH", "GLOB", "RE"]
@@ -38,7 +38,7 @@ class ArrayCommands(Executor[AnyStr]):
 
     def argetrange(self, name: Key, start: int, end: int) -> Result[list[AnyStr | None]]:
         """Return what is at each index of a range, None where there is nothing. Since 8.8."""
-        return self.execute(("ARGETRANGE", name, start, end), array)
+        return self.execute(("ARGETRANGE", name, start, end), texts_or_nils)
 
     @overload
     def argrep(
@@ -98,7 +98,7 @@ class ArrayCommands(Executor[AnyStr]):
 
     def arlastitems(self, name: Key, count: int, rev: bool = False) -> Result[list[AnyStr | None]]:
         """Return the `count` elements inserted last, the newest last, or first if `rev`. Since 8.8."""
-        return self.execute(("ARLASTITEMS", name, count, *condition("ARLASTITEMS", rev=rev)), array)
+        return self.execute(("ARLASTITEMS", name, count, *condition("ARLASTITEMS", rev=rev)), texts_or_nils)
 
     def arlen(self, name: Key) -> Result[int]:
         """Return the highest index plus one, 0 if there is no array. Since 8.8."""
@@ -106,7 +106,7 @@ class ArrayCommands(Executor[AnyStr]):
 
     def armget(self, name: Key, *indices: int) -> Result[list[AnyStr | None]]:
         """Return what is at each of the indices, None where there is nothing. Since 8.8."""
-        return self.execute(("ARMGET", name, *filled("ARMGET", "indices", indices)), array)
+        return self.execute(("ARMGET", name, *filled("ARMGET", "indices", indices)), texts_or_nils)
 
     def armset(self, name: Key, mapping: Mapping[int, Value]) -> Result[int]:
         """Set elements by index and return how many are new. Since 8.8."""
@@ -155,4 +155,4 @@ class ArrayCommands(Executor[AnyStr]):
 
 
 def _done(value: Any) -> bool:
-    return value not in (0, None)
+    return integer_or_none(value) not in (0, None)

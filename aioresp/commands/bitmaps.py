@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor, filled
-from aioresp.replies import array, integer
+from aioresp.replies import integer, integers, integers_or_nils
 
 Unit: TypeAlias = Literal["BYTE", "BIT"]
 
@@ -51,14 +51,14 @@ class BitmapCommands(Executor[AnyStr]):
         """
         filled("BITFIELD", "operations", tuple([name for name, *_ in operations if name != "OVERFLOW"]))
         first: tuple[Value, ...] = () if default_overflow is None else ("OVERFLOW", default_overflow)
-        return self.execute(("BITFIELD", key, *first, *[part for one in operations for part in one]), array)
+        return self.execute(("BITFIELD", key, *first, *[part for one in operations for part in one]), integers_or_nils)
 
     def bitfield_ro(
         self, key: Key, encoding: str, offset: Offset, items: Iterable[tuple[str, Offset]] | None = None
     ) -> Result[list[int]]:
         """Return the integer of type `encoding` at `offset`, and those of `items`, as `bitfield` does. Since 6.0."""
         more = [part for item in items or () for part in ("GET", *item)]
-        return self.execute(("BITFIELD_RO", key, "GET", encoding, offset, *more), array)
+        return self.execute(("BITFIELD_RO", key, "GET", encoding, offset, *more), integers)
 
     def bitop(self, operation: Operation, dest: Key, *keys: Key) -> Result[int]:
         """Combine the strings at `keys` bit by bit, store the result and return its length in bytes.

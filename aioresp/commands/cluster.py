@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, condition, filled, milliseconds
-from aioresp.replies import array, integer, ok, string
+from aioresp.replies import integer, ok, parts, some_text, string, texts
 from aioresp.replies.cluster import (
     ClusterLink,
     ClusterNode,
@@ -77,7 +77,7 @@ class ClusterCommands(Executor[AnyStr]):
 
     def cluster_getkeysinslot(self, slot: int, count: int) -> Result[list[AnyStr]]:
         """Return up to `count` keys that this node has in a slot."""
-        return self.execute(("CLUSTER", "GETKEYSINSLOT", slot, count), array)
+        return self.execute(("CLUSTER", "GETKEYSINSLOT", slot, count), texts)
 
     def cluster_info(self) -> Result[dict[str, int | str]]:
         """Return the state of the cluster as this node sees it; what is a number is int."""
@@ -242,4 +242,5 @@ def _bounds(command: str, ranges: tuple[Range, ...]) -> tuple[Value, ...]:
 
 
 def _text_page(value: Any) -> tuple[Any, list[Any]]:
-    return value[0], list(value[1])
+    cursor, found = parts(value)
+    return some_text(cursor), texts(found)

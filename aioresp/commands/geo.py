@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, condition, filled
-from aioresp.replies import array, floating_or_none, integer
+from aioresp.replies import array, floating_or_none, integer, texts_or_nils
 from aioresp.replies.geo import Place, places, positions
 
 Unit: TypeAlias = Literal["m", "km", "ft", "mi"]
@@ -81,7 +81,7 @@ class GeoCommands(Executor[AnyStr]):
 
     def geohash(self, name: Key, *values: Value) -> Result[list[AnyStr | None]]:
         """Return the geohash of each place, eleven characters, or None if it is not there."""
-        return self.execute(("GEOHASH", name, *filled("GEOHASH", "values", values)), array)
+        return self.execute(("GEOHASH", name, *filled("GEOHASH", "values", values)), texts_or_nils)
 
     def geopos(self, name: Key, *values: Value) -> Result[list[tuple[float, float] | None]]:
         """Return longitude and latitude of each place, or None if it is not there; not to the last digit as added."""

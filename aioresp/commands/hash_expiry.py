@@ -15,7 +15,7 @@ from aioresp.commands.base import (
     unix_milliseconds,
     unix_seconds,
 )
-from aioresp.replies import array, boolean, integer, ok
+from aioresp.replies import array, boolean, integer, integers, ok
 
 
 class HashExpiryCommands(Executor[AnyStr]):
@@ -183,8 +183,8 @@ class HashExpiryCommands(Executor[AnyStr]):
     ) -> Result[list[int]]:
         names = filled(command, "fields", fields)
         flags = condition(command, **conditions)
-        return self.execute((command, name, when, *flags, "FIELDS", len(names), *names), array)
+        return self.execute((command, name, when, *flags, "FIELDS", len(names), *names), integers)
 
     def _of_fields(self, command: str, name: Key, fields: tuple[Value, ...]) -> Result[list[int]]:
         names = filled(command, "fields", fields)
-        return self.execute((command, name, "FIELDS", len(names), *names), array)
+        return self.execute((command, name, "FIELDS", len(names), *names), integers)

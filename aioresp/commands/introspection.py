@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aioresp.command import AnyStr, Result, Value
 from aioresp.commands.base import Executor, at_most_one
-from aioresp.replies import array, each, integer, string
+from aioresp.replies import each, integer, string, texts
 from aioresp.replies.introspection import (
     Command,
     CommandDocs,
@@ -32,7 +32,7 @@ class IntrospectionCommands(Executor[AnyStr]):
 
     def command_getkeys(self, command: str, *args: Value) -> Result[list[AnyStr]]:
         """Return the keys of a command with these arguments. Raises ResponseError if it has none."""
-        return self.execute(("COMMAND", "GETKEYS", command, *args), array)
+        return self.execute(("COMMAND", "GETKEYS", command, *args), texts)
 
     def command_getkeysandflags(self, command: str, *args: Value) -> Result[list[tuple[AnyStr, set[str]]]]:
         """Return the keys of a command with these arguments, and what it does to each. Since 7.0."""

@@ -8,7 +8,18 @@ from typing import Any, Literal, TypeAlias, overload
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value, Wait
 from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed
-from aioresp.replies import array, array_or_none, as_tuple, integer, integer_or_none, ok, text
+from aioresp.replies import (
+    array,
+    array_or_none,
+    integer,
+    integer_or_none,
+    integers,
+    key_and_element,
+    key_and_elements,
+    ok,
+    text,
+    texts_or_none,
+)
 
 End: TypeAlias = Literal["LEFT", "RIGHT"]
 Order: TypeAlias = Literal["OBO", "BULK"]
@@ -38,7 +49,7 @@ class ListCommands(Executor[AnyStr]):
         """Do what `lmovem` does, waiting `timeout` s (0: for ever) for elements; None if none came. Since 8.10."""
         how_many = _how_many("BLMOVEM", count, exactly, order)
         return self.execute(
-            ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), array_or_none
+            ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), texts_or_none
         )
 
     def blmpop(
@@ -46,15 +57,15 @@ class ListCommands(Executor[AnyStr]):
     ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
         """Do what `lmpop` does, waiting `timeout` s (0: for ever) for an element; None if none came. Since 7.0."""
         pop = _several("BLMPOP", numkeys, args, direction, count)
-        return self.execute(("BLMPOP", blocking(timeout), *pop), as_tuple)
+        return self.execute(("BLMPOP", blocking(timeout), *pop), key_and_elements)
 
     def blpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: for ever)."""
-        return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), blocking(timeout)), as_tuple)
+        return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), blocking(timeout)), key_and_element)
 
     def brpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the right of the first list that has one, waiting `timeout` s (0: for ever)."""
-        return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), blocking(timeout)), as_tuple)
+        return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), blocking(timeout)), key_and_element)
 
     def brpoplpush(self, src: Key, dst: Key, timeout: Wait = 0) -> Result[AnyStr | None]:
         """Move the last element of `src` to the front of `dst`, waiting `timeout` s (0: for ever) for one."""
@@ -92,13 +103,13 @@ class ListCommands(Executor[AnyStr]):
         They are moved one by one ("OBO"), or as they stand ("BULK"): `order`. None if nothing was moved.
         """
         how_many = _how_many("LMOVEM", count, exactly, order)
-        return self.execute(("LMOVEM", first_list, second_list, src, dest, *how_many), array_or_none)
+        return self.execute(("LMOVEM", first_list, second_list, src, dest, *how_many), texts_or_none)
 
     def lmpop(
         self, num_keys: int, *args: Key, direction: End, count: int = 1
     ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
         """Pop up to `count` elements of the first list that has one: its key, and the elements. Since 7.0."""
-        return self.execute(("LMPOP", *_several("LMPOP", num_keys, args, direction, count)), as_tuple)
+        return self.execute(("LMPOP", *_several("LMPOP", num_keys, args, direction, count)), key_and_elements)
 
     @overload
     def lpop(self, name: Key, count: None = None) -> Result[AnyStr | None]: ...
@@ -132,7 +143,7 @@ class ListCommands(Executor[AnyStr]):
         options: tuple[Value, ...] = () if rank is None else ("RANK", rank)
         options += () if count is None else ("COUNT", count)
         options += () if maxlen is None else ("MAXLEN", maxlen)
-        return self.execute(("LPOS", name, value, *options), array if count is not None else integer_or_none)
+        return self.execute(("LPOS", name, value, *options), integers if count is not None else integer_or_none)
 
     def lpush(self, name: Key, *values: Value) -> Result[int]:
         """Push to the left, the last value outermost, and return the new length."""

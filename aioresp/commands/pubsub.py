@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor
-from aioresp.replies import array, integer, mapping
+from aioresp.replies import counts, integer, texts
 
 
 class PubSubCommands(Executor[AnyStr]):
@@ -16,7 +16,7 @@ class PubSubCommands(Executor[AnyStr]):
 
     def pubsub_channels(self, pattern: Key = "*") -> Result[list[AnyStr]]:
         """Return the channels with subscribers that match the glob; those who subscribe to patterns do not count."""
-        return self.execute(("PUBSUB", "CHANNELS", pattern), array)
+        return self.execute(("PUBSUB", "CHANNELS", pattern), texts)
 
     def pubsub_numpat(self) -> Result[int]:
         """Return how many patterns are subscribed to."""
@@ -24,15 +24,15 @@ class PubSubCommands(Executor[AnyStr]):
 
     def pubsub_numsub(self, *args: Key) -> Result[dict[AnyStr, int]]:
         """Return how many subscribers each channel has, without those who subscribe to patterns."""
-        return self.execute(("PUBSUB", "NUMSUB", *args), mapping)
+        return self.execute(("PUBSUB", "NUMSUB", *args), counts)
 
     def pubsub_shardchannels(self, pattern: Key = "*") -> Result[list[AnyStr]]:
         """Return the shard channels with subscribers that match the glob. Since 7.0."""
-        return self.execute(("PUBSUB", "SHARDCHANNELS", pattern), array)
+        return self.execute(("PUBSUB", "SHARDCHANNELS", pattern), texts)
 
     def pubsub_shardnumsub(self, *args: Key) -> Result[dict[AnyStr, int]]:
         """Return how many subscribers each shard channel has. Since 7.0."""
-        return self.execute(("PUBSUB", "SHARDNUMSUB", *args), mapping)
+        return self.execute(("PUBSUB", "SHARDNUMSUB", *args), counts)
 
     def spublish(self, shard_channel: Key, message: Value) -> Result[int]:
         """Send `message` to the subscribers of a shard channel and return how many this server has. Since 7.0."""

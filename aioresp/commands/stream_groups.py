@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 from aioresp.command import AnyStr, Arguments, Fields, Instant, Key, Result, Seconds
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, unix_milliseconds
 from aioresp.commands.streams import References, StreamId, reading
-from aioresp.replies import array, boolean, integer, ok
+from aioresp.replies import array, boolean, integer, integers, ok
 from aioresp.replies.streams import (
     Autoclaimed,
     AutoclaimedIds,
@@ -39,7 +39,7 @@ class StreamGroupCommands(Executor[AnyStr]):
     ) -> Result[list[int]]:
         """Acknowledge entries and delete them, and return for each what `xdelex` would. Since 8.2."""
         numbered = (len(ids), *filled("XACKDEL", "ids", ids))
-        return self.execute(("XACKDEL", name, groupname, ref_policy, "IDS", *numbered), array)
+        return self.execute(("XACKDEL", name, groupname, ref_policy, "IDS", *numbered), integers)
 
     @overload
     def xautoclaim(

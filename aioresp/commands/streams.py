@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Fields, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds, seconds
-from aioresp.replies import array, integer, ok, text
+from aioresp.replies import integer, integers, ok, text
 from aioresp.replies.streams import (
     ConsumerInfo,
     Entry,
@@ -147,7 +147,7 @@ class StreamCommands(Executor[AnyStr]):
         `ref_policy` keeps the references of groups, deletes them too, or deletes only what all have acknowledged.
         """
         numbered = (len(ids), *filled("XDELEX", "ids", ids))
-        return self.execute(("XDELEX", name, ref_policy, "IDS", *numbered), array)
+        return self.execute(("XDELEX", name, ref_policy, "IDS", *numbered), integers)
 
     def xinfo_consumers(self, name: Key, groupname: Key) -> Result[list[ConsumerInfo[AnyStr]]]:
         """Return the consumers of a group."""

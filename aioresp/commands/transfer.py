@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from aioresp.command import AnyStr, Instant, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, condition, filled, listed, milliseconds, seconds, unix_milliseconds
-from aioresp.replies import binary_or_none, integer_or_none, ok, string_or_none
+from aioresp.replies import binary_or_none, integer_or_none, ok, string, string_or_none
 
 
 class TransferCommands(Executor[AnyStr]):
@@ -85,5 +86,5 @@ class TransferCommands(Executor[AnyStr]):
         return self.execute(("OBJECT", "REFCOUNT", key), integer_or_none)
 
 
-def _moved(value: str | bytes) -> bool:
-    return value in ("OK", b"OK")
+def _moved(value: Any) -> bool:
+    return {"OK": True, "NOKEY": False}[string(value)]

@@ -150,7 +150,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             blocking.done.add_done_callback(give_back)
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if arguments[0] not in PLAIN:
+        if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
             arguments = exact(arguments)
         name = full_name(arguments)
         packed = pack(arguments)  # now, as what is in a buffer may change while this waits

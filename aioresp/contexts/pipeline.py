@@ -223,7 +223,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         """
         if reply is None:
             return self._run(raise_on_error if arguments is None else arguments)
-        if self._immediate or arguments[0] not in PLAIN:
+        name = arguments[0]
+        if self._immediate or type(name) is not str or name not in PLAIN:  # other classes may have any hash
             return self._execute_special(arguments, reply)
         handle: Queued[Any] = Queued()
         handle._reply = reply

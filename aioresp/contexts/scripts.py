@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from aioresp.arguments import encoded
+from aioresp.arguments import encoded, exact
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
 from aioresp.errors import NoPermissionError, NoScriptError, ResponseError, UnknownCommandError
@@ -92,6 +92,8 @@ class Script:
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
+        # Now, as what is in a buffer may change before it is sent, perhaps twice.
+        rest = exact((f"EVALSHA{self._ending}", self.sha, *rest))[2:]
         place = _place(client, self._client)
         if not self._ending and place is not None and not self._known.at(place):
             loaded = await self._is_loaded(client)
@@ -158,6 +160,7 @@ class Function:
         return cast("Result[Any]", self._run(client, arguments))
 
     async def _run(self, client: Executor[Any], arguments: Arguments) -> Any:
+        arguments = exact(arguments)  # the same
         place = _place(client, self._client)
         if place is not None and not self._known.at(place):
             await self._see_to_it(client)

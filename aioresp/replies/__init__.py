@@ -15,6 +15,7 @@ from aioresp.record import Record
 from aioresp.replies.shapes import unexpected
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 
 def as_is(value: Any) -> Any:
@@ -63,6 +64,29 @@ def array(value: Any) -> list[Any]:
 def array_or_none(value: Any) -> list[Any] | None:
     """Return a list or nil as it came."""
     return None if value is None else array(value)
+
+
+def list_of(*kinds: type) -> Converter[list[Any]]:
+    """Return a converter that takes a list of these types alone, for replies whose elements are not many."""
+    fit = frozenset(kinds)
+
+    def convert(value: Any) -> list[Any]:
+        if value.__class__ is list and fit.issuperset(map(type, value)):
+            return value
+        raise TypeError("not a list of these")
+
+    return convert
+
+
+integers: Converter[list[int]] = list_of(int)
+integers_or_nils: Converter[list[int | None]] = list_of(int, type(None))
+texts: Converter[list[Any]] = list_of(str, bytes)
+texts_or_nils: Converter[list[Any]] = list_of(str, bytes, type(None))
+
+
+def texts_or_none(value: Any) -> list[Any] | None:
+    """Return a list of texts, or None for nil."""
+    return None if value is None else texts(value)
 
 
 def binary(value: Any) -> bytes:
@@ -130,6 +154,16 @@ def mapping(value: Any) -> dict[Any, Any]:
     return dict(zip(items, items, strict=True))
 
 
+def counts(value: Any) -> dict[Any, int]:
+    """Return a dict of texts and integers."""
+    return {some_text(name): integer(count) for name, count in mapping(value).items()}
+
+
+def text_mapping(value: Any) -> dict[Any, Any]:
+    """Return a dict of texts, for replies whose elements are not many."""
+    return {some_text(name): some_text(item) for name, item in mapping(value).items()}
+
+
 def pairs(value: Any) -> list[tuple[Any, Any]]:
     """Return pairs; RESP2 has them as a flat list."""
     if not parts(value) or isinstance(value[0], list):
@@ -143,12 +177,20 @@ def members(value: Any) -> set[Any]:
     return value if isinstance(value, set) else set(parts(value))
 
 
-def as_tuple(value: Any) -> tuple[Any, Any] | None:
-    """Return a pair, or None for nil."""
+def key_and_element(value: Any) -> tuple[Any, Any] | None:
+    """Return a key and what was popped there, or None for nil."""
     if value is None:
         return None
-    first, second = parts(value)
-    return first, second
+    key, element = parts(value)
+    return some_text(key), some_text(element)
+
+
+def key_and_elements(value: Any) -> tuple[Any, list[Any]] | None:
+    """Return a key and a list of what was popped there, or None for nil."""
+    if value is None:
+        return None
+    key, elements = parts(value)
+    return some_text(key), texts(elements)
 
 
 def scan_page(item: Callable[[Any], T]) -> Converter[tuple[int, T]]:
@@ -199,16 +241,18 @@ _PLAIN: Final[dict[str, Converter[Any]]] = {
     "int | None": integer,
     "AnyStr": some_text,
     "AnyStr | None": some_text,
-    "list[AnyStr]": array,
+    "list[AnyStr]": texts,
 }
 
 
 def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
-    """Return a converter of a map to a record, field by field: `parts` says how, None stays None.
+    """Return a converter of a map to a record, field by field: `parts` says how.
 
-    Servers add fields as they grow: what an older one does not say is None, what a newer one says beside is left out.
+    Servers add fields as they grow: what an older one does not say is None if the record allows it, and a reply of
+    another shape if not; what a newer one says beside is left out.
     """
     names = kind.record_fields
+    needed = required(kind)
     plain = {name: _PLAIN[said] for name, said in kind.__annotations__.items() if said in _PLAIN}
     parts = {**plain, **parts}
 
@@ -217,9 +261,22 @@ def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
         for name, part in parts.items():
             if said.get(name) is not None:
                 said[name] = part(said[name])
-        return kind(*map(said.get, names))
+        return complete(kind(*map(said.get, names)), needed)
 
     return convert
+
+
+def required(kind: type[Record]) -> list[str]:
+    """Return the fields of a record that are never None."""
+    return [name for name, said in kind.__annotations__.items() if "None" not in said]
+
+
+def complete(found: R, needed: list[str]) -> R:
+    """Return a record; raise TypeError if one of these fields is None."""
+    values = vars(found)
+    if any(values[name] is None for name in needed):
+        raise TypeError("a field is missing")
+    return found
 
 
 def each(item: Converter[Any]) -> Converter[list[Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from aioresp.record import Record
-from aioresp.replies import mapping, parts, string
+from aioresp.replies import complete, mapping, parts, required, some_text, string
 
 
 class ArrayInfo(Record):
@@ -20,6 +20,9 @@ class ArrayInfo(Record):
     slice_size: int | None
     extra: dict[str, int | float]
     """What else the server says."""
+
+
+_REQUIRED: Final = required(ArrayInfo)
 
 
 def whole(value: Any) -> int:
@@ -49,8 +52,8 @@ def indexed(value: Any) -> list[tuple[int, Any]]:
     """Return indices with their elements: pairs, or a flat list of them."""
     if parts(value) and not isinstance(value[0], list):
         items = iter(value)
-        return [(int(index), element) for index, element in zip(items, items, strict=True)]
-    return [(int(index), element) for index, element in map(parts, value)]
+        return [(int(index), some_text(element)) for index, element in zip(items, items, strict=True)]
+    return [(int(index), some_text(element)) for index, element in map(parts, value)]
 
 
 def array_info(value: Any) -> ArrayInfo | None:
@@ -59,4 +62,5 @@ def array_info(value: Any) -> ArrayInfo | None:
         return None
     said = {string(name).replace("-", "_"): number_or_none(item) for name, item in mapping(value).items()}
     known: dict[str, Any] = {name: said.pop(name, None) for name in ArrayInfo.record_fields if name != "extra"}
-    return ArrayInfo(**known, extra={name: number for name, number in said.items() if number is not None})
+    extra = {name: number for name, number in said.items() if number is not None}
+    return complete(ArrayInfo(**known, extra=extra), _REQUIRED)

@@ -6,7 +6,7 @@ from typing import Any, Final, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import record, shown, string, words
+from aioresp.replies import complete, record, required, shown, string, words
 from aioresp.replies.server import Module, modules
 
 
@@ -79,6 +79,7 @@ class Hello(Record):
 
 _FIELDS: Final = {name: name.replace("_", "-") for name in ClientInfo.record_fields if name != "extra"}
 _NUMBERS: Final = frozenset(name for name, kind in ClientInfo.__annotations__.items() if kind.startswith("int"))
+_REQUIRED: Final = required(ClientInfo)
 
 
 def client_info(value: Any) -> ClientInfo:
@@ -96,7 +97,7 @@ def client_info(value: Any) -> ClientInfo:
     for field in _NUMBERS:
         if fields[field] is not None:
             fields[field] = int(fields[field])
-    return ClientInfo(**fields, extra=said)
+    return complete(ClientInfo(**fields, extra=said), _REQUIRED)
 
 
 def client_infos(value: Any) -> list[ClientInfo]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from aioresp.command import Converter
 from aioresp.record import Record
-from aioresp.replies import each, integer, mapping, parts, record, string
+from aioresp.replies import complete, each, integer, mapping, parts, record, required, string
 
 
 class ClusterNode(Record):
@@ -168,6 +168,13 @@ def _said(value: Any) -> dict[str, Any]:
     }
 
 
+def _facts(said: dict[str, Any]) -> dict[str, Any]:
+    """Return a map of texts and integers alone."""
+    if not {str, int}.issuperset(map(type, said.values())):
+        raise TypeError("neither text nor integers")
+    return said
+
+
 _links: Converter[list[ClusterLink]] = each(record(ClusterLink, direction=string, node=string, events=string))
 _slot_stats: Converter[SlotStats] = record(SlotStats)
 
@@ -191,7 +198,10 @@ def _shard_node(said: dict[str, Any]) -> ShardNode:
     host = said.pop("endpoint", None) or said.get("ip", "")
     said.pop("ip", None)
     known = {name: said.pop(name, None) for name in ShardNode.record_fields if name not in ("host", "extra")}
-    return ShardNode(host=host, extra=said, **known)
+    return complete(ShardNode(host=string(host), extra=_facts(said), **known), _REQUIRED)
+
+
+_REQUIRED: Final = required(ShardNode)
 
 
 def cluster_slots(value: Any) -> list[SlotRange]:
@@ -215,4 +225,4 @@ def slot_stats(value: Any) -> dict[int, SlotStats]:
 
 def migrations(value: Any) -> list[Migration]:
     """Return migrations."""
-    return [Migration(_said(migration)) for migration in parts(value)]
+    return [Migration(_facts(_said(migration))) for migration in parts(value)]

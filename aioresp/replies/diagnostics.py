@@ -6,7 +6,19 @@ from typing import Any, Final, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import boolean, integer, mapping, pairs, parts, record, shown, string
+from aioresp.replies import (
+    boolean,
+    complete,
+    integer,
+    mapping,
+    pairs,
+    parts,
+    record,
+    required,
+    shown,
+    some_text,
+    string,
+)
 
 
 class SlowCommand(Record):
@@ -171,6 +183,7 @@ _histogram: Converter[LatencyHistogram] = record(LatencyHistogram, histogram_use
 
 _overhead: Converter[DatabaseOverhead] = record(DatabaseOverhead)
 
+_REQUIRED: Final = required(MemoryStats)
 _FIELDS: Final = frozenset(MemoryStats.record_fields) - {"databases", "extra"}
 
 
@@ -204,15 +217,20 @@ def memory_stats(value: Any) -> MemoryStats:
             fields[field] = _figure(item)
         else:
             extra[name] = _figure(item)
-    return MemoryStats(**fields, databases=databases, extra=extra)
+    return complete(MemoryStats(**fields, databases=databases, extra=extra), _REQUIRED)
 
 
 def _slots(value: Any) -> list[tuple[int, int]]:
     return [(integer(item[0]), integer(item[-1])) for item in map(parts, parts(value))]
 
 
+def _by_key(value: Any) -> list[tuple[Any, int]]:
+    """Return keys with their figures: pairs, or a flat list of them."""
+    return [(some_text(key), integer(figure)) for key, figure in pairs(value)]
+
+
 _hot_keys: Converter[HotKeys[Any]] = record(
-    HotKeys, tracking_active=boolean, selected_slots=_slots, by_cpu_time_us=pairs, by_net_bytes=pairs
+    HotKeys, tracking_active=boolean, selected_slots=_slots, by_cpu_time_us=_by_key, by_net_bytes=_by_key
 )
 
 

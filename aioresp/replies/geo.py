@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import each, parts
+from aioresp.replies import each, integer, parts, some_text
 
 
 class Place(Record, Generic[AnyStr]):
@@ -37,8 +37,8 @@ def places(withdist: bool, withhash: bool, withcoord: bool) -> Converter[list[Pl
         for item in parts(value):
             rest = iter(parts(item)[1:])
             distance = float(next(rest)) if withdist else None
-            number = next(rest) if withhash else None
-            found.append(Place(item[0], distance, number, position(next(rest)) if withcoord else None))
+            number = integer(next(rest)) if withhash else None
+            found.append(Place(some_text(item[0]), distance, number, position(next(rest)) if withcoord else None))
         return found
 
     return convert

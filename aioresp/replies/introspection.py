@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aioresp.record import Record
-from aioresp.replies import integer, mapping, parts, shown, string, words
+from aioresp.replies import integer, mapping, parts, shown, some_text, string, words
 
 
 class KeyStep(Record):
@@ -159,4 +159,4 @@ def _docs(said: dict[str, Any]) -> CommandDocs:
 
 def keys_and_flags(value: Any) -> list[tuple[Any, set[str]]]:
     """Return keys, and what the command does to each."""
-    return [(key, words(flags)) for key, flags in map(parts, parts(value))]
+    return [(some_text(key), words(flags)) for key, flags in map(parts, parts(value))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aioresp.replies import integer, parts, scan_page
+from aioresp.replies import integer, parts, scan_page, some_text
 
 
 def scored(value: Any) -> list[tuple[Any, float]]:
@@ -23,7 +23,7 @@ def popped(value: Any) -> tuple[Any, Any, float] | None:
     if value is None:
         return None
     key, member, score = parts(value)
-    return key, member, float(score)
+    return some_text(key), some_text(member), float(score)
 
 
 def key_and_scored(value: Any) -> tuple[Any, list[tuple[Any, float]]] | None:
@@ -31,7 +31,7 @@ def key_and_scored(value: Any) -> tuple[Any, list[tuple[Any, float]]] | None:
     if value is None:
         return None
     key, found = parts(value)
-    return key, scored(found)
+    return some_text(key), scored(found)
 
 
 def rank_and_score(value: Any) -> tuple[int, float] | None:

@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import array, each, integer, mapping, parts, record, some_text, text
+from aioresp.replies import each, integer, mapping, parts, record, some_text, text, texts
 
 
 class Entry(NamedTuple, Generic[AnyStr]):
@@ -189,12 +189,12 @@ def _group_entry(number: Any, fields: Any, *delivered: Any) -> GroupEntry[Any]:
 
 def entries_by_stream(value: Any) -> dict[Any, list[Entry[Any]]]:
     """Return entries by stream; RESP2 has a list of pairs, and nil is an empty dict."""
-    return {name: entries(found) for name, found in _streams(value)}
+    return {some_text(name): entries(found) for name, found in _streams(value)}
 
 
 def group_entries_by_stream(value: Any) -> dict[Any, list[GroupEntry[Any]]]:
     """Return the entries that a consumer group delivers by stream."""
-    return {name: _group_entries(found) for name, found in _streams(value)}
+    return {some_text(name): _group_entries(found) for name, found in _streams(value)}
 
 
 def _streams(value: Any) -> Any:
@@ -204,19 +204,19 @@ def _streams(value: Any) -> Any:
 def autoclaimed(value: Any) -> Autoclaimed[Any]:
     """Return what XAUTOCLAIM took over; before 7.0 there is no list of deleted ones."""
     following, found, *deleted = parts(value)
-    return Autoclaimed(some_text(following), entries_or_none(found), array(deleted[0]) if deleted else [])
+    return Autoclaimed(some_text(following), entries_or_none(found), texts(deleted[0]) if deleted else [])
 
 
 def autoclaimed_ids(value: Any) -> AutoclaimedIds[Any]:
     """Return the ids that XAUTOCLAIM took over."""
     following, found, *deleted = parts(value)
-    return AutoclaimedIds(some_text(following), array(found), array(deleted[0]) if deleted else [])
+    return AutoclaimedIds(some_text(following), texts(found), texts(deleted[0]) if deleted else [])
 
 
 def pending_summary(value: Any) -> PendingSummary[Any]:
     """Return the summary of XPENDING; its numbers by consumer are text under both protocols."""
     count, first, last, consumers = parts(value)
-    by_consumer = {name: int(number) for name, number in map(parts, _several(consumers))}
+    by_consumer = {some_text(name): int(number) for name, number in map(parts, _several(consumers))}
     return PendingSummary(integer(count), text(first), text(last), by_consumer)
 
 
@@ -230,7 +230,11 @@ def _pending_entry(number: Any, consumer: Any, idle: Any, deliveries: Any) -> Pe
 
 
 def _delivered(value: Any) -> list[DeliveredEntry[Any]]:
-    return [DeliveredEntry(*parts(item)) for item in parts(value)]
+    return [_delivered_entry(*parts(item)) for item in parts(value)]
+
+
+def _delivered_entry(number: Any, consumer: Any, time: Any, deliveries: Any) -> DeliveredEntry[Any]:
+    return DeliveredEntry(some_text(number), some_text(consumer), integer(time), integer(deliveries))
 
 
 _consumer_fields = record(ConsumerDetails)
@@ -239,7 +243,7 @@ _consumer_fields = record(ConsumerDetails)
 def _consumer_details(value: Any) -> ConsumerDetails[Any]:
     consumer: ConsumerDetails[Any] = _consumer_fields(value)
     pending = [parts(item) for item in parts(consumer.pending)]  # without the consumer, which is known here
-    return consumer.replace(pending=[DeliveredEntry(item[0], consumer.name, *item[1:]) for item in pending])
+    return consumer.replace(pending=[_delivered_entry(item[0], consumer.name, *item[1:]) for item in pending])
 
 
 stream_info: Converter[StreamInfo[Any]] = record(StreamInfo, first_entry=entry, last_entry=entry)

@@ -50,6 +50,27 @@ async def calls(r: Client[str], command: str) -> int:
 # --- Scripts ---------------------------------------------------------------------------------------------------------
 
 
+async def test_a_buffer_is_sent_as_it_was_at_the_call(r: Client[str], prefix: str, server: Server) -> None:
+    """Before the script the server is asked for it, and what it does not have is sent twice."""
+    put = r.register_script("redis.call('RPUSH', KEYS[1], ARGV[1])")
+    kinds: list[Any] = [put]
+    if server.version >= (7,):
+        library = (
+            "#!lua name=aioresp_put\nredis.register_function('put', function(k, a) redis.call('RPUSH', k[1], a[1]) end)"
+        )
+        kinds.append(r.register_function("put", library))
+    for each in kinds:
+        for loaded in (False, True):
+            if not loaded and each is put:
+                await r.script_flush()
+            buffer = bytearray(b"now")
+            call = asyncio.ensure_future(each(keys=[f"{prefix}k"], args=[buffer]))
+            await asyncio.sleep(0)  # it asks whether the script is there
+            buffer[:] = b"not"
+            await call
+    assert await r.lrange(f"{prefix}k", 0, -1) == ["now"] * 2 * len(kinds)
+
+
 async def test_a_script_is_loaded_by_its_first_call(r: Client[str], prefix: str) -> None:
     add = r.register_script(ADD)
     assert repr(add) == f"Script({add.sha})"

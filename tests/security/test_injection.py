@@ -12,9 +12,10 @@ import pytest
 import aioresp
 from aioresp import Client, Credentials, Message
 from aioresp.protocol import CHUNK
+from aioresp.replies import as_is
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
-from tests.spelled import CUT, SPELLED, LyingBuffer, LyingBytes, LyingStr
+from tests.spelled import CLAIMED, CUT, SPELLED, LyingBuffer, LyingBytes, LyingStr
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
 
@@ -226,8 +227,23 @@ def ways(client: Client[Any]) -> dict[str, Callable[..., Awaitable[Any]]]:
             handle = p.call(*arguments)
         return await handle
 
+    def execute(*arguments: Any) -> Awaitable[Any]:
+        return client.execute(arguments, as_is)
+
+    async def execute_on_a_lease(*arguments: Any) -> Any:
+        async with client.connection() as c:
+            return await c.execute(arguments, as_is)
+
+    async def execute_in_a_pipeline(*arguments: Any) -> Any:
+        async with client.pipeline() as p:
+            handle = p.execute(arguments, as_is)
+        return await handle
+
     return {
         "call": client.call,
+        "execute": execute,
+        "execute on a lease": execute_on_a_lease,
+        "execute in a pipeline": execute_in_a_pipeline,
         "view": client.with_options(timeout=5).call,
         "lease": lease,
         "pipeline": queued(False),
@@ -239,13 +255,21 @@ def ways(client: Client[Any]) -> dict[str, Callable[..., Awaitable[Any]]]:
 
 WAYS = sorted(ways(Client()))
 
+#: The ways that do not split a first argument of several words.
+BY_EXECUTE = [way for way in WAYS if way.startswith("execute")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("spell", [*SPELLED.values(), *CLAIMED.values()], ids=[*SPELLED, *CLAIMED])
+async def test_a_name_in_any_spelling_is_sent(raw: Client[bytes], way: str, spell: Callable[[str], Any]) -> None:
+    assert await ways(raw)[way](spell("ECHO"), spell("hello")) in (b"hello", b"Hello")
+
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_reply_is_crossed(raw: Client[bytes], way: str) -> None:
     """CLIENT REPLY SKIP would swallow a reply, and each of those behind it would come to the wrong caller."""
     send = ways(raw)[way]
-    spells = [*SPELLED.values(), *CUT.values()]
-    for spell in spells:
+    for spell in (*SPELLED.values(), *CLAIMED.values(), *CUT.values()):
         for arguments in (
             (spell("CLIENT"), spell("REPLY"), spell("SKIP")),
             ("CLIENT", spell("REPLY"), "SKIP"),
@@ -257,9 +281,10 @@ async def test_no_reply_is_crossed(raw: Client[bytes], way: str) -> None:
             )
             assert [results[0], *results[2:]] == [b"1", b"2", b"3"]
             assert isinstance(results[1], aioresp.CommandRefused), (arguments[0], results[1])
-    for line in (b"CLIENT  REPLY skip", " client reply\tskip ", "CLIENT REPLY\0 SKIP"):
-        with pytest.raises(aioresp.CommandRefused):
-            await send(line)
+    if way not in BY_EXECUTE:
+        for line in (b"CLIENT  REPLY skip", " client reply\tskip ", "CLIENT REPLY\0 SKIP"):
+            with pytest.raises(aioresp.CommandRefused):
+                await send(line)
 
 
 @pytest.mark.parametrize("spelling", [*SPELLED, "cut by a zero"])

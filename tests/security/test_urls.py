@@ -12,6 +12,7 @@ import pytest
 
 from aioresp import Client
 from aioresp.options import _CHECKS, _READERS
+from tests.spelled import Impostor
 
 SECRET: Final = "-".join(("hunter2", "word"))
 
@@ -160,3 +161,53 @@ def test_hosts(host: str) -> None:
 def test_sockets_that_are_none(path: str) -> None:
     with pytest.raises(ValueError, match="unix_socket_path"):
         Client(unix_socket_path=path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://u:p%ff{SECRET}@h",
+        f"redis://{SECRET}%ff:p@h",
+        "redis://%ff",
+        f"unix:///{SECRET}%ff",
+        "redis://h?username=%ff",
+    ],
+)
+def test_percent_signs_that_spell_no_text(url: str) -> None:
+    """They would else spell another password, and be refused by the server."""
+    with pytest.raises(ValueError, match="what its percent signs spell is not UTF-8") as caught:
+        Client(url)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("name", ["username", "password"])
+def test_credentials_without_a_utf8_form(name: str) -> None:
+    options: Any = {"password": "p", name: f"{SECRET}\udc80"}
+    with pytest.raises(ValueError, match=f"{name} is something else, not text that has a UTF-8 form") as caught:
+        Client(**options)
+    assert caught.value.__context__ is None
+
+
+class Wordless(str):
+    """Has other letters than are in it."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("x")
+
+    def encode(self, *_: Any, **__: Any) -> bytes:
+        raise RuntimeError(SECRET)
+
+
+@pytest.mark.parametrize("name", ["host", "client_name", "unix_socket_path"])
+def test_control_characters_of_a_lying_class(name: str) -> None:
+    options: Any = {name: Wordless("a\r\nb")}
+    with pytest.raises(ValueError, match=name):
+        Client(**options)
+    options = {"password": Wordless("p\udc80")}
+    with pytest.raises(ValueError, match="password"):
+        Client(**options)
+    options = {name: Impostor()}
+    with pytest.raises(TypeError, match=f"{name} is Impostor, not str"):
+        Client(**options)
