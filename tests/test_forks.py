@@ -62,7 +62,8 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: obj
             elif request.param == "unix":
                 yield {"url": running.unix_url}
             else:
-                yield {"url": f"rediss://localhost:{running.tls_port}", "ssl_ca_certs": paths.authority}
+                url = f"rediss://:{running.password}@localhost:{running.tls_port}"
+                yield {"url": url, "ssl_ca_certs": paths.authority}
     except ServerFailed as error:
         if "tls-port" not in str(error):
             raise
