@@ -452,6 +452,8 @@ class Connection(asyncio.Protocol):
 
     def end(self, error: RedisError, *, abort: bool = True) -> None:
         """Take no more commands; `connection_lost` follows and fails those under way with `error`."""
+        if self._loop.is_closed():
+            self.sever()
         if self.error is not None:
             return
         if self._outgoing:

@@ -436,7 +436,8 @@ class Pool(Generic[R]):
         try:
             self._loop.call_soon_threadsafe(self.shut)  # if it ever runs again
         except RuntimeError:
-            pass  # it is closed
+            # It is closed. Tasks that nobody holds are collected, and what they have opened is cut.
+            self._opening.clear()
 
     def turn_away(self, spared: set[Any]) -> None:
         """Give those in line ClientClosed, but for these futures."""

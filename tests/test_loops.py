@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from aioresp import Client
+from aioresp import Client, Lost
 from aioresp.loops import _keepers
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
@@ -182,11 +184,73 @@ def test_reports_come_once_though_several_would_make_them(server: Server) -> Non
         task.cancel()
 
     loop.run_until_complete(main(r))
-    loop.close()
-    assert len(losses) == 1
-    asyncio.run(r.aclose())
-    del r, loop
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # asyncio's own: nobody let the connections be closed
+        loop.close()
+        assert len(losses) == 1
+        asyncio.run(r.aclose())
+        del r, loop
         gc.collect()
     assert len(losses) == 1
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    if LOOP == "uvloop":
+        import uvloop  # noqa: PLC0415 (it need not be there)
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def take_turns(loop: asyncio.AbstractEventLoop, turns: int) -> None:
+    for _ in range(turns):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        time.sleep(0.002)  # what the server says is here at the next turn
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_loop_that_stood_still_hands_out_nothing_that_was_reported(server: Server, turns: int) -> None:
+    """Another loop closes the client while this one stands still, which then goes on."""
+    losses: list[Lost] = []
+    key = f"still:{os.getpid()}:{turns}"
+    loop = new_loop()
+    r = Client(server.url, on_lost=losses.append)
+
+    async def rest() -> list[str]:
+        async with Client(server.url) as other:
+            found = await other.lrange(key, 0, -1)
+            await other.delete(key)
+            return found
+
+    loop.run_until_complete(r.rpush(key, "element"))
+    pop = loop.create_task(r.blpop(key, 0))
+    take_turns(loop, turns)
+    asyncio.run(r.aclose())
+    take_turns(loop, 8)
+    assert pop.done()
+    popped = [] if pop.exception() else [pop.result()]
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert len(popped) + len(losses) + len(asyncio.run(rest())) == 1, (popped, losses)
+
+
+def test_a_loop_that_is_closed_during_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: errors.append(unraisable.exc_value))
+    loop = new_loop()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        r = Client(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        call = loop.create_task(r.ping())
+        take_turns(loop, 20)
+        peer, _ = silent.accept()
+        with peer, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # asyncio's own: nobody let the connection be closed
+            loop.close()
+            gc.collect()
+            peer.settimeout(5)
+            while peer.recv(1000):
+                pass  # until the end, though the client is still here
+            del loop, call, r
+            gc.collect()
+    assert not [error for error in errors if isinstance(error, RuntimeError)]

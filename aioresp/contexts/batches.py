@@ -51,7 +51,7 @@ class Shared:
         repeating: Callable[[RedisError, int], object] | None,
     ) -> None:
         """`repeating` hears of a batch that is sent again: by an error that names it, and after how many."""
-        self._find_pool = pool
+        self.find_pool = pool
         self._decode = decode
         self._timeout = timeout
         self._retry = retry
@@ -122,7 +122,7 @@ class Shared:
                 return await self._send_small(packed, len(commands), decode, timeout)
             del packed
         lease: Lease[Any] = Lease(
-            self._find_pool, decode, timeout, f"a pipeline of {len(commands)} commands", self.on_lost
+            self.find_pool, decode, timeout, f"a pipeline of {len(commands)} commands", self.on_lost
         )
         async with lease:
             return await lease.carry(commands, decode, whole, timeout, mixed=False)
@@ -130,7 +130,7 @@ class Shared:
     async def _send_small(self, packed: Packed, count: int, decode: bool, timeout: float | None) -> Replies:
         loop = asyncio.get_running_loop()
         batch = Batch(count, decode, loop.create_future())
-        pool = self._find_pool()
+        pool = self.find_pool()
         connection = pool.share()
         if connection is not None:
             connection.send_batch(packed, batch, timeout)
@@ -150,7 +150,7 @@ class Shared:
     async def private(self) -> Leased:
         """Return the way over a connection that nobody else uses, to watch keys on."""
         lease: Lease[Any] = Lease(
-            self._find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._around
+            self.find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._around
         )
         return Leased(await lease.__aenter__(), self._timeout, own=True)
 

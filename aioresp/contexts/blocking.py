@@ -127,6 +127,8 @@ class Blocking:
         except BaseException:
             self._leave()
             raise
+        if self._settled:  # its loop stood still when the client was closed, and goes on now
+            raise ClientClosed("the client was closed meanwhile, and what the command took was reported")
         try:
             found = reply(_decoded(value) if self._decode else value)
         except UnicodeDecodeError as error:

@@ -356,6 +356,7 @@ class Leased:
     def __init__(self, lease: Lease[Any], timeout: float | None, own: bool) -> None:
         self.execute = lease.execute
         self.note = lease.note
+        self.find_pool = lease._find_pool
         self.on_lost = lease.on_lost
         self._lease = lease
         self._timeout = timeout

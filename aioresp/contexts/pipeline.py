@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
 
@@ -48,11 +49,13 @@ _HERE: Final = "use `pipeline(transaction=True)`, and `watch()`, `multi()`, `unw
 
 
 if TYPE_CHECKING:  # protocols take time to import
+    from aioresp.pool import Pool
 
     class Private(Protocol):
         """The way over a connection that nobody else uses."""
 
         shared: bool
+        find_pool: Callable[[], Pool[Any]]
         on_lost: Callable[[Lost], object] | None
 
         async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
@@ -79,6 +82,7 @@ if TYPE_CHECKING:  # protocols take time to import
         """How batches travel. `shared` tells whether others use the connection, so that nothing may change it."""
 
         shared: bool
+        find_pool: Callable[[], Pool[Any]]
         on_lost: Callable[[Lost], object] | None
 
         @property
@@ -314,8 +318,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         if not self._whole:
             return await route.carry(commands, decode and self._decode, False)
         # As bytes: one value that is no text would else take all replies of EXEC with it.
-        carrying = route.carry([MULTI, *commands, EXEC], False, True)
-        replies = await (TransactionPops(pops, route.on_lost).carry(carrying) if pops else carrying)
+        send = partial(route.carry, [MULTI, *commands, EXEC], False, True)
+        replies = await (TransactionPops(pops, route.on_lost, route.find_pool()).carry(send) if pops else send())
         return executed(replies, lambda number, error: _set_error(handles[number], error))
 
     @property

@@ -104,10 +104,14 @@ class Script:
             return await client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
         except NoScriptError as error:
             self._known.note(place, False)
-            # These may be the words of the script itself, after it has run. If it is not there, they are the server's.
-            # If it is there, it has run, or others have loaded it meanwhile: only a script that only reads is repeated.
+            # These may be the words of the script itself, after it has run. If it is not there, they are the server's,
+            # unless others have removed it meanwhile. If it is there, it has run, or others have loaded it meanwhile.
+            # Only a script that only reads is repeated then.
             said = str(error.args[0]).startswith(_NO_SCRIPT)
-            if not said or (not self._ending and await self._is_loaded(client) is not False):
+            if not said or (
+                not self._ending
+                and (_may_say("NOSCRIPT", self.script, rest) or await self._is_loaded(client) is not False)
+            ):
                 raise
         return await self._run_whole(client, rest, place)
 
@@ -171,8 +175,9 @@ class Function:
             if error.args[0] != _NO_FUNCTION:
                 raise
             self._known.note(place, False)
-            # These may be the words of the function itself, after it has run: only if it was not there they are not.
-            if not await self._see_to_it(client):
+            # These may be the words of the function itself, after it has run: only if it was not there they are not,
+            # unless others have removed it meanwhile.
+            if _may_say("Function not found", self.library, arguments[3:]) or not await self._see_to_it(client):
                 raise
         return await client.execute(arguments, as_is)
 
@@ -208,6 +213,11 @@ def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
     from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415 (many programs have no pipelines)
 
     return client if isinstance(client, Pipeline) and client.queueing else None
+
+
+def _may_say(word: str, code: str | bytes, arguments: Arguments) -> bool:
+    """Return whether code may have an error with this word of its own, or be given it."""
+    return any(word.encode() in text for text in encoded((code, *arguments)))
 
 
 def _name_of(library: str | bytes) -> str:

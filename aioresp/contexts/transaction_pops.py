@@ -7,69 +7,89 @@ transaction would be undone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aioresp.command import Arguments
 from aioresp.contexts.pieces import Replies
-from aioresp.errors import CommandTimeout, ConnectionLost, PoolTimeout, RedisError, ReplyTooLarge, ResponseError
+from aioresp.errors import (
+    ClientClosed,
+    CommandTimeout,
+    ConnectionLost,
+    PoolTimeout,
+    RedisError,
+    ReplyTooLarge,
+    ResponseError,
+)
+from aioresp.pool import Pool
 from aioresp.popped import LOST, UNKNOWN, Lost, popped, report
-
-#: The event loop itself holds its tasks weakly.
-_under_way: Final[set[asyncio.Task[Replies]]] = set()
 
 
 class TransactionPops:
-    """The pops of one transaction, each with its number in it."""
+    """The pops of one transaction, each with its number in it. The pool holds them, as its loop may end."""
 
-    def __init__(self, pops: list[tuple[int, Arguments]], on_lost: Callable[[Lost], object] | None) -> None:
+    def __init__(
+        self, pops: list[tuple[int, Arguments]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]
+    ) -> None:
+        self.in_line: set[Any] = set()
         self._pops = pops
         self._on_lost = on_lost
-        self._left = False
-        self._replies: Replies | None = None
-        self._error: BaseException | None = None
+        self._pool = pool
+        self._begun = False
+        self._left = False  # the caller has gone
+        self._told = False
 
-    async def carry(self, carrying: Coroutine[Any, Any, Replies]) -> Replies:
+    async def carry(self, send: Callable[[], Awaitable[Replies]]) -> Replies:
         """Return the replies; report what the pops took, or may have taken, where the caller does not get them."""
-        task = asyncio.ensure_future(self._carry(carrying))
-        _under_way.add(task)
-        task.add_done_callback(_under_way.discard)
-        task.add_done_callback(_retrieve)
+        self._task = asyncio.ensure_future(self._carry(send))
+        self._task.add_done_callback(self._ended)  # it fetches the error, lest asyncio calls it forgotten
+        self._pool.hold(self)
         try:
-            await asyncio.wait([task])  # a cancellation ends this wait, and not the task
-        except BaseException as error:
+            await asyncio.wait([self._task])  # a cancellation ends this wait, and not the task
+        except BaseException:
             self._left = True
-            if task.get_loop().is_closed():
-                self._error = self._error or error
-            if self._replies is not None or self._error is not None:
-                self._tell()
+            if self._task.done() or self._task.get_loop().is_closed():
+                self.abandon()
             raise
-        if isinstance(self._error, CommandTimeout):
+        self._pool.release(self)
+        if self._told:  # its loop stood still when the client was closed, and goes on now
+            raise ClientClosed("the client was closed meanwhile, and what the transaction took was reported")
+        if not self._task.cancelled() and isinstance(self._task.exception(), CommandTimeout):
             self._tell()
-        return task.result()
+        return self._task.result()
 
-    async def _carry(self, carrying: Coroutine[Any, Any, Replies]) -> Replies:
-        try:
-            replies = self._replies = await carrying
-        except BaseException as error:
-            self._error = error
-            raise
-        finally:
-            if self._left:
-                self._tell()
-        return replies
+    async def _carry(self, send: Callable[[], Awaitable[Replies]]) -> Replies:
+        self._begun = True
+        return await send()
+
+    def _ended(self, task: asyncio.Task[Replies]) -> None:
+        if not task.cancelled():
+            task.exception()
+        if self._left:
+            self.abandon()
+
+    def recall(self) -> None:
+        """Do nothing: no command of a transaction blocks, so the replies come soon."""
+
+    def abandon(self) -> None:
+        """Report what the pops took, or may have taken: the caller will not hear of it."""
+        self._tell()
+        if not self._task.get_loop().is_closed():
+            self._pool.release(self)
 
     def _tell(self) -> None:
-        error = self._error
-        if error is None:
-            assert self._replies is not None
-            self._tell_of(self._replies.raw[-1])
-        elif not isinstance(error, RedisError):
+        if self._told or not self._begun:
+            return
+        self._told = True
+        task = self._task
+        if not task.done() or task.cancelled():
             self._tell_unknown(RedisError("the transaction was cancelled after it was sent, or its event loop ended"))
-        elif _may_have_run(error):
+        elif (error := task.exception()) is None:
+            self._tell_of(task.result().raw[-1])
+        elif not isinstance(error, RedisError) or _may_have_run(error):
             self._tell_unknown(error)
 
-    def _tell_unknown(self, error: RedisError) -> None:
+    def _tell_unknown(self, error: BaseException) -> None:
         for _, arguments in self._pops:
             report(self._on_lost, arguments, None, error, UNKNOWN)
 
@@ -94,9 +114,3 @@ def _may_have_run(error: RedisError) -> bool:
     if isinstance(error, ConnectionLost):
         return error.outcome == "unknown"
     return isinstance(error, (CommandTimeout, ReplyTooLarge)) and not isinstance(error, PoolTimeout)
-
-
-def _retrieve(task: asyncio.Task[Replies]) -> None:
-    """Fetch the error of a task whose caller has gone, lest asyncio calls it forgotten."""
-    if not task.cancelled():
-        task.exception()

@@ -204,6 +204,39 @@ async def test_many_calls_that_say_so_at_once_run_once_each(server: Server, pref
         assert await r.get(f"{prefix}n") == "300"
 
 
+class Forgetting:
+    """Sends commands, and has the server forget what each call has run before anybody can look."""
+
+    def __init__(self, client: Client[str]) -> None:
+        self._client = client
+
+    async def execute(self, arguments: Any, reply: Any) -> Any:
+        try:
+            return await self._client.execute(arguments, reply)
+        finally:
+            if arguments[0] == "EVALSHA":
+                await self._client.script_flush()
+            elif arguments[0] == "FCALL":
+                await self._client.function_flush()
+
+
+@pytest.mark.parametrize("lie", [LIE, "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])"])
+async def test_a_script_that_says_so_and_is_removed_runs_once(r: Client[str], prefix: str, lie: str) -> None:
+    script = r.register_script(lie)
+    await r.script_load(lie)
+    with pytest.raises(aioresp.NoScriptError):
+        await script([f"{prefix}n"], ["NOSCRIPT No matching script."], client=Forgetting(r))  # type: ignore[arg-type]
+    assert await r.get(f"{prefix}n") == "1"
+
+
+async def test_a_function_that_says_so_and_is_removed_runs_once(r: Client[str], prefix: str, since: Since) -> None:
+    since(7, 0)
+    lie = r.register_function("lie", LYING_LIBRARY)
+    with pytest.raises(aioresp.ResponseError, match="Function not found"):
+        await lie([f"{prefix}n"], client=Forgetting(r))  # type: ignore[arg-type]
+    assert await r.get(f"{prefix}n") == "1"
+
+
 @pytest.mark.parametrize("concurrency", [1, 1000])
 async def test_a_script_that_is_forgotten_again_and_again(server: Server, prefix: str, concurrency: int) -> None:
     """Callers one after another: each finds that it is gone, and runs it once."""

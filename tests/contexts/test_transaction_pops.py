@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -229,3 +231,60 @@ def test_a_loop_that_ends(server: Server, prefix: str) -> None:
     asyncio.run(all_of_it())
     gc.collect()
     assert known(losses) == UNKNOWN
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("way", ["closed", "client closed elsewhere"])
+def test_a_loop_that_is_closed_at_any_turn(server: Server, prefix: str, way: str, kept: bool) -> None:
+    """Each element is in its list, with the caller, or reported."""
+    key = f"{prefix}:list"
+    reported = 0
+
+    async def rest() -> list[str]:
+        async with Client(server.url) as direct:
+            found = await direct.lrange(key, 0, -1)
+            await direct.delete(key)
+            await direct.rpush(key, "a")
+            return found
+
+    asyncio.run(rest())
+    for turns in range(8):
+        losses: list[Lost] = []
+        loop = asyncio.new_event_loop()
+        r = Client(server.url, on_lost=losses.append)
+        loop.run_until_complete(r.ping())
+        popped: list[object] = []
+
+        async def pop(r: Client[str], popped: list[object]) -> None:
+            async with r.pipeline(transaction=True) as p:
+                element = p.blpop(key, 1)
+            popped.append(await element)
+
+        def take_turns(loop: asyncio.AbstractEventLoop, turns: int) -> None:
+            for _ in range(turns):
+                loop.call_soon(loop.stop)
+                loop.run_forever()
+                time.sleep(0.002)
+
+        tasks = [loop.create_task(pop(r, popped))]
+        take_turns(loop, turns)
+        if way != "closed":
+            asyncio.run(r.aclose())
+            take_turns(loop, 8)
+            assert tasks[0].done()
+            tasks[0].exception()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # asyncio's own: nobody let the connections be closed
+            loop.close()
+            if not kept:
+                tasks.clear()
+                gc.collect()
+            asyncio.run(r.aclose())
+            left = asyncio.run(rest())
+            assert len(left) + len(popped) + len(losses) == 1, (turns, left, popped, losses)
+            reported += len(losses)
+            tasks.clear()
+            del loop, r
+            gc.collect()
+    assert reported
