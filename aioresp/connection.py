@@ -203,8 +203,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Take no more commands until the transport's buffer has drained."""
-        self._paused = True
-        self.capacity = 0
+        self._paused, self.capacity = True, 0
 
     def resume_writing(self) -> None:
         """Take commands again."""
@@ -394,8 +393,7 @@ class Connection(asyncio.Protocol):
 
     def rest(self) -> None:
         """Take no more commands until `wake` has found that the server still answers."""
-        self.resting = True
-        self.capacity = 0
+        self.resting, self.capacity = True, 0
 
     def wake(self) -> None:
         """Ask the server for a sign of life; without one in time the connection ends."""
