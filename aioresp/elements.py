@@ -27,6 +27,9 @@ LOST: Final = -1
 #: First bytes of headers that are looked at one by one.
 TRIES: Final = 16
 
+#: Bytes of a read that are looked through one by one in less time than the read itself takes.
+SMALL: Final = 8192
+
 #: There are more first bytes of headers than that, and not all of them are such.
 TOO_MANY: Final = -1
 
@@ -147,8 +150,8 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
     """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
 
     The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one. If there
-    are more, and all of these are headers by the walk from `boundary`, so that it is for the nested lists themselves,
-    the rest is looked through in a way that costs the same whatever it holds. Else this is `TOO_MANY`.
+    are more, the rest of a small read is looked through in a way that costs the same whatever it holds. So is that of a
+    large one where all of these are headers, as in nested lists, by the walk from `boundary`. Else this is `TOO_MANY`.
     """
     nearest = len(data)
     for kind, digits in lists:
@@ -162,7 +165,8 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
             found = data.find(kind, found + 1, nearest)
         else:
             if found >= 0:
-                if not digits or boundary < 0 or not are_headers(data, boundary, kind, tries, pushes):
+                small = len(data) <= SMALL
+                if not digits or not (small or (boundary >= 0 and are_headers(data, boundary, kind, tries, pushes))):
                     return TOO_MANY
                 nearest = _find_long(data, found, nearest, kind, digits)
     return nearest

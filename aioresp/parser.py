@@ -120,14 +120,22 @@ class Parser:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
         if self._wary or self._left or self._doubt:
             self._feed_carefully(data, partial)
-        elif self._may_hold_header(data):
+        elif b"%" in data or (
+            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
+            and find_list(data, 0, self._lists, -1, self._pushes) != len(data)
+        ):
             self._examine(data, 0, partial)
-        elif partial and not self._at_boundary():
-            self._keep(data)
         else:
-            self._tail = [data]
-            self._kept = len(data)
-            self._reader.feed(data)
+            reader = self._reader
+            if not partial or (self._last == 10 and not reader.has_data()):  # as in `_at_boundary`
+                self._tail = [data]
+                self._kept = len(data)
+            elif self._kept <= KEEP:
+                self._tail.append(data)
+                self._kept += len(data)
+            else:
+                self._keep(data)
+            reader.feed(data)
             self._last = data[-1]
 
     def undecoded(self) -> None:
@@ -156,12 +164,6 @@ class Parser:
 
     # --- Bytes in ----------------------------------------------------------------------------------------------------
 
-    def _may_hold_header(self, data: bytes) -> bool:
-        return b"%" in data or (
-            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
-            and find_list(data, 0, self._lists, -1, self._pushes) != len(data)
-        )
-
     def _at_boundary(self) -> bool:
         """Return whether an element begins behind what the reader was given.
 
@@ -171,20 +173,19 @@ class Parser:
         return self._last == 10 and not self._reader.has_data()
 
     def _keep(self, data: bytes) -> None:
-        """In the plain state, take bytes that may begin within an element, without a header in them."""
-        if self._kept > KEEP and not self._lost:
-            self._hold_tail()
-            if self._position - self._boundary > KEEP // 2:
-                self._walk(self._position)
-            self._release()
+        """In the plain state, keep less than what came since the last boundary that was noted."""
+        if self._lost:
+            return
+        self._hold_tail()
+        if self._position - self._boundary > KEEP // 2:
+            self._walk(self._position)
+        self._release()
         start = self._pass_left(data) if self._left else 0
         if start:
             self._tail, self._kept = [], 0
         if not self._lost and start < len(data):
             self._tail.append(data[start:])
             self._kept += len(data) - start
-        self._reader.feed(data)
-        self._last = data[-1]
 
     def _hold_tail(self) -> None:
         """Hold what came since a boundary near the end of what the reader has used."""
@@ -269,8 +270,6 @@ class Parser:
             self._walking = True
         self._look_ahead()
         if self._stop == len(self._held):
-            if len(data) < NEAR and not self._lost:
-                self._doubt = self._doubt or NEAR  # to look again at each small read costs more than to walk
             self._give_to(self._stop)
             self._release()
             return
@@ -366,11 +365,18 @@ class Parser:
                     self._kind = _PUSH  # there are none within replies, so it is one of its own
         elif position == self._stop and not self._lost:
             self._distrust()
-        if self._stop <= position:
-            self._stop = self._walk(position + 1) if self._walking else self._search(position + 1)
-        self._give_to(self._stop)
-        self._between = False
+        self._give_on(position)
         return True
+
+    def _give_on(self, position: int) -> None:
+        """Give the reader what is held from `position` on, up to the next header."""
+        stop = self._stop
+        if stop <= position:
+            self._stop = stop = self._walk(position + 1) if self._walking else self._search(position + 1)
+        self._reader.feed(self._held, position, stop - position)
+        self._last = self._held[stop - 1]
+        self._position = stop
+        self._between = False
 
     def _give_to(self, end: int) -> None:
         self._reader.feed(self._held, self._position, end - self._position)
@@ -470,9 +476,11 @@ class Parser:
             self._announce(parts, "a map", self._most)
         self._reader.feed(b"*%d\r\n" % parts)
         self._last = 10
-        self._position = self._boundary = end + 2
+        self._position = self._boundary = position = end + 2
         self._between = False
         self._kind = _MAP
+        if position < len(self._held) and self._held[position] not in _NEED_CARE:
+            self._give_on(position)
         return True
 
     def _leave_if_done(self) -> None:
