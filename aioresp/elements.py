@@ -46,6 +46,7 @@ _digits = 2  # of the lengths that patterns know; 3 once they are met often
 
 LINES: Final = b"+-:,#_("
 _DIGITS: Final = b"0123456789"
+_IN_COUNT: Final = _DIGITS + b"-\r"
 _DIGITS_ALIKE: Final = bytes.maketrans(_DIGITS, b"0" * 10)
 _MESSAGE: Final = b"3\r\n$7\r\nmessage\r\n"
 _COUNTS: Final = b"*~|>%"
@@ -126,7 +127,7 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
         if kind in _COUNTS and at >= fed:
             return (at, at, 0)
         if line < 0:
-            wrong = kind not in COUNTED or end - at >= LONG_HEADER
+            wrong = kind not in COUNTED or end - at >= LONG_HEADER or data[at + 1 :].strip(_IN_COUNT)
             return (at, LOST if wrong else end, 0)
         count = data[at + 1 : line]
         if kind not in COUNTED or not ((count.isdigit() and (count[0] != 48 or count == b"0")) or count == b"-1"):
@@ -159,7 +160,9 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
         for _ in range(tries):
             if found < 0:
                 break
-            if (not found or data[found - 1] == 10) and not data[found + 1 : found + 1 + digits].strip(_DIGITS):
+            if not data[found + 1 : found + 1 + LONG].strip(_DIGITS) or (
+                not digits and (not found or data[found - 1] == 10)
+            ):
                 nearest = found
                 break
             found = data.find(kind, found + 1, nearest)
@@ -180,9 +183,9 @@ def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> i
         last = data.rfind(kind, start, end)
         if data.count(kind, start, last) == data.count(message, start, last):
             start = last
-    alike = data[start - 1 : end].translate(_DIGITS_ALIKE)
-    found = alike.find(b"\n%b%b" % (kind, b"0" * digits))
+    alike = data[start:end].translate(_DIGITS_ALIKE)
+    found = alike.find(kind + b"0" * LONG)
     if found < 0:
-        last = alike.rfind(b"\n" + kind, -digits - 1)
-        found = last if last >= 0 and not alike[last + 2 :].strip(b"0") else -1
+        last = alike.rfind(kind, -LONG)
+        found = last if last >= 0 and not alike[last + 1 :].strip(b"0") else -1
     return end if found < 0 else start + found

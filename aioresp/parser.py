@@ -27,7 +27,7 @@ DOUBT: Final = 512 * 1024
 NEAR: Final = 2048
 
 #: Bytes that are kept before the parser looks where the last element begins.
-KEEP: Final = 192 * 1024
+KEEP: Final = 64 * 1024
 
 # What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
 # unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
@@ -336,7 +336,8 @@ class Parser:
                 if kind == _MAP:
                     items = iter(reply)
                     reply = dict(zip(items, items, strict=True))
-                self._leave_if_done()
+                if self._position == len(self._held):
+                    self._leave_if_done()
                 return reply
             self._kind = kind
             if self._queue and self._used_up():
@@ -355,16 +356,22 @@ class Parser:
     def _give(self) -> bool:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
         position = self._position
-        if self._last == 10 and not self._reader.has_data():
-            self._boundary = max(position, self._boundary)
+        at_boundary = self._last == 10 and not self._reader.has_data()
+        if position == self._stop and not at_boundary and not self._lost:
+            if not self._walking:
+                self._distrust()
+                self._stop = self._walk(position)
+            if self._stop == position and not self._lost:
+                raise ProtocolError("a string that is longer than announced")  # the reader would go on behind it
+        if at_boundary or self._lost:
+            if position > self._boundary:
+                self._boundary = position
             kind = self._held[position]
             if kind in _NEED_CARE:
                 if not self._accept_list():
                     return False
-                if kind == _PUSH and not self._kind:
+                if kind == _PUSH and at_boundary and not self._kind:
                     self._kind = _PUSH  # there are none within replies, so it is one of its own
-        elif position == self._stop and not self._lost:
-            self._distrust()
         self._give_on(position)
         return True
 
@@ -385,12 +392,9 @@ class Parser:
 
     def _distrust(self) -> None:
         """Walk over elements from now on: what looks like a header is part of a value."""
-        if self._walking:
-            self._get_lost()
-        else:
-            self._advance()
-            self._walking = True
-            self._doubt = DOUBT
+        self._advance()
+        self._walking = True
+        self._doubt = DOUBT
 
     def _get_lost(self) -> None:
         self._lost = True
@@ -400,6 +404,8 @@ class Parser:
     def _accept_list(self) -> bool:
         """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
         start = self._position + 1
+        if self._held.find(b"\r\n", start, start + LONG + 1) >= 0:
+            return True
         header = self._held[start : start + LONG_HEADER]
         count = header[: len(header) - len(header.lstrip(_DIGITS))]
         if len(count) == len(header) < LONG_HEADER:
@@ -421,14 +427,15 @@ class Parser:
         if start < self._boundary:
             start = self._boundary
         tries = len(self._held) if self._lost else TRIES // 4 if self._wary else TRIES
-        if self._list < start:
-            self._list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
-        if self._map < start:
-            self._map = self._find_map(start, tries)
-        if TOO_MANY in (self._list, self._map):
+        next_list, next_map = self._list, self._map
+        if next_list < start:
+            self._list = next_list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
+        if next_map < start:
+            self._map = next_map = self._find_map(start, tries)
+        if next_list == TOO_MANY or next_map == TOO_MANY:
             self._distrust()
             return self._walk(start)
-        return min(self._map, self._list)
+        return next_map if next_map < next_list else next_list
 
     def _walk(self, fed: int) -> int:
         """Return where the next header stands, at `fed` or behind it, or the end."""
