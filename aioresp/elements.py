@@ -36,7 +36,7 @@ TOO_MANY: Final = -1
 #: First bytes of headers, and from how many digits on they are looked for.
 Lists: TypeAlias = tuple[tuple[bytes, int], ...]
 
-#: Bulk strings of three digits that are passed one by one: more are worth a pattern.
+#: Bulk strings of three digits, and first bytes in small reads, that are looked at one by one: more are worth a pattern.
 FEW: Final = 4
 
 #: The sizes of bulk strings by their headers, for lengths of four digits, as they are met.
@@ -84,8 +84,10 @@ def _run(pushes: bool, digits: int) -> Callable[..., re.Match[bytes] | None]:
     return re.compile(pattern.encode(), re.DOTALL).match
 
 
-def are_headers(data: bytes, boundary: int, kind: bytes, count: int, pushes: bool) -> bool:
+def _in_nested_lists(data: bytes, boundary: int, kind: bytes, count: int, pushes: bool) -> bool:
     """Return whether the next so many bytes of this kind are each the first of a header, as `walk` would find."""
+    if boundary < 0:
+        return False  # it is not known
     run = _run(pushes, 2)
     at = found = boundary
     for _ in range(count):
@@ -155,9 +157,10 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
     large one where all of these are headers, as in nested lists, by the walk from `boundary`. Else this is `TOO_MANY`.
     """
     nearest = len(data)
+    small = nearest <= SMALL
     for kind, digits in lists:
         found = data.find(kind, start, nearest)
-        for _ in range(tries):
+        for _ in range(FEW if small and digits else tries):
             if found < 0:
                 break
             if not data[found + 1 : found + 1 + LONG].strip(_DIGITS) or (
@@ -168,15 +171,14 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
             found = data.find(kind, found + 1, nearest)
         else:
             if found >= 0:
-                small = len(data) <= SMALL
-                if not digits or not (small or (boundary >= 0 and are_headers(data, boundary, kind, tries, pushes))):
+                if not digits or (not small and not _in_nested_lists(data, boundary, kind, tries, pushes)):
                     return TOO_MANY
-                nearest = _find_long(data, found, nearest, kind, digits)
+                nearest = _find_long(data, found, nearest, kind)
     return nearest
 
 
-def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> int:
-    """Return where a header begins of so many digits, or one that is not here to its end; or the end."""
+def _find_long(data: bytes, start: int, end: int, kind: bytes) -> int:
+    """Return where a header begins of a long count, or one that is not here to its end; or the end."""
     message = kind + _MESSAGE
     if data.startswith(message, start):
         # Messages come in hosts: to count them takes less time than to look through them.
