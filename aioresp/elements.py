@@ -30,13 +30,19 @@ TRIES: Final = 16
 #: Bytes of a read that are looked through one by one in less time than the read itself takes.
 SMALL: Final = 8192
 
+#: Bytes from one of them to the next in which it costs nothing to look at it.
+SPARSE: Final = 1024
+
+#: Bytes from one to the next in which a pattern takes less time than a look at each byte.
+APART: Final = 128
+
 #: There are more first bytes of headers than that, and not all of them are such.
 TOO_MANY: Final = -1
 
 #: First bytes of headers, and from how many digits on they are looked for.
 Lists: TypeAlias = tuple[tuple[bytes, int], ...]
 
-#: Bulk strings of three digits, and first bytes in small reads, that are looked at one by one: more are worth a pattern.
+#: So many bulk strings of three digits, or first bytes in a small read, are looked at one by one.
 FEW: Final = 4
 
 #: The sizes of bulk strings by their headers, for lengths of four digits, as they are met.
@@ -84,13 +90,13 @@ def _run(pushes: bool, digits: int) -> Callable[..., re.Match[bytes] | None]:
     return re.compile(pattern.encode(), re.DOTALL).match
 
 
-def _in_nested_lists(data: bytes, boundary: int, kind: bytes, count: int, pushes: bool) -> bool:
-    """Return whether the next so many bytes of this kind are each the first of a header, as `walk` would find."""
+def _in_nested_lists(data: bytes, boundary: int, kind: bytes, pushes: bool) -> bool:
+    """Return whether the next few bytes of this kind are each the first of a header, as `walk` would find."""
     if boundary < 0:
         return False  # it is not known
     run = _run(pushes, 2)
     at = found = boundary
-    for _ in range(count):
+    for _ in range(FEW):
         found = data.find(kind, found)
         match = run(data, at, found) if found >= 0 else None
         if match is None or match.end() != found:
@@ -152,29 +158,35 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
 def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool, tries: int = TRIES) -> int:
     """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
 
-    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one. If there
-    are more, the rest of a small read is looked through in a way that costs the same whatever it holds. So is that of a
-    large one where all of these are headers, as in nested lists, by the walk from `boundary`. Else this is `TOO_MANY`.
+    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one, unless
+    they are far apart. If there are more, the rest of a small read is looked through in a way that costs the same
+    whatever it holds. So is that of a large one where all of these are headers, as in nested lists, by the walk from
+    `boundary`. Else this is `TOO_MANY`.
     """
     nearest = len(data)
     small = nearest <= SMALL
     for kind, digits in lists:
-        found = data.find(kind, start, nearest)
-        for _ in range(FEW if small and digits else tries):
-            if found < 0:
-                break
+        first = found = data.find(kind, start, nearest)
+        left = FEW if small and digits else tries
+        while found >= 0:
             if not data[found + 1 : found + 1 + LONG].strip(_DIGITS) or (
                 not digits and (not found or data[found - 1] == 10)
             ):
                 nearest = found
                 break
+            left -= 1
             found = data.find(kind, found + 1, nearest)
-        else:
-            if found >= 0:
-                if not digits or (not small and not _in_nested_lists(data, boundary, kind, tries, pushes)):
+            if left < 0 and 0 <= found < first - left * SPARSE:
+                if not digits or (not small and not _in_nested_lists(data, boundary, kind, pushes)):
                     return TOO_MANY
                 nearest = _find_long(data, found, nearest, kind)
+                break
     return nearest
+
+
+@cache
+def _long(kind: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"%b(?:[0-9]{%d}|[0-9]{0,%d}\Z)" % (re.escape(kind), LONG, LONG - 1))
 
 
 def _find_long(data: bytes, start: int, end: int, kind: bytes) -> int:
@@ -185,6 +197,9 @@ def _find_long(data: bytes, start: int, end: int, kind: bytes) -> int:
         last = data.rfind(kind, start, end)
         if data.count(kind, start, last) == data.count(message, start, last):
             start = last
+    if (end - start) > APART * data.count(kind, start, end):
+        match = _long(kind).search(data, start, end)
+        return end if match is None else match.start()
     alike = data[start:end].translate(_DIGITS_ALIKE)
     found = alike.find(kind + b"0" * LONG)
     if found < 0:
