@@ -62,19 +62,19 @@ class Parser:
     makes room for them; no reply makes sense that takes more than `max_reply` bytes. It refuses by itself what nests
     deeper than 1024 levels.
 
-    Headers of these kinds are searched for, and a value may hold what looks like one. The search costs the same
-    whatever values hold, as the parser changes its state when hiredis finds a header to be none:
+    Headers of these kinds are searched for, and a value may hold what looks like one. It costs no more than plain text,
+    as the parser goes to another state where hiredis finds a header to be none, or there are too many to try:
 
     | state | known by | bytes that come | next state |
     |---|---|---|---|
-    | plain | `_tail`: what came since a boundary | are searched, and go to hiredis | searching, at a header |
-    | searching | `wary` | go to hiredis up to what may be a header | walking, if it is none |
-    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, at the end |
+    | plain | none of the others | are searched, and go to hiredis | searching, at what looks like a header |
+    | searching | `wary` | go to hiredis up to what looks like a header | walking, if it is none |
+    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, when nothing is held |
     | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
-    | lost | `_lost` | as searching, and hiredis will refuse them soon | |
+    | lost | `_lost` | are searched, and hiredis will refuse them soon | |
 
-    Searching and doubting become plain when nothing is held, or nothing was found for long.
+    Searching becomes plain when nothing is held, and doubting when no header was found in `DOUBT` bytes.
     """
 
     def __init__(self, max_reply: int | None = None) -> None:
@@ -126,8 +126,10 @@ class Parser:
         ):
             self._examine(data, 0, partial)
         else:
+            # The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a
+            # line, that was the end of an element, or of a header, and the next one begins here.
             reader = self._reader
-            if not partial or (self._last == 10 and not reader.has_data()):  # as in `_at_boundary`
+            if not partial or (self._last == 10 and not reader.has_data()):
                 self._tail = [data]
                 self._kept = len(data)
             elif self._kept <= KEEP:
@@ -164,14 +166,6 @@ class Parser:
 
     # --- Bytes in ----------------------------------------------------------------------------------------------------
 
-    def _at_boundary(self) -> bool:
-        """Return whether an element begins behind what the reader was given.
-
-        The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a line,
-        that was the end of an element, or of a header.
-        """
-        return self._last == 10 and not self._reader.has_data()
-
     def _keep(self, data: bytes) -> None:
         """In the plain state, keep less than what came since the last boundary that was noted."""
         if self._lost:
@@ -183,7 +177,7 @@ class Parser:
         start = self._pass_left(data) if self._left else 0
         if start:
             self._tail, self._kept = [], 0
-        if not self._lost and start < len(data):
+        if start < len(data):
             self._tail.append(data[start:])
             self._kept += len(data) - start
 
@@ -255,7 +249,7 @@ class Parser:
 
     def _examine(self, data: bytes, start: int, partial: bool) -> None:
         """Take bytes in which there may be headers from `start` on, where an element begins if that is not 0."""
-        if start or not partial or self._at_boundary():
+        if start or not partial or (self._last == 10 and not self._reader.has_data()):
             self._held, self._position, self._boundary = data, 0, start
         else:
             self._hold_tail()
@@ -270,7 +264,7 @@ class Parser:
             self._walking = True
         self._look_ahead()
         if self._stop == len(self._held):
-            self._give_to(self._stop)
+            self._give_on(self._position)
             self._release()
             return
         self._between = not partial
@@ -295,7 +289,8 @@ class Parser:
             start = self._pass_left(data)
             self._held, self._position, self._boundary = data, 0, start
             if start == len(data):
-                self._give_to(start)
+                self._stop = start
+                self._give_on(0)
                 return
         else:
             cut = self._position if self._lost else min(self._boundary, self._position)
@@ -376,7 +371,7 @@ class Parser:
         return True
 
     def _give_on(self, position: int) -> None:
-        """Give the reader what is held from `position` on, up to the next header."""
+        """Give the reader what is held from `position` on, up to the next stop."""
         stop = self._stop
         if stop <= position:
             self._stop = stop = self._walk(position + 1) if self._walking else self._search(position + 1)
@@ -385,21 +380,11 @@ class Parser:
         self._position = stop
         self._between = False
 
-    def _give_to(self, end: int) -> None:
-        self._reader.feed(self._held, self._position, end - self._position)
-        self._last = self._held[end - 1]
-        self._position = end
-
     def _distrust(self) -> None:
         """Walk over elements from now on: what looks like a header is part of a value."""
         self._advance()
         self._walking = True
         self._doubt = DOUBT
-
-    def _get_lost(self) -> None:
-        self._lost = True
-        self._walking = False
-        self._doubt = self._left = 0
 
     def _accept_list(self) -> bool:
         """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
@@ -443,7 +428,9 @@ class Parser:
             return len(self._held)  # all of it was walked over
         self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
         if stop == LOST:
-            self._get_lost()
+            self._lost = True
+            self._walking = False
+            self._doubt = self._left = 0
             self._list = self._map = -1
             return self._search(fed)
         return stop
@@ -486,7 +473,7 @@ class Parser:
         self._position = self._boundary = position = end + 2
         self._between = False
         self._kind = _MAP
-        if position < len(self._held) and self._held[position] not in _NEED_CARE:
+        if parts and position < len(self._held) and self._held[position] not in _NEED_CARE:
             self._give_on(position)
         return True
 
