@@ -27,13 +27,22 @@ LOST: Final = -1
 #: First bytes of headers that are looked at one by one.
 TRIES: Final = 16
 
+#: Bytes of a read that are looked through one by one in less time than the read itself takes.
+SMALL: Final = 8192
+
+#: Bytes from one of them to the next in which it costs nothing to look at it.
+SPARSE: Final = 1024
+
+#: Bytes from one to the next in which a pattern takes less time than a look at each byte.
+APART: Final = 128
+
 #: There are more first bytes of headers than that, and not all of them are such.
 TOO_MANY: Final = -1
 
 #: First bytes of headers, and from how many digits on they are looked for.
 Lists: TypeAlias = tuple[tuple[bytes, int], ...]
 
-#: Bulk strings of three digits that are passed one by one: more are worth a pattern.
+#: So many bulk strings of three digits, or first bytes in a small read, are looked at one by one.
 FEW: Final = 4
 
 #: The sizes of bulk strings by their headers, for lengths of four digits, as they are met.
@@ -43,6 +52,7 @@ _digits = 2  # of the lengths that patterns know; 3 once they are met often
 
 LINES: Final = b"+-:,#_("
 _DIGITS: Final = b"0123456789"
+_IN_COUNT: Final = _DIGITS + b"-\r"
 _DIGITS_ALIKE: Final = bytes.maketrans(_DIGITS, b"0" * 10)
 _MESSAGE: Final = b"3\r\n$7\r\nmessage\r\n"
 _COUNTS: Final = b"*~|>%"
@@ -80,11 +90,13 @@ def _run(pushes: bool, digits: int) -> Callable[..., re.Match[bytes] | None]:
     return re.compile(pattern.encode(), re.DOTALL).match
 
 
-def are_headers(data: bytes, boundary: int, kind: bytes, count: int, pushes: bool) -> bool:
-    """Return whether the next so many bytes of this kind are each the first of a header, as `walk` would find."""
+def _in_nested_lists(data: bytes, boundary: int, kind: bytes, pushes: bool) -> bool:
+    """Return whether the next few bytes of this kind are each the first of a header, as `walk` would find."""
+    if boundary < 0:
+        return False  # it is not known
     run = _run(pushes, 2)
     at = found = boundary
-    for _ in range(count):
+    for _ in range(FEW):
         found = data.find(kind, found)
         match = run(data, at, found) if found >= 0 else None
         if match is None or match.end() != found:
@@ -123,7 +135,7 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
         if kind in _COUNTS and at >= fed:
             return (at, at, 0)
         if line < 0:
-            wrong = kind not in COUNTED or end - at >= LONG_HEADER
+            wrong = kind not in COUNTED or end - at >= LONG_HEADER or data[at + 1 :].strip(_IN_COUNT)
             return (at, LOST if wrong else end, 0)
         count = data[at + 1 : line]
         if kind not in COUNTED or not ((count.isdigit() and (count[0] != 48 or count == b"0")) or count == b"-1"):
@@ -146,39 +158,51 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
 def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool, tries: int = TRIES) -> int:
     """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
 
-    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one. If there
-    are more, and all of these are headers by the walk from `boundary`, so that it is for the nested lists themselves,
-    the rest is looked through in a way that costs the same whatever it holds. Else this is `TOO_MANY`.
+    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one, unless
+    they are far apart. If there are more, the rest of a small read is looked through in a way that costs the same
+    whatever it holds. So is that of a large one where all of these are headers, as in nested lists, by the walk from
+    `boundary`. Else this is `TOO_MANY`.
     """
     nearest = len(data)
+    small = nearest <= SMALL
     for kind, digits in lists:
-        found = data.find(kind, start, nearest)
-        for _ in range(tries):
-            if found < 0:
-                break
-            if (not found or data[found - 1] == 10) and not data[found + 1 : found + 1 + digits].strip(_DIGITS):
+        first = found = data.find(kind, start, nearest)
+        left = FEW if small and digits else tries
+        while found >= 0:
+            if not data[found + 1 : found + 1 + LONG].strip(_DIGITS) or (
+                not digits and (not found or data[found - 1] == 10)
+            ):
                 nearest = found
                 break
+            left -= 1
             found = data.find(kind, found + 1, nearest)
-        else:
-            if found >= 0:
-                if not digits or boundary < 0 or not are_headers(data, boundary, kind, tries, pushes):
+            if left < 0 and 0 <= found < first - left * SPARSE:
+                if not digits or (not small and not _in_nested_lists(data, boundary, kind, pushes)):
                     return TOO_MANY
-                nearest = _find_long(data, found, nearest, kind, digits)
+                nearest = _find_long(data, found, nearest, kind)
+                break
     return nearest
 
 
-def _find_long(data: bytes, start: int, end: int, kind: bytes, digits: int) -> int:
-    """Return where a header begins of so many digits, or one that is not here to its end; or the end."""
+@cache
+def _long(kind: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"%b(?:[0-9]{%d}|[0-9]{0,%d}\Z)" % (re.escape(kind), LONG, LONG - 1))
+
+
+def _find_long(data: bytes, start: int, end: int, kind: bytes) -> int:
+    """Return where a header begins of a long count, or one that is not here to its end; or the end."""
     message = kind + _MESSAGE
     if data.startswith(message, start):
         # Messages come in hosts: to count them takes less time than to look through them.
         last = data.rfind(kind, start, end)
         if data.count(kind, start, last) == data.count(message, start, last):
             start = last
-    alike = data[start - 1 : end].translate(_DIGITS_ALIKE)
-    found = alike.find(b"\n%b%b" % (kind, b"0" * digits))
+    if (end - start) > APART * data.count(kind, start, end):
+        match = _long(kind).search(data, start, end)
+        return end if match is None else match.start()
+    alike = data[start:end].translate(_DIGITS_ALIKE)
+    found = alike.find(kind + b"0" * LONG)
     if found < 0:
-        last = alike.rfind(b"\n" + kind, -digits - 1)
-        found = last if last >= 0 and not alike[last + 2 :].strip(b"0") else -1
+        last = alike.rfind(kind, -LONG)
+        found = last if last >= 0 and not alike[last + 1 :].strip(b"0") else -1
     return end if found < 0 else start + found

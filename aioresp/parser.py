@@ -27,7 +27,7 @@ DOUBT: Final = 512 * 1024
 NEAR: Final = 2048
 
 #: Bytes that are kept before the parser looks where the last element begins.
-KEEP: Final = 192 * 1024
+KEEP: Final = 64 * 1024
 
 # What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
 # unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
@@ -62,19 +62,19 @@ class Parser:
     makes room for them; no reply makes sense that takes more than `max_reply` bytes. It refuses by itself what nests
     deeper than 1024 levels.
 
-    Headers of these kinds are searched for, and a value may hold what looks like one. The search costs the same
-    whatever values hold, as the parser changes its state when hiredis finds a header to be none:
+    Headers of these kinds are searched for, and a value may hold what looks like one. It costs no more than plain text,
+    as the parser goes to another state where hiredis finds a header to be none, or there are too many to try:
 
     | state | known by | bytes that come | next state |
     |---|---|---|---|
-    | plain | `_tail`: what came since a boundary | are searched, and go to hiredis | searching, at a header |
-    | searching | `wary` | go to hiredis up to what may be a header | walking, if it is none |
-    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, at the end |
+    | plain | none of the others | are searched, and go to hiredis | searching, at what looks like a header |
+    | searching | `wary` | go to hiredis up to what looks like a header | walking, if it is none |
+    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, when nothing is held |
     | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
-    | lost | `_lost` | as searching, and hiredis will refuse them soon | |
+    | lost | `_lost` | are searched, and hiredis will refuse them soon | |
 
-    Searching and doubting become plain when nothing is held, or nothing was found for long.
+    Searching becomes plain when nothing is held, and doubting when no header was found in `DOUBT` bytes.
     """
 
     def __init__(self, max_reply: int | None = None) -> None:
@@ -120,14 +120,24 @@ class Parser:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
         if self._wary or self._left or self._doubt:
             self._feed_carefully(data, partial)
-        elif self._may_hold_header(data):
+        elif b"%" in data or (
+            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
+            and find_list(data, 0, self._lists, -1, self._pushes) != len(data)
+        ):
             self._examine(data, 0, partial)
-        elif partial and not self._at_boundary():
-            self._keep(data)
         else:
-            self._tail = [data]
-            self._kept = len(data)
-            self._reader.feed(data)
+            # The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a
+            # line, that was the end of an element, or of a header, and the next one begins here.
+            reader = self._reader
+            if not partial or (self._last == 10 and not reader.has_data()):
+                self._tail = [data]
+                self._kept = len(data)
+            elif self._kept <= KEEP:
+                self._tail.append(data)
+                self._kept += len(data)
+            else:
+                self._keep(data)
+            reader.feed(data)
             self._last = data[-1]
 
     def undecoded(self) -> None:
@@ -156,35 +166,20 @@ class Parser:
 
     # --- Bytes in ----------------------------------------------------------------------------------------------------
 
-    def _may_hold_header(self, data: bytes) -> bool:
-        return b"%" in data or (
-            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
-            and find_list(data, 0, self._lists, -1, self._pushes) != len(data)
-        )
-
-    def _at_boundary(self) -> bool:
-        """Return whether an element begins behind what the reader was given.
-
-        The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a line,
-        that was the end of an element, or of a header.
-        """
-        return self._last == 10 and not self._reader.has_data()
-
     def _keep(self, data: bytes) -> None:
-        """In the plain state, take bytes that may begin within an element, without a header in them."""
-        if self._kept > KEEP and not self._lost:
-            self._hold_tail()
-            if self._position - self._boundary > KEEP // 2:
-                self._walk(self._position)
-            self._release()
+        """In the plain state, keep less than what came since the last boundary that was noted."""
+        if self._lost:
+            return
+        self._hold_tail()
+        if self._position - self._boundary > KEEP // 2:
+            self._walk(self._position)
+        self._release()
         start = self._pass_left(data) if self._left else 0
         if start:
             self._tail, self._kept = [], 0
-        if not self._lost and start < len(data):
+        if start < len(data):
             self._tail.append(data[start:])
             self._kept += len(data) - start
-        self._reader.feed(data)
-        self._last = data[-1]
 
     def _hold_tail(self) -> None:
         """Hold what came since a boundary near the end of what the reader has used."""
@@ -254,7 +249,7 @@ class Parser:
 
     def _examine(self, data: bytes, start: int, partial: bool) -> None:
         """Take bytes in which there may be headers from `start` on, where an element begins if that is not 0."""
-        if start or not partial or self._at_boundary():
+        if start or not partial or (self._last == 10 and not self._reader.has_data()):
             self._held, self._position, self._boundary = data, 0, start
         else:
             self._hold_tail()
@@ -269,9 +264,7 @@ class Parser:
             self._walking = True
         self._look_ahead()
         if self._stop == len(self._held):
-            if len(data) < NEAR and not self._lost:
-                self._doubt = self._doubt or NEAR  # to look again at each small read costs more than to walk
-            self._give_to(self._stop)
+            self._give_on(self._position)
             self._release()
             return
         self._between = not partial
@@ -296,7 +289,8 @@ class Parser:
             start = self._pass_left(data)
             self._held, self._position, self._boundary = data, 0, start
             if start == len(data):
-                self._give_to(start)
+                self._stop = start
+                self._give_on(0)
                 return
         else:
             cut = self._position if self._lost else min(self._boundary, self._position)
@@ -337,7 +331,8 @@ class Parser:
                 if kind == _MAP:
                     items = iter(reply)
                     reply = dict(zip(items, items, strict=True))
-                self._leave_if_done()
+                if self._position == len(self._held):
+                    self._leave_if_done()
                 return reply
             self._kind = kind
             if self._queue and self._used_up():
@@ -356,44 +351,46 @@ class Parser:
     def _give(self) -> bool:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
         position = self._position
-        if self._last == 10 and not self._reader.has_data():
-            self._boundary = max(position, self._boundary)
+        at_boundary = self._last == 10 and not self._reader.has_data()
+        if position == self._stop and not at_boundary and not self._lost:
+            if not self._walking:
+                self._distrust()
+                self._stop = self._walk(position)
+            if self._stop == position and not self._lost:
+                raise ProtocolError("a string that is longer than announced")  # the reader would go on behind it
+        if at_boundary or self._lost:
+            if position > self._boundary:
+                self._boundary = position
             kind = self._held[position]
             if kind in _NEED_CARE:
                 if not self._accept_list():
                     return False
-                if kind == _PUSH and not self._kind:
+                if kind == _PUSH and at_boundary and not self._kind:
                     self._kind = _PUSH  # there are none within replies, so it is one of its own
-        elif position == self._stop and not self._lost:
-            self._distrust()
-        if self._stop <= position:
-            self._stop = self._walk(position + 1) if self._walking else self._search(position + 1)
-        self._give_to(self._stop)
-        self._between = False
+        self._give_on(position)
         return True
 
-    def _give_to(self, end: int) -> None:
-        self._reader.feed(self._held, self._position, end - self._position)
-        self._last = self._held[end - 1]
-        self._position = end
+    def _give_on(self, position: int) -> None:
+        """Give the reader what is held from `position` on, up to the next stop."""
+        stop = self._stop
+        if stop <= position:
+            self._stop = stop = self._walk(position + 1) if self._walking else self._search(position + 1)
+        self._reader.feed(self._held, position, stop - position)
+        self._last = self._held[stop - 1]
+        self._position = stop
+        self._between = False
 
     def _distrust(self) -> None:
         """Walk over elements from now on: what looks like a header is part of a value."""
-        if self._walking:
-            self._get_lost()
-        else:
-            self._advance()
-            self._walking = True
-            self._doubt = DOUBT
-
-    def _get_lost(self) -> None:
-        self._lost = True
-        self._walking = False
-        self._doubt = self._left = 0
+        self._advance()
+        self._walking = True
+        self._doubt = DOUBT
 
     def _accept_list(self) -> bool:
         """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
         start = self._position + 1
+        if self._held.find(b"\r\n", start, start + LONG + 1) >= 0:
+            return True
         header = self._held[start : start + LONG_HEADER]
         count = header[: len(header) - len(header.lstrip(_DIGITS))]
         if len(count) == len(header) < LONG_HEADER:
@@ -415,14 +412,15 @@ class Parser:
         if start < self._boundary:
             start = self._boundary
         tries = len(self._held) if self._lost else TRIES // 4 if self._wary else TRIES
-        if self._list < start:
-            self._list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
-        if self._map < start:
-            self._map = self._find_map(start, tries)
-        if TOO_MANY in (self._list, self._map):
+        next_list, next_map = self._list, self._map
+        if next_list < start:
+            self._list = next_list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
+        if next_map < start:
+            self._map = next_map = self._find_map(start, tries)
+        if next_list == TOO_MANY or next_map == TOO_MANY:
             self._distrust()
             return self._walk(start)
-        return min(self._map, self._list)
+        return next_map if next_map < next_list else next_list
 
     def _walk(self, fed: int) -> int:
         """Return where the next header stands, at `fed` or behind it, or the end."""
@@ -430,7 +428,9 @@ class Parser:
             return len(self._held)  # all of it was walked over
         self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
         if stop == LOST:
-            self._get_lost()
+            self._lost = True
+            self._walking = False
+            self._doubt = self._left = 0
             self._list = self._map = -1
             return self._search(fed)
         return stop
@@ -470,9 +470,11 @@ class Parser:
             self._announce(parts, "a map", self._most)
         self._reader.feed(b"*%d\r\n" % parts)
         self._last = 10
-        self._position = self._boundary = end + 2
+        self._position = self._boundary = position = end + 2
         self._between = False
         self._kind = _MAP
+        if parts and position < len(self._held) and self._held[position] not in _NEED_CARE:
+            self._give_on(position)
         return True
 
     def _leave_if_done(self) -> None:
