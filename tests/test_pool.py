@@ -567,3 +567,25 @@ async def test_closing_while_connecting() -> None:
 def test_figures_add_up() -> None:
     one = PoolStats(1, 2, 3, 4, 5, 6, 7, 8)
     assert one + one == PoolStats(2, 4, 6, 8, 10, 12, 14, 16)
+
+
+async def test_connections_that_end_as_soon_as_they_are_made_are_no_reason_to_go_on_for_ever() -> None:
+    maker = Maker(5)
+
+    async def connect() -> Thing:
+        thing = await maker()
+        thing.viable = False  # its end has come before the pool could hear of it
+        return thing
+
+    failures: list[int] = []
+
+    def patience(error: BaseException, count: int) -> float | None:
+        failures.append(count)
+        return None
+
+    loop = asyncio.get_running_loop()
+    pool = Pool(connect, limit=10, concurrency=5, idle_timeout=None, loop=loop, patience=patience)
+    with pytest.raises(ConnectError, match="as soon as it was made"):
+        await use(pool)
+    assert maker.attempts == 2
+    assert failures == [1]

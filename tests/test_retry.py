@@ -522,3 +522,9 @@ async def test_wrong_credentials_are_not_tried_again() -> None:
         with pytest.raises(aioresp.AuthenticationError):
             await r.get("k")
         assert time.monotonic() - start < 0.3
+
+
+def test_the_default_pauses() -> None:
+    """As the documentation says: 20 ms, doubling to 1 s, for ten attempts."""
+    retry = Retry(jitter=False)
+    assert [retry.pause(failures) for failures in (1, 2, 7, 9, 10)] == [0.02, 0.04, 1.0, 1.0, None]

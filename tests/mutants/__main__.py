@@ -55,7 +55,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "aioresp/contexts/lease.py": (
         f"{_CONTEXTS}lease.py",
         f"{_CONTEXTS}blocking.py tests/test_client.py {_CONTEXTS}transaction.py {_CONTEXTS}time_limits.py",
-        f"tests/security/test_credentials.py {_CONTEXTS}pipeline.py",
+        f"tests/security/test_credentials.py tests/test_events.py {_CONTEXTS}pipeline.py",
     ),
     "aioresp/retry.py": (
         "tests/test_retry.py",
