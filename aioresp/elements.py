@@ -69,7 +69,7 @@ def _bulk(number: str, digits: int) -> str:
     leaf = rf"\r\n.{{{int(number) + 2}}}+" if number else ""
     if number == "0" or len(number) == digits:
         return leaf
-    branches = [digit + _bulk(number + digit, digits) for digit in "1234567890"]
+    branches = [digit + _bulk(number + digit, digits) for digit in "0123456789"]
     return f"(?:{'|'.join([leaf, *branches] if leaf else branches)})"
 
 
