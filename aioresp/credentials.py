@@ -23,7 +23,7 @@ class Credentials(Record):
     renew_after: float | None = None
 
     def __repr__(self) -> str:
-        return f"Credentials(username={self.username!r}, renew_after={self.renew_after!r})"
+        return f"Credentials(username={self.username!r}, renew_after={numeral(self.renew_after)})"
 
     @property
     def words(self) -> tuple[str, ...]:
