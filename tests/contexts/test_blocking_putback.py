@@ -16,6 +16,7 @@ from aioresp.popped import Popped, token_for
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.contexts.blocking import LISTS, POPS, Since, cancel, errors, is_gone, since
+from tests.contexts.listening import until
 from tests.rest import at_rest
 from tests.servers import MATRIX
 
@@ -422,6 +423,7 @@ async def test_the_client_is_closed_while_a_put_back_is_on_its_way(
 async def test_a_pop_whose_own_reply_never_comes_is_unknown(server: Server, prefix: str) -> None:
     async with popped_for_nobody(server, f"{prefix}k", "blpop") as (r, _, proxy, losses, _before):
         proxy.cut()
+        await until(lambda: bool(losses))  # the client is at rest as well before it hears of the cut
         await at_rest(r)
         assert [(lost.elements, lost.outcome) for lost in losses] == [((), "unknown")]
 

@@ -204,7 +204,15 @@ def blocks(call: Call) -> bool:
     return blocking_timeout(arguments) is not None or full_name(arguments) in ("SHUTDOWN", "QUIT", "ECHO", "PING")
 
 
-@pytest.mark.parametrize("kind", ODD)
+#: Each shape under one protocol, in turns; under the other one in a long run.
+IN_TURNS: Final = [
+    pytest.param(kind, protocol, marks=() if (number + protocol) % 2 else pytest.mark.soak)
+    for number, kind in enumerate(ODD)
+    for protocol in (3, 2)
+]
+
+
+@pytest.mark.parametrize(("kind", "protocol"), IN_TURNS)
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_debug")
 async def test_all_methods(kind: str, protocol: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -238,7 +246,9 @@ async def test_all_methods(kind: str, protocol: Any, caplog: pytest.LogCaptureFi
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if number % 3 else pytest.mark.soak) for number, kind in enumerate(ODD)]
+)
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_debug")
 async def test_all_methods_on_a_lease(kind: str) -> None:
@@ -251,7 +261,7 @@ async def test_all_methods_on_a_lease(kind: str) -> None:
         await in_step(r)
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(("kind", "protocol"), IN_TURNS)
 @pytest.mark.timeout(120)
 async def test_blocking_methods(kind: str, protocol: Any) -> None:
     """Whether an element was popped is not known: an error is all there can be."""
