@@ -209,7 +209,7 @@ async def test_what_has_idled_is_asked_before_it_is_used_again(
         start = time.monotonic()
         # A write: nothing of it went to the dead connection, so that it runs once.
         assert await asyncio.gather(*(r.incr(f"{prefix}k") for _ in range(50))) == list(range(2, 52))
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5  # not the ten of its deadline
         assert r.stats().made == (1 if way == "alive" else 2)
 
 

@@ -150,7 +150,7 @@ async def test_an_idle_connection(url: dict[str, Any], other: Client[str]) -> No
 
 
 async def test_a_pop_that_was_dropped_takes_nothing(url: dict[str, Any], other: Client[str]) -> None:
-    await other.call("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-client|unblock")
+    await other.call("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-client")
     async with one(url, username="u", password="p") as r:
         task = asyncio.create_task(r.blpop("q", 0))
         await is_blocked(other)
