@@ -115,9 +115,9 @@ class Batch:
         came = replies[start:]
         kinds = set(map(type, came))
         if Push in kinds:
-            replies[start:] = [reply for reply in came if reply.__class__ is not Push]
+            replies[start:] = [reply for reply in came if type(reply) is not Push]
             for reply in came:
-                if reply.__class__ is Push:
+                if type(reply) is Push:
                     self._carrier.on_push(reply)
         if self.clean and not kinds.isdisjoint(_ERRORS):
             self.clean = False

@@ -209,7 +209,7 @@ class Client(
         except RedisError as error:
             value = await self._try_again(error, packed)
         # Most replies are what they should be already: the call is spared.
-        kind = value.__class__
+        kind = type(value)
         if reply is text:
             if kind is str or kind is bytes or value is None:
                 return value  # type: ignore[no-any-return]  # what the converter would return

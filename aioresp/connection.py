@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         if decode is not self._decode_last:
             self._decode_last = decode
             self._turns.append(self._answered + self.in_flight)
-        if packed.__class__ is list:
+        if type(packed) is list:
             self._count_backlog(packed)
         self._outgoing.append(packed)
         self._waiters.append(future)
@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
                         elif self.guard.too_large(self.bytes_received):
                             self._break(self.guard.refuse(self.bytes_received))
                         break
-                    if reply.__class__ is not str and reply.__class__ in _NOT_PLAIN:
+                    if type(reply) is not str and type(reply) in _NOT_PLAIN:
                         self._take_odd(reply)
                     else:
                         try:
@@ -315,7 +315,7 @@ class Connection(asyncio.Protocol):
         return self._decode_next
 
     def _take_odd(self, reply: Any) -> None:
-        if reply.__class__ is Push:
+        if type(reply) is Push:
             self.on_push(reply)
         else:
             reply.deadline = deadline_of(self._runs, self._answered + self.in_flight - len(self._waiters))
@@ -323,7 +323,7 @@ class Connection(asyncio.Protocol):
 
     def _fail_next(self, error: RedisError) -> None:
         waiter = self._waiters.popleft()
-        if waiter.__class__ is Batch:
+        if type(waiter) is Batch:
             waiter.take_error(error)  # also if its caller has gone: there are more replies to it
         else:
             fail(waiter, error)

@@ -196,7 +196,7 @@ class Hub:
         deliver_run: Callable[[list[bytes]], None] | None = None
         try:
             for item in items:
-                if (item.__class__ is Push or item.__class__ is list) and len(item) == 3:
+                if (type(item) is Push or type(item) is list) and len(item) == 3:
                     what, name, data = item
                     if what == b"message":
                         if name == last:

@@ -412,7 +412,7 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
         try:
             for handle, reply in zip(handles, raw, strict=True):
                 convert = handle._reply
-                kind = reply.__class__
+                kind = type(reply)
                 if convert is as_is or (kind is str and convert is text) or (kind is int and convert is integer):
                     handle._state = reply
                 else:
