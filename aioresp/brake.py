@@ -28,7 +28,7 @@ PAUSES_OTHERWISE: Final = (0.1, 1.0)
 
 
 class Brake:
-    """What a client knows of refused logins: nothing, or the last refusal and when the next attempt is due.
+    """The refused logins of a client: none, or the last refusal and the time of the next attempt.
 
     There is no lock: two threads that meet here cost one attempt more. A child after a fork goes on with its copy.
     """

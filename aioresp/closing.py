@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # protocols take time to import
     from aioresp.resource import Work
 
     class Parts(Protocol):
-        """What a pool does to close."""
+        """The steps that a pool takes to close."""
 
         def turn_away(self, spared: set[Any]) -> None:
             """Give those in line ClientClosed, but for these futures."""
@@ -43,7 +43,7 @@ _OPEN, _WORKING, _DRAINING, _CLOSING, _ENDED = range(5)
 
 
 class Closing:
-    """How far the closing of one pool has come."""
+    """State of the closing of one pool, from open to ended."""
 
     def __init__(self, pool: Parts, loop: asyncio.AbstractEventLoop) -> None:
         self.work: set[Work] = set()

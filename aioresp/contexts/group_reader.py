@@ -134,7 +134,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._hand.take(place)
         try:
             stream, number, decoded = self._decoded(*place, fields)
-        except RedisError:  # it is no text, or no entry
+        except RedisError:  # not UTF-8, or not an entry
             self._hand.leave(place)
             raise
         if self._auto_ack:

@@ -63,7 +63,7 @@ LONG: Final = 10.0
 #: Seconds of a command's time limit that may have passed without the server being given less of it.
 SLACK: Final = 0.01
 
-#: Seconds that the server gets at least: less might become 0 there, which stands for ever.
+#: Seconds that the server gets at least: less might become 0 there, which means forever.
 LEAST: Final = 0.01
 
 # What the server says between MULTI and EXEC, whatever the command.

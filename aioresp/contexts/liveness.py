@@ -23,7 +23,7 @@ PROVE_AFTER: Final = 1.0
 
 
 class Liveness:
-    """What is known of the server at the other end of a listener, from one look to the next.
+    """State of the server at the other end of a listener, from one look to the next.
 
     `ping` sends a PING, whose answer is told to `answered`.
     """
