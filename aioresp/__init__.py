@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
 from aioresp.contexts.scripts import Function, Script
-from aioresp.credentials import CredentialProvider, Credentials
+from aioresp.wire.credentials import CredentialProvider, Credentials
 from aioresp.errors import (
     AskError,
     AuthenticationError,
@@ -49,33 +49,33 @@ from aioresp.errors import (
     WatchError,
     WrongTypeError,
 )
-from aioresp.resource import PoolStats
+from aioresp.pool.resource import PoolStats
 from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from aioresp.contexts.delivery import Delivery
-    from aioresp.contexts.group_reader import GroupReader
-    from aioresp.contexts.keyspace import KeyEvent
+    from aioresp.streams.delivery import Delivery
+    from aioresp.streams.group import GroupReader
+    from aioresp.pubsub.keyspace import KeyEvent
     from aioresp.contexts.lease import Lease
-    from aioresp.contexts.monitor import Monitor, MonitoredCommand
+    from aioresp.pubsub.monitor import Monitor, MonitoredCommand
     from aioresp.contexts.pipeline import Pipeline
-    from aioresp.contexts.stream_reader import StreamEntry, StreamReader
-    from aioresp.contexts.subscription import Subscription
-    from aioresp.contexts.topics import Gap, Message
-    from aioresp.popped import Lost
+    from aioresp.streams.reader import StreamEntry, StreamReader
+    from aioresp.pubsub.subscription import Subscription
+    from aioresp.pubsub.topics import Gap, Message
+    from aioresp.facts.putback import Lost
 else:
     _LATER = {  # imported when they are asked for, as many programs have no use for them
-        "aioresp.contexts.delivery": ("Delivery",),
-        "aioresp.contexts.group_reader": ("GroupReader",),
-        "aioresp.contexts.keyspace": ("KeyEvent",),
+        "aioresp.streams.delivery": ("Delivery",),
+        "aioresp.streams.group": ("GroupReader",),
+        "aioresp.pubsub.keyspace": ("KeyEvent",),
         "aioresp.contexts.lease": ("Lease",),
-        "aioresp.contexts.monitor": ("Monitor", "MonitoredCommand"),
+        "aioresp.pubsub.monitor": ("Monitor", "MonitoredCommand"),
         "aioresp.contexts.pipeline": ("Pipeline",),
-        "aioresp.contexts.stream_reader": ("StreamEntry", "StreamReader"),
-        "aioresp.contexts.subscription": ("Subscription",),
-        "aioresp.contexts.topics": ("Gap", "Message"),
-        "aioresp.popped": ("Lost",),
+        "aioresp.streams.reader": ("StreamEntry", "StreamReader"),
+        "aioresp.pubsub.subscription": ("Subscription",),
+        "aioresp.pubsub.topics": ("Gap", "Message"),
+        "aioresp.facts.putback": ("Lost",),
     }
 
     def __getattr__(name):

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
 from aioresp.arguments import exact, word
-from aioresp.around import Around, through
-from aioresp.brake import Brake
+from aioresp.middleware import Around, through
+from aioresp.wire.brake import Brake
 from aioresp.command import (
     PLAIN,
     SHUTDOWN,
@@ -34,30 +34,30 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
-from aioresp.connection import Connection
+from aioresp.wire.connection import Connection
 from aioresp.contexts.iterators import Iterators
-from aioresp.contexts.readers import Readers
+from aioresp.streams.methods import Readers
 from aioresp.contexts.scripts import Scripts
-from aioresp.contexts.subscribing import Subscribing
+from aioresp.pubsub.methods import Subscribing
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
-from aioresp.handshake import connect, restore
-from aioresp.line import forsake
-from aioresp.loops import Loops
+from aioresp.wire.handshake import connect, restore
+from aioresp.pool.queue import forsake
+from aioresp.pool.loops import Loops
 from aioresp.options import Options, Settings, check, settings
-from aioresp.pool import Pool
-from aioresp.protocol import Packed, pack, unpack
+from aioresp.pool.pool import Pool
+from aioresp.wire.packing import Packed, pack, unpack
 from aioresp.record import TypedDict
 from aioresp.replies import as_is, integer, ok, text
 from aioresp.replies.shapes import failure
-from aioresp.resource import PoolStats
+from aioresp.pool.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
 
 if TYPE_CHECKING:
-    from aioresp.contexts.hub import Hub
+    from aioresp.pubsub.hub import Hub
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
-    from aioresp.contexts.stream_reader import Source
-    from aioresp.watch import Watch
+    from aioresp.streams.reader import Source
+    from aioresp.observer import Watch
 
 T = TypeVar("T")
 
@@ -374,7 +374,7 @@ class Client(
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
-        from aioresp.contexts.batches import Shared  # noqa: PLC0415 (many programs have no pipelines)
+        from aioresp.contexts.routes import Shared  # noqa: PLC0415 (many programs have no pipelines)
         from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415
 
         route = Shared(
@@ -426,14 +426,14 @@ class Client(
         `watches` all is queued. Returns the values of the queued commands, or with `value_from_callable` what `func`
         returns. Raises WatchError after so many `attempts`, with short pauses between.
         """
-        from aioresp.contexts.attempts import attempt  # noqa: PLC0415 (many programs have none)
+        from aioresp.contexts.optimistic import attempt  # noqa: PLC0415 (many programs have none)
 
         async with self.pipeline(transaction=True) as pipeline:
             found, values = await attempt(pipeline, func, watches, attempts)
         return found if value_from_callable else values
 
     def _source(self) -> Source:
-        from aioresp.contexts.stream_reader import Source  # noqa: PLC0415 (many programs read no streams)
+        from aioresp.streams.reader import Source  # noqa: PLC0415 (many programs read no streams)
 
         raw = self.with_options(decode_responses=False, idempotent=False)
         return Source(raw, raw.with_options(idempotent=True), self._decode, self._retry)
@@ -462,7 +462,7 @@ def _make_pool(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop
 
 
 def _make_hub(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop) -> Hub:
-    from aioresp.contexts.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
+    from aioresp.pubsub.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
 
     make, patience = _connecting(settings, brake)
     watch = _watching(settings)
@@ -490,6 +490,6 @@ def _watching(settings: Settings) -> Watch | None:
     """Return what tells the `events` hook, if there is one."""
     if settings.events is None:
         return None
-    from aioresp.watch import Watch  # noqa: PLC0415 (many programs have no hook)
+    from aioresp.observer import Watch  # noqa: PLC0415 (many programs have no hook)
 
     return Watch(settings.events, str(settings.endpoint), settings.slow)

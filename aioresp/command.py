@@ -12,7 +12,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
-from aioresp.catalogue import COUNTED_KEYS, FIRST_KEY, READ_ONLY
+from aioresp.facts.catalogue import COUNTED_KEYS, FIRST_KEY, READ_ONLY
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeVar, cast
 
-from aioresp.catalogue import needed
+from aioresp.facts.catalogue import needed
 
 Outcome = Literal["not sent", "unknown"]
 

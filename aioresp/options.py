@@ -13,15 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from aioresp.arguments import numeral
-from aioresp.around import Around
-from aioresp.credentials import CredentialProvider
-from aioresp.endpoint import Endpoint, tls_context
+from aioresp.middleware import Around
+from aioresp.wire.credentials import CredentialProvider
+from aioresp.wire.endpoint import Endpoint, tls_context
 from aioresp.record import Record, TypedDict
 from aioresp.retry import Retry
 
 if TYPE_CHECKING:
     from aioresp.events import Hook
-    from aioresp.popped import Lost
+    from aioresp.facts.putback import Lost
 
 
 T = TypeVar("T")

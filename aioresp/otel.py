@@ -13,7 +13,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
-from aioresp.around import Around
+from aioresp.middleware import Around
 from aioresp.command import Arguments, full_name
 from aioresp.errors import ResponseError
 from aioresp.options import settings

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 
 from aioresp.arguments import numeral, word
-from aioresp.catalogue import OWN_WORDS
+from aioresp.facts.catalogue import OWN_WORDS
 from aioresp.command import is_read_only
 from aioresp.errors import (
     AuthenticationError,

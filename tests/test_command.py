@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aioresp import Client, CommandRefused
-from aioresp.catalogue import FIRST_KEY
+from aioresp.facts.catalogue import FIRST_KEY
 from aioresp.command import (
     FORBIDDEN,
     KEY_SHOWN,

@@ -25,7 +25,7 @@ import pytest
 
 import aioresp
 from aioresp import command, errors
-from aioresp.endpoint import Endpoint
+from aioresp.wire.endpoint import Endpoint
 from aioresp.options import DEFAULTS, Options
 from aioresp.retry import Retry
 from aioresp.testing import Server

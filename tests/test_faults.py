@@ -14,7 +14,7 @@ import pytest
 
 import aioresp
 from aioresp import Client
-from aioresp.runs import SILENCE
+from aioresp.wire.deadlines import SILENCE
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.rest import at_rest, in_step, nothing_left
@@ -194,7 +194,7 @@ async def test_a_server_that_is_gone_without_a_word(proxy: Proxy) -> None:
 async def test_what_has_idled_is_asked_before_it_is_used_again(
     proxy: Proxy, prefix: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aioresp.pool.REST_AFTER", 0.1)
+    monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 0.1)
     async with Client(proxy.url, timeout=10) as r:
         await r.set(f"{prefix}k", 1, ex=60)
         await asyncio.sleep(0.3)

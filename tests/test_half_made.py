@@ -10,9 +10,9 @@ import pytest
 
 import aioresp
 from aioresp import Client
-from aioresp.contexts.keyspace import KeyEvents
+from aioresp.pubsub.keyspace import KeyEvents
 from aioresp.contexts.pipeline import Queued
-from aioresp.loops import Loops
+from aioresp.pool.loops import Loops
 from aioresp.testing import Proxy, Server
 
 KINDS: list[Any] = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aioresp import Client
-from aioresp.endpoint import Endpoint
+from aioresp.wire.endpoint import Endpoint
 from aioresp.options import DEFAULTS, Options, Settings, check, parse_url, settings
 from aioresp.retry import Retry
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from aioresp import Client
-from aioresp.connection import SLICE
+from aioresp.wire.connection import SLICE
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step, tasks_besides
 

@@ -13,9 +13,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from aioresp.batch import undecodable
+from aioresp.wire.batch import undecodable
 from aioresp.command import Arguments, blocking_timeout, locate
-from aioresp.connection import Connection
+from aioresp.wire.connection import Connection
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
@@ -28,10 +28,10 @@ from aioresp.errors import (
     UnexpectedReply,
     WrongTypeError,
 )
-from aioresp.guard import LONGEST
-from aioresp.pool import Pool
-from aioresp.popped import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
-from aioresp.protocol import Packed, pack
+from aioresp.wire.limits import LONGEST
+from aioresp.pool.pool import Pool
+from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
+from aioresp.wire.packing import Packed, pack
 from aioresp.replies.shapes import unexpected
 
 T = TypeVar("T")

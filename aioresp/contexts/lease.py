@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from aioresp.arguments import exact
-from aioresp.around import PIPELINE, TRANSACTION, Around, through, within
+from aioresp.middleware import PIPELINE, TRANSACTION, Around, through, within
 from aioresp.command import (
     CHANGES,
     FORBIDDEN,
@@ -33,10 +33,10 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
-from aioresp.connection import Connection
+from aioresp.wire.connection import Connection
 from aioresp.contexts.blocking import GRACE, Blocking, OnLost
 from aioresp.contexts.iterators import Iterators
-from aioresp.contexts.pieces import Replies, send
+from aioresp.contexts.large import Replies, send
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.scripts import Scripts
 from aioresp.errors import (
@@ -48,8 +48,8 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
 )
-from aioresp.pool import Pool
-from aioresp.protocol import Packed, pack
+from aioresp.pool.pool import Pool
+from aioresp.wire.packing import Packed, pack
 from aioresp.replies import as_is
 from aioresp.replies.shapes import failure
 

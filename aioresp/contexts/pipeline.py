@@ -31,12 +31,12 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
-from aioresp.contexts.pieces import Replies
+from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
 from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, anew
-from aioresp.popped import Lost, takes
-from aioresp.protocol import Packed, pack, unpack
+from aioresp.facts.putback import Lost, takes
+from aioresp.wire.packing import Packed, pack, unpack
 from aioresp.replies import as_is, decoded, integer, ok, text
 from aioresp.replies.shapes import failure
 
@@ -49,7 +49,7 @@ _HERE: Final = "use `pipeline(transaction=True)`, and `watch()`, `multi()`, `unw
 
 
 if TYPE_CHECKING:  # protocols take time to import
-    from aioresp.pool import Pool
+    from aioresp.pool.pool import Pool
 
     class Private(Protocol):
         """The way over a connection that nobody else uses."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from aioresp.contexts.pieces import Replies
+from aioresp.contexts.large import Replies
 from aioresp.errors import ExecAbortError, RedisError, WatchError
-from aioresp.protocol import Packed, pack
+from aioresp.wire.packing import Packed, pack
 from aioresp.replies.shapes import unexpected
 
 MULTI: Final[Packed] = pack(("MULTI",))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aioresp.command import Arguments
-from aioresp.contexts.pieces import Replies
+from aioresp.contexts.large import Replies
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
@@ -21,8 +21,8 @@ from aioresp.errors import (
     ReplyTooLarge,
     ResponseError,
 )
-from aioresp.pool import Pool
-from aioresp.popped import LOST, UNKNOWN, Lost, popped, report
+from aioresp.pool.pool import Pool
+from aioresp.facts.putback import LOST, UNKNOWN, Lost, popped, report
 
 
 class TransactionPops:

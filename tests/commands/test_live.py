@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import pytest
 
 from aioresp import Client, UnknownCommandError
-from aioresp.catalogue import needed
+from aioresp.facts.catalogue import needed
 from aioresp.command import refusal
 from aioresp.testing import Server
 from tests.commands.exact import Since

@@ -12,11 +12,11 @@ import pytest
 import aioresp
 from aioresp import Client, Lost
 from aioresp.contexts import blocking
-from aioresp.popped import Popped, token_for
+from aioresp.facts.putback import Popped, token_for
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.contexts.blocking import LISTS, POPS, Since, cancel, errors, is_gone, since
-from tests.contexts.listening import until
+from tests.pubsub.listening import until
 from tests.rest import at_rest
 from tests.servers import MATRIX
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aioresp.batch import Batch
-from aioresp.connection import Connection
+from aioresp.wire.batch import Batch
+from aioresp.wire.connection import Connection
 from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, RedisError, ReplyTooLarge, ResponseError
-from aioresp.protocol import pack
+from aioresp.wire.packing import pack
 from tests.fuzz.memory import Loop, Wire
 from tests.fuzz.target import Target
 from tests.fuzz.wire import garbage, lines, replies

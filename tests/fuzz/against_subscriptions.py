@@ -13,10 +13,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aioresp.connection import Connection
-from aioresp.contexts.hub import Hub
-from aioresp.contexts.subscription import Subscription
-from aioresp.contexts.topics import Gap, Message
+from aioresp.wire.connection import Connection
+from aioresp.pubsub.hub import Hub
+from aioresp.pubsub.subscription import Subscription
+from aioresp.pubsub.topics import Gap, Message
 from aioresp.errors import ConnectError, DecodeError, RedisError, SubscriptionClosed
 from tests.fuzz.memory import Loop, Wire
 from tests.fuzz.target import Target

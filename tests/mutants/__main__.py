@@ -31,23 +31,23 @@ _CONTEXTS: Final = "tests/contexts/test_"
 
 #: The tests of each module, in stages: the later ones only run if nothing was noticed before.
 MODULES: Final[dict[str, tuple[str, ...]]] = {
-    "aioresp/pool.py": (
-        "tests/test_pool.py",
+    "aioresp/pool/pool.py": (
+        "tests/pool/test_pool.py",
         f"tests/test_client.py {_CONTEXTS}lease.py",
-        "tests/test_faults.py tests/test_retry.py tests/test_closing.py tests/test_closed_by_hand.py",
+        "tests/test_faults.py tests/test_retry.py tests/pool/test_closing.py tests/test_closed_by_hand.py",
     ),
-    "aioresp/connection.py": (
-        "tests/test_batch.py tests/test_client.py",
+    "aioresp/wire/connection.py": (
+        "tests/wire/test_batch.py tests/test_client.py",
         "tests/test_faults.py tests/security/test_hostile.py",
-        "tests/test_cancellation.py tests/test_retry.py tests/test_transports.py tests/test_pool.py "
+        "tests/test_cancellation.py tests/test_retry.py tests/wire/test_transports.py tests/pool/test_pool.py "
         "tests/security/test_credentials.py",
     ),
     "aioresp/contexts/blocking.py": (
         f"{_CONTEXTS}blocking.py {_CONTEXTS}blocking_ends.py",
         f"{_CONTEXTS}blocking_losses.py {_CONTEXTS}blocking_putback.py {_CONTEXTS}time_limits.py",
-        "tests/test_nothing_lost.py tests/test_loops.py tests/security/test_hostile_pops.py",
+        "tests/test_nothing_lost.py tests/pool/test_loops.py tests/security/test_hostile_pops.py",
     ),
-    "aioresp/contexts/hub.py": (
+    "aioresp/pubsub/hub.py": (
         f"{_CONTEXTS}hub.py {_CONTEXTS}gaps.py",
         f"{_CONTEXTS}subscription.py tests/security/test_hostile_listening.py "
         "tests/security/test_credentials_listening.py",

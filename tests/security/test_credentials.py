@@ -442,7 +442,7 @@ async def test_a_provider_that_fails_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The connection goes on with what it has, and the provider is asked again."""
-    monkeypatch.setattr("aioresp.renewal.AGAIN", 0.05)
+    monkeypatch.setattr("aioresp.wire.renewal.AGAIN", 0.05)
     late = asyncio.get_running_loop().create_future()
     cancelled = asyncio.get_running_loop().create_future()
     cancelled.cancel()

@@ -115,7 +115,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the connection of subscriptions looked after all the time, and failed providers asked again."""
     monkeypatch.setattr(liveness, "PING_AFTER", 0.05)
     monkeypatch.setattr(liveness, "PING_WAIT", 0.5)
-    monkeypatch.setattr("aioresp.renewal.AGAIN", 0.05)
+    monkeypatch.setattr("aioresp.wire.renewal.AGAIN", 0.05)
 
 
 async def test_a_live_connection_becomes_another_user(locked: Server, root: Client[str], soon: None) -> None:

@@ -13,7 +13,7 @@ import pytest
 import aioresp
 from aioresp import Client, guard
 from aioresp.contexts import blocking
-from aioresp.protocol import INCOMPLETE, Parser
+from aioresp.wire.packing import INCOMPLETE, Parser
 from tests.security.hostile import HELLO, Act, hostile, repeats, says
 
 MIB = 1024 * 1024

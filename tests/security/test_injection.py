@@ -11,7 +11,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Credentials, Message
-from aioresp.protocol import CHUNK
+from aioresp.wire.packing import CHUNK
 from aioresp.replies import as_is
 from aioresp.testing import Server
 from aioresp.testing import server as start_server

@@ -24,11 +24,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import aioresp
 from aioresp import Client, Credentials
 from aioresp.command import KEY_SHOWN
-from aioresp.contexts.delivery import Delivery
-from aioresp.contexts.keyspace import KeyEvent
-from aioresp.contexts.monitor import MonitoredCommand
-from aioresp.contexts.stream_reader import StreamEntry
-from aioresp.contexts.topics import Message
+from aioresp.streams.delivery import Delivery
+from aioresp.pubsub.keyspace import KeyEvent
+from aioresp.pubsub.monitor import MonitoredCommand
+from aioresp.streams.reader import StreamEntry
+from aioresp.pubsub.topics import Message
 from aioresp.otel import tracing
 from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.testing import Proxy, Server

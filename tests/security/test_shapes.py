@@ -20,7 +20,7 @@ import aioresp
 from aioresp import Client, Pipeline, UnexpectedReply
 from aioresp.command import blocking_timeout, full_name
 from aioresp.commands import Commands
-from aioresp.protocol import Parser
+from aioresp.wire.packing import Parser
 from aioresp.replies.shapes import failure
 from tests.commands.test_complete import GROUPS, METHODS
 from tests.recorder import Call, Recorder

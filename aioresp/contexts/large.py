@@ -1,0 +1,83 @@
+"""A batch on a connection of its own: written in pieces, so that what is under way stays small.
+
+Owns the pieces from the first to the last reply. Never decides where a batch travels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+from aioresp.wire.batch import Batch, joined
+from aioresp.wire.connection import Connection
+from aioresp.errors import ConnectionLost
+from aioresp.pool.queue import forsake
+from aioresp.wire.packing import Packed
+
+#: Bytes that a piece has, more or less, and how many pieces are under way at a time.
+PIECE: Final = 128 * 1024
+AHEAD: Final = 3
+
+
+class Replies:
+    """The raw replies to a batch; errors are among them unless it is `clean`."""
+
+    __slots__ = ("clean", "raw")
+
+    def __init__(self, raw: list[Any], clean: bool) -> None:
+        self.raw = raw
+        self.clean = clean
+
+
+async def send(
+    connection: Connection, commands: list[Packed], decode: bool, timeout: float | None, *, in_one: bool
+) -> Replies:
+    """Send a batch on a leased connection, and return the replies.
+
+    Unless `in_one`, it goes in pieces, each with the whole `timeout`, and only some of them are under way at a time:
+    so what is under way stays small, however large the batch, and however slow the server is.
+    """
+    loop = asyncio.get_running_loop()
+    under_way: deque[Batch] = deque()
+    replies: list[Any] = []
+    clean = True
+    sent = 0
+    try:
+        for piece in (commands,) if in_one else pieces(commands):
+            if len(under_way) == AHEAD:
+                replies += await under_way[0].future
+                clean &= under_way.popleft().clean
+            batch = Batch(len(piece), decode, loop.create_future())
+            connection.send_batch(joined(piece), batch, timeout)
+            under_way.append(batch)
+            sent += len(piece)
+        while under_way:
+            replies += await under_way[0].future
+            clean &= under_way.popleft().clean
+    except ConnectionLost as error:
+        if replies or (sent and not under_way):
+            error.outcome = "unknown"
+        raise
+    finally:
+        for batch in under_way:
+            forsake(batch.future)
+    return Replies(replies, clean)
+
+
+def pieces(commands: list[Packed]) -> Iterator[list[Packed]]:
+    """Cut a batch into pieces of about `PIECE` bytes."""
+    if len(commands) <= 64:
+        total = sum(map(size, commands))
+    else:  # a sample says enough
+        sample = commands[:: len(commands) // 64]
+        total = sum(map(size, sample)) * len(commands) // len(sample)
+    step = max(1, len(commands) * PIECE // max(total, 1))
+    for start in range(0, len(commands), step):
+        yield commands[start : start + step]
+
+
+def size(packed: Packed) -> int:
+    """Return how many bytes a command, or several, have."""
+    return len(packed) if isinstance(packed, bytes) else sum(map(len, packed))

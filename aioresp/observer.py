@@ -1,0 +1,73 @@
+"""Tells the `events` hook what happens to connections and commands.
+
+Only there while a hook is: a client without one never comes here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from aioresp.command import Arguments, locate
+from aioresp.wire.connection import Connection
+from aioresp.errors import ConnectionLost, RedisError
+from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Dropped, Hook, Repeated, Slow, tell
+
+T = TypeVar("T")
+
+
+class Watch:
+    """What is told of one client, whose server is at the address `server`."""
+
+    def __init__(self, hook: Hook, server: str, slow: float | None) -> None:
+        self.hook = hook
+        self.server = server
+        self._slow = math.inf if slow is None else slow
+
+    def connecting(self, connect: Callable[[], Awaitable[Connection]]) -> Callable[[], Awaitable[Connection]]:
+        """Return `connect`, watched."""
+
+        async def watched() -> Connection:
+            start = time.perf_counter()
+            connection = await connect()
+            tell(self.hook, ConnectionMade(self.server, time.perf_counter() - start))
+            connection.on_end = self._ended
+            return connection
+
+        return watched
+
+    def _ended(self, connection: Connection) -> None:
+        error = connection.error or ConnectionLost("the connection was lost")
+        tell(self.hook, ConnectionEnded(self.server, connection.usage()[0], error))
+
+    def failing(
+        self, patience: Callable[[BaseException, int], float | None]
+    ) -> Callable[[BaseException, int], float | None]:
+        """Return `patience`, watched."""
+
+        def watched(error: BaseException, failures: int) -> float | None:
+            pause = patience(error, failures)
+            tell(self.hook, ConnectFailed(self.server, error, failures, pause))
+            return pause
+
+        return watched
+
+    def repeating(self, error: RedisError, attempt: int) -> None:
+        """Tell that the command of `error` is sent again."""
+        tell(self.hook, Repeated(self.server, error.command, error.key, error, attempt))
+
+    def dropping(self, channel: str, dropped: int) -> None:
+        """Tell that a subscription has dropped so many messages by now."""
+        tell(self.hook, Dropped(self.server, channel, dropped))
+
+    async def timing(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+        """Send a command, and tell of it if it was slow."""
+        start = time.perf_counter()
+        try:
+            return await send()
+        finally:
+            took = time.perf_counter() - start
+            if took >= self._slow:
+                tell(self.hook, Slow(self.server, *locate(arguments), took))

@@ -1,0 +1,1 @@
+"""Connections of one event loop, and which caller may use which."""

@@ -1,0 +1,126 @@
+"""The end of a pool in steps: work ends, replies arrive, connections close.
+
+Owns the work that must not stop halfway, and how far closing has come. Its steps are callbacks: there is no task that
+could be cancelled. Never knows connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:  # protocols take time to import
+    from typing import Protocol
+
+    from aioresp.pool.resource import Work
+
+    class Parts(Protocol):
+        """The steps that a pool takes to close."""
+
+        def turn_away(self, spared: set[Any]) -> None:
+            """Give those in line ClientClosed, but for these futures."""
+
+        def stop(self) -> None:
+            """Take no more callers, and open nothing more."""
+
+        def owes(self) -> bool:
+            """Return whether replies are under way."""
+            ...
+
+        def close_all(self) -> None:
+            """Close what is open."""
+
+        def holds(self) -> bool:
+            """Return whether anything is open, or being opened."""
+            ...
+
+
+#: Seconds that work under way has to come to its end when the pool closes.
+WORK_GRACE: Final = 2.0
+
+_OPEN, _WORKING, _DRAINING, _CLOSING, _ENDED = range(5)
+
+
+class Closing:
+    """State of the closing of one pool, from open to ended."""
+
+    def __init__(self, pool: Parts, loop: asyncio.AbstractEventLoop) -> None:
+        self.work: set[Work] = set()
+        self.on_end: Callable[[], None] | None = None
+        self.stopped = False  # the pool takes no more callers
+        self._pool = pool
+        self._loop = loop
+        self._step = _OPEN
+        self._grace = 0.0
+        self._ended: asyncio.Future[None] | None = None  # those who wait for the end wait for this
+
+    @property
+    def begun(self) -> bool:
+        """Whether `begin` was called."""
+        return self._step != _OPEN
+
+    def begin(self, grace: float) -> None:
+        """Begin to close; a second time does nothing."""
+        if self._step != _OPEN:
+            return
+        self._step = _WORKING
+        self._grace = grace
+        if self.work:
+            # What puts elements back may stand in line.
+            self._pool.turn_away({future for work in self.work for future in work.in_line})
+            for work in list(self.work):
+                work.recall()
+            self._loop.call_later(WORK_GRACE, self._hurry, _DRAINING)
+        self.look()
+
+    async def wait(self) -> None:
+        """Wait for the end. Without anyone who waits, replies under way have no more time; work still has."""
+        if self._step == _ENDED:
+            return
+        if self._ended is None:
+            self._ended = self._loop.create_future()
+        try:
+            await asyncio.wait((self._ended,))  # others may wait for the same: none cancels it
+        except BaseException:
+            self._grace = 0.0
+            if self._step == _DRAINING and not self._loop.is_closed():
+                self._hurry(_CLOSING)
+            raise
+
+    def look(self) -> None:
+        """Go on as far as things are: something has changed."""
+        if self._step == _WORKING and not self.work:
+            self._go_on()
+        if self._step == _DRAINING and not self._pool.owes():
+            self._go_on()
+        if self._step == _CLOSING and not self._pool.holds():
+            self._go_on()
+
+    def _hurry(self, step: int) -> None:
+        """Wait no longer for what keeps the pool from this step."""
+        while self._step < step:
+            self._go_on()
+        self.look()
+
+    def _go_on(self) -> None:
+        self._step += 1
+        if self._step == _DRAINING:
+            self.stopped = True
+            self._pool.turn_away(set())
+            self._pool.stop()
+            self._loop.call_later(self._grace, self._hurry, _CLOSING)
+        elif self._step == _CLOSING:
+            self._pool.close_all()
+            self.lose_work()
+        else:
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_result(None)
+            if self.on_end is not None:
+                self.on_end()
+
+    def lose_work(self) -> None:
+        """Have work that has not ended say what is lost."""
+        for work in list(self.work):
+            work.abandon()
+        self.work.clear()

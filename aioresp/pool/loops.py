@@ -1,0 +1,311 @@
+"""One pool for each running event loop, found by the loop.
+
+Owns the map from loops to pools: makes a pool at the first use in a loop, closes it when the loop shuts down or the
+client is collected, forgets it when the loop is gone, and starts afresh in a forked child. Knows nothing of what the
+pools hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextvars import Context
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+
+from aioresp.command import FOR_EVER
+from aioresp.errors import ClientClosed
+from aioresp.pool.resource import PoolStats
+
+#: Seconds that the loops of other threads have to close their pools.
+FAREWELL: Final = 5.0
+
+
+if TYPE_CHECKING:  # protocols take time to import
+
+    class _Threaded(Protocol):
+        """An event loop of asyncio's own: it knows in which thread it runs, None while it does not."""
+
+        _thread_id: int | None
+
+    class Closable(Protocol):
+        """What must be known of a pool here."""
+
+        @property
+        def busy(self) -> bool:
+            """Whether something would be lost if its loop did not run any more."""
+            ...
+
+        def notify(self, on_end: Callable[[], None]) -> None:
+            """Have `on_end` called once, when all it held is closed."""
+
+        def shut(self, grace: float = 0.0) -> None:
+            """Begin to close everything it holds, in its own loop; `on_end` follows. A second time does nothing."""
+
+        def aclose(self, grace: float = 0.0) -> Coroutine[Any, Any, None]:
+            """Do as `shut`, and wait for the end."""
+            ...
+
+        def abandon(self) -> None:
+            """End without the loop, and say what is lost: it will not run any more, or nobody knows when."""
+            ...
+
+        def stats(self) -> PoolStats:
+            """Return its figures."""
+            ...
+
+
+P = TypeVar("P", bound="Closable")
+
+_all: weakref.WeakSet[Loops[Any]] = weakref.WeakSet()
+_keepers: weakref.WeakSet[_Keeper[Any]] = weakref.WeakSet()
+
+
+class Loops(Generic[P]):
+    """The pools of one client, one for each event loop it was used in.
+
+    Only a running loop adds or removes its own entry, or whoever finds it closed.
+    """
+
+    def __init__(self, make: Callable[[asyncio.AbstractEventLoop], P]) -> None:
+        self.pools: dict[asyncio.AbstractEventLoop, P] = {}
+        self._by_thread: dict[int, tuple[_Threaded, P]] = {}
+        self.closed = False
+        self._make = make
+        self._past = PoolStats()
+        self._lock = threading.Lock()
+        self._inherited: list[object] = []
+        _all.add(self)
+
+    def pool(self) -> P:
+        """Return the running loop's pool; make it if there is none. Raises ClientClosed."""
+        # get_running_loop() of Python 3.11 asks the kernel for the process's number each time: a tenth of a whole
+        # command. A loop that says it runs in this thread is the running one, as a thread runs one loop at a time.
+        thread = get_ident()
+        known = self._by_thread.get(thread)
+        if known is not None and known[0]._thread_id == thread:
+            return known[1]
+        return self._find()
+
+    def _find(self) -> P:
+        loop = asyncio.get_running_loop()
+        pool = self.pools.get(loop) or self._add(loop)
+        if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
+            self._by_thread[get_ident()] = cast("_Threaded", loop), pool
+        return pool
+
+    def _add(self, loop: asyncio.AbstractEventLoop) -> P:
+        if self.closed:
+            raise ClientClosed("the client was closed; enter it again with `async with` to reopen it")
+        self._sweep()
+        pool = self._make(loop)
+        self.pools[loop] = pool
+        _Keeper(weakref.ref(self), loop, pool)  # kept by the loop
+        return pool
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the next use in `loop` begin with a new pool."""
+        gone = self.pools.pop(loop, None)
+        for thread, (_, pool) in list(self._by_thread.items()):
+            if pool is gone:
+                self._by_thread.pop(thread, None)
+
+    def _sweep(self) -> None:
+        """Forget the pools of loops that were closed without shutting down their asynchronous generators."""
+        for loop in list(self.pools):
+            if loop.is_closed():
+                self.pools[loop].abandon()
+                self.forget(loop)
+
+    def keep_figures(self, pool: P) -> None:
+        """Keep the figures of a pool that has closed."""
+        stats = pool.stats()
+        with self._lock:  # loops in other threads may end at the same time
+            self._past += PoolStats(
+                made=stats.made,
+                commands=stats.commands,
+                bytes_sent=stats.bytes_sent,
+                bytes_received=stats.bytes_received,
+            )
+
+    def shut(self, grace: float) -> tuple[P | None, list[asyncio.Future[None]]]:
+        """Begin to close the pools of all loops, each in its own; a loop that is not running just loses its pool.
+
+        Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
+        """
+        self.closed = True
+        here = asyncio.get_running_loop()
+        mine: P | None = None
+        others: list[asyncio.Future[None]] = []
+        for loop, pool in list(self.pools.items()):
+            self.forget(loop)
+            if loop is here:
+                mine = pool
+                pool.shut(grace)
+            elif (closing := _close_in(loop, pool, grace)) is not None:
+                others.append(asyncio.wrap_future(closing))
+            else:
+                pool.abandon()
+        return mine, others
+
+    async def ended(self, begun: tuple[P | None, list[asyncio.Future[None]]]) -> None:
+        """Wait until what `shut` began has come to its end."""
+        mine, others = begun
+        if mine is not None:
+            await mine.aclose()
+        if others:
+            # A loop may stop before it gets to it: then there is nobody left to wait for.
+            await asyncio.wait(others, timeout=FAREWELL)
+
+    def stats(self) -> tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]:
+        """Return the sum since the start, past loops included, and the figures of each loop in use."""
+        figures = {loop: pool.stats() for loop, pool in list(self.pools.items())}
+        return sum(figures.values(), self._past), figures
+
+    def after_fork(self) -> None:
+        """Start afresh in a child: the sockets belong to the parent."""
+        # Kept, not closed: finalizers would talk to the parent's selector and servers.
+        self._inherited.append(dict(self.pools))
+        self.pools.clear()
+        self._by_thread.clear()
+        self._past = PoolStats()
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        if not hasattr(self, "pools"):
+            return  # its constructor failed
+        still_open = sum(pool.stats().open for pool in self.pools.values())
+        if still_open:
+            warnings.warn(
+                f"unclosed client with {still_open} open connections: use `async with` or await `aclose()`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+        for loop, pool in self.pools.items():
+            try:
+                # The loop may be about to end: its guard waits for what begins here.
+                loop.call_soon_threadsafe(pool.shut)
+            except RuntimeError:  # it is closed
+                pool.abandon()
+
+
+class _Keeper(Generic[P]):
+    """What keeps a pool while its loop may run, also without its client, and learns of the end of the loop.
+
+    Only the loop refers to it, by a timer that never comes: `loop.close()` drops its timers.
+    """
+
+    __slots__ = ("__weakref__", "_guard", "_loop", "_owner", "_pool", "_timer", "over")
+
+    def __init__(self, owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P) -> None:
+        self.over = False
+        self._owner = owner
+        self._loop = loop
+        self._pool = pool
+        self._guard = _guard(owner, loop, pool)
+        _step(self._guard.__anext__())  # it does not suspend, so it can be taken by hand
+        # An empty context: the timer outlives the caller, whose own it must not keep.
+        self._timer = weakref.ref(loop.call_later(FOR_EVER, _keep, self, context=Context()))
+        pool.notify(partial(_end, weakref.ref(self)))
+        _keepers.add(self)
+
+    def end(self) -> None:
+        """Go, as the pool has closed."""
+        self.over = True
+        owner = self._owner()
+        if owner is not None:
+            owner.keep_figures(self._pool)
+        timer = self._timer()
+        if timer is not None:
+            timer.cancel()
+        try:
+            _step(self._guard.aclose())
+        except RuntimeError:
+            pass  # it is at work: the loop shuts down
+
+    def hurry(self) -> concurrent.futures.Future[None] | None:
+        """Begin to close the pool as the process exits, if something would be lost and its loop runs somewhere."""
+        return None if self.over or not self._pool.busy else _close_in(self._loop, self._pool, 0.0)
+
+    def abandon(self) -> None:
+        """Give the pool up, unless that has nothing to lose and its loop still runs somewhere."""
+        if not self.over and (self._pool.busy or not self._loop.is_running()):
+            self.over = True
+            self._pool.abandon()
+
+    def __del__(self) -> None:
+        if not self.over:
+            self._pool.abandon()
+
+
+def _keep(keeper: _Keeper[Any]) -> None:
+    """Do nothing: the timer only holds what it would be called with."""
+
+
+def _end(keeper: weakref.ref[_Keeper[Any]]) -> None:
+    found = keeper()
+    if found is not None and not found.over:
+        found.end()
+
+
+async def _guard(owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P) -> AsyncGenerator[None, None]:
+    """Close `pool` when its loop shuts down.
+
+    An asynchronous generator that still waits is closed by `loop.shutdown_asyncgens()`, which `asyncio.run()` calls
+    while the loop can still say good-bye to servers.
+    """
+    try:
+        yield
+    finally:
+        loops = owner()
+        if loops is not None and loops.pools.get(loop) is pool:
+            loops.forget(loop)
+        await pool.aclose()
+
+
+def _step(step: Awaitable[None]) -> None:
+    """Take a step that does not suspend."""
+    try:
+        step.__await__().__next__()
+    except (StopIteration, StopAsyncIteration):
+        pass
+
+
+def _close_in(loop: asyncio.AbstractEventLoop, pool: Closable, grace: float) -> concurrent.futures.Future[None] | None:
+    """Have a pool closed by its loop, which runs in another thread; return None if it does not run."""
+    if not loop.is_running():
+        return None
+    closing = pool.aclose(grace)
+    try:
+        return asyncio.run_coroutine_threadsafe(closing, loop)
+    except RuntimeError:  # it was closed just now
+        closing.close()
+        return None
+
+
+def _after_fork() -> None:
+    for keeper in list(_keepers):
+        keeper.over = True  # what the parent has under way is not lost because its child goes
+    for loops in list(_all):
+        loops.after_fork()
+
+
+def _at_exit() -> None:
+    """Close what loops of daemon threads have under way, and say what is lost in those that only stopped."""
+    closings = [closing for keeper in list(_keepers) if (closing := keeper.hurry()) is not None]
+    concurrent.futures.wait(closings, FAREWELL)
+    for keeper in list(_keepers):
+        keeper.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

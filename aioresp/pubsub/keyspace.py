@@ -1,0 +1,105 @@
+"""What happens to keys, as the server tells it: keyspace notifications as a subscription.
+
+Owns the form of their channels. The server sends them only where `notify-keyspace-events` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+
+from aioresp.arguments import numeral
+from aioresp.command import AnyStr, Arguments, Key, as_bytes
+from aioresp.pubsub.hub import Hub
+from aioresp.pubsub.inbox import Overflow
+from aioresp.pubsub.subscription import Subscription
+from aioresp.pubsub.topics import Message
+from aioresp.errors import NoPermissionError, NotificationsDisabled, UnknownCommandError
+from aioresp.record import Record
+from aioresp.replies import mapping, some_text, string
+
+T = TypeVar("T")
+
+#: How a command is sent.
+Execute: TypeAlias = Callable[[Arguments, Callable[[Any], str]], Awaitable[str]]
+
+#: The option of the server that says which notifications it sends.
+OPTION: Final = "notify-keyspace-events"
+
+
+class KeyEvent(Record, Generic[AnyStr]):
+    """Something that happened to a key."""
+
+    key: AnyStr
+    event: str
+    """What happened, in the server's words: "set", "expired", "del", "lpush", ...."""
+    db: int
+
+
+class KeyEvents(Subscription[T]):
+    """What happens to the keys that match a glob."""
+
+    def __init__(
+        self,
+        find_hub: Callable[[], Hub],
+        decode: bool,
+        timeout: float | None,
+        execute: Execute,
+        db: int | str,
+        patterns: Sequence[Key],
+        events: Iterable[str] | None,
+        gaps: bool,
+        buffer: int,
+        overflow: Overflow,
+    ) -> None:
+        if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or not 0 <= db < 2**63):
+            raise ValueError(f'db is {numeral(db)}, not a number from 0 on, nor "*"')
+        if isinstance(events, str):
+            raise TypeError("events is str, not a collection of names")
+        names = [_channel(db, position, pattern) for position, pattern in enumerate(patterns or ("*",))]
+        super().__init__(find_hub, decode, timeout, "p", names, gaps, buffer, overflow)
+        self._events = None if events is None else frozenset(events)
+        self._execute = execute
+
+    async def __aenter__(self) -> Self:
+        try:
+            text = await self._execute(("CONFIG", "GET", OPTION), _flags)
+        except (NoPermissionError, UnknownCommandError):
+            pass  # who may not look has to believe
+        else:
+            if "K" not in text or not text.strip("KE"):
+                raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')
+        return await super().__aenter__()
+
+    def put_all(self, items: list[Any]) -> None:
+        """Take events in the form of messages."""
+        for item in items:
+            self.put(item)
+
+    def put(self, item: Any) -> None:
+        """Take an event in the form of a message."""
+        if isinstance(item, Message):
+            event = item.data if isinstance(item.data, str) else item.data.decode("utf-8", "backslashreplace")
+            if self._events is not None and event not in self._events:
+                return
+            colon: Any = ":" if isinstance(item.channel, str) else b":"
+            where, _, key = item.channel.partition(colon)
+            db = where[len("__keyspace@") : -len("__")]
+            if not (db.isascii() and db.isdigit() and len(db) < 10):
+                return  # from somebody who publishes on such channels
+            item = KeyEvent(key, event, int(db))
+        super().put(item)
+
+
+def _flags(value: Any) -> str:
+    """Return what the one option is set to; a server that does not know it has none."""
+    said = mapping(value)
+    if len(said) > 1:
+        raise ValueError("more than was asked for")
+    return string(some_text(next(iter(said.values()), "")))
+
+
+def _channel(db: int | str, position: int, pattern: Key) -> bytes:
+    if not isinstance(pattern, (str, bytes, memoryview)):
+        raise TypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes")
+    return b"__keyspace@%b__:%b" % (str(db).encode(), as_bytes(pattern, f"pattern {position}"))

@@ -1,0 +1,140 @@
+"""The ways to hear of what happens, for a client: messages, keyspace notifications, MONITOR.
+
+Owns their signatures. What they return is imported when it is asked for, as many programs hear of nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
+
+from aioresp.command import AnyStr, Key
+from aioresp.commands.base import Executor
+
+if TYPE_CHECKING:
+    from aioresp.wire.connection import Connection
+    from aioresp.pubsub.hub import Hub
+    from aioresp.pubsub.inbox import Overflow
+    from aioresp.pubsub.keyspace import KeyEvent
+    from aioresp.pubsub.monitor import Monitor
+    from aioresp.pubsub.subscription import Subscription
+    from aioresp.pubsub.topics import Gap, Kind, Message
+    from aioresp.pool.loops import Loops
+    from aioresp.pool.pool import Pool
+
+#: Items that wait for their reader unless told otherwise.
+BUFFER: Final = 10_000
+
+
+class Subscribing(Executor[AnyStr]):
+    """What yields messages, events and commands as they come."""
+
+    _hub: Callable[[], Hub]
+    _loops: Loops[Pool[Connection]]
+    _db: int
+    _decode: bool
+    _timeout: float | None
+
+    @overload
+    def subscribe(
+        self, *channels: Key, gaps: Literal[False] = False, buffer: int = ..., overflow: Overflow = ...
+    ) -> Subscription[Message[AnyStr]]: ...
+    @overload
+    def subscribe(
+        self, *channels: Key, gaps: Literal[True], buffer: int = ..., overflow: Overflow = ...
+    ) -> Subscription[Message[AnyStr] | Gap]: ...
+    def subscribe(
+        self, *channels: Key, gaps: bool = False, buffer: int = BUFFER, overflow: Overflow = "drop_oldest"
+    ) -> Subscription[Any]:
+        """Return a context that yields the messages of channels; more can be added and dropped while it runs.
+
+        After a lost connection it subscribes again by itself, and yields a `Gap` if `gaps`. At most `buffer` messages
+        wait for the reader; of one more, `overflow` says what happens: "drop_oldest", "drop_newest", "close" (an
+        iteration gets SubscriptionOverflow after the others), or "wait": nothing more is read from the server then,
+        which holds up all subscriptions of this event loop, and the server may cut the connection.
+        """
+        return self._subscription("", channels, gaps, buffer, overflow)
+
+    @overload
+    def psubscribe(
+        self, *patterns: Key, gaps: Literal[False] = False, buffer: int = ..., overflow: Overflow = ...
+    ) -> Subscription[Message[AnyStr]]: ...
+    @overload
+    def psubscribe(
+        self, *patterns: Key, gaps: Literal[True], buffer: int = ..., overflow: Overflow = ...
+    ) -> Subscription[Message[AnyStr] | Gap]: ...
+    def psubscribe(
+        self, *patterns: Key, gaps: bool = False, buffer: int = BUFFER, overflow: Overflow = "drop_oldest"
+    ) -> Subscription[Any]:
+        """Return a context that yields the messages of all channels that match a glob; see `subscribe`."""
+        return self._subscription("p", patterns, gaps, buffer, overflow)
+
+    @overload
+    def ssubscribe(
+        self, *channels: Key, gaps: Literal[False] = False, buffer: int = ..., overflow: Overflow = ...
+    ) -> Subscription[Message[AnyStr]]: ...
+    @overload
+    def ssubscribe(
+        self, *channels: Key, gaps: Literal[True], buffer: int = ..., overflow: Overflow = ...
+    ) -> Subscription[Message[AnyStr] | Gap]: ...
+    def ssubscribe(
+        self, *channels: Key, gaps: bool = False, buffer: int = BUFFER, overflow: Overflow = "drop_oldest"
+    ) -> Subscription[Any]:
+        """Return a context that yields the messages of shard channels; see `subscribe`. Since Redis 7.0."""
+        return self._subscription("s", channels, gaps, buffer, overflow)
+
+    def _subscription(
+        self, kind: Kind, names: Iterable[Key], gaps: bool, buffer: int, overflow: Overflow
+    ) -> Subscription[Any]:
+        from aioresp.pubsub.subscription import Subscription  # noqa: PLC0415 (many programs have none)
+
+        return Subscription(self._hub, self._decode, self._timeout, kind, names, gaps, buffer, overflow)
+
+    @overload
+    def keyspace_events(
+        self,
+        *patterns: Key,
+        events: Iterable[str] | None = None,
+        db: int | Literal["*"] | None = None,
+        gaps: Literal[False] = False,
+        buffer: int = ...,
+        overflow: Overflow = ...,
+    ) -> Subscription[KeyEvent[AnyStr]]: ...
+    @overload
+    def keyspace_events(
+        self,
+        *patterns: Key,
+        events: Iterable[str] | None = None,
+        db: int | Literal["*"] | None = None,
+        gaps: Literal[True],
+        buffer: int = ...,
+        overflow: Overflow = ...,
+    ) -> Subscription[KeyEvent[AnyStr] | Gap]: ...
+    def keyspace_events(
+        self,
+        *patterns: Key,
+        events: Iterable[str] | None = None,
+        db: int | Literal["*"] | None = None,
+        gaps: bool = False,
+        buffer: int = BUFFER,
+        overflow: Overflow = "drop_oldest",
+    ) -> Subscription[Any]:
+        """Return a context that yields what happens to the keys that match a glob: all, if there is none.
+
+        `events` names what is of interest, as the server calls it: "set", "expired", .... `db` is a database, or "*"
+        for all; by default the client's own. What comes late or too fast is as in `subscribe`. Entering raises
+        NotificationsDisabled if the server is not configured to tell (`notify-keyspace-events`).
+        """
+        from aioresp.pubsub.keyspace import KeyEvents  # noqa: PLC0415 (many programs have none)
+
+        where = self._hub, self._decode, self._timeout
+        return KeyEvents(*where, self.execute, self._db if db is None else db, patterns, events, gaps, buffer, overflow)
+
+    def monitor(self, *, buffer: int = BUFFER, overflow: Overflow = "drop_oldest") -> Monitor[AnyStr]:
+        """Return a context that yields every command that the server runs, on a connection of its own.
+
+        It slows the server down. `buffer` and `overflow` are as in `subscribe`.
+        """
+        from aioresp.pubsub.monitor import Monitor  # noqa: PLC0415 (few programs have one)
+
+        return Monitor(self._loops.pool, self._decode, self._timeout, buffer, overflow)

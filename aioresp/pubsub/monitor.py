@@ -1,0 +1,171 @@
+"""MONITOR: every command that the server runs, as an asynchronous iterator.
+
+Owns a leased connection from entering to leaving, and has it dropped then: nobody else could use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import TracebackType
+from typing import Any, Generic, Self
+
+from aioresp.command import AnyStr
+from aioresp.wire.connection import Connection
+from aioresp.pubsub.inbox import Inbox, Overflow
+from aioresp.errors import CommandTimeout, RedisError
+from aioresp.wire.listener import Listener
+from aioresp.pool.pool import Pool
+from aioresp.wire.packing import pack
+from aioresp.record import Record
+
+logger = logging.getLogger("aioresp")
+
+
+class MonitoredCommand(Record, Generic[AnyStr]):
+    """A command that the server ran."""
+
+    time: float
+    """When, in seconds since 1970."""
+    db: int
+    client: str
+    """Who sent it: "127.0.0.1:54321", "unix:/path", or "lua" for a script."""
+    arguments: tuple[AnyStr, ...]
+    """The command with its arguments; as text, bytes that are not UTF-8 are like `\\xff`. Passwords are left out."""
+
+
+class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
+    """The commands that a server runs, from entering on; ConnectionLost ends it."""
+
+    def __init__(
+        self,
+        find_pool: Callable[[], Pool[Connection]],
+        decode: bool,
+        timeout: float | None,
+        buffer: int,
+        overflow: Overflow,
+    ) -> None:
+        super().__init__(buffer, overflow)
+        self._find_pool = find_pool
+        self._decode = decode
+        self._timeout = timeout
+        self._confirmed: asyncio.Future[None] | None = None
+        self._listener: Listener | None = None
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_items"):  # its constructor failed
+            return "Monitor(not made)"
+        return f"Monitor({self.waiting} waiting, {self.dropped} dropped)"
+
+    async def __aenter__(self) -> Self:
+        if self._loop is not None:
+            raise RuntimeError("a monitor is entered once")
+        pool = self._find_pool()
+        self._loop = asyncio.get_running_loop()
+        deadline = None if self._timeout is None else self._loop.time() + self._timeout
+        connection = await pool.lease("monitor()", deadline)
+        try:
+            self._confirmed = self._loop.create_future()
+            self._listener = Listener(connection, self._hear, self.end)
+            self._listener.send(pack(("MONITOR",)))
+            async with asyncio.timeout_at(deadline):
+                await self._confirmed
+        except TimeoutError:
+            connection.close()
+            raise CommandTimeout(f"no reply in {self._timeout:.3g} s [MONITOR]") from None
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+        self._items.clear()
+        assert self._listener is not None
+        self._listener.connection.close()
+
+    def end(self, error: RedisError | None = None) -> None:
+        """Take nothing more; who waits for the server's confirmation gets the error."""
+        super().end(error)
+        if self._confirmed is not None and not self._confirmed.done() and error is not None:
+            self._confirmed.set_exception(error)
+            self._confirmed.exception()
+
+    def _hear(self, lines: Iterator[Any]) -> bool:
+        """Take the server's answer, and then line after line."""
+        assert self._confirmed is not None
+        assert self._listener is not None
+        line = None
+        for line in lines:
+            if self._confirmed.done():
+                self.put(_parsed(line, self._decode))
+            elif isinstance(line, RedisError):
+                line.command = "MONITOR"
+                self.end(line)
+            elif line == b"OK":
+                self._confirmed.set_result(None)
+            else:
+                raise ValueError("something else where the answer to MONITOR was due")
+            if self._ended:
+                self._listener.connection.close()  # what else it sends would be for nobody
+                break
+            if self._full:
+                break
+        return line is not None
+
+    def _on_drop(self) -> None:
+        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: often enough to know, too rare to flood a log
+            logger.warning("a monitor is read too slowly: %d commands dropped", self.dropped)
+
+    def _on_full(self) -> None:
+        assert self._listener is not None
+        self._listener.hold()
+
+    def _on_room(self) -> None:
+        assert self._listener is not None
+        self._listener.release()
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return those of a line, its arguments, one, and an escape. Compiled at first use: importing is to be cheap."""
+    escape = rb'\\(x[0-9a-f]{2}|[nrtab"\\])'
+    argument = rb'"((?:[^"\\]++|\\(?:x[0-9a-f]{2}|[nrtab"\\]))*+)"'
+    return (
+        re.compile(rb'(\d+\.\d+) \[(\d+) (.*?)\] (".*")', re.DOTALL),
+        re.compile(rb"%b(?: %b)*+" % (argument, argument)),
+        re.compile(argument),
+        re.compile(escape),
+    )
+
+
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
+
+
+def _parsed(line: bytes, decode: bool) -> MonitoredCommand[Any]:
+    whole, escaped_arguments, argument, escape = _patterns()
+    found = whole.fullmatch(line)
+    if found is None:
+        raise ValueError("a line of MONITOR of an unknown form")
+    time, db, client, rest = found.groups()
+
+    # Valkey before 8.1.2 leaves quotes and backslashes as they are: then this is a guess.
+    strict = escaped_arguments.fullmatch(rest) is not None
+
+    def plain(escaped: re.Match[bytes]) -> bytes:
+        sign = escaped[1]
+        if len(sign) == 3:
+            return bytes.fromhex(sign[1:].decode())
+        return _ESCAPES.get(sign) or (sign if strict else escaped[0])
+
+    parts = argument.findall(rest) if strict else rest[1:-1].split(b'" "')
+    arguments = tuple(escape.sub(plain, each) for each in parts)
+    texts: tuple[Any, ...] = arguments
+    if decode:
+        texts = tuple(each.decode("utf-8", "backslashreplace") for each in arguments)
+    return MonitoredCommand(float(time), int(db), client.decode("utf-8", "backslashreplace"), texts)

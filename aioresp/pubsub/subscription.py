@@ -1,0 +1,241 @@
+"""What a subscriber holds: an asynchronous iterator over messages, and over the gaps in which some may be missing.
+
+Owns its buffer and the list of what it is subscribed to. Never owns a connection: all subscriptions of an event loop
+share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from aioresp.command import Key, as_bytes, shown
+from aioresp.pubsub.hub import Hub
+from aioresp.pubsub.inbox import Inbox, Overflow
+from aioresp.pubsub.topics import KINDS, Gap, Kind, Moment, Topic
+from aioresp.errors import RedisError
+
+logger = logging.getLogger("aioresp")
+
+T = TypeVar("T")
+
+#: Messages that a full subscription with overflow="wait" takes all the same, while it waits for a confirmation.
+ON_TRIAL: Final = 10_000
+
+#: Gaps that a subscription remembers.
+GAPS: Final = 1000
+
+
+class Subscription(Inbox[T]):
+    """Messages of channels, patterns and shard channels, in the order in which the server sent them.
+
+    Enter it with `async with`, which returns when the server has confirmed, and read it with `async for` or `get`.
+    `dropped` counts the messages for which there was no room, `gaps` tells when some may have been missed.
+    """
+
+    def __init__(
+        self,
+        find_hub: Callable[[], Hub],
+        decode: bool,
+        timeout: float | None,
+        kind: Kind,
+        names: Iterable[Key],
+        gaps: bool,
+        buffer: int,
+        overflow: Overflow,
+    ) -> None:
+        super().__init__(buffer, overflow)
+        self.decode = decode
+        self._find_hub = find_hub
+        self._timeout = timeout
+        self._names = kind, self._checked(kind, names)
+        self._show_gaps = gaps
+        self._gaps: deque[Gap] = deque(maxlen=GAPS)
+        self._hub: Hub | None = None
+        self._topics: dict[tuple[Kind, bytes], Topic] = {}
+        self._adding: dict[Topic, int] = {}  # those that are there on trial: how many wait for the confirmation
+        self._joining = 0  # calls that wait for a confirmation
+        self._lost: set[Topic] = set()
+        self._entered = self._lost_since = Moment.now()
+        self._gap_began = 0.0  # the last one that is, or was, to be read: where its time began
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_topics"):  # its constructor failed
+            return f"{type(self).__name__}(not made)"
+        counts = {what: sum(kind == key for key, _ in self._topics) for kind, what in KINDS.items()}
+        said = ", ".join(f"{count} {what}s" for what, count in counts.items() if count)
+        return f"{type(self).__name__}({said or 'nothing'}, {self.waiting} waiting, {self.dropped} dropped)"
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Return the gaps so far, the last thousand of them."""
+        return tuple(self._gaps)
+
+    def _checked(self, kind: Kind, names: Iterable[Key]) -> list[bytes]:
+        found: list[bytes] = []
+        for position, name in enumerate(names):
+            if not isinstance(name, (str, bytes, memoryview)):
+                raise TypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
+            found.append(as_bytes(name, f"{KINDS[kind]} {position}", self.decode))  # its messages are going to tell it
+        return found
+
+    # --- Coming and going --------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._hub is not None:
+            raise RuntimeError("a subscription is entered once")
+        self._hub = self._find_hub()
+        self._entered = Moment.now()
+        self._hub.admit(self)
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._join(*self._names)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Get nothing more. The server is told, and what it still sends finds nobody: there is nothing to wait for."""
+        self.end()
+        self._items.clear()
+
+    def end(self, error: RedisError | None = None) -> None:
+        """Leave all channels; what has been received can still be read."""
+        super().end(error)
+        for key in list(self._topics):
+            self._drop(*key)
+        if self._hub is not None:
+            self._hub.dismiss(self)
+
+    async def subscribe(self, *channels: Key) -> None:
+        """Add channels, and return when the server has confirmed them; with an error, none of them is added."""
+        await self._join("", self._checked("", channels))
+
+    async def psubscribe(self, *patterns: Key) -> None:
+        """Add patterns: globs of the names of channels."""
+        await self._join("p", self._checked("p", patterns))
+
+    async def ssubscribe(self, *channels: Key) -> None:
+        """Add shard channels. Since Redis 7.0."""
+        await self._join("s", self._checked("s", channels))
+
+    async def unsubscribe(self, *channels: Key) -> None:
+        """Drop channels, or all of them; what has been received can still be read, what is on its way comes no more."""
+        self._drop_all("", self._checked("", channels))
+
+    async def punsubscribe(self, *patterns: Key) -> None:
+        """Drop patterns, or all of them."""
+        self._drop_all("p", self._checked("p", patterns))
+
+    async def sunsubscribe(self, *channels: Key) -> None:
+        """Drop shard channels, or all of them."""
+        self._drop_all("s", self._checked("s", channels))
+
+    async def _join(self, kind: Kind, names: list[bytes]) -> None:
+        if self._hub is None or self._ended:
+            raise RuntimeError("the subscription is not entered, or was left")
+        self._check_loop()
+        topics: list[Topic] = []
+        self._joining += 1
+        try:
+            for name in names:
+                topic = self._topics.get((kind, name))
+                if topic is None:
+                    topic = self._topics[kind, name] = self._hub.join(kind, name, self)
+                    self._adding[topic] = 0
+                if topic in self._adding:
+                    self._adding[topic] += 1
+                topics.append(topic)
+            await self._hub.confirmed(topics, self._timeout)
+        except BaseException:
+            for topic in topics:
+                if topic in self._adding:
+                    self._adding[topic] -= 1
+                    if not self._adding[topic]:  # else another call waits for it, too
+                        self._drop(kind, topic.name)
+            raise
+        finally:
+            self._joining -= 1
+        for topic in topics:
+            self._adding.pop(topic, None)
+
+    def _drop_all(self, kind: Kind, names: list[bytes]) -> None:
+        if self._hub is not None:
+            self._check_loop()
+        for name in names or [name for which, name in self._topics if which == kind]:
+            self._drop(kind, name)
+
+    def _drop(self, kind: Kind, name: bytes) -> None:
+        topic = self._topics.pop((kind, name), None)
+        if topic is not None and self._hub is not None:
+            self._adding.pop(topic, None)
+            self._hub.leave(topic, self)
+            self.regain(topic)
+
+    # --- What the hub tells ------------------------------------------------------------------------------------------
+
+    def lose(self, topic: Topic, since: Moment) -> None:
+        """Note that messages of the topic may be missed from that moment on."""
+        if not self._lost:
+            self._lost_since = max(since, self._entered, key=lambda moment: moment.ticks)
+        self._lost.add(topic)
+
+    def regain(self, topic: Topic) -> None:
+        """Note that the topic is there again, or not wanted any more: after the last one the gap is over."""
+        if topic in self._lost:
+            self._lost.remove(topic)
+            if not self._lost:
+                self._take_gap(Gap(self._lost_since.wall, Moment.now().ticks - self._lost_since.ticks))
+
+    def deprive(self, topic: Topic, error: RedisError) -> None:
+        """End, as messages will be missed, unless it is only just being added: then who adds it is told."""
+        if topic.lost or topic.live:
+            self.end(error)
+
+    def _take_gap(self, gap: Gap) -> None:
+        self._gaps.append(gap)
+        if not self._show_gaps or self._ended:
+            return
+        began = self._lost_since.ticks
+        if self._items and isinstance(self._items[-1], Gap):
+            self._items[-1] = Gap(self._items[-1].at, began + gap.seconds - self._gap_began)
+            return
+        self._gap_began = began
+        self._items.append(gap)  # in spite of the bound: there is at most one after each message
+        self._wake_next()
+
+    # --- Where there is no room --------------------------------------------------------------------------------------
+
+    def _drop_oldest(self) -> None:
+        for position, item in enumerate(self._items):
+            if not isinstance(item, Gap):
+                del self._items[position]
+                break
+
+    def _on_drop(self) -> None:
+        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: often enough to know, too rare to flood a log
+            first = shown(next(iter(self._topics))[1])
+            logger.warning("the subscription of %s is read too slowly: %d messages dropped", first, self.dropped)
+            if self._hub is not None and self._hub.on_drop is not None:
+                self._hub.on_drop(first, self.dropped)
+
+    def _on_full(self) -> None:
+        assert self._hub is not None
+        # Who waits for a confirmation has to be read for it; the next message after that finds it full.
+        awaits = self._joining and not all(topic.live for topic in reversed(self._topics.values()))
+        if not awaits or self.waiting >= max(ON_TRIAL, self._buffer):
+            self._hub.hold(self)
+
+    def _on_room(self) -> None:
+        assert self._hub is not None
+        self._hub.release(self)

@@ -1,0 +1,1 @@
+"""Readers of streams and consumers of groups."""

@@ -1,0 +1,293 @@
+"""One consumer of a group: what it is handed is acknowledged after the work on it, and what is left comes again.
+
+Owns the order of its questions: what it left pending before, what others left for too long, what is new. Never
+acknowledges what was not handed out, nor what its body did not end well on. Keeps nothing that the server does not
+keep: all that was fetched is pending there until it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aioresp.arguments import numeral
+from aioresp.command import AnyStr, Key, Seconds, as_bytes
+from aioresp.commands.base import milliseconds
+from aioresp.commands.streams import StreamId
+from aioresp.contexts.blocking import GRACE
+from aioresp.streams.delivery import LEFT, Delivery, Hand, Place
+from aioresp.streams.reader import Reader, Source, is_behind, shown
+from aioresp.errors import BusyGroupError, NoGroupError, RedisError
+from aioresp.replies.shapes import unexpected
+from aioresp.replies.streams import Entry, GroupEntry
+
+logger = logging.getLogger("aioresp")
+
+#: Where a walk through pending entries begins, and where XAUTOCLAIM says that it is over.
+ZERO: Final = b"0-0"
+
+
+class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
+    """Iterates over what a group delivers to one consumer: see `Client.group_reader`."""
+
+    _command = "XREADGROUP"
+
+    def __init__(
+        self,
+        source: Source,
+        group: Key,
+        consumer: Key,
+        names: tuple[Key, ...],
+        count: int,
+        block: Seconds | None,
+        min_idle: Seconds | None,
+        create: bool,
+        start: StreamId,
+        auto_ack: bool,
+    ) -> None:
+        super().__init__(source, names, count, block)
+        self._group = group
+        self._consumer = consumer
+        self._create = create
+        self._auto_ack = auto_ack
+        self._min_idle = None if min_idle is None else milliseconds(min_idle)
+        if self._min_idle is not None and self._min_idle < 1:
+            raise ValueError(f"XREADGROUP: min_idle is {numeral(self._min_idle)}, not 1 or more")
+        self._starts: dict[bytes, StreamId] = dict.fromkeys(self._names, start)
+        self._follow = start in ("$", b"$")
+        self._queue: deque[tuple[Place, dict[bytes, bytes], int]] = deque()
+        self._fetched_at = -math.inf
+        self._hand = Hand(self._acknowledge, LEFT if self._min_idle is None else self._min_idle / 1000)
+        self._current: Place | None = None  # in the body of the loop
+        # Where the walk through what this consumer has pending stands: empty when it knows all of that.
+        self._own: dict[bytes, bytes] = {}
+        self._claims: dict[bytes, bytes] = {}  # the same for what others left
+        self._claim_at = self._look_again = math.inf
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_hand"):  # its constructor failed
+            return "GroupReader(not made)"
+        what = f"{shown(self._names)}, group {self._group!r}, consumer {self._consumer!r}"
+        return f"GroupReader({what}: {len(self._hand)} out, {len(self._queue)} fetched)"
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        try:
+            if self._create:
+                await self._make_groups()
+        except BaseException:
+            self._entered = False
+            raise
+        self._queue.clear()
+        self._doubt()
+        if self._min_idle is not None:
+            self._claim_at = -math.inf
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end_body(well=False)
+        self._entered = False
+        self._queue.clear()
+        if not self._hand.due:
+            return
+        try:
+            async with asyncio.timeout(None if kind is None else GRACE):
+                await self._hand.acknowledge_due()
+        except (RedisError, TimeoutError) as failure:
+            if kind is None:
+                raise
+            logger.warning("%r: %d entries that are done stay pending: %s", self, len(self._hand.due), failure)
+
+    def __aiter__(self) -> Self:
+        # A loop begins: an earlier one was left in its body, by `break` or by an exception. Nobody can tell which.
+        self._end_body(well=False)
+        return self
+
+    async def __anext__(self) -> Delivery[AnyStr]:
+        self._begin()
+        try:
+            self._end_body(well=True)
+            if self._hand.due:
+                await self._steadily(self._hand.acknowledge_due)
+            if self._min_idle is not None and self._queue and _now() - self._fetched_at > self._min_idle / 2000:
+                # Others may claim them soon, or have done so: ask anew which of them are ours.
+                self._queue.clear()
+                self._own = dict.fromkeys(self._names, ZERO)
+            while not self._queue:
+                if not await self._steadily(self._fetch):
+                    raise StopAsyncIteration
+            return self._hand_out()
+        finally:
+            self._busy = False
+
+    # --- What was handed out -----------------------------------------------------------------------------------------
+
+    def _hand_out(self) -> Delivery[AnyStr]:
+        place, fields, deliveries = self._queue.popleft()
+        self._hand.take(place)
+        try:
+            stream, number, decoded = self._decoded(*place, fields)
+        except RedisError:  # not UTF-8, or not an entry
+            self._hand.leave(place)
+            raise
+        if self._auto_ack:
+            self._current = place
+        return Delivery(self._hand, place, stream, number, decoded, deliveries)
+
+    def _end_body(self, well: bool) -> None:
+        place, self._current = self._current, None
+        if place is not None:
+            (self._hand.end if well else self._hand.leave)(place)
+
+    async def _acknowledge(self, place: Place) -> bool:
+        return await self._source.harmless.xack(place[0], self._group, place[1]) > 0
+
+    # --- What comes next ---------------------------------------------------------------------------------------------
+
+    def _doubt(self) -> None:
+        """Remember that the server may have given this consumer what it has not seen.
+
+        It may do so yet, as long as a command is held back there whose caller has gone, or whose connection ended
+        without its hearing of it; so look at once, and once more when that is over.
+        """
+        self._own = dict.fromkeys(self._names, ZERO)
+        self._look_again = _now() + (self._block or 0) / 1000 + GRACE
+
+    async def _fetch(self) -> bool:
+        """Ask for more, and return whether there may be some."""
+        now = _now()
+        if now >= self._look_again:
+            self._look_again = math.inf
+            self._own = dict.fromkeys(self._names, ZERO)
+        if self._min_idle is not None and now >= self._claim_at:
+            self._claim_at = now + max(self._min_idle / 2000, 0.01)
+            self._claims = dict.fromkeys(self._names, ZERO)
+        self._hand.begin()
+        try:
+            if self._own:
+                await self._reread()
+            elif self._claims:
+                await self._claim(*next(iter(self._claims.items())))
+            else:
+                return await self._read(now)
+        except NoGroupError as error:
+            if not self._create:
+                raise
+            logger.warning("%r: the group is gone, and made again: %s", self, error)
+            await self._make_groups()
+        except BaseException:
+            self._doubt()
+            raise
+        return True
+
+    async def _read(self, now: float) -> bool:
+        """Read what is new."""
+        wait = None
+        if self._block is not None and not self._more:
+            wait = max(1, math.ceil(min(self._block, (min(self._claim_at, self._look_again) - now) * 1000)))
+        found = await self._source.raw.xreadgroup(
+            self._group, self._consumer, dict.fromkeys(self._names, ">"), self._count, wait
+        )
+        new = dict.fromkeys(self._names)
+        if not all(self._new(stream, entries, new) for stream, entries in found.items()):
+            raise unexpected(found, (self._command,))
+        self._more = any(len(entries) >= self._count for entries in found.values())
+        for stream, entries in found.items():
+            if self._follow:
+                self._starts[stream] = entries[-1].id
+            self._take(stream, entries, {})
+        return bool(found) or self._block is not None
+
+    async def _reread(self) -> None:
+        """Read what this consumer has pending, without what it was handed out already."""
+        answer = await self._source.harmless.xreadgroup(self._group, self._consumer, self._own, self._count)
+        found = {stream: entries for stream, entries in answer.items() if entries}
+        if not all(self._new(stream, entries, self._own) for stream, entries in found.items()):
+            raise unexpected(answer, (self._command,))
+        deliveries = {}
+        for stream, entries in found.items():
+            gone = [entry.id for entry in entries if entry.fields is None]
+            if gone:
+                await self._source.harmless.xack(stream, self._group, *gone)
+                self._mourn(stream, gone)
+            deliveries[stream] = await self._deliveries(stream, entries)
+        # Nothing is awaited from here on: what fails before is asked for once more, all of it.
+        for stream, entries in found.items():
+            self._take(stream, entries, deliveries[stream], left=True)
+        self._own = {stream: entries[-1].id for stream, entries in found.items()}
+
+    async def _claim(self, stream: bytes, cursor: bytes) -> None:
+        """Take over what has been pending for too long, whoever has it."""
+        assert self._min_idle is not None
+        found = await self._source.raw.xautoclaim(
+            stream, self._group, self._consumer, self._min_idle, cursor, self._count
+        )
+        entries = [entry for entry in found.entries if entry is not None]
+        pending = not entries or self._new(stream, entries, {stream: None})
+        if not pending or not (found.next_id == ZERO or is_behind(found.next_id, cursor)):
+            raise unexpected([found.next_id, found.entries, found.deleted], ("XAUTOCLAIM",))
+        deliveries = await self._deliveries(stream, entries)
+        if len(entries) < len(found.entries):
+            self._own = dict.fromkeys(self._names, ZERO)  # before 7.0 deleted ones are ours now, and have no id here
+        if found.deleted:
+            self._mourn(stream, found.deleted)
+        self._take(stream, entries, deliveries)
+        if found.next_id == ZERO:
+            del self._claims[stream]
+        else:
+            self._claims[stream] = found.next_id
+
+    def _take(
+        self,
+        stream: bytes,
+        entries: Iterable[Entry[bytes] | GroupEntry[bytes]],
+        deliveries: dict[bytes, int],
+        *,
+        left: bool = False,
+    ) -> None:
+        """Queue entries, but not those in hand; if `left`, nor those that were left pending."""
+        self._fetched_at = _now()
+        for entry in entries:
+            place = (stream, entry.id)
+            if entry.fields is not None and not self._hand.has(place, left=left):
+                self._queue.append((place, entry.fields, deliveries.get(entry.id, 1)))
+
+    async def _deliveries(self, stream: bytes, entries: list[Any]) -> dict[bytes, int]:
+        """Return how often each of these entries, in the order of their ids, was delivered."""
+        if not entries:
+            return {}
+        most = len(entries) + self._hand.known
+        lines = await self._source.harmless.xpending_range(
+            stream, self._group, entries[0].id, entries[-1].id, most, self._consumer
+        )
+        return {line.id: line.deliveries for line in lines}
+
+    def _mourn(self, stream: bytes, gone: list[bytes]) -> None:
+        logger.warning("%r: %d pending entries are no longer in the stream %s", self, len(gone), shown((stream,)))
+
+    # --- The group ---------------------------------------------------------------------------------------------------
+
+    async def _make_groups(self) -> None:
+        """Make the group in each stream that has none."""
+        for stream, start in self._starts.items():
+            try:
+                await self._source.harmless.xgroup_create(stream, self._group, start, mkstream=True)
+            except BusyGroupError:
+                pass
+            if start in ("$", b"$"):
+                # Made again, the group begins where it was, not where the stream ends by then.
+                groups = await self._source.raw.xinfo_groups(stream)
+                group = as_bytes(self._group, "the name of a group")
+                last = [found.last_delivered_id for found in groups if found.name == group]
+                self._starts[stream] = last[0] if last else ZERO
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,74 @@
+"""Readers of streams for whoever can say how they read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aioresp.command import AnyStr, Fields, Key, Seconds
+from aioresp.commands.base import Executor
+from aioresp.commands.streams import StreamId
+
+if TYPE_CHECKING:
+    from aioresp.streams.group import GroupReader
+    from aioresp.streams.reader import Source, StreamReader
+
+
+class Readers(Executor[AnyStr]):
+    """Streams as asynchronous iterators that go on across reconnects."""
+
+    def _source(self) -> Source:
+        """Return what a reader reads through."""
+        raise NotImplementedError
+
+    def stream_reader(
+        self,
+        *names: Key,
+        last_id: StreamId | Fields = "$",
+        count: int = 100,
+        block: Seconds | None = 5000,
+    ) -> StreamReader[AnyStr]:
+        """Return a context that iterates over the entries of streams behind `last_id`, without an end.
+
+        `$` is the last entry at the time the block is entered; a mapping has an id for each stream. While the server
+        is away it waits, with the pauses of the client's `retry` (None: it raises), and then goes on behind the last
+        entry. One read brings `count` entries a stream and waits on the server for `block` ms; None ends the iteration
+        where there is no more.
+        """
+        from aioresp.streams.reader import StreamReader  # noqa: PLC0415 (many programs have none)
+
+        starts: dict[Key, StreamId] = dict.fromkeys(names, "$")
+        if isinstance(last_id, (str, bytes, memoryview, int)):
+            starts = dict.fromkeys(names, last_id)
+        else:
+            starts.update(last_id.items())  # type: ignore[arg-type]  # the server refuses a float
+        return StreamReader(self._source(), starts, count, block)
+
+    def group_reader(
+        self,
+        groupname: Key,
+        consumername: Key,
+        *names: Key,
+        count: int = 10,
+        block: Seconds | None = 5000,
+        min_idle: Seconds | None = 60_000,
+        create: bool = True,
+        start: StreamId = "0",
+        auto_ack: bool = True,
+    ) -> GroupReader[AnyStr]:
+        """Return a context that iterates over what a group delivers to a consumer, without an end.
+
+        First comes what this consumer has pending, then what was pending for `min_idle` ms, whoever had it (None:
+        nothing is claimed; needs 6.2), then what is new; the claims are repeated every `min_idle / 2`. An entry is
+        acknowledged when the loop asks for the next one: not if its body is left by an exception or by `break`, nor
+        after `entry.nack()`. Without `auto_ack` it is by `await entry.ack()`, or by `async with entry:`.
+
+        With `create` the group, and the stream, are made if they are not there, also later: the group begins with what
+        comes after `start`. One read brings `count` entries a stream and waits on the server for `block` ms; None ends
+        the iteration where there is no more. While the server is away it waits, with the pauses of the client's
+        `retry` (None: it raises).
+        """
+        from aioresp.streams.group import GroupReader  # noqa: PLC0415 (many programs have none)
+
+        return GroupReader(
+            *(self._source(), groupname, consumername, names, count, block, min_idle, create, start, auto_ack)
+        )

@@ -1,0 +1,279 @@
+"""Open a connection and introduce ourselves: one round trip, then it is ready for commands.
+
+Owns how a transport is made for an endpoint and what is said first. Never knows pools; a connection that fails here was
+never handed to anyone, and is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from contextlib import suppress
+from typing import Any, Final
+
+from aioresp.wire.brake import Brake
+from aioresp.wire.connection import Connection
+from aioresp.wire.credentials import Credentials
+from aioresp.wire.endpoint import Endpoint, why_tls_failed
+from aioresp.errors import (
+    AuthenticationError,
+    BusyError,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    DecodeError,
+    RedisError,
+    ResponseError,
+    TLSError,
+    UnknownCommandError,
+)
+from aioresp.wire.packing import pack
+from aioresp.wire.resolver import is_under_way, resolve
+from aioresp.version import VERSION
+
+logger = logging.getLogger("aioresp")
+
+# Whether the server knows these does not matter.
+_INFO: Final[tuple[tuple[Any, ...], ...]] = (
+    ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
+    ("CLIENT", "SETINFO", "LIB-VER", VERSION),
+)
+
+
+#: How the kernel finds out in about a minute that the peer has gone. If the connection is idle: seconds until it asks
+#: for the first time (macOS has another name for it), seconds between two questions, questions without an answer. If
+#: there is data that the peer has not acknowledged, or takes none of: milliseconds, on Linux.
+KEEPALIVE: Final = (
+    ("TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE", 30),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 60_000),
+)
+
+
+async def connect(
+    endpoint: Endpoint, brake: Brake, *, concurrency: int, timeout: float | None, max_reply: int | None = None
+) -> Connection:
+    """Return a connection that is ready for commands.
+
+    Raises AuthenticationError for wrong credentials, ConnectTimeout after `timeout` seconds, and ConnectError, saying
+    which step failed, for all else. After a refusal `brake` raises it again, until its pause is over.
+    """
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, concurrency, max_reply)
+    if endpoint.credential_provider is not None:
+        from aioresp.wire.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
+
+        connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
+    login = _Login(connection, endpoint, brake)
+    try:
+        async with asyncio.timeout(timeout):
+            await login.begin()
+            await _open_transport(loop, endpoint, connection)
+            await login.go()
+    except BaseException as error:
+        connection.close()
+        login.fail(error)
+        explained = _explain(error, endpoint, timeout, connection)
+        if explained is error:
+            raise
+        raise explained from error
+    connection.opened()
+    return connection
+
+
+async def restore(connection: Connection, endpoint: Endpoint, brake: Brake, timeout: float | None) -> None:
+    """Undo what was changed on a connection, by RESET (since Redis 6.2) and another introduction.
+
+    Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
+    """
+    # That the server lets no more in does not concern a connection that is in, nor end with its success.
+    login = _Login(connection, endpoint, brake if brake.of_credentials or not brake.on else Brake())
+    try:
+        async with asyncio.timeout(timeout):
+            await login.begin()
+            reset = connection.send(pack(("RESET",)))
+            await login.go()
+            await reset
+    except AuthenticationError as error:
+        login.fail(error)
+        raise
+    except BaseException:
+        login.give_up()  # what was changed on the connection may be what makes the server refuse the rest
+        raise
+
+
+def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, connection: Connection) -> BaseException:
+    """Return what to raise for `error`: itself, if it already says which server and why."""
+    failure = error.__cause__ if isinstance(error, ConnectionLost) else error
+    if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
+        return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
+    guess = "" if connection.bytes_received else _guess(endpoint)
+    if isinstance(error, ConnectionLost):
+        return ConnectError(f"{endpoint} ended the handshake: {error}{guess}")
+    if isinstance(error, RedisError):
+        return error
+    if isinstance(error, TimeoutError):
+        within = "" if timeout is None else f" in {timeout:.3g} s"
+        if connection.renewal is not None and connection.renewal.asking:
+            return ConnectTimeout(f"no connection to {endpoint}{within}: the credential provider has not answered")
+        if endpoint.unix_socket_path is None and is_under_way(endpoint.host, endpoint.port):
+            return ConnectTimeout(f"no connection to {endpoint}{within}; its name is still being looked up")
+        return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
+    if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is one; and a host may be no name of one
+        closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
+        said = str(error) or "the server closed the connection"
+        return ConnectError(f"cannot connect to {endpoint}: {said}{guess if closed else ''}")
+    return error
+
+
+def _guess(endpoint: Endpoint) -> str:
+    """Return what may be behind the silence of a server."""
+    if endpoint.tls is None:
+        return "" if endpoint.unix_socket_path else "; it may speak TLS: then the URL begins with rediss://"
+    # A reset may overtake the server's own words.
+    return (
+        "; it may ask for a client certificate (ssl_certfile, ssl_keyfile), speak no version of TLS "
+        "that is allowed here (ssl_min_version), or speak no TLS at this port"
+    )
+
+
+async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection) -> None:
+    if endpoint.unix_socket_path is not None:
+        await loop.create_unix_connection(lambda: connection, endpoint.unix_socket_path)
+        return
+    transport = await _connect_to_first(loop, endpoint, connection, await resolve(endpoint.host, endpoint.port))
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        if hasattr(socket, name):
+            with suppress(OSError):  # not each kernel knows what Python does
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class _Login:
+    """One attempt to introduce ourselves, and its outcome as the brake hears of it."""
+
+    def __init__(self, connection: Connection, endpoint: Endpoint, brake: Brake) -> None:
+        self._connection = connection
+        self._endpoint = endpoint
+        self._brake = brake
+        self._attempt: int | None = None  # None until it has begun, and when it has succeeded
+        self._credentials = endpoint.credentials
+        self._asked = False  # the credential provider has answered
+        self._said = False  # the server has been told who we are
+
+    async def begin(self) -> None:
+        """Begin, before anything is sent. Raises the last refusal if it is too early."""
+        if self._brake.on:
+            await self._ask()  # others than those refused need not wait
+        self._attempt = self._brake.begin(self._credentials)
+
+    async def go(self) -> None:
+        """Say HELLO; to a server that does not know it, or if RESP2 is wanted, the older words for the same."""
+        await self._ask()
+        self._said = True
+        await _greet(self._connection, self._endpoint, self._credentials)
+        self._brake.succeed()
+        self._attempt = None
+        if self._connection.renewal is not None and self._credentials is not None:
+            self._connection.renewal.begin(self._credentials)
+
+    def fail(self, error: BaseException) -> None:
+        """Note the error that ended the attempt."""
+        if self._attempt is None:
+            return
+        if self._said:
+            self._brake.fail(self._attempt, error, self._credentials)
+        else:
+            self.give_up()  # what a provider raises is no refusal
+
+    def give_up(self) -> None:
+        """Note that the attempt ended without the server's answer."""
+        if self._attempt is not None:
+            self._brake.give_up(self._attempt)
+
+    async def _ask(self) -> None:
+        if self._connection.renewal is not None and not self._asked:
+            self._credentials = await self._connection.renewal.ask()
+            self._asked = True
+
+
+async def _connect_to_first(
+    loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection, addresses: list[str]
+) -> asyncio.BaseTransport:
+    """Connect to the first of the addresses that takes us, one after the other."""
+    name = None if endpoint.tls is None else endpoint.host
+    said: list[str] = []
+    kind = OSError
+    for address in addresses:
+        try:
+            transport, _ = await loop.create_connection(
+                lambda: connection, address, endpoint.port, ssl=endpoint.tls, server_hostname=name
+            )
+        except OSError as error:
+            # What the server says by TLS it would say at its other addresses, too.
+            if len(addresses) == 1 or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
+                raise
+            kind = type(error)
+            said.append(f"{address}: {error}")
+        else:
+            return transport
+    raise kind("; ".join(said))
+
+
+async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None) -> None:
+    name = endpoint.client_name
+    if endpoint.protocol == 3:
+        hello: tuple[Any, ...] = ("HELLO", 3)
+        if credentials is not None:
+            hello += ("AUTH", credentials.username or "default", credentials.password)
+        if name is not None:
+            hello += ("SETNAME", name)
+        try:
+            greeting = await _say(connection, endpoint, hello)
+        except UnknownCommandError as error:
+            logger.debug("%s does not speak RESP3 (%s): RESP2 is used", endpoint, error)
+        else:
+            connection.id = _number(greeting[0].get("id")) if isinstance(greeting[0], dict) else None
+            return
+    words: list[tuple[Any, ...]] = []
+    if credentials is not None:
+        words.append(("AUTH", *credentials.words))
+    if name is not None:
+        words.append(("CLIENT", "SETNAME", name))
+    if not words:
+        words.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
+    replies = await _say(connection, endpoint, *words, extras=(*_INFO, ("CLIENT", "ID")))
+    connection.id = _number(replies[-1])
+
+
+def _number(said: Any) -> int | None:
+    """Return the number of a connection, if it is one: CLIENT UNBLOCK is sent with it."""
+    return said if said.__class__ is int else None
+
+
+async def _say(
+    connection: Connection, endpoint: Endpoint, *words: tuple[Any, ...], extras: tuple[tuple[Any, ...], ...] = _INFO
+) -> list[Any]:
+    """Send `words` and `extras` in one write and return the replies; those to `extras` may be errors."""
+    commands = [*words, ("SELECT", endpoint.db)] if endpoint.db else list(words)
+    answers = [connection.send(pack(command)) for command in (*commands, *extras)]
+    replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
+    for command, reply in zip(commands, replies, strict=False):
+        if isinstance(reply, ResponseError):
+            if command[0] == "PING" and isinstance(reply, BusyError):
+                continue  # it listens to SCRIPT KILL, at least
+            if command[0] == "HELLO" and reply.code == "NOPROTO":
+                raise UnknownCommandError(str(reply))
+            if isinstance(reply, (UnknownCommandError, AuthenticationError)):
+                reply.command = command[0]
+                raise reply
+            raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
+        if isinstance(reply, DecodeError):
+            raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply
+        if isinstance(reply, BaseException):
+            raise reply
+    return replies

@@ -1,0 +1,100 @@
+"""RESP without I/O: `pack` arguments into bytes, feed a `Parser` and take replies out of it.
+
+With `parser`, the only module that imports hiredis. Never touches a socket, never awaits, never knows what a command
+means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import hiredis
+
+from aioresp.arguments import BITS, encoded
+from aioresp.wire.parser import INCOMPLETE as INCOMPLETE
+from aioresp.wire.parser import Parser as Parser
+from aioresp.wire.parser import Push as Push
+
+#: Arguments from this many bytes on travel as chunks of their own: hiredis copies 1 MiB in about a millisecond.
+CHUNK: Final = 32 * 1024
+
+Packed: TypeAlias = bytes | list[bytes]
+
+_pack_command: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+
+
+def pack(arguments: tuple[Any, ...]) -> Packed:
+    """Return a command as bytes, or as a list of chunks if one of its arguments is large.
+
+    Raises TypeError, naming the command and the position, for an argument that is not str, bytes, bytearray,
+    memoryview, int or float (bool is none of these), and ValueError for a str that has no UTF-8 form, an int of more
+    than 2048 bits and a memoryview that was released.
+    """
+    # hiredis gets the exact types only: it believes the methods of subclasses, and ends the process where one of them,
+    # or the text of a huge int, raises an error. So not by `__class__`, which may say anything.
+    count = len(arguments)
+    try:
+        # A key, or a key and a text, as most commands are: looked at without a loop.
+        if count == 2:
+            if type(arguments[1]) is str and type(arguments[0]) is str:
+                return _pack_command(arguments)
+        elif count == 3:
+            name, key, value = arguments
+            if type(value) is str and type(key) is str and type(name) is str and len(value) <= CHUNK:
+                return _pack_command(arguments)
+        elif count > 16 and _is_short_text(arguments):
+            return _pack_command(arguments)
+        for argument in arguments:
+            kind = type(argument)
+            if kind is str or kind is bytes:
+                if len(argument) > CHUNK:
+                    return _pack_chunks(arguments)
+            elif kind is int:
+                if argument.bit_length() > BITS:
+                    return _pack_chunks(arguments)
+            elif kind is not float:
+                return _pack_chunks(arguments)
+        return _pack_command(arguments)
+    except UnicodeEncodeError:
+        pass  # handled below: whatever is raised here has this error behind it, which shows the text
+    return _pack_chunks(arguments)
+
+
+def _is_short_text(arguments: tuple[Any, ...]) -> bool:
+    """Return whether all arguments are str and short: joining them tells so faster than a loop."""
+    try:
+        return len("".join(arguments)) <= CHUNK
+    except TypeError:
+        return False
+
+
+def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
+    """Pack what hiredis packs slowly, wrongly (views with strides) or not at all, and name what cannot be sent."""
+    head = b"*%d\r\n" % len(arguments)
+    chunks: list[bytes] = []
+    for data in encoded(arguments):
+        if len(data) > CHUNK:
+            chunks += (head + b"$%d\r\n" % len(data), data)
+            head = b"\r\n"
+        else:
+            head += b"$%d\r\n" % len(data) + data + b"\r\n"
+    if not chunks:
+        return head
+    chunks.append(head)
+    return chunks
+
+
+def unpack(packed: Packed) -> list[bytes]:
+    """Return the first arguments of a packed command, as many of the first four as stand before a large one."""
+    head = packed if isinstance(packed, bytes) else packed[0]
+    arguments: list[bytes] = []
+    position = head.index(b"\r\n") + 2
+    while len(arguments) < 4 and head[position : position + 1] == b"$":
+        start = head.index(b"\r\n", position) + 2
+        end = start + int(head[position + 1 : start - 2])
+        if end > len(head):
+            break
+        arguments.append(head[start:end])
+        position = end + 2
+    return arguments

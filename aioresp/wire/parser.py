@@ -1,0 +1,500 @@
+"""Parser of RESP: bytes in, replies out.
+
+Owns what hiredis is given, and when. Never touches a socket, never awaits, never knows what a command means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import hiredis
+
+from aioresp.wire.elements import COUNTED, IN_LINE, LINES, LONG, LONG_HEADER, LOST, TOO_MANY, TRIES, Lists, find_list, walk
+from aioresp.errors import ProtocolError, ReplyTooLarge, ResponseError, response_error
+
+#: Parts that the long lists of one reply may announce.
+MOST_PARTS: Final = 100_000_000
+
+#: Bytes of the smallest part of a list.
+SMALLEST_PART: Final = 3
+
+#: Bytes that are walked over after some that look like headers and are none.
+DOUBT: Final = 512 * 1024
+
+#: Bytes behind the last known boundary that are held again with each read.
+NEAR: Final = 2048
+
+#: Bytes that are kept before the parser looks where the last element begins.
+KEEP: Final = 64 * 1024
+
+# What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
+# unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
+_LISTS: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
+_LISTS_UNDECODED: Final[Lists] = ((b">", LONG), *_LISTS[1:])
+_NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
+_DIGITS: Final = b"0123456789"
+_NEED_CARE: Final = b"*~|>"
+_MAP: Final = 37
+_PUSH: Final = 62
+
+#: What `Parser.gets` returns while the reply is not complete.
+INCOMPLETE: Final = object()
+
+#: The type of out-of-band messages (RESP3 pushes); a list of their parts.
+Push = hiredis.PushNotification
+
+
+class Parser:
+    """Turns bytes into replies.
+
+    `feed(data, partial)` takes bytes; while `has_data()`, `gets(decode)` returns the next reply, or `INCOMPLETE`. Error
+    replies come out as `ResponseError` values, pushes as `Push`. `gets` raises UnicodeDecodeError for a reply that is
+    not UTF-8, which it has then consumed, and anything else when the stream is broken for good: hand that to `broken`.
+
+    A map costs hiredis twice the time of a list of its keys and values. So where a reply begins with the header of a
+    map, it is given that of a list, and the dict is made from the list.
+
+    Pushes are not decoded: a push that is not UTF-8 must not fail the caller of the reply behind it.
+
+    Lists, and pushes and attributes above all, that announce more parts than make sense are refused before hiredis
+    makes room for them; no reply makes sense that takes more than `max_reply` bytes. It refuses by itself what nests
+    deeper than 1024 levels.
+
+    Headers of these kinds are searched for, and a value may hold what looks like one. It costs no more than plain text,
+    as the parser goes to another state where hiredis finds a header to be none, or there are too many to try:
+
+    | state | known by | bytes that come | next state |
+    |---|---|---|---|
+    | plain | none of the others | are searched, and go to hiredis | searching, at what looks like a header |
+    | searching | `wary` | go to hiredis up to what looks like a header | walking, if it is none |
+    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, when nothing is held |
+    | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
+    | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
+    | lost | `_lost` | are searched, and hiredis will refuse them soon | |
+
+    Searching becomes plain when nothing is held, and doubting when no header was found in `DOUBT` bytes.
+    """
+
+    def __init__(self, max_reply: int | None = None) -> None:
+        self._most = MOST_PARTS if max_reply is None else min(max_reply // SMALLEST_PART, MOST_PARTS)
+        self._reader = hiredis.Reader(
+            protocolError=ProtocolError,
+            replyError=_error_value,
+            encoding="utf-8",
+            notEnoughData=INCOMPLETE,
+        )
+        # Bound methods of the C reader: the hot path calls them without a Python frame between. Only while there are
+        # maps, pushes or long lists about, or what looks like one, the methods below take their place.
+        self.gets: Callable[[bool], Any] = self._reader.gets
+        self.has_data: Callable[[], bool] = self._reader.has_data
+        self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
+        self._wary = False
+        self._walking = False
+        self._doubt = 0
+        self._lost = False
+        self._left = 0  # bytes to come of the element that is here in part, or IN_LINE
+        self._tail: list[bytes] = []  # in the plain state, what came since a boundary
+        self._kept = 0  # bytes of it, about
+        self._held = b""  # bytes that may hold a header, and were given to the reader up to `_position`
+        self._queue: list[bytes] = []  # bytes that came while others were held
+        self._position = 0
+        self._boundary = 0  # where an element begins in what is held, not far before `_position`, or behind it
+        self._stop = -1  # the end of what the reader was given, if a header may begin there
+        self._between = True  # what was given to the reader ends with a reply
+        self._last = 10  # the last byte that was given to it
+        self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push
+        self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
+        self._map = 0  # the same for the next map
+        self._lists = _LISTS
+        self._pushes = False  # short pushes need no care
+        self._parts = 0  # what the long lists of the reply that is here in part have announced
+
+    @property
+    def wary(self) -> bool:
+        """Whether there are maps or pushes about: `gets` must then not be called without asking `has_data` before."""
+        return self._wary
+
+    def feed(self, data: bytes, partial: bool) -> None:
+        """Take bytes; `partial` tells whether those before them may have ended within a reply."""
+        if self._wary or self._left or self._doubt:
+            self._feed_carefully(data, partial)
+        elif b"%" in data or (
+            (b"*" in data or b">" in data or b"~" in data or b"|" in data)
+            and find_list(data, 0, self._lists, -1, self._pushes) != len(data)
+        ):
+            self._examine(data, 0, partial)
+        else:
+            # The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a
+            # line, that was the end of an element, or of a header, and the next one begins here.
+            reader = self._reader
+            if not partial or (self._last == 10 and not reader.has_data()):
+                self._tail = [data]
+                self._kept = len(data)
+            elif self._kept <= KEEP:
+                self._tail.append(data)
+                self._kept += len(data)
+            else:
+                self._keep(data)
+            reader.feed(data)
+            self._last = data[-1]
+
+    def undecoded(self) -> None:
+        """Expect that `gets` will never be asked to decode, which makes pushes faster."""
+        self._lists = _LISTS_UNDECODED
+        self._pushes = True
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait to be read, or a little more."""
+        return len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len()
+
+    def items(self) -> Iterator[Any]:
+        """Return an iterator over the replies that are here, undecoded."""
+        return self._items_around_maps() if self._wary else iter(self._gets_raw, INCOMPLETE)
+
+    def _items_around_maps(self) -> Iterator[Any]:
+        while self.has_data() and (reply := self.gets(False)) is not INCOMPLETE:
+            yield reply
+            if not self._wary:
+                yield from iter(self._gets_raw, INCOMPLETE)
+                return
+
+    def _has_data_or_held(self) -> bool:
+        return self._position < len(self._held) or bool(self._queue) or self._reader.has_data()
+
+    # --- Bytes in ----------------------------------------------------------------------------------------------------
+
+    def _keep(self, data: bytes) -> None:
+        """In the plain state, keep less than what came since the last boundary that was noted."""
+        if self._lost:
+            return
+        self._hold_tail()
+        if self._position - self._boundary > KEEP // 2:
+            self._walk(self._position)
+        self._release()
+        start = self._pass_left(data) if self._left else 0
+        if start:
+            self._tail, self._kept = [], 0
+        if start < len(data):
+            self._tail.append(data[start:])
+            self._kept += len(data) - start
+
+    def _hold_tail(self) -> None:
+        """Hold what came since a boundary near the end of what the reader has used."""
+        unused = self._reader.len()
+        if self._tail and len(self._tail[-1]) > unused + 2:
+            self._held, self._position, self._boundary = self._tail[-1][-unused - 2 :], unused + 2, -1
+            self._advance()
+        if self._boundary < 0 or not self._held:
+            self._held = b"".join(self._tail)
+            self._position, self._boundary = len(self._held), 0
+            self._advance()
+        self._tail = []
+
+    def _advance(self) -> None:
+        """Find a boundary near the end of what the reader has used: when it has used 1 KiB, it drops that."""
+        boundary = self._position - self._reader.len()
+        held = self._held
+        if boundary <= self._boundary:
+            return
+        if held[boundary - 1] != 10:
+            # It has used the first byte of an element, too; unless an element ends otherwise than it should, and the
+            # next one begins here. Both must end at the same place, or the walk must get lost, as it will at counts.
+            boundary -= 1
+            first, second = held[boundary], held[boundary + 1 : boundary + 2]
+            if first not in COUNTED and (first not in LINES or not second or second in COUNTED):
+                return
+        self._boundary = boundary
+
+    def _feed_carefully(self, data: bytes, partial: bool) -> None:
+        if self._wary:
+            self._queue.append(data)
+            return
+        start = self._pass_left(data) if self._left else 0
+        if start == len(data):
+            self._reader.feed(data)
+            self._last = data[-1]
+            return
+        if not self._doubt:
+            self._examine(data, start, partial)
+            return
+        held, fed = data, 0
+        if not start and self._tail:
+            tail = b"".join(self._tail)
+            fed = len(tail)
+            held = tail + data
+        boundary, stop, left = walk(held, start, fed, self._pushes)
+        if stop == len(held):
+            self._doubt = max(0, self._doubt - len(data))
+            self._left = left
+            self._tail = [] if left or boundary == stop else [held[boundary:]]
+            self._kept = 0
+            self._reader.feed(data)
+            self._last = data[-1]
+        else:
+            self._examine(data, start, partial)
+
+    def _pass_left(self, data: bytes) -> int:
+        """Return where the element ends that began before the data; the end of the data if it goes on."""
+        left = self._left
+        if left == IN_LINE:
+            end = -1 if self._last == 13 and data[0] == 10 else data.find(b"\r\n")
+            if end < 0 and not (self._last == 13 and data[0] == 10):
+                return len(data)
+            left = end + 2
+        self._left = max(0, left - len(data))
+        return min(left, len(data))
+
+    def _examine(self, data: bytes, start: int, partial: bool) -> None:
+        """Take bytes in which there may be headers from `start` on, where an element begins if that is not 0."""
+        if start or not partial or (self._last == 10 and not self._reader.has_data()):
+            self._held, self._position, self._boundary = data, 0, start
+        else:
+            self._hold_tail()
+            self._held = self._held[self._boundary :] + data
+            self._position -= self._boundary
+            self._boundary = 0
+        self._tail = []
+        if not partial:
+            self._parts = 0
+        if self._doubt:
+            self._doubt = max(0, self._doubt - len(data))
+            self._walking = True
+        self._look_ahead()
+        if self._stop == len(self._held):
+            self._give_on(self._position)
+            self._release()
+            return
+        self._between = not partial
+        self._wary = True
+        self.gets = self._gets_around_headers
+        self.has_data = self._has_data_or_held
+
+    def _look_ahead(self) -> None:
+        """Begin with bytes that are new."""
+        self._list = self._map = -1
+        self._stop = self._walk(self._position) if self._walking else self._search(self._position)
+
+    def _refill(self) -> None:
+        """Hold the bytes that came in the meantime, and what is left."""
+        data = b"".join(self._queue)
+        self._queue.clear()
+        if not self._left and not self._lost:
+            self._advance()
+            if self._position - self._boundary > NEAR:
+                self._walk(self._position)
+        if self._left:
+            start = self._pass_left(data)
+            self._held, self._position, self._boundary = data, 0, start
+            if start == len(data):
+                self._stop = start
+                self._give_on(0)
+                return
+        else:
+            cut = self._position if self._lost else min(self._boundary, self._position)
+            self._held = self._held[cut:] + data
+            self._position -= cut
+            self._boundary = max(0, self._boundary - cut)
+        self._look_ahead()
+
+    def _release(self) -> None:
+        """Hold nothing more, but keep what came since a boundary."""
+        if not self._walking and not self._lost:
+            self._advance()
+        self._tail = [] if self._left or self._lost else [self._held[self._boundary :]]
+        self._kept = len(self._held) - self._boundary
+        self._held, self._position, self._boundary = b"", 0, 0
+        self._walking = False
+
+    # --- Replies out -------------------------------------------------------------------------------------------------
+
+    def _gets_around_headers(self, decode: bool) -> Any:
+        """Return the next reply, giving the reader no more bytes at a time than up to what may be such a header."""
+        while True:
+            if self._queue and self._used_up():
+                self._refill()
+            if self._between and not self._change_header():
+                return INCOMPLETE
+            kind = self._kind
+            self._kind = 0  # also if the reply, which is consumed then, cannot be decoded
+            try:
+                reply = self._reader.gets(decode and kind != _PUSH)
+            except UnicodeDecodeError:
+                self._parts = 0
+                self._between = not self._reader.has_data()
+                raise
+            if reply is not INCOMPLETE:
+                self._parts = 0
+                self._between = not self._reader.has_data()
+                if kind == _MAP:
+                    items = iter(reply)
+                    reply = dict(zip(items, items, strict=True))
+                if self._position == len(self._held):
+                    self._leave_if_done()
+                return reply
+            self._kind = kind
+            if self._queue and self._used_up():
+                continue
+            if self._position == len(self._held):
+                self._leave_if_done()
+                return INCOMPLETE
+            if not self._give():
+                return INCOMPLETE
+
+    def _used_up(self) -> bool:
+        """Return whether nothing is held but a piece of a header, if at all."""
+        rest = len(self._held) - self._position
+        return not rest or (rest < LONG_HEADER and not self._left)
+
+    def _give(self) -> bool:
+        """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
+        position = self._position
+        at_boundary = self._last == 10 and not self._reader.has_data()
+        if position == self._stop and not at_boundary and not self._lost:
+            if not self._walking:
+                self._distrust()
+                self._stop = self._walk(position)
+            if self._stop == position and not self._lost:
+                raise ProtocolError("a string that is longer than announced")  # the reader would go on behind it
+        if at_boundary or self._lost:
+            if position > self._boundary:
+                self._boundary = position
+            kind = self._held[position]
+            if kind in _NEED_CARE:
+                if not self._accept_list():
+                    return False
+                if kind == _PUSH and at_boundary and not self._kind:
+                    self._kind = _PUSH  # there are none within replies, so it is one of its own
+        self._give_on(position)
+        return True
+
+    def _give_on(self, position: int) -> None:
+        """Give the reader what is held from `position` on, up to the next stop."""
+        stop = self._stop
+        if stop <= position:
+            self._stop = stop = self._walk(position + 1) if self._walking else self._search(position + 1)
+        self._reader.feed(self._held, position, stop - position)
+        self._last = self._held[stop - 1]
+        self._position = stop
+        self._between = False
+
+    def _distrust(self) -> None:
+        """Walk over elements from now on: what looks like a header is part of a value."""
+        self._advance()
+        self._walking = True
+        self._doubt = DOUBT
+
+    def _accept_list(self) -> bool:
+        """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
+        start = self._position + 1
+        if self._held.find(b"\r\n", start, start + LONG + 1) >= 0:
+            return True
+        header = self._held[start : start + LONG_HEADER]
+        count = header[: len(header) - len(header.lstrip(_DIGITS))]
+        if len(count) == len(header) < LONG_HEADER:
+            return False
+        if len(count) >= LONG:
+            never = _NEVER_LONG.get(self._held[start - 1 : start])
+            self._announce(int(count), never or "a list", 0 if never else self._most)
+        return True
+
+    def _announce(self, parts: int, what: str, most: int) -> None:
+        self._parts += parts
+        if self._parts > MOST_PARTS or not most:
+            raise ProtocolError(f"{what} of {parts:,} parts")
+        if self._parts > most:
+            raise ReplyTooLarge(f"there is {what} of {parts:,} parts in the reply; the option max_reply allows no more")
+
+    def _search(self, start: int) -> int:
+        """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
+        if start < self._boundary:
+            start = self._boundary
+        tries = len(self._held) if self._lost else TRIES // 4 if self._wary else TRIES
+        next_list, next_map = self._list, self._map
+        if next_list < start:
+            self._list = next_list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
+        if next_map < start:
+            self._map = next_map = self._find_map(start, tries)
+        if next_list == TOO_MANY or next_map == TOO_MANY:
+            self._distrust()
+            return self._walk(start)
+        return next_map if next_map < next_list else next_list
+
+    def _walk(self, fed: int) -> int:
+        """Return where the next header stands, at `fed` or behind it, or the end."""
+        if self._left:
+            return len(self._held)  # all of it was walked over
+        self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
+        if stop == LOST:
+            self._lost = True
+            self._walking = False
+            self._doubt = self._left = 0
+            self._list = self._map = -1
+            return self._search(fed)
+        return stop
+
+    def _find_map(self, start: int, tries: int) -> int:
+        """Return where a map may begin, at the earliest; as in `find_list`, the cost does not depend on values."""
+        held = self._held
+        found = start - 1
+        for _ in range(tries):
+            found = held.find(b"%", found + 1)
+            if found < 0:
+                return len(held)
+            if found == self._position:
+                if self._last == 10:
+                    return found
+            elif held[max(0, found - 2) : found] == b"\r\n" or (found == 1 and self._last == 13 and held[0] == 10):
+                return found
+        return TOO_MANY if found >= 0 else len(held)
+
+    def _change_header(self) -> bool:
+        """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
+        if self._position == len(self._held):
+            return False
+        if self._held[self._position] != _MAP:
+            return self._give()
+        end = self._held.find(b"\r\n", self._position, self._position + LONG_HEADER)
+        if end < 0:
+            if len(self._held) - self._position < LONG_HEADER:
+                return False
+            raise ProtocolError("a header without an end")
+        count = self._held[self._position + 1 : end]
+        if not count.isdigit():
+            self._give()  # the reader knows what to say
+            return True
+        parts = 2 * int(count)
+        if len(count) >= LONG:
+            self._announce(parts, "a map", self._most)
+        self._reader.feed(b"*%d\r\n" % parts)
+        self._last = 10
+        self._position = self._boundary = position = end + 2
+        self._between = False
+        self._kind = _MAP
+        if parts and position < len(self._held) and self._held[position] not in _NEED_CARE:
+            self._give_on(position)
+        return True
+
+    def _leave_if_done(self) -> None:
+        if self._wary and self._position == len(self._held) and not self._queue and not self._kind:
+            self._wary = False
+            self.gets = self._reader.gets
+            self.has_data = self._reader.has_data
+            self._release()
+
+    @staticmethod
+    def broken(error: Exception) -> ProtocolError:
+        """Return the error that tells every caller why the stream is finished."""
+        if isinstance(error, ReplyTooLarge):
+            return ProtocolError("the server sent a reply that is too large; the connection was dropped")
+        if isinstance(error, TypeError):
+            return ProtocolError("the server sent a map with a key that Python cannot hash; the connection was dropped")
+        if isinstance(error, MemoryError):
+            return ProtocolError("the server announced more than the memory holds; the connection was dropped")
+        return ProtocolError(f"the server sent something that is not RESP ({error}); the connection was dropped")
+
+
+def _error_value(message: str | bytes) -> ResponseError:
+    return response_error(message if isinstance(message, str) else message.decode("utf-8", "replace"))
