@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from aioresp.client import Client, Stats
 from aioresp.command import Key, Result, Value
 from aioresp.contexts.scripts import Function, Script
-from aioresp.wire.credentials import CredentialProvider, Credentials
 from aioresp.errors import (
     AskError,
     AuthenticationError,
@@ -52,18 +51,19 @@ from aioresp.errors import (
 from aioresp.pool.resource import PoolStats
 from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
+from aioresp.wire.credentials import CredentialProvider, Credentials
 
 if TYPE_CHECKING:
-    from aioresp.streams.delivery import Delivery
-    from aioresp.streams.group import GroupReader
-    from aioresp.pubsub.keyspace import KeyEvent
     from aioresp.contexts.lease import Lease
-    from aioresp.pubsub.monitor import Monitor, MonitoredCommand
     from aioresp.contexts.pipeline import Pipeline
-    from aioresp.streams.reader import StreamEntry, StreamReader
+    from aioresp.facts.putback import Lost
+    from aioresp.pubsub.keyspace import KeyEvent
+    from aioresp.pubsub.monitor import Monitor, MonitoredCommand
     from aioresp.pubsub.subscription import Subscription
     from aioresp.pubsub.topics import Gap, Message
-    from aioresp.facts.putback import Lost
+    from aioresp.streams.delivery import Delivery
+    from aioresp.streams.group import GroupReader
+    from aioresp.streams.reader import StreamEntry, StreamReader
 else:
     _LATER = {  # imported when they are asked for, as many programs have no use for them
         "aioresp.streams.delivery": ("Delivery",),

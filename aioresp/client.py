@@ -15,8 +15,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
 from aioresp.arguments import exact, word
-from aioresp.middleware import Around, through
-from aioresp.wire.brake import Brake
 from aioresp.command import (
     PLAIN,
     SHUTDOWN,
@@ -34,30 +32,32 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
-from aioresp.wire.connection import Connection
 from aioresp.contexts.iterators import Iterators
-from aioresp.streams.methods import Readers
 from aioresp.contexts.scripts import Scripts
-from aioresp.pubsub.methods import Subscribing
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
-from aioresp.wire.handshake import connect, restore
-from aioresp.pool.queue import forsake
-from aioresp.pool.loops import Loops
+from aioresp.middleware import Middleware, through
 from aioresp.options import Options, Settings, check, settings
+from aioresp.pool.loops import PerLoop
 from aioresp.pool.pool import Pool
-from aioresp.wire.packing import Packed, pack, unpack
+from aioresp.pool.queue import forsake
+from aioresp.pool.resource import PoolStats
+from aioresp.pubsub.methods import Subscribing
 from aioresp.record import TypedDict
 from aioresp.replies import as_is, integer, ok, text
 from aioresp.replies.shapes import failure
-from aioresp.pool.resource import PoolStats
 from aioresp.retry import NEVER, Retry, may_repeat
+from aioresp.streams.methods import Readers
+from aioresp.wire.brake import Brake
+from aioresp.wire.connection import Connection
+from aioresp.wire.handshake import connect, restore
+from aioresp.wire.packing import Packed, pack, unpack
 
 if TYPE_CHECKING:
-    from aioresp.pubsub.hub import Hub
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
+    from aioresp.observer import Observer
+    from aioresp.pubsub.hub import Hub
     from aioresp.streams.reader import Source
-    from aioresp.observer import Watch
 
 T = TypeVar("T")
 
@@ -117,24 +117,24 @@ class Client(
         check("decode_responses", decode_responses)
         self._settings: Settings = settings(url, options)
         brake = Brake()
-        self._loops: Loops[Pool[Connection]] = Loops(partial(_make_pool, self._settings, brake))
-        self._hubs: Loops[Hub] = Loops(partial(_make_hub, self._settings, brake))
-        self._hub = self._hubs.pool
+        self._loops: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, self._settings, brake))
+        self._hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, self._settings, brake))
+        self._hub = self._hubs.here
         self._db = self._settings.endpoint.db
         self._decode = decode_responses
         self._timeout = self._settings.timeout
         self._retry = self._settings.retry or NEVER
         self._idempotent = False
-        self._watch = _watching(self._settings)
+        self._observer = _observing(self._settings)
         self._observe()
 
     def _observe(self) -> None:
-        """Have commands go through `around` and the watch, if there are such; else nothing is in their way."""
-        self._around = around = [] if self._settings.around is None else [self._settings.around]
-        if self._watch is not None:
-            around.append(self._watch.timing)
-        if around:
-            self.__dict__["execute"] = through(around, self._execute)
+        """Have commands go through `middleware` and the watch, if there are such; else nothing is in their way."""
+        self._middleware = middleware = [] if self._settings.middleware is None else [self._settings.middleware]
+        if self._observer is not None:
+            middleware.append(self._observer.timing)
+        if middleware:
+            self.__dict__["execute"] = through(middleware, self._execute)
 
     @overload
     @classmethod
@@ -194,7 +194,7 @@ class Client(
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments
         try:
-            pool = self._loops.pool()
+            pool = self._loops.here()
             connection = pool.current
             value: Any
             if connection.in_flight < connection.capacity:
@@ -248,8 +248,8 @@ class Client(
                 if pause is None or asyncio.get_running_loop().time() + pause >= (until or math.inf):
                     raise
                 logger.debug("%s is sent again, as it failed: %s", error.command, error)
-                if self._watch is not None:
-                    self._watch.repeating(error, failures)
+                if self._observer is not None:
+                    self._observer.repeating(error, failures)
                 await asyncio.sleep(pause)
 
     if TYPE_CHECKING:
@@ -276,14 +276,14 @@ class Client(
             if failures > 1 or not isinstance(error, ConnectionLost):
                 await asyncio.sleep(pause)  # else the pool is the one to wait, until it has a new connection
             logger.debug("%s is sent again, as it failed: %s", error.command, error)
-            if self._watch is not None:
-                self._watch.repeating(error, failures)
+            if self._observer is not None:
+                self._observer.repeating(error, failures)
             rest = None if error.deadline == math.inf else error.deadline - clock()
             if rest is not None and rest <= 0:
                 raise error
             future: asyncio.Future[Any] | None = None
             try:
-                future = self._send_elsewhere(self._loops.pool(), packed, rest)
+                future = self._send_elsewhere(self._loops.here(), packed, rest)
                 return await future
             except RedisError as again:
                 error = again
@@ -357,35 +357,35 @@ class Client(
         return view
 
     def _place(self) -> tuple[object, int]:
-        pool = self._loops.pool()
+        pool = self._loops.here()
         return pool, pool.made
 
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""
-        return self._lease("connection()", self._around)
+        return self._lease("connection()", self._middleware)
 
-    def _lease(self, why: str, around: Sequence[Around] = ()) -> Lease[AnyStr]:
+    def _lease(self, why: str, middleware: Sequence[Middleware] = ()) -> Lease[AnyStr]:
         from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
 
-        return Lease(self._loops.pool, self._decode, self._timeout, why, self._settings.on_lost, around)
+        return Lease(self._loops.here, self._decode, self._timeout, why, self._settings.on_lost, middleware)
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
         """Return a context that queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
-        from aioresp.contexts.routes import Shared  # noqa: PLC0415 (many programs have no pipelines)
         from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415
+        from aioresp.contexts.routes import SharedRoute  # noqa: PLC0415 (many programs have no pipelines)
 
-        route = Shared(
-            self._loops.pool,
+        route = SharedRoute(
+            self._loops.here,
             self._decode,
             self._timeout,
             self._retry,
             self._idempotent,
             self._settings.on_lost,
-            self._around,
-            None if self._watch is None else self._watch.repeating,
+            self._middleware,
+            None if self._observer is None else self._observer.repeating,
         )
         return Pipeline(route, self._decode, transaction)
 
@@ -465,7 +465,7 @@ def _make_hub(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop)
     from aioresp.pubsub.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
 
     make, patience = _connecting(settings, brake)
-    watch = _watching(settings)
+    watch = _observing(settings)
     return Hub(make, loop, patience, None if watch is None else watch.dropping)
 
 
@@ -482,14 +482,14 @@ def _connecting(
         max_reply=settings.max_reply,
     )
     patience = (settings.retry or NEVER).pause_of_connecting
-    watch = _watching(settings)
+    watch = _observing(settings)
     return (make, patience) if watch is None else (watch.connecting(make), watch.failing(patience))
 
 
-def _watching(settings: Settings) -> Watch | None:
+def _observing(settings: Settings) -> Observer | None:
     """Return what tells the `events` hook, if there is one."""
     if settings.events is None:
         return None
-    from aioresp.observer import Watch  # noqa: PLC0415 (many programs have no hook)
+    from aioresp.observer import Observer  # noqa: PLC0415 (many programs have no hook)
 
-    return Watch(settings.events, str(settings.endpoint), settings.slow)
+    return Observer(settings.events, str(settings.endpoint), settings.slow_after)

@@ -308,7 +308,7 @@ def _harmless(repeated: str) -> str:
     return repeated[:1] if repeated[:1] in tuple("<>#!+-~%&@(") else ""
 
 
-def anew(error: E) -> E:
+def copy_error(error: E) -> E:
     """Return the same error once more, for another caller: with its cause, but a traceback and a command of its own."""
     kind, arguments, *state = cast(tuple[Any, ...], error.__reduce__())
     own: E = kind(*arguments)
@@ -317,9 +317,9 @@ def anew(error: E) -> E:
     return own
 
 
-def another(error: RedisError, outcome: Outcome) -> RedisError:
+def copy_with_outcome(error: RedisError, outcome: Outcome) -> RedisError:
     """Return the same error for the caller of a command with that outcome."""
-    own = anew(error)
+    own = copy_error(error)
     if isinstance(own, ConnectionLost):
         own.outcome = outcome
     return own

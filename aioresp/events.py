@@ -55,7 +55,7 @@ class Repeated(Event):
 
 
 class Slow(Event):
-    """A call took `slow` seconds or longer, however it ended."""
+    """A call took `slow_after` seconds or longer, however it ended."""
 
     command: str
     key: str | None

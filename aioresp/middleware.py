@@ -1,4 +1,4 @@
-"""What a command goes through on its way out and back: the option `around`, and who watches for slow calls.
+"""What a command goes through on its way out and back: the option `middleware`, and who watches for slow calls.
 
 Owns how one is put around another. Never sends anything, and stands in nobody's way where there is nothing around.
 """
@@ -13,27 +13,27 @@ from aioresp.command import Arguments
 
 T = TypeVar("T")
 
-#: Sends a command by way of `send`, and may do something before and after; see the option `around`.
-Around: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+#: Sends a command by way of `send`, and may do something before and after; see the option `middleware`.
+Middleware: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 #: What a batch is called, as its commands do not go through one by one.
 PIPELINE: Final[Arguments] = ("PIPELINE",)
 TRANSACTION: Final[Arguments] = ("MULTI",)
 
 
-def within(around: Sequence[Around], arguments: Arguments, send: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+def within(middleware: Sequence[Middleware], arguments: Arguments, send: Callable[[], Awaitable[T]]) -> Awaitable[T]:
     """Have the call of `send` go through all that is around, the first of them innermost."""
-    for each in around:
+    for each in middleware:
         send = partial(each, arguments, send)
     return send()
 
 
 def through(
-    around: Sequence[Around], execute: Callable[[Arguments, Callable[[Any], T]], Awaitable[T]]
+    middleware: Sequence[Middleware], execute: Callable[[Arguments, Callable[[Any], T]], Awaitable[T]]
 ) -> Callable[[Arguments, Callable[[Any], T]], Coroutine[Any, Any, T]]:
     """Return `execute` as it is with all that is around it."""
 
     async def observed(arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        return await within(around, arguments, partial(execute, arguments, reply))
+        return await within(middleware, arguments, partial(execute, arguments, reply))
 
     return observed

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from aioresp.command import Arguments, locate
-from aioresp.wire.connection import Connection
 from aioresp.errors import ConnectionLost, RedisError
 from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Dropped, Hook, Repeated, Slow, tell
+from aioresp.wire.connection import Connection
 
 T = TypeVar("T")
 
 
-class Watch:
+class Observer:
     """What is told of one client, whose server is at the address `server`."""
 
     def __init__(self, hook: Hook, server: str, slow: float | None) -> None:

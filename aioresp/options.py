@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from aioresp.arguments import numeral
-from aioresp.middleware import Around
-from aioresp.wire.credentials import CredentialProvider
-from aioresp.wire.endpoint import Endpoint, tls_context
+from aioresp.middleware import Middleware
 from aioresp.record import Record, TypedDict
 from aioresp.retry import Retry
+from aioresp.wire.credentials import CredentialProvider
+from aioresp.wire.endpoint import Endpoint, tls_context
 
 if TYPE_CHECKING:
     from aioresp.events import Hook
@@ -56,8 +56,8 @@ class Options(TypedDict, total=False):
     client_name: str | None
     on_lost: Callable[[Lost], object] | None
     events: Hook | None
-    slow: float | None
-    around: Around | None
+    slow_after: float | None
+    middleware: Middleware | None
 
 
 class Settings(Record):
@@ -73,8 +73,8 @@ class Settings(Record):
     retry: Retry | None
     on_lost: Callable[[Lost], object] | None = None
     events: Hook | None = None
-    slow: float | None = 0.1
-    around: Around | None = None
+    slow_after: float | None = 0.1
+    middleware: Middleware | None = None
 
 
 DEFAULTS: Final[Options] = {
@@ -87,8 +87,8 @@ DEFAULTS: Final[Options] = {
     "retry": Retry(),
     "on_lost": None,
     "events": None,
-    "slow": 0.1,
-    "around": None,
+    "slow_after": 0.1,
+    "middleware": None,
 }
 
 _SCHEMES: Final[dict[str, Options]] = {
@@ -441,8 +441,8 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "client_name": _name,
     "on_lost": _hook,
     "events": _hook,
-    "slow": _duration,
-    "around": _hook,
+    "slow_after": _duration,
+    "middleware": _hook,
     "decode_responses": _of(bool),
     "retry": _of(Retry, type(None)),
     "idempotent": _of(bool),

@@ -13,9 +13,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
-from aioresp.middleware import Around
 from aioresp.command import Arguments, full_name
 from aioresp.errors import ResponseError
+from aioresp.middleware import Middleware
 from aioresp.options import settings
 from aioresp.version import VERSION
 
@@ -29,8 +29,8 @@ def tracing(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     **options: Any,
-) -> Around:
-    """Return what to give to a client as `around=`: a span and a measured duration for each of its calls.
+) -> Middleware:
+    """Return what to give to a client as `middleware=`: a span and a measured duration for each of its calls.
 
     `url` and `options` are those of the client, for the attributes that tell its server. Without providers the global
     ones are used.
@@ -49,7 +49,7 @@ def tracing(
     else:
         where |= {"server.address": endpoint.host, "server.port": endpoint.port}
 
-    async def around(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+    async def middleware(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
         name = full_name(arguments)
         attributes = {**where, "db.operation.name": name}
         start = time.perf_counter()
@@ -69,4 +69,4 @@ def tracing(
             finally:
                 duration.record(time.perf_counter() - start, attributes)
 
-    return around
+    return middleware

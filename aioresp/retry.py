@@ -9,7 +9,6 @@ import os
 from collections.abc import Sequence
 
 from aioresp.arguments import numeral, word
-from aioresp.facts.catalogue import OWN_WORDS
 from aioresp.command import is_read_only
 from aioresp.errors import (
     AuthenticationError,
@@ -28,6 +27,7 @@ from aioresp.errors import (
     TryAgainError,
     UnblockedError,
 )
+from aioresp.facts.catalogue import OWN_WORDS
 from aioresp.record import Record
 
 #: Errors by which a server says that it has not run the command, and that it may do so soon. A script, a function or a

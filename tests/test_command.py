@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from aioresp import Client, CommandRefused
-from aioresp.facts.catalogue import FIRST_KEY
 from aioresp.command import (
     FORBIDDEN,
     KEY_SHOWN,
@@ -29,6 +28,7 @@ from aioresp.command import (
     with_timeout,
     words,
 )
+from aioresp.facts.catalogue import FIRST_KEY
 from aioresp.replies import as_is
 from aioresp.testing import Server
 from tests.spelled import CUT, SPELLED, LyingBytes, LyingStr

@@ -25,11 +25,11 @@ import pytest
 
 import aioresp
 from aioresp import command, errors
-from aioresp.wire.endpoint import Endpoint
 from aioresp.options import DEFAULTS, Options
 from aioresp.retry import Retry
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from aioresp.wire.endpoint import Endpoint
 from tests.snippets import ROOT, SNIPPETS, Snippet
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -53,7 +53,7 @@ from aioresp.errors import (
     UnblockedError,
     UnknownCommandError,
     WrongTypeError,
-    anew,
+    copy_error,
     response_error,
 )
 from aioresp.testing import Server, server
@@ -372,7 +372,7 @@ def test_an_error_anew_is_the_same_with_a_life_of_its_own() -> None:
     lost = ConnectionLost("gone", outcome="not sent")
     lost.__cause__ = OSError(111, "refused")
     lost.command = "GET"
-    own = anew(lost)
+    own = copy_error(lost)
     assert (type(own), str(own), own.outcome, own.__cause__) == (
         ConnectionLost,
         "gone [GET]",
@@ -382,5 +382,5 @@ def test_an_error_anew_is_the_same_with_a_life_of_its_own() -> None:
     assert own.__suppress_context__
     own.command = "SET"
     assert lost.command == "GET"
-    refused = anew(OSError(111, "refused"))
+    refused = copy_error(OSError(111, "refused"))
     assert (type(refused), refused.errno, refused.__cause__) == (ConnectionRefusedError, 111, None)

@@ -122,7 +122,7 @@ async def test_a_blocking_command_that_is_sent_again() -> None:
 
 async def test_slow_calls_however_they_end(proxy: Proxy, prefix: str) -> None:
     heard: list[Event] = []
-    async with Client(proxy.url, events=heard.append, slow=0.5, timeout=5) as r:
+    async with Client(proxy.url, events=heard.append, slow_after=0.5, timeout=5) as r:
         await r.ping()
         await r.get(f"{prefix}k")
         assert of(Slow, heard) == []
@@ -144,7 +144,7 @@ async def test_a_hook_that_fails_disturbs_nobody(server: Server, caplog: pytest.
         raise ValueError("oops")
 
     with caplog.at_level(logging.ERROR, "aioresp"):
-        async with Client(server.url, events=broken, slow=1e-9) as r:
+        async with Client(server.url, events=broken, slow_after=1e-9) as r:
             assert await r.ping() is True
     assert caplog.messages == ["the hook `events` raised an error"] * 3
 
@@ -152,11 +152,11 @@ async def test_a_hook_that_fails_disturbs_nobody(server: Server, caplog: pytest.
 async def test_a_pipeline_is_one_call_to_what_is_around(server: Server, prefix: str) -> None:
     seen: list[str] = []
 
-    async def around(arguments: Arguments, send: Any) -> Any:
+    async def middleware(arguments: Arguments, send: Any) -> Any:
         seen.append(str(arguments[0]))
         return await send()
 
-    async with Client(server.url, around=around) as r:
+    async with Client(server.url, middleware=middleware) as r:
         async with r.pipeline() as p:
             one, two = p.incr(f"{prefix}n"), p.incr(f"{prefix}n")
         assert (await one, await two) == (1, 2)
@@ -167,11 +167,11 @@ async def test_a_pipeline_is_one_call_to_what_is_around(server: Server, prefix: 
 async def test_around(server: Server, prefix: str) -> None:
     seen: list[Arguments] = []
 
-    async def around(arguments: Arguments, send: Any) -> Any:
+    async def middleware(arguments: Arguments, send: Any) -> Any:
         seen.append(arguments)
         return await send()
 
-    async with Client(server.url, around=around) as r:
+    async with Client(server.url, middleware=middleware) as r:
         await r.set(f"{prefix}k", "v", ex=60)
         view = r.with_options(decode_responses=False, timeout=1)
         assert await view.get(f"{prefix}k") == b"v"
@@ -182,11 +182,11 @@ async def test_around(server: Server, prefix: str) -> None:
 async def test_around_leased_connections_and_what_is_watched(server: Server, prefix: str) -> None:
     seen: list[str] = []
 
-    async def around(arguments: Arguments, send: Any) -> Any:
+    async def middleware(arguments: Arguments, send: Any) -> Any:
         seen.append(str(arguments[0]))
         return await send()
 
-    async with Client(server.url, around=around) as r:
+    async with Client(server.url, middleware=middleware) as r:
         async with r.connection() as c:
             await c.select(1)
             async with c.pipeline() as p:
@@ -210,12 +210,12 @@ async def test_around_leased_connections_and_what_is_watched(server: Server, pre
 async def test_what_is_around_goes_around_once() -> None:
     seen: list[str] = []
 
-    async def around(arguments: Arguments, send: Any) -> Any:
+    async def middleware(arguments: Arguments, send: Any) -> Any:
         seen.append(str(arguments[0]))
         return await send()
 
     with start_server() as own:
-        async with Client(own.url, around=around) as r:
+        async with Client(own.url, middleware=middleware) as r:
             async with r.pipeline() as p:  # so large that it takes a connection of its own
                 for _ in range(12_000):
                     p.ping()
@@ -225,7 +225,7 @@ async def test_what_is_around_goes_around_once() -> None:
 
 async def test_slow_calls_on_a_leased_connection(proxy: Proxy, prefix: str) -> None:
     heard: list[Event] = []
-    async with Client(proxy.url, events=heard.append, slow=0.3, timeout=5) as r, r.connection() as c:
+    async with Client(proxy.url, events=heard.append, slow_after=0.3, timeout=5) as r, r.connection() as c:
         await c.get(f"{prefix}k")
         proxy.delay = 0.2
         await c.get(f"{prefix}k")
@@ -247,7 +247,8 @@ async def test_nothing_is_in_the_way_without_a_hook(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"events": 1}, "events"), ({"around": "x"}, "around"), ({"slow": 0}, "slow")]
+    ("options", "message"),
+    [({"events": 1}, "events"), ({"middleware": "x"}, "middleware"), ({"slow_after": 0}, "slow_after")],
 )
 def test_what_is_no_hook_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):

@@ -14,9 +14,9 @@ import pytest
 
 import aioresp
 from aioresp import Client
-from aioresp.wire.deadlines import SILENCE
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
+from aioresp.wire.deadlines import SILENCE
 from tests.rest import at_rest, in_step, nothing_left
 
 

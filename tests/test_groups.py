@@ -35,7 +35,7 @@ class Work:
         self.wrong: list[str] = []
         self.all_done = asyncio.Event()
 
-    async def around(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+    async def middleware(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
         """Note what is acknowledged before its body has ended well; who sends it may be cancelled."""
         if arguments[0] != "XACK":
             return await send()
@@ -105,7 +105,7 @@ async def run(server: Server, name: str, entries: int) -> tuple[Work, int]:
     retry = Retry(base=0.002, cap=0.05)
     async with (
         Proxy(server.host, server.port) as proxy,
-        Client(proxy.url, retry=retry, around=work.around) as r,
+        Client(proxy.url, retry=retry, middleware=work.middleware) as r,
         Client(server.url) as direct,
     ):
         proxy.delay = (0.0, 0.002)

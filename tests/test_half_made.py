@@ -10,9 +10,9 @@ import pytest
 
 import aioresp
 from aioresp import Client
-from aioresp.pubsub.keyspace import KeyEvents
 from aioresp.contexts.pipeline import Queued
-from aioresp.pool.loops import Loops
+from aioresp.pool.loops import PerLoop
+from aioresp.pubsub.keyspace import KeyEvents
 from aioresp.testing import Proxy, Server
 
 KINDS: list[Any] = [
@@ -42,7 +42,7 @@ def test_nothing_of_it_is_there(kind: Any) -> None:
 
 
 def test_loops() -> None:
-    made: Any = Loops.__new__(Loops)
+    made: Any = PerLoop.__new__(PerLoop)
     assert repr(made)
     del made
     gc.collect()

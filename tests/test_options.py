@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from aioresp import Client
-from aioresp.wire.endpoint import Endpoint
 from aioresp.options import DEFAULTS, Options, Settings, check, parse_url, settings
 from aioresp.retry import Retry
+from aioresp.wire.endpoint import Endpoint
 
 SECRET = "s3cr3t"
 
@@ -245,7 +245,7 @@ def test_no_password_in_a_message_about_keywords(options: dict[str, Any], error:
     "name",
     [
         *("limit", "concurrency", "max_reply", "db", "port", "timeout"),
-        *("connect_timeout", "idle_timeout", "slow", "protocol"),
+        *("connect_timeout", "idle_timeout", "slow_after", "protocol"),
     ],
 )
 def test_a_huge_int_is_named_and_not_shown(name: str, value: int) -> None:
@@ -254,7 +254,7 @@ def test_a_huge_int_is_named_and_not_shown(name: str, value: int) -> None:
         settings(None, options)
 
 
-@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "slow"])
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "slow_after"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0])
 def test_durations_that_are_none(name: str, value: float) -> None:
     options: Any = {name: value}
@@ -299,7 +299,7 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
     assert endpoint("redis://me:pw@host:6380/1?client_name=a", **options) == expected
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry", "events", "slow", "around"}))
+@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry", "events", "slow_after", "middleware"}))
 def test_keywords_override_the_options_of_the_url(name: str) -> None:
     url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5&max_reply=5"
     assert getattr(settings(url, {}), name) == 5

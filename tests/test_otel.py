@@ -26,7 +26,7 @@ class Collected:
         self._reader = InMemoryMetricReader()
         tracers = TracerProvider()
         tracers.add_span_processor(SimpleSpanProcessor(self._spans))
-        self.around = tracing(server.url, tracer_provider=tracers, meter_provider=MeterProvider([self._reader]))
+        self.middleware = tracing(server.url, tracer_provider=tracers, meter_provider=MeterProvider([self._reader]))
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
@@ -42,7 +42,7 @@ class Collected:
 
 async def test_a_span_and_a_duration_for_each_call(server: Server, prefix: str) -> None:
     collected = Collected(server)
-    async with Client(server.url, around=collected.around) as r:
+    async with Client(server.url, middleware=collected.middleware) as r:
         await r.set(f"{prefix}k", "secret", ex=60)
         await r.get(f"{prefix}k")
         await r.get(f"{prefix}k")
@@ -65,7 +65,7 @@ async def test_a_span_and_a_duration_for_each_call(server: Server, prefix: str) 
 
 async def test_errors(server: Server, prefix: str) -> None:
     collected = Collected(server)
-    async with Client(server.url, around=collected.around) as r:
+    async with Client(server.url, middleware=collected.middleware) as r:
         await r.set(f"{prefix}k", "secret", ex=60)
         with pytest.raises(aioresp.WrongTypeError):
             await r.lpush(f"{prefix}k", "secret")
@@ -82,7 +82,7 @@ async def test_errors(server: Server, prefix: str) -> None:
 
 async def test_a_unix_socket(server: Server) -> None:
     collected = Collected(server)
-    around = tracing(server.unix_url, tracer_provider=TracerProvider())
-    async with Client(server.unix_url, around=around) as r:
+    middleware = tracing(server.unix_url, tracer_provider=TracerProvider())
+    async with Client(server.unix_url, middleware=middleware) as r:
         await r.ping()
     assert collected.spans == ()

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from aioresp import Client
-from aioresp.wire.connection import SLICE
 from aioresp.testing import Proxy, Server
+from aioresp.wire.connection import SLICE
 from tests.rest import at_rest, in_step, tasks_besides
 
 LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")

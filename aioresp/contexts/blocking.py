@@ -13,9 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from aioresp.wire.batch import undecodable
 from aioresp.command import Arguments, blocking_timeout, locate
-from aioresp.wire.connection import Connection
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
@@ -28,11 +26,13 @@ from aioresp.errors import (
     UnexpectedReply,
     WrongTypeError,
 )
-from aioresp.wire.limits import LONGEST
-from aioresp.pool.pool import Pool
 from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
-from aioresp.wire.packing import Packed, pack
+from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
+from aioresp.wire.batch import undecodable
+from aioresp.wire.connection import Connection
+from aioresp.wire.limits import LONGEST
+from aioresp.wire.packing import Packed, pack
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
-from aioresp.wire.batch import Batch, joined
-from aioresp.wire.connection import Connection
 from aioresp.errors import ConnectionLost
 from aioresp.pool.queue import forsake
+from aioresp.wire.batch import Batch, joined
+from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed
 
 #: Bytes that a piece has, more or less, and how many pieces are under way at a time.

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from aioresp.arguments import exact
-from aioresp.middleware import PIPELINE, TRANSACTION, Around, through, within
 from aioresp.command import (
     CHANGES,
     FORBIDDEN,
@@ -33,7 +32,6 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
-from aioresp.wire.connection import Connection
 from aioresp.contexts.blocking import GRACE, Blocking, OnLost
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.large import Replies, send
@@ -48,10 +46,12 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
 )
+from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, through, within
 from aioresp.pool.pool import Pool
-from aioresp.wire.packing import Packed, pack
 from aioresp.replies import as_is
 from aioresp.replies.shapes import failure
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import Packed, pack
 
 logger = logging.getLogger("aioresp")
 
@@ -86,7 +86,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         timeout: float | None,
         why: str,
         on_lost: OnLost | None = None,
-        around: Sequence[Around] = (),
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self._find_pool = pool
         self._decode = decode
@@ -98,9 +98,9 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         self._changed: set[str] = set()
         self._blocking: Blocking | None = None
         self._until: float | None = None  # of the one command of `block`
-        self.around = around
-        if around:
-            self.__dict__["execute"] = through(around, self._execute)
+        self.middleware = middleware
+        if middleware:
+            self.__dict__["execute"] = through(middleware, self._execute)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_connection"):  # its constructor failed
@@ -265,7 +265,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
         It takes commands with connection state, too. What it watches is watched on this connection.
         """
-        return Pipeline(Leased(self, self._timeout, own=False), self._decode, transaction)
+        return Pipeline(LeaseRoute(self, self._timeout, own=False), self._decode, transaction)
 
     async def carry(
         self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None, *, mixed: bool = True
@@ -348,7 +348,7 @@ def _end(limit: float | None) -> float | None:
     return asyncio.get_running_loop().time() + max(limit, 0.0) if limit else None
 
 
-class Leased:
+class LeaseRoute:
     """The way of a pipeline over a leased connection; if `own`, it is the pipeline's alone."""
 
     shared = False
@@ -370,9 +370,9 @@ class Leased:
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands, and never a second time."""
         send = partial(self._lease.carry, commands, decode, whole, self._timeout)
-        return await within(self._lease.around, TRANSACTION if whole else PIPELINE, send)
+        return await within(self._lease.middleware, TRANSACTION if whole else PIPELINE, send)
 
-    async def private(self) -> Leased:
+    async def private(self) -> LeaseRoute:
         """Return this one: nobody else uses it."""
         return self
 

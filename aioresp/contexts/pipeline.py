@@ -34,11 +34,11 @@ from aioresp.commands import Commands
 from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
-from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, anew
+from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, copy_error
 from aioresp.facts.putback import Lost, takes
-from aioresp.wire.packing import Packed, pack, unpack
 from aioresp.replies import as_is, decoded, integer, ok, text
 from aioresp.replies.shapes import failure
+from aioresp.wire.packing import Packed, pack, unpack
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class Queued(Result[T]):
             where = name if key is None else f"{name} {key}"
             raise RuntimeError(f"{where} is not executed yet: await it after the block, or after `await p.execute()`")
         if isinstance(state, BaseException):
-            raise anew(state)
+            raise copy_error(state)
         value: T = state
         return value
 
@@ -455,7 +455,7 @@ def _fail(handles: list[Queued[Any]], error: BaseException) -> None:
 def _raise_first(values: list[Any]) -> None:
     for number, value in enumerate(values):
         if isinstance(value, Exception):
-            error = anew(value)
+            error = copy_error(value)
             message = f"command #{number + 1} of {len(values)} in the pipeline: {value.args[0] if value.args else ''}"
             error.args = (message, *value.args[1:])
             if isinstance(error, RedisError):

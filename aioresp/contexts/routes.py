@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from aioresp.middleware import PIPELINE, TRANSACTION, Around, within
-from aioresp.wire.batch import Batch, joined
 from aioresp.command import full_name, is_read_only
-from aioresp.wire.connection import Connection
 from aioresp.contexts.blocking import OnLost
-from aioresp.contexts.lease import Lease, Leased
 from aioresp.contexts.large import Replies, size
-from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, anew
-from aioresp.pool.queue import forsake
+from aioresp.contexts.lease import Lease, LeaseRoute
+from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, copy_error
+from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, within
 from aioresp.pool.pool import Pool
-from aioresp.wire.packing import Packed, unpack
+from aioresp.pool.queue import forsake
 from aioresp.retry import NOT_NOW, Retry, has_not_run
+from aioresp.wire.batch import Batch, joined
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import Packed, unpack
 
 logger = logging.getLogger("aioresp")
 
@@ -33,7 +33,7 @@ LARGE: Final = 10_000
 LARGE_BYTES: Final = 1024 * 1024
 
 
-class Shared:
+class SharedRoute:
     """The way over a client's pools."""
 
     shared = True
@@ -47,7 +47,7 @@ class Shared:
         retry: Retry,
         idempotent: bool,
         on_lost: OnLost | None,
-        around: Sequence[Around],
+        middleware: Sequence[Middleware],
         repeating: Callable[[RedisError, int], object] | None,
     ) -> None:
         """`repeating` hears of a batch that is sent again: by an error that names it, and after how many."""
@@ -57,15 +57,15 @@ class Shared:
         self._retry = retry
         self._idempotent = idempotent
         self.on_lost = on_lost
-        self._around = around
+        self._middleware = middleware
         self._repeating = repeating
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands, and if all of them failed in vain and it can do no harm, send all of them again."""
-        if not self._around:
+        if not self._middleware:
             return await self._carry(commands, decode, whole)
         name = TRANSACTION if whole else PIPELINE
-        return await within(self._around, name, partial(self._carry, commands, decode, whole))
+        return await within(self._middleware, name, partial(self._carry, commands, decode, whole))
 
     async def _carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         clock = asyncio.get_running_loop().time
@@ -147,17 +147,17 @@ class Shared:
         finally:
             forsake(batch.future)
 
-    async def private(self) -> Leased:
+    async def private(self) -> LeaseRoute:
         """Return the way over a connection that nobody else uses, to watch keys on."""
         lease: Lease[Any] = Lease(
-            self.find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._around
+            self.find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._middleware
         )
-        return Leased(await lease.__aenter__(), self._timeout, own=True)
+        return LeaseRoute(await lease.__aenter__(), self._timeout, own=True)
 
 
 def _named(error: RedisError, whole: bool) -> RedisError:
     """Return the error with the name of the batch; the one of a command in it is its own."""
-    own = anew(error)
+    own = copy_error(error)
     own.command, own.key = str((TRANSACTION if whole else PIPELINE)[0]), None
     return own
 

@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 from aioresp.contexts.large import Replies
 from aioresp.errors import ExecAbortError, RedisError, WatchError
-from aioresp.wire.packing import Packed, pack
 from aioresp.replies.shapes import unexpected
+from aioresp.wire.packing import Packed, pack
 
 MULTI: Final[Packed] = pack(("MULTI",))
 EXEC: Final[Packed] = pack(("EXEC",))

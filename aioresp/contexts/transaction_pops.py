@@ -21,8 +21,8 @@ from aioresp.errors import (
     ReplyTooLarge,
     ResponseError,
 )
-from aioresp.pool.pool import Pool
 from aioresp.facts.putback import LOST, UNKNOWN, Lost, popped, report
+from aioresp.pool.pool import Pool
 
 
 class TransactionPops:

@@ -20,12 +20,14 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
-from aioresp.command import FOR_EVER
 from aioresp.errors import ClientClosed
 from aioresp.pool.resource import PoolStats
 
 #: Seconds that the loops of other threads have to close their pools.
 FAREWELL: Final = 5.0
+
+#: Seconds of a timer that never comes: more than the life of any process, and as much as loops take.
+NEVER: Final = 1e9
 
 
 if TYPE_CHECKING:  # protocols take time to import
@@ -64,11 +66,11 @@ if TYPE_CHECKING:  # protocols take time to import
 
 P = TypeVar("P", bound="Closable")
 
-_all: weakref.WeakSet[Loops[Any]] = weakref.WeakSet()
+_all: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()
 _keepers: weakref.WeakSet[_Keeper[Any]] = weakref.WeakSet()
 
 
-class Loops(Generic[P]):
+class PerLoop(Generic[P]):
     """The pools of one client, one for each event loop it was used in.
 
     Only a running loop adds or removes its own entry, or whoever finds it closed.
@@ -84,7 +86,7 @@ class Loops(Generic[P]):
         self._inherited: list[object] = []
         _all.add(self)
 
-    def pool(self) -> P:
+    def here(self) -> P:
         """Return the running loop's pool; make it if there is none. Raises ClientClosed."""
         # get_running_loop() of Python 3.11 asks the kernel for the process's number each time: a tenth of a whole
         # command. A loop that says it runs in this thread is the running one, as a thread runs one loop at a time.
@@ -205,7 +207,7 @@ class _Keeper(Generic[P]):
 
     __slots__ = ("__weakref__", "_guard", "_loop", "_owner", "_pool", "_timer", "over")
 
-    def __init__(self, owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P) -> None:
+    def __init__(self, owner: weakref.ref[PerLoop[P]], loop: asyncio.AbstractEventLoop, pool: P) -> None:
         self.over = False
         self._owner = owner
         self._loop = loop
@@ -213,7 +215,7 @@ class _Keeper(Generic[P]):
         self._guard = _guard(owner, loop, pool)
         _step(self._guard.__anext__())  # it does not suspend, so it can be taken by hand
         # An empty context: the timer outlives the caller, whose own it must not keep.
-        self._timer = weakref.ref(loop.call_later(FOR_EVER, _keep, self, context=Context()))
+        self._timer = weakref.ref(loop.call_later(NEVER, _keep, self, context=Context()))
         pool.notify(partial(_end, weakref.ref(self)))
         _keepers.add(self)
 
@@ -256,7 +258,9 @@ def _end(keeper: weakref.ref[_Keeper[Any]]) -> None:
         found.end()
 
 
-async def _guard(owner: weakref.ref[Loops[P]], loop: asyncio.AbstractEventLoop, pool: P) -> AsyncGenerator[None, None]:
+async def _guard(
+    owner: weakref.ref[PerLoop[P]], loop: asyncio.AbstractEventLoop, pool: P
+) -> AsyncGenerator[None, None]:
     """Close `pool` when its loop shuts down.
 
     An asynchronous generator that still waits is closed by `loop.shutdown_asyncgens()`, which `asyncio.run()` calls

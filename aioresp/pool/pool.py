@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
-from aioresp.pool.closing import Closing
 from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
-from aioresp.pool.queue import CLOCK, Line, forsake
+from aioresp.pool.closing import Closing
+from aioresp.pool.queue import CLOCK, WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Pool(Generic[R]):
         self._draining: list[R] = []
         self._opening: set[asyncio.Task[None]] = set()
         self._restoring: set[asyncio.Task[None]] = set()
-        self._waiting: Line[R] = Line(loop, self._too_late)
-        self._lease_waiting: Line[R] = Line(loop, self._too_late)
+        self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
+        self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._patience = patience
         self._failures = 0
         self._failure: BaseException | None = None
         self._newest: tuple[object, int] = (None, 0)  # and how much it had carried when it was made
-        self._useless = 0  # new ones in a row that ended before they carried anything
+        self._stillborn = 0  # new ones in a row that ended before they carried anything
         self._grow_after = 0.0
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
@@ -131,7 +131,7 @@ class Pool(Generic[R]):
 
     def _enqueue(
         self,
-        line: Line[R],
+        line: WaitQueue[R],
         future: asyncio.Future[Any],
         start: Callable[[R], None],
         deadline: float | None,
@@ -166,13 +166,13 @@ class Pool(Generic[R]):
             if roomy is None:
                 break
             self._waiting.serve(roomy)
-            self._failures, self._failure, self._useless = 0, None, 0
+            self._failures, self._failure, self._stillborn = 0, None, 0
         while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
             self._lease_waiting.serve(idle)
-            self._failures, self._failure, self._useless = 0, None, 0
+            self._failures, self._failure, self._stillborn = 0, None, 0
         for drained in [r for r in self._draining if r.in_flight == 0]:
             # Whoever it was drained for has gone: back to the others.
             self._draining.remove(drained)
@@ -372,8 +372,8 @@ class Pool(Generic[R]):
         if self._closing.stopped:
             self._closing.look()
         elif self._newest == (resource, commands) and not self._shared and (self._waiting or self._lease_waiting):
-            self._useless += 1
-            if self._useless > 1:
+            self._stillborn += 1
+            if self._stillborn > 1:
                 # To open the next one at once might go on for ever.
                 self._growth_failed(ConnectError("a connection ended as soon as it was made"))
             self._dispatch()

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Any, Final, Generic, TypeVar
 
-from aioresp.errors import anew
+from aioresp.errors import copy_error
 
 R = TypeVar("R")
 
@@ -41,7 +41,7 @@ class _Waiter(Generic[R]):
 SLICE: Final = 512
 
 
-class Line(Generic[R]):
+class WaitQueue(Generic[R]):
     """A line of callers, each known by his future.
 
     `too_late` looks at the state of things once, for what then makes the error of each who has waited so many seconds.
@@ -96,7 +96,7 @@ class Line(Generic[R]):
         for future in [future for future in self._waiters if future not in spared]:
             self._leave(future)
             if not future.done():
-                self._turn_away(future, anew(error))
+                self._turn_away(future, copy_error(error))
         if not self._waiters:
             self._expire_later(math.inf)
 

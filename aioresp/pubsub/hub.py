@@ -13,11 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from aioresp.wire.batch import fail
 from aioresp.command import shown
-from aioresp.wire.connection import Connection
-from aioresp.pubsub.liveness import Liveness
-from aioresp.pubsub.topics import Kind, Moment, Reader, Topic
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
@@ -26,12 +22,16 @@ from aioresp.errors import (
     ConnectTimeout,
     RedisError,
     SubscriptionClosed,
-    anew,
+    copy_error,
 )
+from aioresp.pool.resource import PoolStats
+from aioresp.pubsub.liveness import Liveness
+from aioresp.pubsub.topics import Kind, Moment, Subscriber, Topic
+from aioresp.retry import NOT_NOW, Retry, may_connect_again
+from aioresp.wire.batch import fail
+from aioresp.wire.connection import Connection
 from aioresp.wire.listener import Listener
 from aioresp.wire.packing import Push, pack
-from aioresp.pool.resource import PoolStats
-from aioresp.retry import NOT_NOW, Retry, may_connect_again
 
 if TYPE_CHECKING:
     from aioresp.wire.renewal import Renewal
@@ -95,8 +95,8 @@ class Hub:
         # had arrived by then, or by its answer.
         self._unused_since = 0.0
         self._unneeded = False  # the connection is being closed, as nobody needed it
-        self._readers: set[Reader] = set()
-        self._full: set[Reader] = set()
+        self._readers: set[Subscriber] = set()
+        self._full: set[Subscriber] = set()
         self._closed = False
         self._on_end: Callable[[], None] | None = None
         self._all_ended: asyncio.Future[None] | None = None
@@ -109,16 +109,16 @@ class Hub:
 
     # --- Readers and topics ------------------------------------------------------------------------------------------
 
-    def admit(self, reader: Reader) -> None:
+    def admit(self, reader: Subscriber) -> None:
         """Have `reader` end when the client is closed."""
         self._readers.add(reader)
 
-    def dismiss(self, reader: Reader) -> None:
+    def dismiss(self, reader: Subscriber) -> None:
         """Forget one that has left all its topics."""
         self._readers.discard(reader)
         self.release(reader)
 
-    def join(self, kind: Kind, name: bytes, reader: Reader) -> Topic:
+    def join(self, kind: Kind, name: bytes, reader: Subscriber) -> Topic:
         """Have `reader` get what comes by this name, once `confirmed` says so."""
         if self._closed:
             raise ClientClosed("the client was closed")
@@ -132,7 +132,7 @@ class Hub:
         topic.add(reader)
         return topic
 
-    def leave(self, topic: Topic, reader: Reader) -> None:
+    def leave(self, topic: Topic, reader: Subscriber) -> None:
         """Hand `reader` nothing more of this topic; the last one out unsubscribes."""
         topic.remove(reader)
         key = topic.kind, topic.name
@@ -159,7 +159,7 @@ class Hub:
             for answer in done:
                 error = answer.exception()
                 if isinstance(error, RedisError):
-                    raise anew(error)  # each who waits hangs a traceback of his own on it
+                    raise copy_error(error)  # each who waits hangs a traceback of his own on it
 
     def _too_late(self, timeout: float | None) -> Exception:
         if self._full:
@@ -294,13 +294,13 @@ class Hub:
 
     # --- Slow readers ------------------------------------------------------------------------------------------------
 
-    def hold(self, reader: Reader) -> None:
+    def hold(self, reader: Subscriber) -> None:
         """Read nothing more from the server, as `reader` is full."""
         self._full.add(reader)
         if self._listener is not None:
             self._listener.hold()
 
-    def release(self, reader: Reader) -> None:
+    def release(self, reader: Subscriber) -> None:
         """Read on, unless another reader is full."""
         self._full.discard(reader)
         if self._listener is not None and not self._full:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from aioresp.arguments import numeral
 from aioresp.command import FOR_EVER
-from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow, anew
+from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow, copy_error
 
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ class Inbox(AsyncIterator[T]):
                 if not waited:
                     await asyncio.sleep(0)
                 if self._error is not None:
-                    raise anew(self._error)  # each who reads hangs a traceback of his own on it
+                    raise copy_error(self._error)  # each who reads hangs a traceback of his own on it
                 return False
             if waited and deadline is not None and loop.time() >= deadline:
                 return False

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from aioresp.errors import ConnectionLost
+from aioresp.wire.deadlines import LATE
 from aioresp.wire.limits import TRICKLE
 from aioresp.wire.listener import Listener
-from aioresp.wire.deadlines import LATE
 
 #: Seconds of silence after which the server is asked for a sign of life, and seconds in which it has to give one.
 PING_AFTER: Final = 5.0

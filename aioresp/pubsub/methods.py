@@ -12,15 +12,15 @@ from aioresp.command import AnyStr, Key
 from aioresp.commands.base import Executor
 
 if TYPE_CHECKING:
-    from aioresp.wire.connection import Connection
+    from aioresp.pool.loops import PerLoop
+    from aioresp.pool.pool import Pool
     from aioresp.pubsub.hub import Hub
     from aioresp.pubsub.inbox import Overflow
     from aioresp.pubsub.keyspace import KeyEvent
     from aioresp.pubsub.monitor import Monitor
     from aioresp.pubsub.subscription import Subscription
     from aioresp.pubsub.topics import Gap, Kind, Message
-    from aioresp.pool.loops import Loops
-    from aioresp.pool.pool import Pool
+    from aioresp.wire.connection import Connection
 
 #: Items that wait for their reader unless told otherwise.
 BUFFER: Final = 10_000
@@ -30,7 +30,7 @@ class Subscribing(Executor[AnyStr]):
     """What yields messages, events and commands as they come."""
 
     _hub: Callable[[], Hub]
-    _loops: Loops[Pool[Connection]]
+    _loops: PerLoop[Pool[Connection]]
     _db: int
     _decode: bool
     _timeout: float | None
@@ -137,4 +137,4 @@ class Subscribing(Executor[AnyStr]):
         """
         from aioresp.pubsub.monitor import Monitor  # noqa: PLC0415 (few programs have one)
 
-        return Monitor(self._loops.pool, self._decode, self._timeout, buffer, overflow)
+        return Monitor(self._loops.here, self._decode, self._timeout, buffer, overflow)

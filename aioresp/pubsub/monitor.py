@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from aioresp.command import AnyStr
-from aioresp.wire.connection import Connection
-from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.errors import CommandTimeout, RedisError
-from aioresp.wire.listener import Listener
 from aioresp.pool.pool import Pool
-from aioresp.wire.packing import pack
+from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
+from aioresp.wire.connection import Connection
+from aioresp.wire.listener import Listener
+from aioresp.wire.packing import pack
 
 logger = logging.getLogger("aioresp")
 

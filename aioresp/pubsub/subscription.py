@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from aioresp.command import Key, as_bytes, shown
+from aioresp.errors import RedisError
 from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.pubsub.topics import KINDS, Gap, Kind, Moment, Topic
-from aioresp.errors import RedisError
 
 logger = logging.getLogger("aioresp")
 

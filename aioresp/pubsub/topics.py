@@ -11,10 +11,10 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
-from aioresp.wire.batch import undecodable
 from aioresp.command import AnyStr, shown
 from aioresp.errors import RedisError
 from aioresp.record import Record
+from aioresp.wire.batch import undecodable
 
 #: What is subscribed to, by the letter before SUBSCRIBE: a channel, a pattern, a shard channel.
 Kind: TypeAlias = Literal["", "p", "s"]
@@ -64,7 +64,7 @@ def _ticks() -> float:
 _CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-class Reader(Protocol):
+class Subscriber(Protocol):
     """What a topic must know of who reads it."""
 
     decode: bool
@@ -113,8 +113,8 @@ class Topic:
         #: Done once `live`; fails if the server refuses. A new one is made when the connection is lost.
         self.confirmed = confirmed
         # Tuples: they are gone through while readers come and go.
-        self._texts: tuple[Reader, ...] = ()
-        self._raws: tuple[Reader, ...] = ()
+        self._texts: tuple[Subscriber, ...] = ()
+        self._raws: tuple[Subscriber, ...] = ()
         #: Hands a message, by its channel and data, to all readers.
         self.deliver: Callable[[bytes, bytes], None] = self._deliver
         #: Does so with many, by their data, and empties the list; None if they have to be handed over one by one.
@@ -126,11 +126,11 @@ class Topic:
         )
 
     @property
-    def readers(self) -> tuple[Reader, ...]:
+    def readers(self) -> tuple[Subscriber, ...]:
         """Return all who read it."""
         return self._texts + self._raws
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: Subscriber) -> None:
         """Hand it what comes from now on."""
         if reader.decode:
             self._texts += (reader,)
@@ -138,7 +138,7 @@ class Topic:
             self._raws += (reader,)
         self._choose()
 
-    def remove(self, reader: Reader) -> None:
+    def remove(self, reader: Subscriber) -> None:
         """Hand it nothing more."""
         if reader.decode:
             self._texts = _without(self._texts, reader)
@@ -175,12 +175,12 @@ class Topic:
                 reader.put(raw)
 
 
-def _without(readers: tuple[Reader, ...], reader: Reader) -> tuple[Reader, ...]:
+def _without(readers: tuple[Subscriber, ...], reader: Subscriber) -> tuple[Subscriber, ...]:
     position = readers.index(reader)  # as fast as can be: thousands may leave a channel at the same time
     return readers[:position] + readers[position + 1 :]
 
 
-def _to_one(channel: str, reader: Reader) -> Callable[[bytes, bytes], None]:
+def _to_one(channel: str, reader: Subscriber) -> Callable[[bytes, bytes], None]:
     put = reader.put
 
     def deliver(_: bytes, data: bytes) -> None:
@@ -192,7 +192,9 @@ def _to_one(channel: str, reader: Reader) -> Callable[[bytes, bytes], None]:
     return deliver
 
 
-def _run_to_one(channel: str, reader: Reader, deliver: Callable[[bytes, bytes], None]) -> Callable[[list[bytes]], None]:
+def _run_to_one(
+    channel: str, reader: Subscriber, deliver: Callable[[bytes, bytes], None]
+) -> Callable[[list[bytes]], None]:
     name = channel.encode()
 
     def deliver_run(run: list[bytes]) -> None:

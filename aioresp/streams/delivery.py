@@ -23,7 +23,7 @@ LEFT: Final = 60.0
 Place = tuple[bytes, bytes]
 
 
-class Hand:
+class Outstanding:
     """The entries that a consumer has in hand. `send` acknowledges one, and returns whether it was pending."""
 
     def __init__(self, send: Callable[[Place], Awaitable[bool]], left_for: float) -> None:
@@ -107,7 +107,13 @@ class Delivery(Generic[AnyStr]):
     __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")
 
     def __init__(
-        self, hand: Hand, place: Place, stream: AnyStr, number: AnyStr, fields: dict[AnyStr, AnyStr], deliveries: int
+        self,
+        hand: Outstanding,
+        place: Place,
+        stream: AnyStr,
+        number: AnyStr,
+        fields: dict[AnyStr, AnyStr],
+        deliveries: int,
     ) -> None:
         self._hand = hand
         self._place = place

@@ -20,11 +20,11 @@ from aioresp.command import AnyStr, Key, Seconds, as_bytes
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.contexts.blocking import GRACE
-from aioresp.streams.delivery import LEFT, Delivery, Hand, Place
-from aioresp.streams.reader import Reader, Source, is_behind, shown
 from aioresp.errors import BusyGroupError, NoGroupError, RedisError
 from aioresp.replies.shapes import unexpected
 from aioresp.replies.streams import Entry, GroupEntry
+from aioresp.streams.delivery import LEFT, Delivery, Outstanding, Place
+from aioresp.streams.reader import Reader, Source, is_behind, shown
 
 logger = logging.getLogger("aioresp")
 
@@ -62,7 +62,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._follow = start in ("$", b"$")
         self._queue: deque[tuple[Place, dict[bytes, bytes], int]] = deque()
         self._fetched_at = -math.inf
-        self._hand = Hand(self._acknowledge, LEFT if self._min_idle is None else self._min_idle / 1000)
+        self._hand = Outstanding(self._acknowledge, LEFT if self._min_idle is None else self._min_idle / 1000)
         self._current: Place | None = None  # in the body of the loop
         # Where the walk through what this consumer has pending stands: empty when it knows all of that.
         self._own: dict[bytes, bytes] = {}

@@ -9,16 +9,16 @@ from __future__ import annotations
 from time import monotonic
 from typing import Final
 
-from aioresp.wire.credentials import Credentials
 from aioresp.errors import (
     AuthenticationError,
     ConnectError,
     MaxClientsError,
     NoPermissionError,
     ResponseError,
-    anew,
+    copy_error,
 )
 from aioresp.retry import NOT_NOW
+from aioresp.wire.credentials import Credentials
 
 #: Seconds that the first pause after refused credentials lasts, and the longest; each refusal doubles it.
 PAUSES: Final = (1.0, 30.0)
@@ -112,8 +112,8 @@ def _said(error: BaseException | None) -> BaseException | None:
 
 def _copy(error: ResponseError | ConnectError) -> ResponseError | ConnectError:
     """Return the same without the frames that it came through: nothing of a caller is kept."""
-    own = anew(error)
-    own.__cause__ = None if error.__cause__ is None else anew(error.__cause__)
+    own = copy_error(error)
+    own.__cause__ = None if error.__cause__ is None else copy_error(error.__cause__)
     return own
 
 

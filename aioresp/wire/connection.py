@@ -14,11 +14,19 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from aioresp.errors import (
+    ERROR_TYPES,
+    CommandTimeout,
+    ConnectionLost,
+    Outcome,
+    RedisError,
+    ReplyTooLarge,
+    copy_with_outcome,
+)
 from aioresp.wire.batch import Batch, Unfinished, fail, undecodable, write_chunks
-from aioresp.errors import ERROR_TYPES, CommandTimeout, ConnectionLost, Outcome, RedisError, ReplyTooLarge, another
-from aioresp.wire.limits import LONGEST, Guard
-from aioresp.wire.packing import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.wire.deadlines import LATE, SILENCE, WAKE, Run, deadline_of, forget, spans
+from aioresp.wire.limits import LONGEST, ReplyLimits
+from aioresp.wire.packing import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.wire.transports import READ_SIZE, Intake, Wire
 
 if TYPE_CHECKING:
@@ -54,8 +62,8 @@ class Connection(asyncio.Protocol):
         self.lent = False  # somebody has it alone
         self.renewal: Renewal | None = None
         self.on_end: Callable[[Connection], None] = _ignore
-        self.guard = Guard(max_reply)
-        self.on_push: Callable[[list[Any]], None] = self.guard.drop
+        self.limits = ReplyLimits(max_reply)
+        self.on_push: Callable[[list[Any]], None] = self.limits.drop
         self.bytes_sent = 0
         self.bytes_received = 0
         self._concurrency = concurrency
@@ -92,7 +100,7 @@ class Connection(asyncio.Protocol):
         # Whether replies are decoded: the next one, and the numbers of the commands at which that turns over.
         self._decode_last = True
         self._decode_next = True
-        self._turns: deque[int] = deque()
+        self._decode_flips: deque[int] = deque()
 
     def __repr__(self) -> str:
         if self.error is not None:
@@ -127,7 +135,7 @@ class Connection(asyncio.Protocol):
             future = self._create_future()
         if decode is not self._decode_last:
             self._decode_last = decode
-            self._turns.append(self._answered + self.in_flight)
+            self._decode_flips.append(self._answered + self.in_flight)
         if type(packed) is list:
             self._count_backlog(packed)
         self._outgoing.append(packed)
@@ -219,7 +227,7 @@ class Connection(asyncio.Protocol):
         self._parser.feed(data, self._partial)
         if not self._more:
             self._read()
-        elif self._parser.waiting > Guard.BACKLOG and not self._filled:
+        elif self._parser.waiting > ReplyLimits.BACKLOG and not self._filled:
             # Tiny replies come in faster than they are handed out: pushes without an end, if the server is hostile.
             assert self._transport is not None
             self._filled = True
@@ -234,7 +242,7 @@ class Connection(asyncio.Protocol):
         tens of thousands of finished calls at once.
         """
         waiters = self._waiters
-        turns = self._turns
+        turns = self._decode_flips
         popleft = waiters.popleft
         gets = self._parser.gets
         has_data = self._parser.has_data
@@ -251,9 +259,9 @@ class Connection(asyncio.Protocol):
                     if reply is INCOMPLETE:
                         if taken or not self._partial:
                             self._partial = True
-                            self.guard.since = self.bytes_received
-                        elif self.guard.too_large(self.bytes_received):
-                            self._break(self.guard.refuse(self.bytes_received))
+                            self.limits.since = self.bytes_received
+                        elif self.limits.too_large(self.bytes_received):
+                            self._break(self.limits.refuse(self.bytes_received))
                         break
                     if type(reply) is not str and type(reply) in _NOT_PLAIN:
                         self._take_odd(reply)
@@ -267,21 +275,21 @@ class Connection(asyncio.Protocol):
                 else:
                     self._more = True
                     self._partial = True  # for all that is known here
-                    self.guard.since = self.bytes_received
+                    self.limits.since = self.bytes_received
                     self._loop.call_soon(self._read_on)
                 break
             except UnicodeDecodeError as error:
                 if not waiters:
-                    self.end(self.guard.unasked())
+                    self.end(self.limits.unasked())
                     break
                 self._fail_next(undecodable(error))
                 decode = self._decode_of_next()
             except Unfinished:
                 self._partial = True  # for all that is known here
-                self.guard.since = self.bytes_received
+                self.limits.since = self.bytes_received
                 break
             except IndexError:
-                self.end(self.guard.unasked())
+                self.end(self.limits.unasked())
                 break
             except Exception as error:
                 self._break(error)
@@ -309,8 +317,8 @@ class Connection(asyncio.Protocol):
 
     def _decode_of_next(self) -> bool:
         number = self._answered + self.in_flight - len(self._waiters)
-        while self._turns and self._turns[0] <= number:
-            self._turns.popleft()
+        while self._decode_flips and self._decode_flips[0] <= number:
+            self._decode_flips.popleft()
             self._decode_next = not self._decode_next
         return self._decode_next
 
@@ -389,7 +397,7 @@ class Connection(asyncio.Protocol):
         if not self._partial or not self._waiters or now - self._heard >= seconds:
             return False
         number = self._answered, len(getattr(self._waiters[0], "replies", ()))  # in a batch, one of many
-        return self.guard.grows(number, self.bytes_received, seconds, now)
+        return self.limits.grows(number, self.bytes_received, seconds, now)
 
     def rest(self) -> None:
         """Take no more commands until `wake` has found that the server still answers."""
@@ -497,4 +505,4 @@ class Connection(asyncio.Protocol):
         self._on_close(self)
 
     def _lost(self, outcome: Outcome) -> RedisError:
-        return another(self.error or ConnectionLost("the connection was lost"), outcome)
+        return copy_with_outcome(self.error or ConnectionLost("the connection was lost"), outcome)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ssl
 from typing import Final, Literal
 
-from aioresp.wire.credentials import CredentialProvider, Credentials
 from aioresp.record import Record
+from aioresp.wire.credentials import CredentialProvider, Credentials
 
 
 class Endpoint(Record):

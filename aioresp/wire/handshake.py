@@ -13,10 +13,6 @@ import ssl
 from contextlib import suppress
 from typing import Any, Final
 
-from aioresp.wire.brake import Brake
-from aioresp.wire.connection import Connection
-from aioresp.wire.credentials import Credentials
-from aioresp.wire.endpoint import Endpoint, why_tls_failed
 from aioresp.errors import (
     AuthenticationError,
     BusyError,
@@ -29,9 +25,13 @@ from aioresp.errors import (
     TLSError,
     UnknownCommandError,
 )
+from aioresp.version import VERSION
+from aioresp.wire.brake import Brake
+from aioresp.wire.connection import Connection
+from aioresp.wire.credentials import Credentials
+from aioresp.wire.endpoint import Endpoint, why_tls_failed
 from aioresp.wire.packing import pack
 from aioresp.wire.resolver import is_under_way, resolve
-from aioresp.version import VERSION
 
 logger = logging.getLogger("aioresp")
 

@@ -24,7 +24,7 @@ TRICKLE: Final = 16 * 1024
 LONGEST: Final = 10
 
 
-class Guard:
+class ReplyLimits:
     """What is known of the reply that is here in part, and of pushes that nobody had asked for."""
 
     BACKLOG: Final = 256 * 1024

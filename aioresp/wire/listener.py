@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from aioresp.wire.connection import Connection
 from aioresp.errors import ProtocolError, RedisError
+from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed
 
 logger = logging.getLogger("aioresp")
@@ -90,7 +90,7 @@ class Listener(asyncio.Protocol):
         try:
             if self.held:
                 return
-            guard = self.connection.guard
+            guard = self.connection.limits
             if self._take(self._parser.items()) or not self._parser.has_data():
                 guard.since = self.connection.bytes_received
             elif guard.too_large(self.connection.bytes_received):

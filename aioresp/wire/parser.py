@@ -11,8 +11,20 @@ from typing import Any, Final
 
 import hiredis
 
-from aioresp.wire.elements import COUNTED, IN_LINE, LINES, LONG, LONG_HEADER, LOST, TOO_MANY, TRIES, Lists, find_list, walk
 from aioresp.errors import ProtocolError, ReplyTooLarge, ResponseError, response_error
+from aioresp.wire.elements import (
+    COUNTED,
+    IN_LINE,
+    LINES,
+    LONG,
+    LONG_HEADER,
+    LOST,
+    TOO_MANY,
+    TRIES,
+    Lists,
+    find_list,
+    walk,
+)
 
 #: Parts that the long lists of one reply may announce.
 MOST_PARTS: Final = 100_000_000

@@ -10,8 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from aioresp.wire.credentials import CredentialProvider, Credentials, ask
 from aioresp.errors import CommandTimeout, ConnectError, ResponseError
+from aioresp.wire.credentials import CredentialProvider, Credentials, ask
 from aioresp.wire.packing import Packed, pack
 
 logger = logging.getLogger("aioresp")

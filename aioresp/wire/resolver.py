@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from typing import Final, TypeAlias
 
-from aioresp.errors import anew
+from aioresp.errors import copy_error
 
 #: A host and a port.
 Place: TypeAlias = tuple[str, int]
@@ -114,7 +114,7 @@ def _hand_over(answer: Answer, found: list[str], error: Exception | None) -> Non
     if error is None:
         answer.set_result(list(dict.fromkeys(found)))
     else:
-        answer.set_exception(anew(error))
+        answer.set_exception(copy_error(error))
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 import aioresp.client
-from aioresp.wire.connection import Connection
 from aioresp.contexts.blocking import Blocking
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline
-from aioresp.pubsub.subscription import Subscription
 from aioresp.errors import ConnectionLost
-from aioresp.pool.pool import Pool
 from aioresp.facts.putback import Popped
+from aioresp.pool.pool import Pool
+from aioresp.pubsub.subscription import Subscription
 from aioresp.retry import may_repeat
+from aioresp.wire.connection import Connection
 from tests.chaos import world
 from tests.chaos.faults import Fault, client_kill, cut, cut_in_a_reply, delay, kill
 from tests.chaos.report import Report

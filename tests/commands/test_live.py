@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import pytest
 
 from aioresp import Client, UnknownCommandError
-from aioresp.facts.catalogue import needed
 from aioresp.command import refusal
+from aioresp.facts.catalogue import needed
 from aioresp.testing import Server
 from tests.commands.exact import Since
 from tests.commands.left_out import catalogue

@@ -15,7 +15,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, CommandRefused, Pipeline, Retry, UnexpectedReply
-from aioresp.contexts import batches, pieces
+from aioresp.contexts import large, routes
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.commands.exact import exactly
@@ -299,8 +299,8 @@ async def test_replies_in_fragments(server: Server, prefix: str, protocol: int) 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have batches of more than 50 commands take a connection, and pieces of some commands."""
-    monkeypatch.setattr(batches, "LARGE", 50)
-    monkeypatch.setattr(pieces, "PIECE", 300)
+    monkeypatch.setattr(routes, "LARGE", 50)
+    monkeypatch.setattr(large, "PIECE", 300)
 
 
 async def test_a_large_batch_travels_in_pieces_on_a_connection_of_its_own(
@@ -320,7 +320,7 @@ async def test_a_large_batch_travels_in_pieces_on_a_connection_of_its_own(
             assert await task == [await handle for handle in handles] == [f"{n}" for n in range(500)]
             assert r.stats().leased == 0
         async with r.pipeline() as p:
-            value = p.set(f"{prefix}k", "x" * (batches.LARGE_BYTES + 1))
+            value = p.set(f"{prefix}k", "x" * (routes.LARGE_BYTES + 1))
         assert await value
         await in_step(r)
         await r.delete(f"{prefix}k")

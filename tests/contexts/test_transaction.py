@@ -9,7 +9,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, CommandRefused, Pipeline
-from aioresp.contexts import batches, pieces
+from aioresp.contexts import large, routes
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.rest import at_rest, in_step
@@ -493,14 +493,14 @@ async def test_what_may_be_called(server: Server, prefix: str) -> None:
 # --- Connections that die --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["shared", "in pieces"])
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["shared", "in pieces"])
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_a_connection_that_dies_anywhere_leaves_all_or_nothing(
-    server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch, large: bool, direction: Literal["up", "down"]
+    server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch, in_pieces: bool, direction: Literal["up", "down"]
 ) -> None:
-    if large:
-        monkeypatch.setattr(batches, "LARGE", 10)
-        monkeypatch.setattr(pieces, "PIECE", 100)
+    if in_pieces:
+        monkeypatch.setattr(routes, "LARGE", 10)
+        monkeypatch.setattr(large, "PIECE", 100)
     done = lost = 0
     for cut in range(0, 5200 if direction == "up" else 400, 260 if direction == "up" else 20):
         keys = [f"{prefix}{cut}:{n}" for n in range(25)]

@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, RedisError, ReplyTooLarge, ResponseError
 from aioresp.wire.batch import Batch
 from aioresp.wire.connection import Connection
-from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, RedisError, ReplyTooLarge, ResponseError
 from aioresp.wire.packing import pack
 from tests.fuzz.memory import Loop, Wire
 from tests.fuzz.target import Target

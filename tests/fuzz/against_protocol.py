@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from aioresp.arguments import BITS
 from aioresp.errors import ProtocolError
-from aioresp.wire.parser import _error_value
 from aioresp.wire.packing import INCOMPLETE, Parser, Push, pack, unpack
+from aioresp.wire.parser import _error_value
 from tests.fuzz.target import Target
 from tests.fuzz.wire import cut, places, streams
 from tests.spelled import LyingBuffer, LyingBytes, LyingFloat, LyingInt, LyingStr, strided

@@ -13,11 +13,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aioresp.wire.connection import Connection
+from aioresp.errors import ConnectError, DecodeError, RedisError, SubscriptionClosed
 from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Gap, Message
-from aioresp.errors import ConnectError, DecodeError, RedisError, SubscriptionClosed
+from aioresp.wire.connection import Connection
 from tests.fuzz.memory import Loop, Wire
 from tests.fuzz.target import Target
 from tests.fuzz.wire import garbage

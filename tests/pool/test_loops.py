@@ -23,8 +23,8 @@ from aioresp import Client, Lost
 from aioresp.pool.loops import _keepers
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests import loop_ends
 from tests.conftest import LOOP
+from tests.pool import loop_ends
 
 PROGRAM = Path(loop_ends.__file__)
 JOBS = 800

@@ -12,8 +12,8 @@ from typing import Literal, cast
 import pytest
 
 from aioresp import Client, Credentials, Gap, Message
-from aioresp.contexts import hub as hubs
-from aioresp.contexts import liveness
+from aioresp.pubsub import hub as hubs
+from aioresp.pubsub import liveness
 from aioresp.pubsub.subscription import Subscription
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server

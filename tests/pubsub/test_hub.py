@@ -13,12 +13,12 @@ import pytest
 
 import aioresp
 from aioresp import Client, Credentials, Gap, Message, Retry
-from aioresp.wire.connection import Connection
-from aioresp.contexts import hub as hubs
+from aioresp.pubsub import hub as hubs
 from aioresp.pubsub.hub import Hub
-from aioresp.pubsub.topics import Reader, Topic
+from aioresp.pubsub.topics import Subscriber, Topic
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
+from aioresp.wire.connection import Connection
 from tests.pubsub.listening import subscribers, until
 from tests.rest import tasks_besides
 
@@ -211,7 +211,7 @@ async def test_an_error_that_nobody_has_thought_of() -> None:
         raise ZeroDivisionError("surprise")
 
     hub = Hub(connect, asyncio.get_running_loop(), Retry(3, base=0.01).pause_of_connecting)
-    topic = hub.join("", b"c", cast(Reader, _Deaf()))
+    topic = hub.join("", b"c", cast(Subscriber, _Deaf()))
     with pytest.raises(aioresp.ConnectError, match="surprise"):
         await hub.confirmed([topic], 5)
     assert attempts == 3

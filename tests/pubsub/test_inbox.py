@@ -12,8 +12,8 @@ import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message
-from aioresp.pubsub.topics import Moment
 from aioresp.events import Dropped
+from aioresp.pubsub.topics import Moment
 from aioresp.testing import Proxy, Server
 from tests.pubsub.listening import flood, subscribers, until
 

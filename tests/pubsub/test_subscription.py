@@ -13,8 +13,8 @@ import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message, Subscription
-from aioresp.contexts import hub as hubs
-from aioresp.contexts import liveness
+from aioresp.pubsub import hub as hubs
+from aioresp.pubsub import liveness
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.pubsub.listening import subscribers, until

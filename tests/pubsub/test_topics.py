@@ -12,8 +12,8 @@ from aioresp import Client, DecodeError, Message, SubscriptionOverflow
 from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.inbox import Overflow
 from aioresp.pubsub.subscription import Subscription
-from aioresp.wire.packing import Push
 from aioresp.retry import Retry
+from aioresp.wire.packing import Push
 
 
 async def entered(hub: Hub, *names: str, buffer: int = 1000, overflow: Overflow = "drop_oldest") -> Subscription[Any]:

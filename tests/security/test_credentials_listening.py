@@ -10,7 +10,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Credentials, Gap, Message
-from aioresp.contexts import liveness
+from aioresp.pubsub import liveness
 from aioresp.testing import Server
 from tests.security.test_credentials import Provider, locked, root, until, users
 

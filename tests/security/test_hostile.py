@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import aioresp
-from aioresp import Client, guard
+from aioresp import Client
 from aioresp.contexts import blocking
+from aioresp.wire import limits
 from aioresp.wire.packing import INCOMPLETE, Parser
 from tests.security.hostile import HELLO, Act, hostile, repeats, says
 
@@ -138,7 +139,7 @@ async def test_a_reply_that_arrives_just_fast_enough_has_its_end_too(first: byte
     error = await failure(repeats(b"x" * 4096, pause=0.02, first=first), timeout=0.2, max_reply=None, seconds=15)
     assert isinstance(error, aioresp.CommandTimeout)
     assert time.monotonic() - start > 1.5
-    assert guard.LONGEST == 10
+    assert limits.LONGEST == 10
 
 
 async def test_replies_of_a_pipeline_that_trickle_have_their_end_too() -> None:

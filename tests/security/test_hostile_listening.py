@@ -9,7 +9,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Gap, Message
-from aioresp.contexts import liveness
+from aioresp.pubsub import liveness
 from tests.security.hostile import Act, hostile, repeats, says
 from tests.security.test_hostile import CHUNK, MIB, resident
 

@@ -11,10 +11,10 @@ import pytest
 
 import aioresp
 from aioresp import Client, Credentials, Message
-from aioresp.wire.packing import CHUNK
 from aioresp.replies import as_is
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from aioresp.wire.packing import CHUNK
 from tests.spelled import CLAIMED, CUT, SPELLED, LyingBuffer, LyingBytes, LyingStr
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"

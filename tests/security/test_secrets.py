@@ -24,13 +24,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import aioresp
 from aioresp import Client, Credentials
 from aioresp.command import KEY_SHOWN
-from aioresp.streams.delivery import Delivery
+from aioresp.otel import tracing
 from aioresp.pubsub.keyspace import KeyEvent
 from aioresp.pubsub.monitor import MonitoredCommand
-from aioresp.streams.reader import StreamEntry
 from aioresp.pubsub.topics import Message
-from aioresp.otel import tracing
 from aioresp.replies.streams import Entry, GroupEntry
+from aioresp.streams.delivery import Delivery
+from aioresp.streams.reader import StreamEntry
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.security.hostile import hostile, says
@@ -63,11 +63,11 @@ class Watched:
         tracers = TracerProvider()
         tracers.add_span_processor(SimpleSpanProcessor(self.spans))
         self.figures = InMemoryMetricReader()
-        self.around = tracing(tracer_provider=tracers, meter_provider=MeterProvider([self.figures]))
+        self.middleware = tracing(tracer_provider=tracers, meter_provider=MeterProvider([self.figures]))
 
     @property
     def options(self) -> Any:
-        return {"events": self.events.append, "around": self.around, "slow": 0.001}
+        return {"events": self.events.append, "middleware": self.middleware, "slow_after": 0.001}
 
     async def fails(self, what: Awaitable[Any], *kinds: type[BaseException]) -> Any:
         """Note the error that this ends with."""

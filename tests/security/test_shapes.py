@@ -20,8 +20,8 @@ import aioresp
 from aioresp import Client, Pipeline, UnexpectedReply
 from aioresp.command import blocking_timeout, full_name
 from aioresp.commands import Commands
-from aioresp.wire.packing import Parser
 from aioresp.replies.shapes import failure
+from aioresp.wire.packing import Parser
 from tests.commands.test_complete import GROUPS, METHODS
 from tests.recorder import Call, Recorder
 from tests.security.hostile import HELLO, answers

@@ -23,7 +23,7 @@ class Ledger:
         self.ended: list[int] = []
         self.acks = 0
 
-    async def around(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+    async def middleware(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
         if arguments[0] == "XACK":
             for number in arguments[3:]:
                 assert isinstance(number, bytes)

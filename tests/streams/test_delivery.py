@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from aioresp import ConnectionLost
-from aioresp.streams.delivery import Delivery, Hand, Place
+from aioresp.streams.delivery import Delivery, Outstanding, Place
 
 A, B = (b"s", b"1-1"), (b"s", b"2-1")
 
@@ -32,13 +32,13 @@ def acks() -> Acks:
     return Acks()
 
 
-def delivery(hand: Hand, place: Place) -> Delivery[str]:
+def delivery(hand: Outstanding, place: Place) -> Delivery[str]:
     hand.take(place)
     return Delivery(hand, place, "s", place[1].decode(), {}, 1)
 
 
 async def test_what_is_in_hand_is_not_handed_out(acks: Acks) -> None:
-    hand = Hand(acks.send, 60)
+    hand = Outstanding(acks.send, 60)
     assert not hand.has(A, left=True)
     hand.take(A)
     hand.take(B)
@@ -53,7 +53,7 @@ async def test_what_is_in_hand_is_not_handed_out(acks: Acks) -> None:
 
 
 async def test_what_was_left_long_ago_is_forgotten(acks: Acks) -> None:
-    hand = Hand(acks.send, 0.05)
+    hand = Outstanding(acks.send, 0.05)
     for place in (A, B):
         hand.take(place)
         hand.leave(place)
@@ -67,7 +67,7 @@ async def test_what_was_left_long_ago_is_forgotten(acks: Acks) -> None:
 
 
 async def test_what_was_acknowledged_may_be_in_the_answer_that_is_under_way(acks: Acks) -> None:
-    hand = Hand(acks.send, 60)
+    hand = Outstanding(acks.send, 60)
     hand.begin()
     assert await delivery(hand, A).ack()
     assert hand.has(A, left=False)
@@ -80,7 +80,7 @@ async def test_an_acknowledgement_that_is_not_sure_is_due(
     acks: Acks, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="aioresp")
-    hand = Hand(acks.send, 60)
+    hand = Outstanding(acks.send, 60)
     entry = delivery(hand, A)
     acks.error = error
     with pytest.raises(type(error)):
@@ -98,7 +98,7 @@ async def test_an_acknowledgement_that_is_not_sure_is_due(
 
 
 async def test_what_the_body_says_itself_counts(acks: Acks) -> None:
-    hand = Hand(acks.send, 60)
+    hand = Outstanding(acks.send, 60)
     async with delivery(hand, A) as entry:
         entry.nack()
     assert acks.sent == []
@@ -113,7 +113,7 @@ async def test_what_the_body_says_itself_counts(acks: Acks) -> None:
 
 
 async def test_nack_takes_back_that_it_is_due(acks: Acks) -> None:
-    hand = Hand(acks.send, 60)
+    hand = Outstanding(acks.send, 60)
     entry = delivery(hand, A)
     hand.end(A)
     assert list(hand.due) == [A]

@@ -221,7 +221,7 @@ async def test_a_block_for_each_entry_tells_for_sure(s: Client[str], prefix: str
 async def test_many_bodies_at_a_time(server: Server, prefix: str, ledger: Ledger) -> None:
     """Bodies that take longer than `min_idle` keep what they have; what fails comes again."""
     name = f"{prefix}s"
-    async with Client(server.url, around=ledger.around) as r:
+    async with Client(server.url, middleware=ledger.middleware) as r:
         await add(r, name, *range(1, 101))
 
         async def work(entry: Delivery[str]) -> None:

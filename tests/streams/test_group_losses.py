@@ -15,8 +15,8 @@ import pytest
 from aioresp import Client, ConnectionLost, DecodeError, GroupReader, Retry
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.streams.groups import Ledger, add, ledger, number_of, pending, s
 from tests.rest import at_rest, in_step, tasks_besides
+from tests.streams.groups import Ledger, add, ledger, number_of, pending, s
 
 __all__ = ["ledger", "s"]  # fixtures
 
@@ -39,7 +39,7 @@ async def test_cancelled_at_any_time_nothing_is_lost(server: Server, prefix: str
     before, name, last = tasks_besides(), f"{prefix}s", 241
     async with (
         Proxy(server.host, server.port) as proxy,
-        Client(proxy.url, timeout=5, around=ledger.around) as r,
+        Client(proxy.url, timeout=5, middleware=ledger.middleware) as r,
         Client(server.url) as direct,
     ):
         proxy.delay = 0.001
@@ -257,7 +257,7 @@ async def test_lost_connections(server: Server, prefix: str, way: str, ledger: L
     name, last = f"{prefix}s", 60
     async with (
         Proxy(server.host, server.port) as proxy,
-        Client(proxy.url, retry=SOON, around=ledger.around) as r,
+        Client(proxy.url, retry=SOON, middleware=ledger.middleware) as r,
         Client(server.url) as direct,
     ):
 
@@ -293,7 +293,7 @@ async def test_lost_connections(server: Server, prefix: str, way: str, ledger: L
 async def test_a_server_that_is_started_anew(ledger: Ledger) -> None:
     with start_server(config={"appendonly": "yes", "appendfsync": "always"}) as running:
         async with (
-            Client(running.url, retry=Retry(2, base=0.01, cap=0.05), around=ledger.around) as r,
+            Client(running.url, retry=Retry(2, base=0.01, cap=0.05), middleware=ledger.middleware) as r,
             Client(running.url) as other,
         ):
             await add(r, "s", *range(1, 31))

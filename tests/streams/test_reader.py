@@ -70,12 +70,12 @@ async def test_it_waits_only_where_there_may_be_nothing(server: Server, prefix: 
     """While there is more, reads travel on shared connections and take no lease."""
     waits: list[bool] = []
 
-    async def around(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+    async def middleware(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
         if arguments[0] == "XREAD":
             waits.append("BLOCK" in arguments)
         return await send()
 
-    async with Client(server.url, around=around) as r:
+    async with Client(server.url, middleware=middleware) as r:
         await add(r, f"{prefix}s", *range(1, 26))
         async with r.stream_reader(f"{prefix}s", last_id="0", count=10) as s:
             assert await numbers(s, 25) == list(range(1, 26))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, ResponseError, WrongTypeError
 from aioresp.wire.batch import Batch, fail, joined
 from aioresp.wire.connection import Connection
-from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, ResponseError, WrongTypeError
 from aioresp.wire.packing import pack
 
 #: Replies as they come, and what they are for who wants text and who wants bytes; of errors, the class.

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import aioresp
-from aioresp import Client, Credentials, brake
-from aioresp.wire.brake import Brake
+from aioresp import Client, Credentials
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from aioresp.wire import brake
+from aioresp.wire.brake import Brake
 from tests.rest import at_rest, in_step
 
 WRONG = Credentials("app", "wrong-pw")

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import aioresp
-from aioresp import Client, handshake
+from aioresp import Client
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from aioresp.wire import handshake
 from tests.security.hostile import hostile, says
 
 

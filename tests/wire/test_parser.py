@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aioresp import elements, parser
 from aioresp.errors import ProtocolError, ReplyTooLarge
+from aioresp.wire import elements, parser
 from aioresp.wire.parser import INCOMPLETE, Parser, Push
 
 # --- The same replies ------------------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 import aioresp
-from aioresp import Client, resolver
-from aioresp.wire.resolver import resolve
+from aioresp import Client
 from aioresp.testing import Server
+from aioresp.wire import resolver
+from aioresp.wire.resolver import resolve
 from tests.pubsub.listening import until
 
 
