@@ -21,7 +21,10 @@ LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
 
 #: The files that take longest. They come first, lest one process is left alone with them at the end.
-LONGEST = ("test_chaos.py", "test_storm.py", "test_docs.py", "test_cancellation.py", "test_client.py", "test_retry.py")
+LONGEST = (
+    *("test_chaos.py", "test_docs.py", "test_cancellation.py", "test_secrets.py", "test_blocking_putback.py"),
+    *("test_hostile.py", "test_storm.py", "test_shapes.py", "test_client.py", "test_retry.py"),
+)
 
 
 def pytest_configure() -> None:
@@ -34,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from the thousands of tests themselves: they stay, and tests collect hundreds of times.
+    """Keep the garbage collector from the tests themselves: thousands of objects that stay to the end.
 
     Each `gc.collect()` looked at all of them, for a third of a second.
     """

@@ -300,12 +300,10 @@ async def test_leaving_does_not_wait_for_a_cancelled_pop(server: Server, prefix:
 
         task = asyncio.create_task(work())
         await asyncio.sleep(0.1)
-        proxy.delay = 0.1
-        started = time.monotonic()
+        proxy.delay = 0.5
         task.cancel()
         await asyncio.wait([task])
-        assert time.monotonic() - started < 0.05
-        assert r.stats().leased == 1
+        assert r.stats().leased == 1  # had it waited for the pop's end, the connection would be back
         proxy.delay = 0
         await at_rest(r)
         assert [(await r.client_info()).db for _ in range(3)] == [0] * 3
