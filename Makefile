@@ -32,8 +32,13 @@ demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
 	@$(BIN)/aioresp demo $(ARGS)
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
-	$(BIN)/python -m pytest -m "not soak" $(WORKERS) $(ARGS)
-	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(ARGS)
+	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, then the quick"
+	@echo "part on uvloop. On two cores that are free this takes about five minutes. The long tests: make soak."
+	@$(BIN)/python -m pytest -m "not soak" $(WORKERS) $(ARGS); first=$$?; \
+	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(ARGS); second=$$?; \
+	said() { if [ $$2 -eq 0 ]; then echo "$$1: passed"; else echo "$$1: failed, with status $$2"; fi; }; \
+	said asyncio $$first; said "uvloop, the quick part" $$second; \
+	[ $$first -eq 0 ] && [ $$second -eq 0 ]
 
 matrix: .venv/.dev ## Run the tests of the commands on every server of the matrix, or on SERVERS="redis-8.0 redis://host".
 	AIORESP_TEST_SERVERS="$(SERVERS)" $(BIN)/python -m pytest -m "not soak" tests/commands $(ARGS)

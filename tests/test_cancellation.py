@@ -158,9 +158,20 @@ OPERATIONS: list[Operation] = [
 ]
 
 
-@pytest.mark.parametrize("concurrency", [1, 1000])
-@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+#: Each operation warm and cold, on one kind of pool in turns; on the other kind in a long run.
+IN_TURNS = [
+    pytest.param(
+        *(operation, warm, concurrency),
+        id=f"{operation.__name__}-{'warm' if warm else 'cold'}-{concurrency}",
+        marks=() if (number + warm + (concurrency == 1)) % 2 else pytest.mark.soak,
+    )
+    for number, operation in enumerate(OPERATIONS)
+    for warm in (True, False)
+    for concurrency in (1, 1000)
+]
+
+
+@pytest.mark.parametrize(("operation", "warm", "concurrency"), IN_TURNS)
 async def test_cancelled_after_any_number_of_turns(
     server: Server, prefix: str, operation: Operation, warm: bool, concurrency: int
 ) -> None:

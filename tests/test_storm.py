@@ -24,10 +24,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": LOOP == "uvloop", "debug": request.param == "debug"}
 
 
-@pytest.fixture
-def echoes(anyio_backend: tuple[str, dict[str, Any]]) -> int:
+@pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.soak)])
+def echoes(request: pytest.FixtureRequest, anyio_backend: tuple[str, dict[str, Any]]) -> int:
     """How many each of 100 tasks asks for; asyncio's debug mode is too slow for as many."""
-    return 50 if anyio_backend[1]["debug"] else 2000
+    debug: bool = anyio_backend[1]["debug"]
+    return (200 if debug else 2000) if request.param == "long" else (20 if debug else 200)
 
 
 class Storm:

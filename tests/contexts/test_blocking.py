@@ -64,11 +64,9 @@ async def test_the_caller_is_released_at_once(server: Server, prefix: str) -> No
         await r.ping()
         task = asyncio.create_task(r.blpop(f"{prefix}q"))
         await asyncio.sleep(0.05)
-        proxy.delay = 0.2
-        started = time.monotonic()
+        proxy.delay = 0.5
         await cancel(task)
-        assert time.monotonic() - started < 0.1
-        assert r.stats().leased == 1
+        assert r.stats().leased == 1  # had it waited for the pop's end, the connection would be back
         await at_rest(r)
         assert r.stats().open == r.stats().made
 
@@ -231,7 +229,7 @@ async def test_a_pop_that_is_later_than_the_server_said_is_put_back(
             started = time.monotonic()
             with pytest.raises(CommandTimeout, match=r"no reply in 0\.3 s \[BLPOP 'test_"):
                 await task
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 10  # without a deadline of its own, never
             assert await direct.lrange(f"{prefix}q", 0, -1) == []
             proxy.resume()
             await at_rest(r)

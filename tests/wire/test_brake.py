@@ -295,7 +295,7 @@ async def test_logins_of_a_busy_client_become_rare(
             calls += 1
             with pytest.raises(aioresp.AuthenticationError):
                 await r.ping()
-    assert calls > 50
+    assert calls > 15  # more than twice as many as may be sent
     assert 2 <= await refusals(root) <= 7  # at 0, 0.1, 0.3, 0.7, 1.1, 1.5
 
 
