@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
-from typing import Any
 
 import anyio
 import pytest
@@ -16,18 +14,13 @@ from aioresp.connection import SLICE
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step, tasks_besides
 
-LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
-
-@pytest.fixture(scope="module", params=["debug", "plain"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": LOOP == "uvloop", "debug": request.param == "debug"}
-
-
-@pytest.fixture
-def echoes(anyio_backend: tuple[str, dict[str, Any]]) -> int:
+@pytest.fixture(params=["debug", "plain"])
+async def echoes(request: pytest.FixtureRequest, no_debug: None) -> int:
     """How many each of 100 tasks asks for; asyncio's debug mode is too slow for as many."""
-    return 50 if anyio_backend[1]["debug"] else 2000
+    debug = request.param == "debug"
+    asyncio.get_running_loop().set_debug(debug)
+    return 50 if debug else 2000
 
 
 class Storm:
