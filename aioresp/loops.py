@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -95,7 +96,7 @@ class Loops(Generic[P]):
         return self._find()
 
     def _find(self) -> P:
-        loop = asyncio.get_running_loop()
+        loop = _running_loop()
         pool = self.pools.get(loop) or self._add(loop)
         if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
             self._by_thread[get_ident()] = cast("_Threaded", loop), pool
@@ -140,8 +141,8 @@ class Loops(Generic[P]):
 
         Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
         """
+        here = _running_loop()
         self.closed = True
-        here = asyncio.get_running_loop()
         mine: P | None = None
         others: list[asyncio.Future[None]] = []
         for loop, pool in list(self.pools.items()):
@@ -195,6 +196,20 @@ class Loops(Generic[P]):
                 loop.call_soon_threadsafe(pool.shut)
             except RuntimeError:  # it is closed
                 pool.abandon()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        # Who has not imported trio does not run on it.
+        trio = sys.modules.get("trio")
+        if trio is None or not trio.lowlevel.in_trio_run():
+            raise
+    raise RuntimeError(
+        "aioresp runs on asyncio only, and this is trio: anyio's asyncio backend works, "
+        'as in anyio.run(main, backend="asyncio")'
+    )
 
 
 class _Keeper(Generic[P]):
