@@ -96,7 +96,7 @@ class Loops(Generic[P]):
         return self._find()
 
     def _find(self) -> P:
-        loop = _running_loop()
+        loop = running_loop()
         pool = self.pools.get(loop) or self._add(loop)
         if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
             self._by_thread[get_ident()] = cast("_Threaded", loop), pool
@@ -141,7 +141,7 @@ class Loops(Generic[P]):
 
         Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
         """
-        here = _running_loop()
+        here = running_loop()
         self.closed = True
         mine: P | None = None
         others: list[asyncio.Future[None]] = []
@@ -198,7 +198,8 @@ class Loops(Generic[P]):
                 pool.abandon()
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running loop. Raises RuntimeError where there is none, which on trio says what to run instead."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -22,6 +22,7 @@ from aioresp.contexts.lease import Lease, Leased
 from aioresp.contexts.pieces import Replies, size
 from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, anew
 from aioresp.line import forsake
+from aioresp.loops import running_loop
 from aioresp.pool import Pool
 from aioresp.protocol import Packed, unpack
 from aioresp.retry import NOT_NOW, Retry, has_not_run
@@ -68,7 +69,7 @@ class Shared:
         return await within(self._around, name, partial(self._carry, commands, decode, whole))
 
     async def _carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-        clock = asyncio.get_running_loop().time
+        clock = running_loop().time
         deadline = math.inf if self._timeout is None else clock() + self._timeout
         timeout = self._timeout
         failures = 0
