@@ -1,4 +1,4 @@
-"""Calls inside anyio's cancel scopes and task groups, cancelled at every await until they have left: nothing is lost."""
+"""Calls in anyio's cancel scopes and task groups, which cancel each await until they are left: nothing is lost."""
 
 from __future__ import annotations
 
@@ -342,7 +342,7 @@ CALLS: dict[str, Callable[[Client[str]], Awaitable[object]]] = {
     "script": lambda r: r.register_script("return 1")(),
     "subscription": lambda r: r.subscribe("c").__aenter__(),
     "monitor": lambda r: r.monitor().__aenter__(),
-    "transaction": lambda r: r.transaction(None, "k"),  # type: ignore[arg-type]
+    "transaction": lambda r: r.transaction(lambda p: p.multi(), "k"),
     "stream reader": read,
     "end": lambda r: r.aclose(),
 }
