@@ -78,12 +78,11 @@ def test_a_coroutine_that_hangs_fails_where_it_hangs_and_its_fixtures_end(tmp_pa
     assert "Timeout >2" not in text  # pytest-timeout, which breaks into the loop
 
 
-def test_an_option_that_is_not_set_is_an_error(tmp_path: Path) -> None:
-    test = "async def test_nothing(): pass\n"
-    assert "1 passed" in run_pytest(tmp_path, test)
-    text = run_pytest(tmp_path, test, "-o", "asyncio_default_fixture_loop_scope=", "-W", "error")
-    assert 'option "asyncio_default_fixture_loop_scope" is unset' in text
-    assert "1 passed" not in text
+@pytest.mark.parametrize("option", ["fixture", "test"])
+def test_no_scope_of_loops_is_left_to_the_plugin(pytestconfig: pytest.Config, option: str) -> None:
+    assert pytestconfig.getini("asyncio_mode") == "auto"
+    assert pytestconfig.getini(f"asyncio_default_{option}_loop_scope") == "function"
+    assert "error" in pytestconfig.getini("filterwarnings")  # as the plugin warns where one is not set
 
 
 def test_another_runner_has_no_part_in_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin, in runs of pytest of their own: with pytest-asyncio, with anyio's plugin, with both, with neither."""
+"""The pytest plugin in runs of pytest of their own: with pytest-asyncio, anyio's plugin, both of them, and neither."""
 
 from __future__ import annotations
 
