@@ -109,8 +109,12 @@ async def test_what_a_pop_took_for_a_cancelled_scope_is_put_back(
             await asyncio.gather(r.ping(), c.ping())  # so that two connections are open
         before = await fill(direct, key, command)
         proxy.delay = 0.05
+
+        async def pop() -> None:
+            await wait(r, key)
+
         async with anyio.create_task_group() as group:
-            group.start_soon(wait, r, key)
+            group.start_soon(pop)
             with anyio.fail_after(10):
                 while await found(direct, key, command) == before:
                     await asyncio.sleep(0.002)
@@ -198,8 +202,9 @@ async def test_only_the_scope_whose_time_is_over_is_left(server: Server, prefix:
             await in_step(r)  # the outer one goes on
         assert not outer.cancelled_caught
 
+        inner = anyio.move_on_after(60)
         with anyio.move_on_after(0.02) as outer:
-            with anyio.move_on_after(60) as inner:
+            with inner:
                 await r.blpop(f"{prefix}q")
             raise AssertionError("the outer scope was not left")
         assert outer.cancelled_caught
@@ -243,8 +248,9 @@ async def test_calls_in_a_scope_that_was_cancelled_before(server: Server, prefix
         lambda r: r.mget(f"{prefix}a", f"{prefix}b"),
         lambda r: lease(r, prefix),
     ]
-    async with Client(server.url) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
         await r.ping()
+        proxy.delay = 0.02  # no reply comes before the scope gets to cancel
         for call in calls:
             with anyio.CancelScope() as scope:
                 scope.cancel()
@@ -305,8 +311,9 @@ async def test_a_lease_is_restored(server: Server, prefix: str) -> None:
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_client_that_is_left_is_closed(server: Server, prefix: str, turns: int) -> None:
     before = tasks_besides()
+    r = Client(server.url)
     with anyio.CancelScope() as scope:
-        async with Client(server.url) as r, r.subscribe(f"{prefix}channel"), anyio.create_task_group() as group:
+        async with r, r.subscribe(f"{prefix}channel"), anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(r.blpop, f"{prefix}q")
             await is_blocked(r, 3)
