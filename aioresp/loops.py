@@ -96,7 +96,10 @@ class Loops(Generic[P]):
         return self._find()
 
     def _find(self) -> P:
-        loop = running_loop()
+        try:  # here, not by running_loop(): each call on uvloop comes by
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = running_loop()
         pool = self.pools.get(loop) or self._add(loop)
         if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
             self._by_thread[get_ident()] = cast("_Threaded", loop), pool
