@@ -1,18 +1,19 @@
-"""How the suite runs: every coroutine test on anyio's runner, asyncio's debug mode on, warnings are errors."""
+"""How the suite runs: coroutines on pytest-asyncio, a loop for each test, its debug mode on, warnings as errors."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 
-from aioresp.testing import Server
+from aioresp import Client
+from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.servers.chosen import demand
 
@@ -27,8 +28,19 @@ LONGEST = (
 )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     demand()
+    if LOOP == "uvloop":
+        config.option.asyncio_debug = False  # pyproject.toml turns it on
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Name the one kind of loop that all coroutines run in, those of fixtures as well."""
+    if LOOP == "uvloop":
+        import uvloop  # noqa: PLC0415 (no run on asyncio needs it)
+
+        return {LOOP: uvloop.new_event_loop}
+    return {LOOP: asyncio.new_event_loop}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,35 +58,29 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+def pytest_runtest_call(item: pytest.Item) -> None:
     """Fail a coroutine that hangs, where it hangs, before pytest-timeout does.
 
     That one raises in the middle of the event loop, which leaves the test behind as it is, and all that comes after it
     in the same loop, its fixtures' ends above all, waits for it for ever.
     """
-    test = pyfuncitem.obj
-    if not iscoroutinefunction(test):
+    # Here, and not in pytest_pyfunc_call, where pytest-asyncio has put a plain function in the coroutine's place.
+    if not isinstance(item, pytest.Function) or not iscoroutinefunction(item.obj):
         return
-    marker = pyfuncitem.get_closest_marker("timeout")
-    seconds = float(marker.args[0] if marker is not None and marker.args else pyfuncitem.config.getini("timeout") or 0)
+    test = item.obj
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0] if marker is not None and marker.args else item.config.getini("timeout") or 0)
 
     @wraps(test)
     async def limited(**arguments: Any) -> None:
         async with asyncio.timeout(seconds * 0.9 if seconds else None):
             await test(**arguments)
 
-    pyfuncitem.obj = limited
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    if LOOP == "uvloop":
-        return "asyncio", {"use_uvloop": True}
-    return "asyncio", {"debug": True}
+    item.obj = limited
 
 
 @pytest.fixture
-async def no_debug(anyio_backend: object) -> AsyncIterator[None]:
+async def no_debug() -> AsyncIterator[None]:
     """Turn asyncio's debug mode off: it makes many thousand calls many times slower."""
     loop = asyncio.get_running_loop()
     debug = loop.get_debug()
@@ -99,3 +105,26 @@ def prefix(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
 def protocol(request: pytest.FixtureRequest) -> int:
     return int(request.param)
+
+
+@pytest.fixture(params=[3, 2], ids=["resp3", "resp2"])
+def resp(request: pytest.FixtureRequest) -> Literal[2, 3]:
+    return cast(Literal[2, 3], request.param)
+
+
+@pytest.fixture
+async def r(server: Server, resp: Literal[2, 3]) -> AsyncIterator[Client[str]]:
+    async with Client(server.url, protocol=resp) as client:
+        yield client
+
+
+@pytest.fixture
+async def other(server: Server) -> AsyncIterator[Client[str]]:
+    async with Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def proxy(server: Server) -> AsyncIterator[Proxy]:
+    async with Proxy(server.host, server.port) as running:
+        yield running

@@ -32,7 +32,7 @@ async def connections_received(r: Client[str]) -> int:
 async def grown(r: Client[str], size: int) -> None:
     """Wait for connections that are being opened: those that were there may have answered everybody before."""
     async with asyncio.timeout(10):
-        while r._loops.pool().stats().open < size:
+        while r._loops.here().stats().open < size:
             await asyncio.sleep(0)
 
 
@@ -144,7 +144,7 @@ def test_a_loop_that_moves_between_threads_keeps_its_pool(server: Server) -> Non
         async def here() -> None:
             await r.ping()
             assert len(r.stats().loops) == 2
-            assert r._loops.pool() is not pool
+            assert r._loops.here() is not pool
 
         asyncio.run(here(), debug=True)
         asyncio.run_coroutine_threadsafe(r.aclose(), moving).result(5)
@@ -263,7 +263,7 @@ async def test_the_classic_pool_grows_to_its_limit_and_stays_flat(server: Server
                     tg.create_task(r.set(f"{prefix}{n}", n, ex=60))
             await grown(r, 10)
             assert await connections_received(monitor) - before == 10
-        assert repr(r._loops.pool()) == "Pool(10 open, 0 leased, 0 in flight, limit 10)"
+        assert repr(r._loops.here()) == "Pool(10 open, 0 leased, 0 in flight, limit 10)"
 
 
 @pytest.mark.usefixtures("no_debug")

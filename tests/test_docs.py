@@ -69,7 +69,10 @@ def run(program: Path, server: Server, folder: Path) -> str:
     if re.search(r"^(async )?def test_", text, re.MULTILINE):
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        plugins = ["-p", "aioresp.testing.fixtures", "-p", "anyio.pytest_plugin", "-p", "no:cacheprovider"]
+        runner = "anyio.pytest_plugin" if "pytest.mark.anyio" in text else "pytest_asyncio.plugin"
+        plugins = ["-p", "aioresp.testing.fixtures", "-p", runner, "-p", "no:cacheprovider"]
+        if "pytest_asyncio" in runner:
+            plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]  # it warns where that is not set
         words += ["-m", "pytest", "-q", "--rootdir", str(folder), *plugins, str(program)]
     else:
         words += ["-c", BOOT, str(program), server.url]

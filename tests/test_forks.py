@@ -50,7 +50,7 @@ def forked(act: Callable[[], object] = lambda: None) -> Iterator[None]:
 
 
 @pytest.fixture(params=["tcp", "unix", "tls"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: object) -> AsyncIterator[dict[str, Any]]:
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     """Yield the options of a client, in each of the ways to a server of this test's own."""
     paths = Paths(tmp_path)
     certificate = paths.certificate("localhost")

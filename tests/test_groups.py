@@ -13,15 +13,12 @@ import pytest
 from aioresp import Client, Retry
 from aioresp.command import Arguments
 from aioresp.testing import Proxy, Server
-from tests.conftest import LOOP
 from tests.rest import at_rest, in_step, tasks_besides
 
 CONSUMERS = 20
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": LOOP == "uvloop"}  # the debug mode is too slow for as many
+pytestmark = pytest.mark.usefixtures("no_debug")  # asyncio's debug mode is too slow for as many
 
 
 class Work:

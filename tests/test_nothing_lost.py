@@ -7,14 +7,12 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from aioresp import Client
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.conftest import LOOP
 from tests.rest import at_rest, in_step, tasks_besides
 
 WORKERS = 50
@@ -24,9 +22,7 @@ Pop = Callable[[Client[str], str], Awaitable[list[int]]]
 Rest = Callable[[Client[str], str], Awaitable[list[int]]]
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": LOOP == "uvloop"}  # the debug mode is too slow for as many
+pytestmark = pytest.mark.usefixtures("no_debug")  # asyncio's debug mode is too slow for as many
 
 
 class Kind:
@@ -173,7 +169,7 @@ class Run:
 
 
 @pytest.fixture
-async def own_server(anyio_backend: object) -> AsyncIterator[Server]:
+async def own_server() -> AsyncIterator[Server]:
     """A server whose figures of commands are this test's alone."""
     with start_server() as running:
         yield running

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
-from typing import Any
 
 import anyio
 import pytest
@@ -16,19 +14,19 @@ from aioresp.testing import Proxy, Server
 from aioresp.wire.connection import SLICE
 from tests.rest import at_rest, in_step, tasks_besides
 
-LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
-
-@pytest.fixture(scope="module", params=["debug", "plain"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": LOOP == "uvloop", "debug": request.param == "debug"}
-
-
-@pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.soak)])
-def echoes(request: pytest.FixtureRequest, anyio_backend: tuple[str, dict[str, Any]]) -> int:
+@pytest.fixture(
+    params=[
+        "debug-short",
+        "plain-short",
+        *(pytest.param(p, marks=pytest.mark.soak) for p in ("debug-long", "plain-long")),
+    ]
+)
+async def echoes(request: pytest.FixtureRequest, no_debug: None) -> int:
     """How many each of 100 tasks asks for; asyncio's debug mode is too slow for as many."""
-    debug: bool = anyio_backend[1]["debug"]
-    return (200 if debug else 2000) if request.param == "long" else (20 if debug else 200)
+    mode, length = request.param.split("-")
+    asyncio.get_running_loop().set_debug(mode == "debug")
+    return {"debug": {"short": 20, "long": 200}, "plain": {"short": 200, "long": 2000}}[mode][length]
 
 
 class Storm:

@@ -47,6 +47,7 @@ from aioresp.errors import (
     RedisError,
 )
 from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, through, within
+from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.replies import as_is
 from aioresp.replies.shapes import failure
@@ -315,7 +316,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         What came before is a part of the command's own time limit, which ends at `until` (loop time): the server gets
         what is left of it.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
         try:
             await self._enter(None if until is None else until + GRACE - loop.time())
@@ -345,7 +346,7 @@ def end_of_wait(arguments: Arguments) -> float | None:
 
 
 def _end(limit: float | None) -> float | None:
-    return asyncio.get_running_loop().time() + max(limit, 0.0) if limit else None
+    return running_loop().time() + max(limit, 0.0) if limit else None
 
 
 class LeaseRoute:

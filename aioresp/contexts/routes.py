@@ -19,6 +19,7 @@ from aioresp.contexts.large import Replies, size
 from aioresp.contexts.lease import Lease, LeaseRoute
 from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, copy_error
 from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, within
+from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.retry import NOT_NOW, Retry, has_not_run
@@ -68,7 +69,7 @@ class SharedRoute:
         return await within(self._middleware, name, partial(self._carry, commands, decode, whole))
 
     async def _carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-        clock = asyncio.get_running_loop().time
+        clock = running_loop().time
         deadline = math.inf if self._timeout is None else clock() + self._timeout
         timeout = self._timeout
         failures = 0

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -97,7 +98,10 @@ class PerLoop(Generic[P]):
         return self._find()
 
     def _find(self) -> P:
-        loop = asyncio.get_running_loop()
+        try:  # here, not by running_loop(): each call on uvloop comes by
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = running_loop()
         pool = self.pools.get(loop) or self._add(loop)
         if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
             self._by_thread[get_ident()] = cast("_Threaded", loop), pool
@@ -142,8 +146,8 @@ class PerLoop(Generic[P]):
 
         Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
         """
+        here = running_loop()
         self.closed = True
-        here = asyncio.get_running_loop()
         mine: P | None = None
         others: list[asyncio.Future[None]] = []
         for loop, pool in list(self.pools.items()):
@@ -197,6 +201,21 @@ class PerLoop(Generic[P]):
                 loop.call_soon_threadsafe(pool.shut)
             except RuntimeError:  # it is closed
                 pool.abandon()
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running loop. Raises RuntimeError where there is none, which on trio says what to run instead."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        # Who has not imported trio does not run on it.
+        trio = sys.modules.get("trio")
+        if trio is None or not trio.lowlevel.in_trio_run():
+            raise
+    raise RuntimeError(
+        "aioresp runs on asyncio only, and this is trio: anyio's asyncio backend works, "
+        'as in anyio.run(main, backend="asyncio")'
+    )
 
 
 class _Keeper(Generic[P]):

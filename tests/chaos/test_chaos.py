@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import uvloop
@@ -16,7 +16,6 @@ from aioresp.options import Options
 from tests.chaos.faults import DECK
 from tests.chaos.report import Report
 from tests.chaos.run import Run
-from tests.conftest import LOOP
 
 #: Seconds of the long run, and the seed of both: printed by each run, to be given again when one has failed.
 SECONDS = float(os.environ.get("AIORESP_SOAK_SECONDS", "900"))
@@ -30,9 +29,7 @@ OTHERS: Final[dict[str, Options]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": LOOP == "uvloop"}  # the debug mode is too slow for as many
+pytestmark = pytest.mark.usefixtures("no_debug")  # asyncio's debug mode is too slow for as many
 
 
 def check(report: Report) -> None:

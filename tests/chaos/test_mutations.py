@@ -26,14 +26,8 @@ from tests.chaos import world
 from tests.chaos.faults import Fault, client_kill, cut, cut_in_a_reply, delay, kill
 from tests.chaos.report import Report
 from tests.chaos.run import Run
-from tests.conftest import LOOP
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": LOOP == "uvloop"}
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(120), pytest.mark.usefixtures("no_debug")]
 
 
 async def run(*faults: Fault, seconds: float = 8) -> Report:

@@ -31,7 +31,7 @@ def text(decode: bool) -> Text:
 
 
 @pytest.fixture
-async def r(anyio_backend: object, server: Server, protocol: int, decode: bool) -> AsyncIterator[Client[Any]]:
+async def r(server: Server, protocol: int, decode: bool) -> AsyncIterator[Client[Any]]:
     async with make(server, protocol, decode) as client:
         yield client
 
@@ -74,7 +74,7 @@ def own_server(executable: str | None) -> Iterator[Server]:
 
 
 @pytest.fixture
-async def own(anyio_backend: object, own_server: Server, protocol: int, decode: bool) -> AsyncIterator[Client[Any]]:
+async def own(own_server: Server, protocol: int, decode: bool) -> AsyncIterator[Client[Any]]:
     async with make(own_server, protocol, decode) as client:
         await client.flushall()
         yield client

@@ -179,7 +179,7 @@ def node(executable: str | None) -> Iterator[Server]:
 
 
 @pytest.fixture
-async def n(anyio_backend: object, node: Server, protocol: int, decode: bool) -> AsyncIterator[Client[Any]]:
+async def n(node: Server, protocol: int, decode: bool) -> AsyncIterator[Client[Any]]:
     async with make(node, protocol, decode) as client:
         await client.flushall()
         if (await client.cluster_info())["cluster_slots_assigned"] != 16384:

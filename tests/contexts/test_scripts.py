@@ -25,7 +25,7 @@ Since = Callable[..., None]
 
 
 @pytest.fixture
-async def r(anyio_backend: object, server: Server, protocol: int) -> AsyncIterator[Client[str]]:
+async def r(server: Server, protocol: int) -> AsyncIterator[Client[str]]:
     number: Literal[2, 3] = 3 if protocol == 3 else 2
     async with Client(server.url, protocol=number) as client:
         await client.script_flush()

@@ -378,7 +378,7 @@ async def test_pushes_without_an_end(push: bytes) -> None:
         while not call.done():
             await asyncio.sleep(0.001)
             turns += 1
-            waiting = max([waiting, *(c._parser.waiting for c in r._loops.pool()._shared)])
+            waiting = max([waiting, *(c._parser.waiting for c in r._loops.here()._shared)])
         assert isinstance(call.exception(), aioresp.CommandTimeout)
         assert turns > 20
         assert resident() - before < 48 * MIB

@@ -43,7 +43,7 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture
-async def s(anyio_backend: object, server: Server) -> AsyncIterator[Client[str]]:
+async def s(server: Server) -> AsyncIterator[Client[str]]:
     async with Client(server.url) as client:
         yield client
 

@@ -17,9 +17,7 @@ __all__ = ["ledger", "s"]  # fixtures
 
 
 @pytest.fixture(params=[True, False], ids=["str", "bytes"])
-async def r(
-    anyio_backend: object, server: Server, protocol: int, request: pytest.FixtureRequest
-) -> AsyncIterator[Client[Any]]:
+async def r(server: Server, protocol: int, request: pytest.FixtureRequest) -> AsyncIterator[Client[Any]]:
     async with Client[Any](server.url, decode_responses=request.param, protocol=3 if protocol == 3 else 2) as client:
         yield client
 

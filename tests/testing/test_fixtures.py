@@ -1,9 +1,8 @@
-"""The pytest plugin, in runs of pytest of their own: anyio's runner, pytest-asyncio where it is there, and neither."""
+"""The pytest plugin in runs of pytest of their own: with pytest-asyncio, anyio's plugin, both of them, and neither."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -26,7 +25,7 @@ def run_pytest(folder: Path, *arguments: str, **files: str) -> dict[str, int]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     # Plugins by name: whether the installed aioresp, if any, is this one is another question.
     environment = os.environ | {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    plugins = ["-p", "aioresp.testing.fixtures", "-p", "anyio.pytest_plugin", "-p", "no:cacheprovider"]
+    plugins = ["-p", "aioresp.testing.fixtures", "-p", "no:cacheprovider"]
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "--rootdir", str(folder), *plugins, *arguments]
     done = subprocess.run(
         [*command, str(folder)], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -37,12 +36,24 @@ def run_pytest(folder: Path, *arguments: str, **files: str) -> dict[str, int]:
     }
 
 
-CONFTEST = """
+ANYIO = ["-p", "anyio.pytest_plugin"]
+#: Strict about what is not set: without the scope of fixtures' loops pytest-asyncio warns, and warnings are errors.
+ASYNCIO = ["-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function"]
+
+#: Coroutines run on asyncio's own loop and on uvloop's, as each of the two plugins wants to be told.
+ANYIO_LOOPS = """
     import pytest
 
     @pytest.fixture(scope="session", params=["asyncio", "uvloop"])
     def anyio_backend(request):
         return "asyncio", {"use_uvloop": request.param == "uvloop", "debug": True}
+"""
+ASYNCIO_LOOPS = """
+    import asyncio
+    import uvloop
+
+    def pytest_asyncio_loop_factories():
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 """
 
 COMMON = textwrap.dedent("""
@@ -110,13 +121,14 @@ def test_a_client_in_anyio_and_in_loops_of_ones_own(tmp_path: Path) -> None:
             with pytest.raises(Exception, match="closed"):
                 asyncio.run(clients[0].get("k"))
     """
-    outcome = run_pytest(tmp_path, conftest=CONFTEST, test_it=COMMON + textwrap.dedent(test))
+    outcome = run_pytest(tmp_path, *ANYIO, conftest=ANYIO_LOOPS, test_it=COMMON + textwrap.dedent(test))
     assert outcome == {"passed": 3 * 2 + 4}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pytest_asyncio") is None, reason="pytest-asyncio is not installed")
 def test_a_client_in_pytest_asyncio(tmp_path: Path) -> None:
     test = """
+        import pytest_asyncio
+
         @pytest.mark.asyncio
         async def test_function(aioresp_client):
             await work(aioresp_client)
@@ -129,11 +141,68 @@ def test_a_client_in_pytest_asyncio(tmp_path: Path) -> None:
         async def test_session_again(aioresp_client):
             await work(aioresp_client)
 
+        @pytest_asyncio.fixture
+        async def prepared(aioresp_client):
+            await aioresp_client.set("prepared", "1")
+            yield aioresp_client
+            assert await aioresp_client.delete("prepared") == 1
+
+        @pytest.mark.asyncio
+        async def test_a_coroutine_fixture_on_it(prepared, aioresp_client):
+            assert prepared is aioresp_client
+            assert await aioresp_client.dbsize() == 1
+
+        def test_a_plain_function(aioresp_client):
+            asyncio.run(work(aioresp_client))
+
         def test_nothing_is_left(aioresp_server):
             at_rest(aioresp_server)
     """
-    arguments = ["-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function"]
-    assert run_pytest(tmp_path, *arguments, test_it=COMMON + textwrap.dedent(test)) == {"passed": 4}
+    outcome = run_pytest(tmp_path, *ASYNCIO, conftest=ASYNCIO_LOOPS, test_it=COMMON + textwrap.dedent(test))
+    assert outcome == {"passed": 4 * 2 + 2}
+
+
+def test_a_client_in_the_auto_mode_of_pytest_asyncio(tmp_path: Path) -> None:
+    test = """
+        @pytest.fixture
+        async def prepared(aioresp_client):
+            loop = asyncio.get_running_loop()
+            await aioresp_client.set("prepared", "1")
+            yield loop
+            assert asyncio.get_running_loop() is loop
+            assert await aioresp_client.delete("prepared") == 1
+            assert aioresp_client.stats().made == 1
+
+        async def test_a_coroutine_fixture_on_it(prepared, aioresp_client):
+            assert prepared is asyncio.get_running_loop()
+            assert await aioresp_client.dbsize() == 1
+
+        async def test_function(aioresp_client):
+            await work(aioresp_client)
+
+        def test_nothing_is_left(aioresp_server):
+            at_rest(aioresp_server)
+    """
+    arguments = [*ASYNCIO, "-o", "asyncio_mode=auto"]
+    outcome = run_pytest(tmp_path, *arguments, conftest=ASYNCIO_LOOPS, test_it=COMMON + textwrap.dedent(test))
+    assert outcome == {"passed": 2 * 2 + 1}
+
+
+def test_a_client_where_both_plugins_are(tmp_path: Path) -> None:
+    test = """
+        @pytest.mark.asyncio
+        async def test_asyncio(aioresp_client):
+            await work(aioresp_client)
+
+        @pytest.mark.anyio
+        async def test_anyio(aioresp_client):
+            await work(aioresp_client)
+
+        def test_nothing_is_left(aioresp_server):
+            at_rest(aioresp_server)
+    """
+    outcome = run_pytest(tmp_path, *ASYNCIO, *ANYIO, conftest=ANYIO_LOOPS, test_it=COMMON + textwrap.dedent(test))
+    assert outcome == {"passed": 1 + 2 + 1}
 
 
 def test_the_server_may_be_ones_own_and_is_started_on_demand(tmp_path: Path) -> None:
@@ -160,12 +229,11 @@ def test_the_server_may_be_ones_own_and_is_started_on_demand(tmp_path: Path) -> 
     assert run_pytest(tmp_path, conftest=conftest, test_it=test) == {"passed": 2}
 
 
-def test_the_example_in_the_documentation(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mark", "arguments"), [("asyncio", ASYNCIO), ("anyio", ANYIO)])
+def test_the_example_in_the_documentation(tmp_path: Path, mark: str, arguments: list[str]) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
-    files = {f"test_{n}": text for n, text in enumerate(re.findall(r"```python\n(.*?)```", page, re.DOTALL))}
-    tests = {name: text for name, text in files.items() if "def test_" in text}
-    assert len(tests) == 1
-    assert run_pytest(tmp_path, **tests) == {"passed": 2}
+    (test,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"@pytest.mark.{mark}" in text]
+    assert run_pytest(tmp_path, *arguments, test_it=test) == {"passed": test.count("def test_")}
 
 
 def test_the_entry_point_names_the_plugin() -> None:

@@ -22,7 +22,7 @@ from tests.security.hostile import hostile, says
 
 
 def sockets(r: Client[Any]) -> list[socket.socket]:
-    found: list[Any] = [connection._transport for connection in r._loops.pool()._shared]
+    found: list[Any] = [connection._transport for connection in r._loops.here()._shared]
     listener = r._hub()._listener
     assert listener is not None
     return [transport.get_extra_info("socket") for transport in (*found, listener._transport)]
