@@ -17,7 +17,7 @@ from aioresp.errors import ProtocolError, ResponseError
 from aioresp.wire.packing import CHUNK, INCOMPLETE, Parser, Push, pack, unpack
 from tests.spelled import CUT, SPELLED, Impostor, LyingFloat, LyingInt
 
-VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "resp_vectors.json").read_text())
+VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "data" / "resp_vectors.json").read_text())
 
 Outcome = tuple[Any, str]
 
