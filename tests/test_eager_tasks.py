@@ -30,9 +30,16 @@ class Task(asyncio.Task[Any]):
 @pytest.fixture(params=["asyncio's", "a subclass's"])
 async def eager(request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    factory: Any = asyncio  # as of 3.11 it has neither
-    own = request.param == "a subclass's"
-    loop.set_task_factory(factory.create_eager_task_factory(Task) if own else factory.eager_task_factory)
+    new: Any = asyncio  # that of Python 3.11 has neither
+    make = new.eager_task_factory if request.param == "asyncio's" else new.create_eager_task_factory(Task)
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        if options.get("eager_start", True) is None:
+            del options["eager_start"]  # uvloop 0.23 says None on Python 3.14, which asyncio's factory takes for False
+        made: asyncio.Task[Any] = make(loop, coro, **options)
+        return made
+
+    loop.set_task_factory(factory)
     yield
     loop.set_task_factory(None)
 
