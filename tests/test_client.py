@@ -194,6 +194,7 @@ def child(r: Client[str], answers: multiprocessing.SimpleQueue[Any]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_makes_its_own_connections(server: Server) -> None:
     r = Client(server.url)
     context = multiprocessing.get_context("fork")

@@ -1,14 +1,21 @@
 """Records: frozen, equal by value, as type checkers take them for."""
 
 from __future__ import annotations
+import __future__
 
 import copy
+import importlib
+import inspect
 import pickle
-from collections.abc import Callable
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import pytest
 
+import aioresp
+from aioresp import record
 from aioresp.record import Record
 
 T = TypeVar("T")
@@ -69,3 +76,59 @@ def test_records_match_and_travel() -> None:
             assert (x, y) == (1, 2)
     assert pickle.loads(pickle.dumps(point)) == point
     assert copy.copy(point) == copy.deepcopy(point) == point
+
+
+SOURCE = """
+class Place(Record):
+    name: str
+    owner: "Place | None" = None
+
+class Town(Place):
+    size: int = 0
+
+class Empty(Place):
+    pass
+"""
+
+
+@pytest.mark.parametrize("flags", [0, __future__.annotations.compiler_flag], ids=["evaluated", "as text"])
+def test_fields_are_found_however_annotations_are_kept(flags: int) -> None:
+    """They are evaluated when the class is made, or when they are asked for (since Python 3.14), or stay text."""
+    names: dict[str, Any] = {"Record": Record, "__name__": __name__}
+    exec(compile(SOURCE, "<records>", "exec", flags=flags, dont_inherit=True), names)
+    town = names["Town"]("Ys", size=3)
+    assert town.asdict() == {"name": "Ys", "owner": None, "size": 3}
+    assert names["Empty"].record_fields == ("name", "owner")
+
+
+def kinds(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_annotations_of_the_package_are_text() -> None:
+    """Converters and checks of options look for names in them; evaluated ones would cost an import of each name."""
+    for module in pkgutil.walk_packages(aioresp.__path__, "aioresp."):
+        if ".cli" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    bases: tuple[type, ...] = (Record, vars(record)["TypedDict"])
+    found = {kind for base in bases for kind in kinds(base) if kind.__module__.startswith("aioresp.")}
+    assert len(found) > 70
+    for kind in found:
+        said = kind.__annotations__
+        assert all(type(text) is str for text in said.values()), kind
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotationlib came with Python 3.14")
+def test_annotations_of_the_public_names_can_be_read() -> None:
+    """As text and as references: names that only type checkers import make no difference to these two."""
+    annotationlib: Any = importlib.import_module("annotationlib")
+    read = 0
+    for name in aioresp.__all__:
+        thing = getattr(aioresp, name)
+        if inspect.isclass(thing):
+            for one in (thing, *(member for _, member in inspect.getmembers(thing, inspect.isfunction))):
+                for form in (annotationlib.Format.STRING, annotationlib.Format.FORWARDREF):
+                    read += len(annotationlib.get_annotations(one, format=form))
+    assert read > 1000

@@ -73,7 +73,15 @@ def tls_context(
                 raise ValueError("the key of ssl_certfile is encrypted: give ssl_password")
             return password
 
-        context.load_cert_chain(certfile, keyfile, secret)
+        nameless: OSError | None = None
+        try:
+            context.load_cert_chain(certfile, keyfile, secret)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            nameless = OSError(error.errno, error.strerror)  # since Python 3.15 it shows the option's value
+        if nameless is not None:
+            raise nameless
     return context
 
 

@@ -403,6 +403,7 @@ def _child(r: Client[str], channel: str, heard: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 async def test_a_forked_child_has_another_connection(server: Server, prefix: str) -> None:
     context = multiprocessing.get_context("fork")
     async with Client(server.url) as r, r.subscribe(prefix) as s:

@@ -1,8 +1,8 @@
-"""Servers out of Debian's archive, for any release of it, unpacked into a folder beside the system.
+"""Programs out of Debian's archive, for any release of it, unpacked into a folder beside the system.
 
 Owns the walk from the machine's own list of apt sources to a program that runs: the source with its release replaced,
-the server's package with the libraries that it needs, all unpacked into one folder, and the loader among them. Needs
-no root, installs nothing, and changes nothing outside its folder.
+the package with the libraries that it needs, all unpacked into one folder, and the loader among them. Needs no root,
+installs nothing, and changes nothing outside its folder.
 """
 
 from __future__ import annotations
@@ -31,18 +31,36 @@ class Unavailable(Exception):
     """It cannot be had here; the message says why and what to do."""
 
 
+class NotDebian(Unavailable):
+    """This machine has no apt, or one without a source of Debian: no other release of it can be had here."""
+
+
 def provide(package: str, suite: str, program: Path, scratch: Path) -> None:
     """Make `program` run the server in Debian's `package` of the release `suite`."""
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise Unavailable(f"there is no {' and no '.join(missing)} here: this way needs Debian")
-    archive = Archive(suite, scratch / suite)
     root = program.parent / "root"
     program.unlink(missing_ok=True)
+    unpack(package, suite, root, scratch)
+    _launcher(root, package, program)
+
+
+def unpack(package: str, suite: str, root: Path, scratch: Path) -> None:
+    """Unpack `package` of the release `suite` and what it needs to run into `root`, which is emptied before."""
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        raise NotDebian(f"there is no {' and no '.join(missing)} here: this way needs Debian")
+    archive = Archive(suite, scratch / suite)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     for file in archive.download(package):
         _run("dpkg", "-x", str(file), str(root))
-    _launcher(root, package, program)
+
+
+def loader_of(root: Path) -> tuple[Path, list[Path]] | None:
+    """Return the loader that was unpacked into `root` and the folders of its libraries."""
+    loader = next(iter(sorted(root.rglob("ld-linux*.so.*"))), None)
+    library = next(iter(sorted(root.rglob("libc.so.6"))), None)
+    if loader is None or library is None:
+        return None
+    return loader, [root / "lib" / library.parent.name, root / "usr" / "lib" / library.parent.name]
 
 
 class Archive:
@@ -71,7 +89,7 @@ class Archive:
             _run("apt-get", *self._options, "-qq", "update")
 
     def download(self, package: str) -> list[Path]:
-        """Return the files of `package`, its tools and its libraries."""
+        """Return the files of `package`, its tools and its libraries, and the parts of Python that it is made of."""
         names = [package, *self._libraries(package)]
         folder = self._folder / package
         folder.mkdir(exist_ok=True)
@@ -89,7 +107,7 @@ class Archive:
         while ahead:
             for name in needs.get(ahead.pop(), []):
                 # The rest is for installing: accounts, services, documentation.
-                if name not in found and re.match(r"lib|zlib|.*-tools$", name):
+                if name not in found and re.match(r"lib|zlib|python3|.*-tools$", name):
                     found.add(name)
                     ahead.append(name)
         return sorted(found)
@@ -101,7 +119,7 @@ def source_of(suite: str) -> str:
         if "deb" in types and any(_MAIN.fullmatch(name) for name in suites) and "main" in options["Components"]:
             options = options | {"Types": "deb", "URIs": " ".join(addresses), "Suites": suite, "Components": "main"}
             return "".join(f"{name}: {value}\n" for name, value in options.items())
-    raise Unavailable(f"none of apt's sources on this machine is one of Debian itself (looked in {SOURCES[0]} and .d)")
+    raise NotDebian(f"none of apt's sources on this machine is one of Debian itself (looked in {SOURCES[0]} and .d)")
 
 
 def _sources() -> Iterator[tuple[list[str], list[str], list[str], dict[str, str]]]:
@@ -137,11 +155,10 @@ def _edges(text: str) -> Iterator[tuple[str, str]]:
 def _launcher(root: Path, package: str, program: Path) -> None:
     """Write `program`: the server in `root`, run by the loader and with the libraries that came with it."""
     server = root / "usr" / "bin" / package
-    loader = next(iter(sorted(root.rglob("ld-linux*.so.*"))), None)
-    library = next(iter(sorted(root.rglob("libc.so.6"))), None)
-    if loader is None or library is None or not server.exists():
+    found = loader_of(root)
+    if found is None or not server.exists():
         raise Unavailable(f"the packages of {package} hold no program for this machine")
-    folders = [root / "lib" / library.parent.name, root / "usr" / "lib" / library.parent.name]
+    loader, folders = found
     # By way of $0, so that the folder may be moved; without `dirname`, which would be one more process.
     place = {path: f"${{0%/*}}/{path.relative_to(program.parent)}" for path in (server, loader, *folders)}
     libraries = ":".join(place[folder] for folder in folders)

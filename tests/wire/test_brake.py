@@ -354,6 +354,7 @@ def test_one_loop_after_another_and_threads(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_goes_on_with_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     until_it_is_over(monkeypatch)
 
