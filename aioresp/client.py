@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
@@ -194,7 +195,9 @@ class Client(
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments
         try:
-            pool = self._loops.here()
+            loop, pool = self._loops.recent
+            if loop._thread_id != get_ident():  # see `recent`: a call less in most commands
+                pool = self._loops.here()
             connection = pool.current
             value: Any
             if connection.in_flight < connection.capacity:

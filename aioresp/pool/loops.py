@@ -67,6 +67,15 @@ if TYPE_CHECKING:  # protocols take time to import
 
 P = TypeVar("P", bound="Closable")
 
+
+class _Nowhere:
+    """The loop of no look-up so far: it runs in no thread."""
+
+    _thread_id: int | None = None
+
+
+_NOWHERE: Final = _Nowhere()
+
 _all: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()
 _keepers: weakref.WeakSet[_Keeper[Any]] = weakref.WeakSet()
 
@@ -80,6 +89,9 @@ class PerLoop(Generic[P]):
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], P]) -> None:
         self.pools: dict[asyncio.AbstractEventLoop, P] = {}
         self._by_thread: dict[int, tuple[_Threaded, P]] = {}
+        #: The loop and the pool of the last look-up that added one. While that loop's `_thread_id` is `get_ident()`,
+        #: the pool is the one that `here` returns: a caller that compares them itself saves the call.
+        self.recent: tuple[_Threaded, P] = (_NOWHERE, cast(P, None))
         self.closed = False
         self._make = make
         self._past = PoolStats()
@@ -104,7 +116,7 @@ class PerLoop(Generic[P]):
             loop = running_loop()
         pool = self.pools.get(loop) or self._add(loop)
         if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
-            self._by_thread[get_ident()] = cast("_Threaded", loop), pool
+            self.recent = self._by_thread[get_ident()] = cast("_Threaded", loop), pool
         return pool
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> P:
@@ -122,6 +134,8 @@ class PerLoop(Generic[P]):
         for thread, (_, pool) in list(self._by_thread.items()):
             if pool is gone:
                 self._by_thread.pop(thread, None)
+        if self.recent[1] is gone:
+            self.recent = (_NOWHERE, cast(P, None))
 
     def _sweep(self) -> None:
         """Forget the pools of loops that were closed without shutting down their asynchronous generators."""
@@ -181,6 +195,7 @@ class PerLoop(Generic[P]):
         self._inherited.append(dict(self.pools))
         self.pools.clear()
         self._by_thread.clear()
+        self.recent = (_NOWHERE, cast(P, None))
         self._past = PoolStats()
         self._lock = threading.Lock()
 
