@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from threading import get_ident
@@ -196,8 +197,8 @@ class Client(
         del arguments
         try:
             loop, pool = self._loops.recent
-            if loop._thread_id != get_ident():  # see `recent`: a call less in most commands
-                pool = self._loops.here()
+            if loop._thread_id != get_ident():  # as `here`, without the call
+                pool = self._loops.find(_get_running_loop()) or self._loops.here()
             connection = pool.current
             value: Any
             if connection.in_flight < connection.capacity:

@@ -15,6 +15,7 @@ import sys
 import threading
 import warnings
 import weakref
+from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextvars import Context
 from functools import partial
@@ -69,9 +70,10 @@ P = TypeVar("P", bound="Closable")
 
 
 class _Nowhere:
-    """The loop of no look-up so far: it runs in no thread."""
+    """A loop that runs in no thread."""
 
-    _thread_id: int | None = None
+    def __init__(self) -> None:
+        self._thread_id: int | None = None
 
 
 _NOWHERE: Final = _Nowhere()
@@ -88,9 +90,10 @@ class PerLoop(Generic[P]):
 
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], P]) -> None:
         self.pools: dict[asyncio.AbstractEventLoop, P] = {}
-        self._by_thread: dict[int, tuple[_Threaded, P]] = {}
-        #: The loop and the pool of the last look-up that added one. While that loop's `_thread_id` is `get_ident()`,
-        #: the pool is the one that `here` returns: a caller that compares them itself saves the call.
+        #: Looks up a pool by its loop: the running one, or None where none runs.
+        self.find: Callable[[asyncio.AbstractEventLoop | None], P | None] = cast(Any, self.pools.get)
+        #: One of the loops, and its pool. While its `_thread_id` is `get_ident()`, it is the running one: to see that
+        #: takes a sixth of the time of `_get_running_loop()` on Python 3.11, which asks the kernel each time.
         self.recent: tuple[_Threaded, P] = (_NOWHERE, cast(P, None))
         self.closed = False
         self._make = make
@@ -101,23 +104,10 @@ class PerLoop(Generic[P]):
 
     def here(self) -> P:
         """Return the running loop's pool; make it if there is none. Raises ClientClosed."""
-        # get_running_loop() of Python 3.11 asks the kernel for the process's number each time: a tenth of a whole
-        # command. A loop that says it runs in this thread is the running one, as a thread runs one loop at a time.
-        thread = get_ident()
-        known = self._by_thread.get(thread)
-        if known is not None and known[0]._thread_id == thread:
-            return known[1]
-        return self._find()
-
-    def _find(self) -> P:
-        try:  # here, not by running_loop(): each call on uvloop comes by
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = running_loop()
-        pool = self.pools.get(loop) or self._add(loop)
-        if isinstance(loop, asyncio.BaseEventLoop):  # not uvloop's: it does not say where it runs
-            self.recent = self._by_thread[get_ident()] = cast("_Threaded", loop), pool
-        return pool
+        loop, pool = self.recent
+        if loop._thread_id == get_ident():
+            return pool
+        return self.find(_get_running_loop()) or self._add(running_loop())
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> P:
         if self.closed:
@@ -125,17 +115,23 @@ class PerLoop(Generic[P]):
         self._sweep()
         pool = self._make(loop)
         self.pools[loop] = pool
+        self._choose_recent()
         _Keeper(weakref.ref(self), loop, pool)  # kept by the loop
         return pool
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the next use in `loop` begin with a new pool."""
         gone = self.pools.pop(loop, None)
-        for thread, (_, pool) in list(self._by_thread.items()):
-            if pool is gone:
-                self._by_thread.pop(thread, None)
-        if self.recent[1] is gone:
-            self.recent = (_NOWHERE, cast(P, None))
+        if gone is not None and self.recent[1] is gone:
+            self._choose_recent()
+
+    def _choose_recent(self) -> None:
+        """Let `recent` be the loop that came last, of those that say in which thread they run: not uvloop's."""
+        for loop, pool in reversed(list(self.pools.items())):
+            if isinstance(loop, asyncio.BaseEventLoop):
+                self.recent = cast("_Threaded", loop), pool
+                return
+        self.recent = (_NOWHERE, cast(P, None))
 
     def _sweep(self) -> None:
         """Forget the pools of loops that were closed without shutting down their asynchronous generators."""
@@ -194,7 +190,6 @@ class PerLoop(Generic[P]):
         # Kept, not closed: finalizers would talk to the parent's selector and servers.
         self._inherited.append(dict(self.pools))
         self.pools.clear()
-        self._by_thread.clear()
         self.recent = (_NOWHERE, cast(P, None))
         self._past = PoolStats()
         self._lock = threading.Lock()
