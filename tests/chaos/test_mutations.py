@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import aioresp.client
-from aioresp.contexts.blocking import Blocking
 from aioresp.contexts.lease import Lease
+from aioresp.contexts.undo import PutBack
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.errors import ConnectionLost
 from aioresp.facts.putback import Popped
@@ -69,22 +69,22 @@ async def test_a_cancelled_call_gives_up_its_place_in_the_line(monkeypatch: pyte
 
 
 async def test_what_was_popped_for_nobody_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Blocking, "_put_back", Blocking._settle)
+    monkeypatch.setattr(PutBack, "begin", lambda self: self._end(None))
     report = await run(delay, seconds=15)
     assert report.problems["job lost"]
 
 
 async def test_a_put_back_is_repeated_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    put = Blocking._put
+    answered = PutBack._answered
 
-    def deaf(self: Blocking, answer: asyncio.Future[Any]) -> None:
+    def deaf(self: PutBack, answer: asyncio.Future[Any]) -> None:
         """Take the reply to the first attempt for lost."""
         if not self._unanswered and answer.exception() is None:
             answer = asyncio.get_running_loop().create_future()
             answer.set_exception(ConnectionLost("gone"))
-        put(self, answer)
+        answered(self, answer)
 
-    monkeypatch.setattr(Blocking, "_put", deaf)
+    monkeypatch.setattr(PutBack, "_answered", deaf)
     monkeypatch.setattr(Popped, "undo_once", lambda self, token: self.undo())
     report = await run(delay, seconds=15)
     assert report.problems["job done twice"]
