@@ -105,6 +105,9 @@ _WITH_CALLER: Final = frozenset({State.WAITING, State.ANSWERED})
 #: Those in which the reply decides what comes next.
 _LEFT: Final = frozenset({State.UNBLOCKING, State.DROPPING})
 
+#: Those in which nothing can be lost any more.
+_ENDED: Final = frozenset({State.SETTLED, State.OVER})
+
 
 class Blocking:
     """A blocking command under way. `done` tells, once all is over, whether the connection can be used again."""
@@ -182,8 +185,8 @@ class Blocking:
         except BaseException:
             self._leave()
             raise
-        if self._state is not State.ANSWERED:  # its loop stood still when the client was closed, and goes on now
-            raise ClientClosed("the client was closed meanwhile, and what the command took was reported")
+        if self._state is not State.ANSWERED:  # the loop stood still when the client was closed, and goes on now
+            raise self._closed()
         try:
             found = reply(_decoded(value) if self._decode else value)
         except UnicodeDecodeError as error:
@@ -296,6 +299,8 @@ class Blocking:
     def _take_reply(self, reply: asyncio.Future[Any]) -> None:
         if self._state in _LEFT:
             self._take_outcome()
+        elif self._state in _ENDED and not self._caller.done():
+            self._fail(self._closed())  # nobody could be woken by `abandon`: the loop stood still, and goes on now
         elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
             self._cancel_timer()
             error = reply.exception()
@@ -308,6 +313,10 @@ class Blocking:
             else:
                 self._fail(odd := self._refuse())
                 self._lose(odd)
+
+    @staticmethod
+    def _closed() -> RedisError:
+        return ClientClosed("the client was closed meanwhile, and what the command took was reported")
 
     def _fail(self, error: BaseException) -> None:
         self._caller.set_exception(error)

@@ -14,8 +14,8 @@ import pytest
 
 import aioresp.client
 from aioresp.contexts.lease import Lease
-from aioresp.contexts.undo import PutBack
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.undo import PutBack
 from aioresp.errors import ConnectionLost
 from aioresp.facts.putback import Popped
 from aioresp.pool.pool import Pool
