@@ -15,7 +15,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from aioresp.command import Arguments, blocking_timeout, locate
+from aioresp.command import Arguments, locate
 from aioresp.contexts.background import PASSING, PATIENCE, Background, unsent
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
@@ -120,9 +120,10 @@ class Blocking:
         decode: bool,
         on_lost: OnLost | None,
         private: bool,
+        limit: float,
         until: float | None = None,
     ) -> None:
-        """Send the command, whose time limit ends at `until` (loop time), by default counted from now.
+        """Send the command, whose time limit of `limit` seconds ends at `until` (loop time), by default from now on.
 
         `private` tells that the connection is in a state of its own: another database, or a transaction.
         """
@@ -151,10 +152,9 @@ class Blocking:
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
         self._timer: asyncio.TimerHandle | None = None  # of the command's time limit
-        self._limit = blocking_timeout(arguments) or 0.0
-        self._end_of_limit = 0.0
-        if self._limit:
-            self._limit = max(self._limit, 0.0) + GRACE
+        self._limit = self._end_of_limit = 0.0
+        if limit:
+            self._limit = max(limit, 0.0) + GRACE
             self._end_of_limit = self._loop.time() + self._limit if until is None else until + GRACE
             self._timer = self._loop.call_at(self._end_of_limit, self._expire)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import aioresp.client
-from aioresp.contexts.lease import Lease
+from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import ConnectionLost
@@ -152,12 +152,12 @@ async def test_something_is_kept_of_each_connection(
 
 
 async def test_a_lease_is_never_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave = Lease._leave
+    give_back = Borrowed.give_back
 
-    def forgetful(self: Lease[Any]) -> None:
+    def forgetful(self: Borrowed) -> None:
         if self._why != "connection()" or self._changed:
-            leave(self)
+            give_back(self)
 
-    monkeypatch.setattr(Lease, "_leave", forgetful)
+    monkeypatch.setattr(Borrowed, "give_back", forgetful)
     report = await run(delay, seconds=3)
     assert report.problems["not at rest"]
