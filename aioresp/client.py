@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from asyncio import _get_running_loop
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
 from types import TracebackType
@@ -37,9 +37,9 @@ from aioresp.commands import Commands
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError
-from aioresp.middleware import Middleware, through
+from aioresp.middleware import through
 from aioresp.options import Options, Settings, check, settings
-from aioresp.pool.loops import PerLoop
+from aioresp.pool.loops import PerLoop, running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.pool.resource import PoolStats
@@ -55,6 +55,7 @@ from aioresp.wire.handshake import connect, restore
 from aioresp.wire.packing import Packed, pack, unpack
 
 if TYPE_CHECKING:
+    from aioresp.contexts.borrowed import Borrowed
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
     from aioresp.observer import Observer
@@ -185,11 +186,11 @@ class Client(
             arguments = exact(arguments)
             name = word(arguments[0])
             if name in SPECIAL:
-                if self._needs_lease(arguments):
-                    return await self._execute_on_lease(arguments, reply)
+                if (limit := self._time_limit(arguments)) is not None:
+                    return await self._execute_alone(arguments, reply, limit)
                 if name == SHUTDOWN:
-                    async with self._lease(SHUTDOWN) as lease:  # it may wait for replicas: nothing gets past it there
-                        return await lease.execute(arguments, reply)
+                    async with self._borrowed(SHUTDOWN) as own:  # it may wait for replicas: nothing gets past it there
+                        return await own.execute(arguments, reply)
                 if self._decode and is_binary(arguments):
                     return await self.with_options(decode_responses=False).execute(arguments, reply)
         packed = pack(arguments)
@@ -234,15 +235,14 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
-    async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        from aioresp.contexts.lease import end_of_wait  # noqa: PLC0415 (many programs need no connection of their own)
-
-        lease = self._lease(full_name(arguments))
-        until = end_of_wait(arguments)
+    async def _execute_alone(self, arguments: Arguments, reply: Callable[[Any], T], limit: float) -> T:
+        """Send a blocking command, which the server may hold back for `limit` seconds, on a connection of its own."""
+        borrowed = self._borrowed(full_name(arguments))
+        until = running_loop().time() + max(limit, 0.0) if limit else None
         failures = 0
         while True:
             try:
-                return await lease.block(arguments, reply, until)
+                return await borrowed.block(arguments, reply, limit, until)
             except RedisError as error:
                 error.command, error.key = locate(arguments)
                 failures += 1
@@ -313,13 +313,13 @@ class Client(
         return future
 
     @staticmethod
-    def _needs_lease(arguments: Arguments) -> bool:
+    def _time_limit(arguments: Arguments) -> float | None:
         why = refusal(arguments)
         if why is not None:
             error = CommandRefused(f"a client does not send this command: {why}")
             error.command = full_name(arguments)
             raise error
-        return blocking_timeout(arguments) is not None
+        return blocking_timeout(arguments)
 
     def call(self, *arguments: Value, idempotent: bool = False) -> Result[Any]:
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.
@@ -366,12 +366,16 @@ class Client(
 
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""
-        return self._lease("connection()", self._middleware)
-
-    def _lease(self, why: str, middleware: Sequence[Middleware] = ()) -> Lease[AnyStr]:
         from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
 
-        return Lease(self._loops.here, self._decode, self._timeout, why, self._settings.on_lost, middleware)
+        return Lease(
+            self._loops.here, self._decode, self._timeout, "connection()", self._settings.on_lost, self._middleware
+        )
+
+    def _borrowed(self, why: str) -> Borrowed:
+        from aioresp.contexts.borrowed import Borrowed  # noqa: PLC0415 (many programs need no connection of their own)
+
+        return Borrowed(self._loops.here, self._decode, self._timeout, why, self._settings.on_lost)
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
         """Return a context that queues commands and sends them in one; with `transaction`, between MULTI and EXEC.

@@ -94,6 +94,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.options", "urllib.parse"): "slow to import, and a client may do without a URL",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
+    ("aioresp.client", "aioresp.contexts.borrowed"): "many programs need no connection of their own",
     ("aioresp.client", "aioresp.contexts.lease"): "many programs need no connection of their own",
     ("aioresp.client", "aioresp.contexts.routes"): "many programs have no pipelines",
     ("aioresp.client", "aioresp.contexts.pipeline"): "many programs have no pipelines",
@@ -124,7 +125,7 @@ ATTRIBUTES: Final = 25
 BOOLS: Final = 4
 
 #: Classes that still hold more.
-CROWDED: Final = frozenset({"Connection", "Blocking", "Pool", "Hub", "Parser"})
+CROWDED: Final = frozenset({"Connection", "Pool", "Hub", "Parser"})
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""One blocking command, from sending it until its connection is free again, whether its caller waits or has gone.
+"""State machine of one blocking command, from sending it until its connection is free again.
 
 Owns the connection for that time. When the caller goes (cancelled, too late, the client closed), it is released at
-once, and what follows is done behind it, by callbacks: CLIENT UNBLOCK ends the command on the server, its reply is
-read, and what it had popped is put back. There is no task in this: nobody can cancel it, and nothing is left when the
-loop ends. Never drops an element without a word.
+once, and the rest is done behind it, by callbacks: CLIENT UNBLOCK ends the command on the server, its reply is read,
+and the elements that it had popped are put back. There is no task in this: nobody can cancel it, and nothing is left
+when the loop ends. Never drops an element silently.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import Enum
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from aioresp.command import Arguments, blocking_timeout, locate
+from aioresp.command import Arguments, locate
+from aioresp.contexts.background import PASSING, PATIENCE, Background, unsent
+from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
-    ConnectError,
     ConnectionLost,
-    PoolTimeout,
     ProtocolError,
     RedisError,
     ResponseError,
     UnexpectedReply,
-    WrongTypeError,
 )
-from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
+from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Lost, Popped, guard, moved, popped, report, takes
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
 from aioresp.wire.batch import undecodable
 from aioresp.wire.connection import Connection
 from aioresp.wire.limits import LONGEST
-from aioresp.wire.packing import Packed, pack
+from aioresp.wire.packing import pack
 
 T = TypeVar("T")
 
@@ -44,19 +45,68 @@ OnLost = Callable[[Lost], object]
 #: Seconds that a reply may come later than the server's own time limit of a blocking command.
 GRACE: Final = 2.0
 
-#: Seconds that a blocking command whose caller has gone has to come to its end, and then an element to be put back.
-PATIENCE: Final = 10.0
 
-#: Seconds after which a put-back without a reply is sent again, over another connection; then twice as many, and so on.
-ATTEMPT: Final = 2.0
+class State(Enum):
+    """How far a blocking command has come. Two things are told apart: its caller, and its command on the server.
 
-#: Seconds between two attempts: the first pause, which doubles, and the longest.
-PAUSES: Final = (0.002, 0.25)
+    ============  ============  ====================================================================================
+    From          To            When
+    ============  ============  ====================================================================================
+    WAITING       ANSWERED      the reply or an error arrives, and the caller is woken
+    WAITING       UNBLOCKING    the caller goes: cancelled, closed by hand, too late, or the client is closed
+    WAITING       PUTTING_BACK  the caller goes in the turn of the loop in which elements arrive
+    WAITING       SETTLED       the caller goes in the turn in which another reply arrives; the reply makes no sense and
+                                is reported; or the pool or the loop is closed, which is reported
+    ANSWERED      SETTLED       the caller takes the reply, or goes without one that took anything; or the elements
+                                are reported, as its converter refuses them, or as the pool or the loop is closed
+    ANSWERED      PUTTING_BACK  the caller goes before its task has run
+    UNBLOCKING    DROPPING      CLIENT UNBLOCK is impossible, refused, or in vain for `PATIENCE` seconds
+    UNBLOCKING    PUTTING_BACK  the reply arrives, with elements
+    UNBLOCKING    SETTLED       another reply arrives, the connection ends, or the pool or the loop is closed; elements
+                                that may be lost are reported
+    DROPPING      PUTTING_BACK  the reply was on its way, and arrives with elements before the end of the connection
+    DROPPING      SETTLED       the connection ends, or another reply arrives before; or the pool or the loop is closed
+    PUTTING_BACK  SETTLED       the elements are back, or reported
+    SETTLED       OVER          no CLIENT UNBLOCK is on its way, which would end the next command on the connection
+    ============  ============  ====================================================================================
+    """
 
-#: Codes of errors that pass by themselves, perhaps in time.
-_PASSING: Final = frozenset(
-    ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+    WAITING = "waited for"
+    ANSWERED = "answered, but the caller's task has not run"
+    UNBLOCKING = "left, and being ended on the server"
+    DROPPING = "left, and being ended with its connection"
+    PUTTING_BACK = "left, with elements on their way back"
+    SETTLED = "settled: its elements are with the caller, in their key, or reported"
+    OVER = "over: its connection is free"
+
+
+#: The table of `State`: no other transition is made.
+TRANSITIONS: Final = frozenset(
+    {
+        (State.WAITING, State.ANSWERED),
+        (State.WAITING, State.UNBLOCKING),
+        (State.WAITING, State.PUTTING_BACK),
+        (State.WAITING, State.SETTLED),
+        (State.ANSWERED, State.SETTLED),
+        (State.ANSWERED, State.PUTTING_BACK),
+        (State.UNBLOCKING, State.DROPPING),
+        (State.UNBLOCKING, State.PUTTING_BACK),
+        (State.UNBLOCKING, State.SETTLED),
+        (State.DROPPING, State.PUTTING_BACK),
+        (State.DROPPING, State.SETTLED),
+        (State.PUTTING_BACK, State.SETTLED),
+        (State.SETTLED, State.OVER),
+    }
 )
+
+#: Those in which the caller still waits.
+_WITH_CALLER: Final = frozenset({State.WAITING, State.ANSWERED})
+
+#: Those in which the reply decides what comes next.
+_LEFT: Final = frozenset({State.UNBLOCKING, State.DROPPING})
+
+#: Those in which nothing can be lost any more.
+_ENDED: Final = frozenset({State.SETTLED, State.OVER})
 
 
 class Blocking:
@@ -70,65 +120,73 @@ class Blocking:
         decode: bool,
         on_lost: OnLost | None,
         private: bool,
+        limit: float,
         until: float | None = None,
     ) -> None:
-        """Send the command, whose time limit ends at `until` (loop time), by default counted from now."""
+        """Send the command, whose time limit of `limit` seconds ends at `until` (loop time), by default from now on.
+
+        `private` tells that the connection is in a state of its own: another database, or a transaction.
+        """
+        self._state = State.WAITING
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._connection = connection
         self._arguments = arguments
         self._takes = takes(arguments)
-        # What may have to be put back is read as bytes: it need not be text, and must come back as it was.
+        # Elements that may have to be put back are read as bytes: they need not be text, and must come back unchanged.
         self._decode = decode and self._takes
         self._on_lost = on_lost
-        self._private = private  # whether the connection is in a state of its own: another database, perhaps
+        self._private = private
+        #: Whether the connection can be used again. Cleared when it is closed, or a CLIENT UNBLOCK may be on its way.
         self._clean = True
-        self._known = False  # the reply, for which nobody waits any more, has been looked at
-        self._settled = False  # the outcome is known, and what was popped is with the caller, put back, or reported
-        self._unblocking: asyncio.Future[Any] | None = None
-        self.in_line: set[asyncio.Future[Any]] = set()  # what waits for a connection, and has not been sent
-        self._popped: Popped | None = None
-        self._token: bytes | None = None  # the key by which the server knows a put-back that it has done already
-        self._plain = False  # the user may not run the script: what puts back is sent once at most
-        self._attempts: set[asyncio.Future[Any]] = set()  # put-backs under way, to several connections perhaps
-        self._unanswered = 0  # put-backs that may have run, or may yet, and whose reply will never come
-        self._timer: asyncio.TimerHandle | None = None
-        self._pause, self._give_up_at = 0.0, 0.0
-        self._why = "its connection ended"
-        self.left = False  # the caller has gone
+        #: Background commands that wait for a connection. The pool spares them when it closes.
+        self.in_line: set[asyncio.Future[Any]] = set()
+        self._background: Background | None = None  # made when the caller goes
+        self._unblocking: asyncio.Future[Any] | None = None  # the answer to a CLIENT UNBLOCK under way
+        self._popped: Popped | None = None  # the elements in the reply, once it was looked at
+        self._put_back: PutBack | None = None
+        self._why = "its connection ended"  # the reason for that, as reports give it
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
         self._reply = connection.send(pack(arguments), decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
-        self._limit = blocking_timeout(arguments) or 0.0
-        if self._limit:
-            self._limit = max(self._limit, 0.0) + GRACE
-            end = self._loop.time() + self._limit if until is None else until + GRACE
-            self._timer = self._loop.call_at(end, self._expire)
-            self._give_up_at = end + (LONGEST - 1) * GRACE
+        self._timer: asyncio.TimerHandle | None = None  # of the command's time limit
+        self._limit = self._end_of_limit = 0.0
+        if limit:
+            self._limit = max(limit, 0.0) + GRACE
+            self._end_of_limit = self._loop.time() + self._limit if until is None else until + GRACE
+            self._timer = self._loop.call_at(self._end_of_limit, self._expire)
 
     def __repr__(self) -> str:
-        state = "settled" if self._settled else "left" if self.left else "waited for"
-        return f"Blocking({locate(self._arguments)[0]}, {state})"
+        return f"Blocking({locate(self._arguments)[0]}, {self._state.value})"
+
+    def _to(self, state: State) -> None:
+        assert (self._state, state) in TRANSITIONS, f"a blocking command goes from {self._state.name} to {state.name}"
+        self._state = state
+
+    @property
+    def left(self) -> bool:
+        """Whether the caller does not wait any more."""
+        return self._state not in _WITH_CALLER
 
     async def result(self, reply: Callable[[Any], T]) -> T:
         """Return the reply as `reply` converts it.
 
         Raises CommandTimeout when the server is later than it said, ClientClosed when the client is closed meanwhile,
-        ProtocolError if the reply is none that the command has.
+        ProtocolError for a reply that the command does not have.
         """
         try:
             value = await self._caller
         except RedisError:
-            if not self.left:
+            if self._state is State.ANSWERED:
                 self._settle()  # the server's own words, or the end of the connection: the caller knows all
             raise
         except BaseException:
             self._leave()
             raise
-        if self._settled:  # its loop stood still when the client was closed, and goes on now
-            raise ClientClosed("the client was closed meanwhile, and what the command took was reported")
+        if self._state is not State.ANSWERED:  # the loop stood still when the client was closed, and goes on now
+            raise self._closed()
         try:
             found = reply(_decoded(value) if self._decode else value)
         except UnicodeDecodeError as error:
@@ -151,61 +209,51 @@ class Blocking:
 
     def recall(self) -> None:
         """End the command, as the client is closed; a caller whose reply is here already gets it."""
-        if not self._caller.done():
-            self._caller.set_exception(ClientClosed("the client was closed"))
-            self._caller.exception()
-            self._leave()
+        self._turn_away(ClientClosed("the client was closed"))
 
     def abandon(self) -> None:
-        """Report what may be lost: nothing can be done any more."""
-        if self._settled:
-            return
-        if self._took_nothing():
-            self._settle()
-        else:
-            self._lose(ClientClosed("the client was closed, or its event loop"))
+        """Report elements that may be lost, as the pool or the loop is closed: nothing more can be done."""
+        closed = ClientClosed("the client was closed, or its event loop")
+        if self._put_back is not None:
+            self._put_back.abandon(closed)
+        elif self._state in _WITH_CALLER or self._state in _LEFT:
+            if self._took_nothing():
+                self._settle()
+            else:
+                self._lose(closed)
 
     def _took_nothing(self) -> bool:
-        """Return whether the command has certainly popped nothing, also by a reply at which nobody has looked yet."""
+        """Return whether the command has certainly popped nothing, also by a reply that nobody has looked at yet."""
         if not self._reply.done():
             return self._connection.unsent(self._reply)
-        error = self._reply.exception()
-        if error is None and self._popped is None and not self._look(self._reply.result()):
-            return False
-        return self._popped is None and not (isinstance(error, ConnectionLost) and error.outcome == "unknown")
+        return self._look() is None and self._popped is None
 
     def _expire(self) -> None:
         # A big reply that keeps arriving is not late.
-        if self._loop.time() < self._give_up_at and self._connection.growing(GRACE / 2):
+        now = self._loop.time()
+        if now < self._end_of_limit + (LONGEST - 1) * GRACE and self._connection.growing(GRACE / 2):
             self._timer = self._loop.call_later(GRACE / 2, self._expire)
-        elif not self._caller.done():
-            self._caller.set_exception(CommandTimeout(f"no reply in {self._limit:.3g} s"))
-            self._caller.exception()
+        else:
+            self._turn_away(CommandTimeout(f"no reply in {self._limit:.3g} s"))
+
+    def _turn_away(self, error: RedisError) -> None:
+        if not self._caller.done():
+            self._fail(error)
             self._leave()
 
     def _leave(self) -> None:
         """See to it that the command ends and nothing is lost: its caller has gone."""
-        if self.left or self._settled:
+        if self._state not in _WITH_CALLER:
             return
-        self.left = True
+        self._cancel_timer()
         if self._loop.is_closed():
             self.abandon()
-            return
-        if self._reply.done():
+        elif self._reply.done():
             self._take_outcome()
         else:
-            self._start_patience()
-            self._unblock()
-
-    def _start_patience(self) -> None:
-        self._cancel_timer()
-        self._pause = PAUSES[0]
-        self._give_up_at = self._loop.time() + PATIENCE
-
-    def _again(self, step: Callable[[], None]) -> None:
-        self._cancel_timer()
-        self._timer = self._loop.call_later(self._pause, step)
-        self._pause = min(2 * self._pause, PAUSES[1])
+            self._to(State.UNBLOCKING)
+            self._background = Background(self._pool, self._loop, self.in_line)
+            self._unblock(self._background)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -214,93 +262,110 @@ class Blocking:
 
     # --- The command ends --------------------------------------------------------------------------------------------
 
-    def _unblock(self) -> None:
+    def _unblock(self, background: Background) -> None:
         """Send CLIENT UNBLOCK. It comes too early if the command has not reached the server yet: then again."""
         if self._connection.id is None:
             self._drop("the server did not tell the connection's id, which CLIENT UNBLOCK needs")
-        elif self._loop.time() > self._give_up_at:
+        elif background.exhausted:
             self._drop(f"the server did not end the command in {PATIENCE:.3g} s")
         else:
-            self._unblocking = self._send(self._unblocking_command(self._connection.id))
-            self._unblocking.add_done_callback(self._unblocked)
+            before = guard(self._arguments)
+            unblock = ("CLIENT", "UNBLOCK", self._connection.id)
+            self._unblocking = background.send([pack(each) for each in (before, unblock) if each is not None])
+            self._unblocking.add_done_callback(partial(self._unblocked, background))
 
-    def _unblocking_command(self, number: int) -> list[Packed]:
-        before = guard(self._arguments)
-        unblock = pack(("CLIENT", "UNBLOCK", number))
-        return [unblock] if before is None else [pack(before), unblock]
-
-    def _unblocked(self, answer: asyncio.Future[Any]) -> None:
+    def _unblocked(self, background: Background, answer: asyncio.Future[Any]) -> None:
         self._unblocking = None
         error = None if answer.cancelled() else answer.exception()
-        if error is not None and not isinstance(error, ResponseError) and not _unsent(error):
+        if error is not None and not isinstance(error, ResponseError) and not unsent(error):
             # It may still come, and would end another command on this connection.
             self._clean = False
-        if self._settled:
-            self._end()
-        elif self._reply.done():
-            pass  # what was popped is on its way back
-        elif isinstance(error, ResponseError) and error.code not in _PASSING:
+        if self._state is State.SETTLED:
+            self._let_go()
+        elif self._state is not State.UNBLOCKING or self._reply.done():
+            pass  # the command has ended
+        elif isinstance(error, ResponseError) and error.code not in PASSING:
             self._drop(f"CLIENT UNBLOCK was refused: {error}")
         else:
-            self._again(self._unblock)
+            background.again(partial(self._unblock, background))
 
     def _drop(self, why: str) -> None:
-        """Close the connection, which ends the command as well, but without a word on its outcome."""
+        """Close the connection, which ends the command as well, but tells nothing of its outcome."""
+        self._to(State.DROPPING)
         self._why = why
         self._clean = False
         self._connection.close()
 
     def _take_reply(self, reply: asyncio.Future[Any]) -> None:
-        self._cancel_timer()
-        if self.left:
+        if self._state in _LEFT:
             self._take_outcome()
-            return
-        if self._caller.done():
-            return  # cancelled in this turn of the loop: result() is going to see to it
-        error = reply.exception()
-        odd = error is None and not self._look(reply.result())
-        if odd:
-            error = self._refuse()
-        if error is not None:
-            self._caller.set_exception(error)
-            self._caller.exception()
-            if odd:
-                self._lose(error)
-        else:
-            self._caller.set_result(reply.result())
+        elif self._state in _ENDED and not self._caller.done():
+            self._fail(self._closed())  # nobody could be woken by `abandon`: the loop stood still, and goes on now
+        elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
+            self._cancel_timer()
+            error = reply.exception()
+            if error is not None:
+                self._to(State.ANSWERED)
+                self._fail(error)
+            elif self._is_sound(reply.result()):
+                self._to(State.ANSWERED)
+                self._caller.set_result(reply.result())
+            else:
+                self._fail(odd := self._refuse())
+                self._lose(odd)
+
+    @staticmethod
+    def _closed() -> RedisError:
+        return ClientClosed("the client was closed meanwhile, and what the command took was reported")
+
+    def _fail(self, error: BaseException) -> None:
+        self._caller.set_exception(error)
+        self._caller.exception()  # if its task is cancelled in this turn, that is no reason for a log line
 
     def _take_outcome(self) -> None:
         """Find out, by the reply for which nobody waits any more, what there is to put back."""
-        if self._settled or self._known:
-            return
-        self._known = True
-        error = self._reply.exception()
-        if isinstance(error, ConnectionLost):
-            self._clean = False
-            if error.outcome == "unknown":
-                self._lose(ConnectionLost(f"{self._why} ({error})"))
-                return
-        elif error is not None and not isinstance(error, ResponseError):
-            self._lose(error)  # a reply that is too large, for instance: the command has run
-            return
-        elif error is None and not self._look(self._reply.result()):
-            self._lose(self._refuse())
-            return
-        if self._popped is None:
+        if self._background is not None:
+            self._background.cancel()
+        error = self._look()
+        if error is not None:
+            self._lose(error)
+        elif self._popped is None:
             self._settle()
         else:
-            self._start_patience()
-            self._put_back()
+            self._to(State.PUTTING_BACK)
+            background = self._background or Background(self._pool, self._loop, self.in_line)
+            name = " ".join(map(str, locate(self._arguments)))
+            self._put_back = PutBack(background, self._connection, self._popped, self._private, name, self._back)
+            self._put_back.begin()
 
-    def _look(self, reply: Any) -> bool:
-        """Find out what was popped; return False if no such command has such a reply."""
+    def _back(self, error: BaseException | None, fate: Fate) -> None:
+        """Take the word of the put-back: the elements are back, or here is why not."""
+        if error is None:
+            self._settle()
+        else:
+            self._lose(error, fate)
+
+    # --- The reply is looked at --------------------------------------------------------------------------------------
+
+    def _look(self) -> BaseException | None:
+        """Find out by the reply what the command took. Return why that is not known, or None if it is."""
+        error = self._reply.exception()
+        if error is None:
+            return None if self._is_sound(self._reply.result()) else self._refuse()
+        if isinstance(error, ConnectionLost):
+            self._clean = False
+            return ConnectionLost(f"{self._why} ({error})") if error.outcome == "unknown" else None
+        return None if isinstance(error, ResponseError) else error  # one that is too large, for instance: it has run
+
+    def _is_sound(self, reply: Any) -> bool:
+        """Note what was popped; return False if no such command has such a reply."""
+        if not self._takes:
+            return moved(self._arguments, reply)
         try:
             self._popped = popped(self._arguments, reply)
         except Exception:  # also of arguments that the server should have refused
             return False
-        if reply == QUEUED and self._takes:
-            return self._private  # within a transaction
-        return moved(self._arguments, reply)
+        return self._private or reply != QUEUED  # within a transaction
 
     def _failure(self, error: Exception, reply: Any) -> RedisError:
         """Return what the caller gets where the converter of the reply raised `error`."""
@@ -317,177 +382,40 @@ class Blocking:
         self._connection.end(ProtocolError(why))
         return ProtocolError(why)
 
-    # --- An element is put back --------------------------------------------------------------------------------------
-
-    def _put_back(self) -> None:
-        """Make an attempt: by a script that does it once, however often it is sent; or else by a plain command."""
-        assert self._popped is not None
-        if self._loop.time() > self._give_up_at:
-            self._lose(CommandTimeout(f"they could not be put back in {PATIENCE:.3g} s"))
-            return
-        if self._token is None:
-            self._token = token_for(self._popped.key)
-        packed = pack(self._popped.undo() if self._plain else self._popped.undo_once(self._token))
-        answer = self._send_back(packed, elsewhere=bool(self._attempts or self._unanswered))
-        if answer is None:
-            why = "the connection ended, and its database and user are not those of others"
-            self._lose(ConnectionLost(why, "not sent"))
-            return
-        self._attempts.add(answer)
-        answer.add_done_callback(self._put)
-        if not self._plain:
-            self._cancel_timer()
-            # Ever later, as more of them are under way: elements may be large.
-            self._timer = self._loop.call_later(ATTEMPT * 2 ** (len(self._attempts) - 1), self._put_back)
-
-    def _send_back(self, packed: Packed, *, elsewhere: bool = False) -> asyncio.Future[Any] | None:
-        """Send a command to where the pop was run; return None if there is no way. `elsewhere` prefers another one."""
-        if self._connection.viable and (self._private or not elsewhere):
-            # On the same connection: it may be in another database than others, or be another user's.
-            return self._connection.send(packed, False, PATIENCE)
-        return None if self._private else self._send([packed])
-
-    def _put(self, answer: asyncio.Future[Any]) -> None:
-        self._attempts.discard(answer)
-        self.in_line.discard(answer)
-        if self._settled:
-            return
-        error = answer.exception()
-        answered = error is None or isinstance(error, ResponseError) or _unsent(error)
-        self._unanswered += not answered
-        if error is None:
-            self._restored(answer.result())
-        elif _passing(error) or not (answered or self._plain):
-            self._again(self._put_back)
-        elif isinstance(error, ResponseError) and not (
-            self._plain or self._may_be_back() or isinstance(error, WrongTypeError)
-        ):
-            self._plain = True  # the script is unknown or forbidden here, or its token is
-            self._cancel_timer()
-            self._put_back()
-        else:
-            self._lose(error)
-
-    def _may_be_back(self) -> bool:
-        """Return whether an attempt may have run, or may yet."""
-        return self._unanswered > 0 or any(map(self._may_have_run, self._attempts))
-
-    def _may_have_run(self, attempt: asyncio.Future[Any]) -> bool:
-        if attempt in self.in_line or self._connection.unsent(attempt):
-            return False
-        error = attempt.exception() if attempt.done() and not attempt.cancelled() else None
-        return error is None or not (isinstance(error, ResponseError) or _unsent(error))
-
-    def _restored(self, how: object) -> None:
-        """Note that the elements are in their key again, and have the server forget the token."""
-        assert self._popped is not None
-        command, key = locate(self._arguments)
-        logger.debug("%s %s: put back, as its caller had gone: %d", command, key, len(self._popped.elements))
-        if how == 2 and not self._plain:
-            logger.info("%s %s: the key was gone and is there again, without a time to live", command, key)
-        self._end_attempts()
-        # An attempt that was not answered may be on its way still: then the token stays, and expires by itself.
-        if not self._plain and not self._may_be_back() and self._token is not None:
-            forgetting = self._send_back(pack(("DEL", self._token)))
-            if forgetting is not None:
-                forgetting.add_done_callback(self._forgotten)
-                return
-        self._settle()
-
-    def _end_attempts(self) -> None:
-        """Make no more attempts, and take out of the line those that were not sent: nobody will ask for them."""
-        self._settled = True
-        self._cancel_timer()
-        for waiting in self._attempts & self.in_line:
-            self._attempts.discard(waiting)
-            if not self._loop.is_closed():
-                waiting.cancel()
-
-    def _forgotten(self, answer: asyncio.Future[Any]) -> None:
-        if not answer.cancelled():
-            answer.exception()  # a token that cannot be deleted expires
-        self._settle()
-
     # --- The end -----------------------------------------------------------------------------------------------------
 
-    def _lose(self, error: BaseException) -> None:
-        """Tell the user of what could not be put back, or of what nobody knows."""
+    def _lose(self, error: BaseException, fate: Fate = LOST) -> None:
+        """Tell the user of elements that could not be put back, or that the command may have popped."""
         try:
-            if not self._settled and self._takes:
-                self._tell(error)
+            if self._takes:
+                outcome = UNKNOWN if self._popped is None else fate
+                report(self._on_lost, self._arguments, self._popped, error, outcome)
         finally:
             self._settle()
 
-    def _tell(self, error: BaseException) -> None:
-        if any(_succeeded(answer) for answer in self._attempts):
-            return  # they are back, and `_put` was about to say so
-        self._end_attempts()
-        outcome = UNKNOWN if self._popped is None else LOST
-        if self._may_be_back():
-            outcome = UNKNOWN
-            if not isinstance(error, ConnectionLost) or error.outcome != "unknown":
-                error = ConnectionLost(f"they were sent back, and no reply came ({error})")
-        report(self._on_lost, self._arguments, self._popped, error, outcome)
-
     def _settle(self) -> None:
-        self._settled = True
+        self._to(State.SETTLED)
         self._cancel_timer()
-        self._end()
+        if self._background is not None:
+            self._background.cancel()
+        self._let_go()
 
-    def _end(self) -> None:
+    def _let_go(self) -> None:
         """Let go of the connection, unless a CLIENT UNBLOCK is under way: it would end the next command on it."""
         if self._loop.is_closed():
             return
         if self._unblocking is not None and (not self._clean or self._unblocking in self.in_line):
             self._unblocking.cancel()
             self._unblocking = None
-        if self._unblocking is None and not self.done.done():
+        if self._unblocking is None:
+            self._to(State.OVER)
             self._pool.release(self)
             self.done.set_result(self._clean)
-
-    # --- Other connections -------------------------------------------------------------------------------------------
-
-    def _send(self, commands: list[Packed]) -> asyncio.Future[Any]:
-        """Send commands in one on a connection that others share; return the future of the last one's reply."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def start(connection: Connection) -> None:
-            self.in_line.discard(future)
-            for packed in commands[:-1]:
-                connection.send(packed, False, PATIENCE)
-            connection.send(commands[-1], False, PATIENCE, future)
-
-        try:
-            connection = self._pool.share()
-            if connection is not None:
-                start(connection)
-            else:
-                self.in_line.add(future)
-                self._pool.wait(future, start, self._loop.time() + PATIENCE)
-        except RedisError as error:
-            future.set_exception(error)
-        return future
-
-
-def _unsent(error: BaseException) -> bool:
-    """Return whether the command has never left."""
-    if isinstance(error, ConnectionLost):
-        return error.outcome == "not sent"
-    return isinstance(error, (PoolTimeout, ConnectError, ClientClosed))
-
-
-def _passing(error: BaseException) -> bool:
-    """Return whether the command has had no effect, and may have one later."""
-    if isinstance(error, ResponseError):
-        return error.code in _PASSING
-    return _unsent(error) and not isinstance(error, ClientClosed)
-
-
-def _succeeded(answer: asyncio.Future[Any]) -> bool:
-    return answer.done() and not answer.cancelled() and answer.exception() is None
 
 
 def _decoded(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
-    return [_decoded(item) for item in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return [item.decode() if type(item) is bytes else _decoded(item) for item in value]

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from aioresp.command import full_name, is_read_only
 from aioresp.contexts.blocking import OnLost
+from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
-from aioresp.contexts.lease import Lease, LeaseRoute
 from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, copy_error
 from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, within
 from aioresp.pool.loops import running_loop
@@ -122,11 +122,9 @@ class SharedRoute:
             if size(packed) <= LARGE_BYTES:
                 return await self._send_small(packed, len(commands), decode, timeout)
             del packed
-        lease: Lease[Any] = Lease(
-            self.find_pool, decode, timeout, f"a pipeline of {len(commands)} commands", self.on_lost
-        )
-        async with lease:
-            return await lease.carry(commands, decode, whole, timeout, mixed=False)
+        why = f"a pipeline of {len(commands)} commands"
+        async with Borrowed(self.find_pool, decode, timeout, why, self.on_lost) as borrowed:
+            return await borrowed.send(commands, decode, timeout, transaction=whole, exclusive=True)
 
     async def _send_small(self, packed: Packed, count: int, decode: bool, timeout: float | None) -> Replies:
         loop = asyncio.get_running_loop()
@@ -150,10 +148,44 @@ class SharedRoute:
 
     async def private(self) -> LeaseRoute:
         """Return the way over a connection that nobody else uses, to watch keys on."""
-        lease: Lease[Any] = Lease(
+        borrowed = Borrowed(
             self.find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._middleware
         )
-        return LeaseRoute(await lease.__aenter__(), self._timeout, own=True)
+        await borrowed.borrow(self._timeout)
+        return LeaseRoute(borrowed, self._timeout, owned=True)
+
+
+class LeaseRoute:
+    """Route of a pipeline over a borrowed connection; if `owned`, the pipeline gives the connection back."""
+
+    shared = False
+
+    def __init__(self, borrowed: Borrowed, timeout: float | None, owned: bool) -> None:
+        self.execute = borrowed.execute
+        self.note = borrowed.mark_changed
+        self.find_pool = borrowed.find_pool
+        self.on_lost = borrowed.on_lost
+        self._borrowed = borrowed
+        self._timeout = timeout
+        self._owned = owned
+
+    @property
+    def watching(self) -> bool:
+        """Whether keys are watched on the connection, and no transaction is begun."""
+        return self._borrowed.watching
+
+    async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
+        """Send the commands, and never a second time."""
+        send = partial(self._borrowed.send, commands, decode, self._timeout, transaction=whole)
+        return await within(self._borrowed.middleware, TRANSACTION if whole else PIPELINE, send)
+
+    async def private(self) -> LeaseRoute:
+        """Return this route: nobody else uses it."""
+        return self
+
+    def release(self) -> None:
+        """Watch nothing any more."""
+        self._borrowed.unwatch(leave=self._owned)
 
 
 def _named(error: RedisError, whole: bool) -> RedisError:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import aioresp.client
-from aioresp.contexts.blocking import Blocking
-from aioresp.contexts.lease import Lease
+from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.contexts.undo import PutBack
 from aioresp.errors import ConnectionLost
 from aioresp.facts.putback import Popped
 from aioresp.pool.pool import Pool
@@ -69,22 +69,22 @@ async def test_a_cancelled_call_gives_up_its_place_in_the_line(monkeypatch: pyte
 
 
 async def test_what_was_popped_for_nobody_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Blocking, "_put_back", Blocking._settle)
+    monkeypatch.setattr(PutBack, "begin", lambda self: self._end(None))
     report = await run(delay, seconds=15)
     assert report.problems["job lost"]
 
 
 async def test_a_put_back_is_repeated_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    put = Blocking._put
+    answered = PutBack._answered
 
-    def deaf(self: Blocking, answer: asyncio.Future[Any]) -> None:
+    def deaf(self: PutBack, answer: asyncio.Future[Any]) -> None:
         """Take the reply to the first attempt for lost."""
         if not self._unanswered and answer.exception() is None:
             answer = asyncio.get_running_loop().create_future()
             answer.set_exception(ConnectionLost("gone"))
-        put(self, answer)
+        answered(self, answer)
 
-    monkeypatch.setattr(Blocking, "_put", deaf)
+    monkeypatch.setattr(PutBack, "_answered", deaf)
     monkeypatch.setattr(Popped, "undo_once", lambda self, token: self.undo())
     report = await run(delay, seconds=15)
     assert report.problems["job done twice"]
@@ -152,12 +152,12 @@ async def test_something_is_kept_of_each_connection(
 
 
 async def test_a_lease_is_never_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave = Lease._leave
+    give_back = Borrowed.give_back
 
-    def forgetful(self: Lease[Any]) -> None:
+    def forgetful(self: Borrowed) -> None:
         if self._why != "connection()" or self._changed:
-            leave(self)
+            give_back(self)
 
-    monkeypatch.setattr(Lease, "_leave", forgetful)
+    monkeypatch.setattr(Borrowed, "give_back", forgetful)
     report = await run(delay, seconds=3)
     assert report.problems["not at rest"]

@@ -11,7 +11,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Lost
-from aioresp.contexts import blocking
+from aioresp.contexts import background, undo
 from aioresp.facts.putback import Popped, token_for
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
@@ -137,7 +137,7 @@ async def test_a_late_attempt_adds_nothing(
     server: Server, prefix: str, command: str, monkeypatch: pytest.MonkeyPatch, errors: Callable[[], list[str]]
 ) -> None:
     """Several attempts are on their way at a time, and all of them arrive."""
-    monkeypatch.setattr(blocking, "ATTEMPT", 0.05)
+    monkeypatch.setattr(undo, "ATTEMPT", 0.05)
     key = f"{prefix}k"
     async with popped_for_nobody(server, key, command) as (r, direct, proxy, losses, before):
         await becomes(lambda: found(direct, key, command), before)
@@ -150,7 +150,7 @@ async def test_a_late_attempt_adds_nothing(
 async def test_attempts_that_a_paused_server_holds_back(
     own_server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocking, "ATTEMPT", 0.05)
+    monkeypatch.setattr(undo, "ATTEMPT", 0.05)
     async with popped_for_nobody(own_server, f"{prefix}k", "brpop") as (r, direct, proxy, losses, before):
         proxy.delay = 0
         await direct.client_pause(1000, all=False)
@@ -372,8 +372,8 @@ async def test_a_put_back_in_another_database(server: Server, prefix: str) -> No
 async def test_no_attempt_is_answered_in_time(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch, errors: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr(blocking, "ATTEMPT", 0.1)
-    monkeypatch.setattr(blocking, "PATIENCE", 0.6)
+    monkeypatch.setattr(undo, "ATTEMPT", 0.1)
+    monkeypatch.setattr(background, "PATIENCE", 0.6)
     key = f"{prefix}k"
     async with popped_for_nobody(server, key, "blpop") as (r, direct, proxy, losses, before):
         await becomes(lambda: found(direct, key, "blpop"), before)
@@ -393,7 +393,7 @@ async def test_no_attempt_is_answered_in_time(
 async def test_a_server_that_refuses_for_too_long_loses_them_for_sure(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocking, "PATIENCE", 0.6)
+    monkeypatch.setattr(background, "PATIENCE", 0.6)
     async with popped_for_nobody(own_server, "k", "blpop") as (r, direct, _, losses, _before):
         await direct.config_set("maxmemory", 1)
         await at_rest(r)

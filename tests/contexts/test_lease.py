@@ -420,7 +420,7 @@ async def test_a_pop_without_an_end_stands_in_line_without_an_end_and_says_so(
 async def test_the_time_in_line_is_a_part_of_the_pops_own(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aioresp.contexts.lease.GRACE", 0.2)
+    monkeypatch.setattr("aioresp.contexts.borrowed.GRACE", 0.2)
     async with Client(server.url, limit=1, timeout=0.05) as r:
         lease: Lease[str] = r.connection()
         await lease.__aenter__()

@@ -12,7 +12,7 @@ import pytest
 
 import aioresp
 from aioresp import Client
-from aioresp.contexts import blocking
+from aioresp.contexts import background, blocking
 from aioresp.wire import limits
 from aioresp.wire.packing import INCOMPLETE, Parser
 from tests.security.hostile import HELLO, Act, hostile, repeats, says
@@ -156,7 +156,7 @@ async def test_replies_of_a_pipeline_that_trickle_have_their_end_too() -> None:
 
 async def test_a_blocking_pop_whose_reply_trickles_has_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocking, "GRACE", 0.2)
-    monkeypatch.setattr(blocking, "PATIENCE", 0.1)
+    monkeypatch.setattr(background, "PATIENCE", 0.1)
     slow = repeats(b"x", pause=0.01, first=b"*2\r\n$1\r\nq\r\n$100000000\r\n")
     fast = repeats(b"x" * 4096, pause=0.02, first=b"*2\r\n$1\r\nq\r\n$100000000\r\n")
     for act, least in ((slow, 0.0), (fast, 1.5)):

@@ -348,7 +348,7 @@ async def test_a_wait_for_a_connection_that_takes_too_long(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aioresp.contexts.lease.GRACE", 0.05)
+    monkeypatch.setattr("aioresp.contexts.borrowed.GRACE", 0.05)
     async with Client(server.url, limit=2, retry=retry) as r:
         name = f"{prefix}s"
         reader: Any = r.stream_reader(name, block=50) if kind == "stream" else r.group_reader("g", "c", name, block=50)

@@ -1,0 +1,105 @@
+"""Background commands of a blocking call: sent on connections that others share, with no caller behind them.
+
+Owns their place in the pool's line, and the timer of the next attempt. Never knows what the commands mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, PoolTimeout, RedisError, ResponseError
+from aioresp.pool.pool import Pool
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import Packed
+
+#: Seconds for which attempts go on: to end a command whose caller has gone, and then to put its elements back.
+PATIENCE: Final = 10.0
+
+#: Seconds between two attempts: the first pause, which doubles, and the longest.
+PAUSES: Final = (0.002, 0.25)
+
+#: Codes of errors that pass by themselves, perhaps in time.
+PASSING: Final = frozenset(
+    ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+)
+
+
+class Background:
+    """Commands without a caller, and the pauses between attempts. `in_line` has those that wait for a connection."""
+
+    def __init__(
+        self, pool: Pool[Connection], loop: asyncio.AbstractEventLoop, in_line: set[asyncio.Future[Any]]
+    ) -> None:
+        self.loop = loop
+        self.in_line = in_line
+        self._pool = pool
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause = 0.0
+        self._give_up_at = 0.0
+        self.begin()
+
+    def send(self, commands: list[Packed]) -> asyncio.Future[Any]:
+        """Send commands in one on a shared connection; return the future of the last one's reply."""
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def start(connection: Connection) -> None:
+            self.in_line.discard(future)
+            for packed in commands[:-1]:
+                connection.send(packed, False, PATIENCE)
+            connection.send(commands[-1], False, PATIENCE, future)
+
+        try:
+            connection = self._pool.share()
+            if connection is not None:
+                start(connection)
+            else:
+                self.in_line.add(future)
+                self._pool.wait(future, start, self.loop.time() + PATIENCE)
+        except RedisError as error:
+            future.set_exception(error)
+        return future
+
+    # --- Attempts ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin with attempts at something else: with the shortest pause, and all of the patience."""
+        self.cancel()
+        self._pause = PAUSES[0]
+        self._give_up_at = self.loop.time() + PATIENCE
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether attempts have gone on for too long."""
+        return self.loop.time() > self._give_up_at
+
+    def again(self, step: Callable[[], None]) -> None:
+        """Call `step` after a pause, which is longer each time."""
+        self.after(self._pause, step)
+        self._pause = min(2 * self._pause, PAUSES[1])
+
+    def after(self, seconds: float, step: Callable[[], None]) -> None:
+        """Call `step` after so many seconds, in place of the step before."""
+        self.cancel()
+        self._timer = self.loop.call_later(seconds, step)
+
+    def cancel(self) -> None:
+        """Call no step any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def unsent(error: BaseException) -> bool:
+    """Return whether the command has never left."""
+    if isinstance(error, ConnectionLost):
+        return error.outcome == "not sent"
+    return isinstance(error, (PoolTimeout, ConnectError, ClientClosed))
+
+
+def passing(error: BaseException) -> bool:
+    """Return whether the command has had no effect, and may have one later."""
+    if isinstance(error, ResponseError):
+        return error.code in PASSING
+    return unsent(error) and not isinstance(error, ClientClosed)

@@ -1,0 +1,333 @@
+"""Bare borrowed connection: borrow it, send on it, give it back.
+
+Owns the connection from borrowing to giving back, and what was changed on it: that is undone, or the connection
+dropped, before anyone else gets it. Never gives one back that owes a reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from aioresp.arguments import exact
+from aioresp.command import (
+    CHANGES,
+    FORBIDDEN,
+    PLAIN,
+    SHUTDOWN,
+    Arguments,
+    Result,
+    blocking_timeout,
+    full_name,
+    is_binary,
+    locate,
+    refusal,
+    with_timeout,
+)
+from aioresp.contexts.blocking import GRACE, Blocking, OnLost
+from aioresp.contexts.large import Replies, send
+from aioresp.errors import (
+    ERROR_TYPES,
+    CommandRefused,
+    CommandTimeout,
+    ConnectionLost,
+    ExecAbortError,
+    ProtocolError,
+    RedisError,
+)
+from aioresp.middleware import Middleware, through
+from aioresp.pool.loops import running_loop
+from aioresp.pool.pool import Pool
+from aioresp.replies.shapes import failure
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import Packed, pack
+
+logger = logging.getLogger("aioresp")
+
+T = TypeVar("T")
+
+#: Seconds after which an unbounded wait for a connection is logged.
+LONG: Final = 10.0
+
+#: Seconds of a command's time limit that may have passed before the server is given less of it.
+SLACK: Final = 0.01
+
+#: Shortest time limit in seconds that the server is given: less might become 0 there, which means forever.
+LEAST: Final = 0.01
+
+# The server's answer between MULTI and EXEC, whatever the command.
+_QUEUED: Final = ("QUEUED", b"QUEUED")
+
+# After these, AUTH would be queued, or undo what the lease's owner wanted.
+_NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
+
+
+class Borrowed:
+    """A connection that nobody else uses meanwhile, without a method for each command."""
+
+    def __init__(
+        self,
+        pool: Callable[[], Pool[Connection]],
+        decode: bool,
+        timeout: float | None,
+        why: str,
+        on_lost: OnLost | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self.find_pool = pool
+        self._decode = decode
+        self._timeout = timeout
+        self._why = why
+        self.on_lost = on_lost
+        self._pool: Pool[Connection] | None = None
+        self._connection: Connection | None = None
+        #: Names of the commands that have changed the connection, without those that were undone since.
+        self._changed: set[str] = set()
+        #: The last blocking command, which may have to come to its end before the connection can be used.
+        self._blocking: Blocking | None = None
+        self.middleware = middleware
+        if middleware:
+            self.__dict__["execute"] = through(middleware, self._execute)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_connection"):  # its constructor failed
+            return f"{type(self).__name__}(not made)"
+        return f"{type(self).__name__}({self._connection!r})"
+
+    async def __aenter__(self) -> Self:
+        if self._connection is not None:
+            raise RuntimeError("the lease was entered already")
+        await self.borrow(self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.give_back()
+
+    async def borrow(self, patience: float | None) -> Connection:
+        """Take a connection from the pool, within so many seconds. Raises PoolTimeout."""
+        pool = self.find_pool()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        holder = self._why if task is None else f"{self._why} in {task.get_name()}"
+        self._connection = await pool.lease(holder, None if patience is None else loop.time() + patience)
+        self._pool = pool
+        self._changed = set()
+        return self._connection
+
+    def give_back(self) -> None:
+        """Give the connection back: now, or as soon as the blocking command on it has come to its end."""
+        connection, self._connection = self._connection, None
+        pool, self._pool = self._pool, None
+        blocking, self._blocking = self._blocking, None
+        assert connection is not None
+        assert pool is not None
+        if blocking is None or blocking.done.done():
+            _return(pool, connection, self._changed, clean=blocking is None or blocking.done.result())
+        else:
+            changed = self._changed
+            blocking.done.add_done_callback(lambda done: _return(pool, connection, changed, clean=done.result()))
+
+    async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
+            arguments = exact(arguments)
+        name = full_name(arguments)
+        packed = pack(arguments)  # now, as what is in a buffer may change while this waits
+        limit = blocking_timeout(arguments)
+        until = end_of_wait(limit)
+        try:
+            connection = await self._usable(until)
+            if name in FORBIDDEN:
+                raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
+            if name in CHANGES:
+                self._changed.add(name)
+            if limit is not None:
+                return await self._block(connection, arguments, reply, limit, until)
+            if name == SHUTDOWN:
+                value = await self._shut_down(connection, packed)
+            else:
+                decode = self._decode and not is_binary(arguments)
+                value = await connection.send(packed, decode, self._timeout)
+        except RedisError as error:
+            if name == "EXEC" and isinstance(error, ExecAbortError):  # a script can say the same
+                self._changed -= {"MULTI", "WATCH"}
+            error.command, error.key = locate(arguments)
+            raise
+        if name in ("EXEC", "DISCARD"):
+            self._changed -= {"MULTI", "WATCH"}
+        elif name == "UNWATCH" and "MULTI" not in self._changed:
+            self._changed.discard("WATCH")
+        if "MULTI" in self._changed and value in _QUEUED:
+            return value  # type: ignore[no-any-return]  # its reply is a part of the one to EXEC
+        try:
+            return reply(value)
+        except Exception as error:
+            wrong = failure(error, value, arguments)
+        try:
+            raise wrong
+        finally:
+            del wrong  # it holds this frame by its traceback
+
+    async def _usable(self, until: float | None = None) -> Connection:
+        """Return the connection once it can be used."""
+        if self._blocking is not None and not self._blocking.done.done():
+            await self._wait_for(self._blocking, until)
+        if self._connection is None:
+            raise RuntimeError("the lease is not entered, or was left")
+        renewal = self._connection.renewal
+        if renewal is not None and renewal.waits and self._changed.isdisjoint(_NO_AUTH):
+            renewal.send()
+        return self._connection
+
+    async def _block(
+        self,
+        connection: Connection,
+        arguments: Arguments,
+        reply: Callable[[Any], T],
+        limit: float,
+        until: float | None,
+    ) -> T:
+        """Send a blocking command whose time limit ends at `until`: the server gets what is left of it."""
+        assert self._pool is not None
+        if until is not None:
+            left = until - asyncio.get_running_loop().time()
+            if left < limit - SLACK:
+                limit = max(left, LEAST)
+                arguments = with_timeout(arguments, limit)
+        private = bool(self._changed)
+        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private, limit, until)
+        return await self._blocking.result(reply)
+
+    async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
+        """Return None when the server has closed the connection, or else its reply."""
+        # Lest the end of a connection that was dead already look like that of the server.
+        await connection.send(pack(("PING",)), False, self._timeout)
+        try:
+            return await connection.send(packed, self._decode, self._timeout)
+        except ConnectionLost as lost:
+            if isinstance(lost, ProtocolError) or lost.outcome == "not sent":
+                raise
+            return None
+
+    async def _wait_for(self, blocking: Blocking, until: float | None) -> None:
+        """Wait for the end of a blocking command whose caller has gone."""
+        if not blocking.left:
+            raise CommandRefused("another task is in a blocking command on this connection")
+        patience = math.inf if self._timeout is None else self._timeout
+        if until is not None:
+            patience = min(patience, max(until + GRACE - asyncio.get_running_loop().time(), 0.0))
+        await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
+        if not blocking.done.done():
+            raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
+        if not blocking.done.result() and self._connection is not None:
+            self._connection.close()
+
+    if TYPE_CHECKING:
+
+        def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+            """Send the command on the leased connection."""
+            ...
+    else:
+        execute = _execute
+
+    # --- Many commands at once ---------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        commands: list[Packed],
+        decode: bool,
+        timeout: float | None,
+        *,
+        transaction: bool = False,
+        exclusive: bool = False,
+    ) -> Replies:
+        """Send a batch and return the raw replies; if `transaction`, the batch goes from MULTI to EXEC.
+
+        `exclusive` tells that no other task sends on this connection meanwhile. Otherwise a transaction is written in
+        one, lest another command comes in between.
+        """
+        connection = await self._usable()
+        if transaction:
+            self._changed.add("MULTI")
+        replies = await send(connection, commands, decode, timeout, in_one=transaction and not exclusive)
+        if transaction and (
+            replies.raw[-1].__class__ not in ERROR_TYPES or isinstance(replies.raw[-1], ExecAbortError)
+        ):
+            self._changed -= {"MULTI", "WATCH"}
+        return replies
+
+    @property
+    def watching(self) -> bool:
+        """Whether keys are watched, and no transaction is begun."""
+        return "WATCH" in self._changed and "MULTI" not in self._changed
+
+    def mark_changed(self, changes: set[str]) -> None:
+        """Note commands of a batch that change the connection: they are undone at the end."""
+        self._changed |= changes
+
+    def unwatch(self, *, leave: bool = False) -> None:
+        """Watch nothing any more; with `leave`, give the connection back as soon as the server has said so."""
+        connection = self._connection
+        if self._changed == {"WATCH"} and connection is not None and connection.viable:
+            self._changed.clear()
+            reply = connection.send(pack(("UNWATCH",)), True, self._timeout)
+            reply.add_done_callback(partial(self._unwatched, leave))
+        elif leave and connection is not None:
+            self.give_back()
+
+    def _unwatched(self, leave: bool, reply: asyncio.Future[Any]) -> None:
+        if reply.cancelled() or reply.exception() is not None:
+            self._changed.add("WATCH")
+        if leave:
+            self.give_back()
+
+    # --- One blocking command, and nothing else -----------------------------------------------------------------------
+
+    async def block(self, arguments: Arguments, reply: Callable[[Any], T], limit: float, until: float | None) -> T:
+        """Borrow a connection for this command alone, and give it back.
+
+        The wait for the connection is a part of the command's own time limit of `limit` seconds (0: forever), which
+        ends at `until` (loop time).
+        """
+        loop = running_loop()
+        remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
+        try:
+            connection = await self.borrow(None if until is None else until + GRACE - loop.time())
+        finally:
+            if remark is not None:
+                remark.cancel()
+        try:
+            return await self._block(connection, arguments, reply, limit, until)
+        finally:
+            self.give_back()
+
+    def _remark(self) -> None:
+        """Log that a wait without an end has become long, lest it look like an empty queue."""
+        pool = self.find_pool()
+        logger.warning(
+            "%s has waited %.3g s for a connection of its own, and goes on: %s; a higher `limit` would let it begin",
+            self._why,
+            self._timeout or LONG,
+            pool.describe(),
+        )
+
+
+def _return(pool: Pool[Connection], connection: Connection, changed: set[str], *, clean: bool) -> None:
+    """Give a connection back to its pool, or drop it where the changes cannot be undone."""
+    if not clean or (changed and not all(CHANGES[name] for name in changed)):
+        pool.discard(connection)
+    else:
+        # RESET stands behind the replies that nobody waits for any more.
+        old = connection.renewal is not None and connection.renewal.waits
+        pool.give_back(connection, changed=bool(changed or connection.in_flight or old))
+
+
+def end_of_wait(limit: float | None) -> float | None:
+    """Return when (loop time) the time limit of a blocking command that is called now ends; None if never."""
+    return running_loop().time() + max(limit, 0.0) if limit else None
