@@ -191,7 +191,7 @@ async def test_a_handshake_that_failed(server: Server) -> None:
 
 
 def inherited(r: Client[str]) -> list[Any]:
-    pools: Any = r._loops._inherited
+    pools: Any = r.node.pools._inherited
     return list(pools[0].values())
 
 

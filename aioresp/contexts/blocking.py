@@ -27,6 +27,7 @@ from aioresp.errors import (
     WrongTypeError,
 )
 from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
+from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
 from aioresp.wire.batch import undecodable
@@ -67,8 +68,7 @@ class Blocking:
         pool: Pool[Connection],
         connection: Connection,
         arguments: Arguments,
-        decode: bool,
-        on_lost: OnLost | None,
+        terms: Terms,
         private: bool,
         until: float | None = None,
     ) -> None:
@@ -79,8 +79,8 @@ class Blocking:
         self._arguments = arguments
         self._takes = takes(arguments)
         # What may have to be put back is read as bytes: it need not be text, and must come back as it was.
-        self._decode = decode and self._takes
-        self._on_lost = on_lost
+        self._decode = terms.decode and self._takes
+        self._on_lost = terms.on_lost
         self._private = private  # whether the connection is in a state of its own: another database, perhaps
         self._clean = True
         self._known = False  # the reply, for which nobody waits any more, has been looked at
@@ -98,7 +98,7 @@ class Blocking:
         self.left = False  # the caller has gone
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
-        self._reply = connection.send(pack(arguments), decode and not self._takes, None)
+        self._reply = connection.send(pack(arguments), terms.decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
         self._limit = blocking_timeout(arguments) or 0.0
@@ -451,20 +451,17 @@ class Blocking:
         """Send commands in one on a connection that others share; return the future of the last one's reply."""
         future: asyncio.Future[Any] = self._loop.create_future()
 
-        def start(connection: Connection) -> None:
+        def start(connection: Connection, _: float | None) -> None:
             self.in_line.discard(future)
             for packed in commands[:-1]:
                 connection.send(packed, False, PATIENCE)
             connection.send(commands[-1], False, PATIENCE, future)
 
+        self.in_line.add(future)
         try:
-            connection = self._pool.share()
-            if connection is not None:
-                start(connection)
-            else:
-                self.in_line.add(future)
-                self._pool.wait(future, start, self._loop.time() + PATIENCE)
+            self._pool.place(future, start, PATIENCE)
         except RedisError as error:
+            self.in_line.discard(future)
             future.set_exception(error)
         return future
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -32,7 +32,7 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
-from aioresp.contexts.blocking import GRACE, Blocking, OnLost
+from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.large import Replies, send
 from aioresp.contexts.pipeline import Pipeline
@@ -46,7 +46,8 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
 )
-from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, through, within
+from aioresp.middleware import PIPELINE, TRANSACTION, through, within
+from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.replies import as_is
@@ -82,26 +83,24 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
     def __init__(
         self,
-        pool: Callable[[], Pool[Connection]],
-        decode: bool,
-        timeout: float | None,
+        find_pool: Callable[[], Pool[Connection]],
+        terms: Terms,
         why: str,
-        on_lost: OnLost | None = None,
-        middleware: Sequence[Middleware] = (),
     ) -> None:
-        self._find_pool = pool
-        self._decode = decode
-        self._timeout = timeout
+        self._find_pool = find_pool
+        self._terms = terms
+        self._decode = terms.decode
+        self._timeout = terms.timeout
         self._why = why
-        self.on_lost = on_lost
+        self.on_lost = terms.on_lost
         self._pool: Pool[Connection] | None = None
         self._connection: Connection | None = None
         self._changed: set[str] = set()
         self._blocking: Blocking | None = None
         self._until: float | None = None  # of the one command of `block`
-        self.middleware = middleware
-        if middleware:
-            self.__dict__["execute"] = through(middleware, self._execute)
+        self.middleware = terms.middleware
+        if terms.middleware:
+            self.__dict__["execute"] = through(terms.middleware, self._execute)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_connection"):  # its constructor failed
@@ -215,7 +214,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
             left = until - asyncio.get_running_loop().time()
             if left < limit - SLACK:
                 arguments = with_timeout(arguments, max(left, LEAST))
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private, until)
+        self._blocking = Blocking(self._pool, connection, arguments, self._terms, private, until)
         return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:

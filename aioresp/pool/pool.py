@@ -122,6 +122,29 @@ class Pool(Generic[R]):
                 return True
         return False
 
+    def place(
+        self, future: asyncio.Future[Any], start: Callable[[R, float | None], object], timeout: float | None
+    ) -> None:
+        """Call `start` with a resource that has room, and the seconds that are left: now, or in the caller's turn.
+
+        A caller in line whose `future` is done has left the line. After `timeout` seconds there `future` gets
+        `PoolTimeout`. Raises ClientClosed.
+        """
+        resource = self.share()
+        if resource is not None:
+            start(resource, timeout)
+            return
+        loop = self._loop
+        since = loop.time()
+
+        def serve(resource: R) -> None:
+            waited = loop.time() - since
+            # A short wait is not counted: callers who waited together then share one deadline, and one timer.
+            rest = timeout if timeout is None or waited < timeout / 100 else max(timeout - waited, 0.0)
+            start(resource, rest)
+
+        self.wait(future, serve, None if timeout is None else since + timeout)
+
     def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
         """Stand in line until `start` can be called with a resource that has room.
 
