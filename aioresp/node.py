@@ -157,6 +157,14 @@ class Node:
             loops[loop] = loops.get(loop, PoolStats()) + figures
         return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
 
+    def retire(self, error: Exception) -> None:
+        """Leave the server that `connect` has found, in all loops: the next command goes where `connect` leads then.
+
+        Callers in line get ConnectionLost with the outcome "not sent", which is sent again where the terms allow it.
+        Replies under way arrive, leases last until they are given back. Subscriptions stay where they are.
+        """
+        self.pools.replace(lambda pool: pool.retire(error))
+
     def reopen(self) -> None:
         """Take commands again after `aclose`."""
         self.pools.closed = self.hubs.closed = False
