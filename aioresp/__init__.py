@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from aioresp.client import Client, Stats
+from aioresp.client import Client
 from aioresp.command import Key, Result, Value
 from aioresp.contexts.scripts import Function, Script
 from aioresp.errors import (
@@ -48,6 +48,7 @@ from aioresp.errors import (
     WatchError,
     WrongTypeError,
 )
+from aioresp.node import Stats
 from aioresp.pool.resource import PoolStats
 from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__

@@ -1,20 +1,17 @@
-"""`Client`: the one object that is made once and used from every task, loop and thread.
+"""Client of one server, made once and used from every task, event loop and thread.
 
-Owns the options and the pools of all loops, and decides for each command how it travels. Contains no command, parses
-no bytes.
+Owns the fast path of a command, the terms of its calls, and the contexts that it hands out. Never owns a connection:
+its `Node` does.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import math
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, Unpack, overload
 
 from aioresp.arguments import exact, word
 from aioresp.command import (
@@ -29,59 +26,41 @@ from aioresp.command import (
     blocking_timeout,
     full_name,
     is_binary,
-    locate,
     refusal,
     words,
 )
 from aioresp.commands import Commands
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
-from aioresp.errors import CommandRefused, ConnectionLost, RedisError
-from aioresp.middleware import through
-from aioresp.options import Options, Settings, check, settings
-from aioresp.pool.loops import PerLoop, running_loop
-from aioresp.pool.pool import Pool
+from aioresp.errors import CommandRefused, RedisError
+from aioresp.middleware import within
+from aioresp.node import Node, Stats
+from aioresp.options import Options, Terms, check, settings
 from aioresp.pool.queue import forsake
-from aioresp.pool.resource import PoolStats
-from aioresp.pubsub.methods import Subscribing
+from aioresp.pubsub.methods import Listening, Subscribing
 from aioresp.record import TypedDict
 from aioresp.replies import as_is, integer, ok, text
 from aioresp.replies.shapes import failure
-from aioresp.retry import NEVER, Retry, may_repeat
+from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
-from aioresp.wire.brake import Brake
-from aioresp.wire.connection import Connection
-from aioresp.wire.handshake import connect, restore
-from aioresp.wire.packing import Packed, pack, unpack
+from aioresp.wire.packing import pack, unpack
 
 if TYPE_CHECKING:
-    from aioresp.contexts.borrowed import Borrowed
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
-    from aioresp.observer import Observer
-    from aioresp.pubsub.hub import Hub
     from aioresp.streams.reader import Source
 
 T = TypeVar("T")
 
-logger = logging.getLogger("aioresp")
+#: No names at all.
+NONE: Final[frozenset[str]] = frozenset()
 
-#: Seconds that replies under way have to arrive when a client is closed.
-CLOSE_GRACE: Final = 1.0
-
-#: Attempts at a transaction if nobody says otherwise: with the pauses between, a second or so on the average.
+#: Attempts at a transaction by default: with the pauses between them, about a second on average.
 ATTEMPTS: Final = 20
 
 
-class Stats(PoolStats):
-    """The figures of a client: of all its loops in sum, since the start where they count."""
-
-    loops: tuple[PoolStats, ...] = ()
-    """The figures of each loop in which the client is in use."""
-
-
 class View(TypedDict, total=False):
-    """What a view on a client may have otherwise."""
+    """Options that `with_options()` can override."""
 
     timeout: float | None
     retry: Retry | None
@@ -118,26 +97,31 @@ class Client(
     ) -> None: ...
     def __init__(self, url: str | None = None, *, decode_responses: bool = True, **options: Unpack[Options]) -> None:
         check("decode_responses", decode_responses)
-        self._settings: Settings = settings(url, options)
-        brake = Brake()
-        self._loops: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, self._settings, brake))
-        self._hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, self._settings, brake))
-        self._hub = self._hubs.here
-        self._db = self._settings.endpoint.db
-        self._decode = decode_responses
-        self._timeout = self._settings.timeout
-        self._retry = self._settings.retry or NEVER
-        self._idempotent = False
-        self._observer = _observing(self._settings)
-        self._observe()
+        node = Node(settings(url, options))
+        self._take(node, node.terms.replace(decode=decode_responses))
 
-    def _observe(self) -> None:
-        """Have commands go through `middleware` and the watch, if there are such; else nothing is in their way."""
-        self._middleware = middleware = [] if self._settings.middleware is None else [self._settings.middleware]
-        if self._observer is not None:
-            middleware.append(self._observer.timing)
-        if middleware:
-            self.__dict__["execute"] = through(middleware, self._execute)
+    @classmethod
+    def over(cls, node: Node, terms: Terms | None = None) -> Self:
+        """Return a client of a node that exists already; with `terms`, by default those of the node's options."""
+        client = cls.__new__(cls)
+        client._take(node, node.terms if terms is None else terms)
+        return client
+
+    def _take(self, node: Node, terms: Terms) -> None:
+        self.node = node
+        self.terms = terms
+        # Out of `node` and `terms`, for the fast path.
+        self._pools = node.pools
+        self._decode = terms.decode
+        self._timeout = terms.timeout
+        #: The names that the fast path sends; with middleware it sends none, so that a client without pays nothing.
+        self._plain = NONE if terms.middleware else PLAIN
+
+    def _with(self, terms: Terms) -> Self:
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)  # what a subclass has put there
+        view._take(self.node, terms)
+        return view
 
     @overload
     @classmethod
@@ -155,14 +139,14 @@ class Client(
         return client
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_settings"):  # its constructor failed
+        if not hasattr(self, "node"):  # its constructor failed
             return "Client(not made)"
-        s = self._settings
+        s = self.node.settings
         kind = "" if self._decode else ", bytes"
         return f"Client({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{kind})"
 
-    async def __aenter__(self) -> Client[AnyStr]:
-        self._loops.closed = self._hubs.closed = False
+    async def __aenter__(self) -> Self:
+        self.node.reopen()
         return self
 
     async def __aexit__(
@@ -175,44 +159,46 @@ class Client(
 
         Commands raise ClientClosed from now on; `async with` opens the client again.
         """
-        hubs, pools = self._hubs.shut(0.0), self._loops.shut(CLOSE_GRACE)
-        await self._hubs.ended(hubs)
-        await self._loops.ended(pools)
+        await self.node.aclose()
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if type(name := arguments[0]) is not str or name not in PLAIN:  # other classes may have any hash
+        if type(name := arguments[0]) is not str or name not in self._plain:  # other classes may have any hash
+            if self.terms.middleware:
+                send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
+                return await within(self.terms.middleware, arguments, send)
             arguments = exact(arguments)
             name = word(arguments[0])
             if name in SPECIAL:
                 if (limit := self._time_limit(arguments)) is not None:
-                    return await self._execute_alone(arguments, reply, limit)
+                    return await self.node.block(arguments, reply, self.terms, limit)
                 if name == SHUTDOWN:
-                    async with self._borrowed(SHUTDOWN) as own:  # it may wait for replicas: nothing gets past it there
+                    # It may wait for replicas: nothing gets past it there.
+                    async with self.node.borrow(self.terms, SHUTDOWN) as own:
                         return await own.execute(arguments, reply)
                 if self._decode and is_binary(arguments):
-                    return await self.with_options(decode_responses=False).execute(arguments, reply)
+                    return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
         packed = pack(arguments)
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments
         try:
-            loop, pool = self._loops.recent
+            loop, pool = self._pools.recent
             if loop._thread_id != get_ident():  # as `here`, without the call
-                pool = self._loops.find(_get_running_loop()) or self._loops.here()
+                pool = self._pools.find(_get_running_loop()) or self._pools.here()
             connection = pool.current
             value: Any
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
             else:
-                future = self._send_elsewhere(pool, packed, self._timeout)
+                future = self.node.send(pool, packed, self.terms, self._timeout)
                 try:
                     value = await future
                 except BaseException:
                     forsake(future)
                     raise
         except RedisError as error:
-            value = await self._try_again(error, packed)
+            value = await self.node.send_again(error, packed, self.terms)
         # Most replies are what they should be already: the call is spared.
         kind = type(value)
         if reply is text:
@@ -235,27 +221,6 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
-    async def _execute_alone(self, arguments: Arguments, reply: Callable[[Any], T], limit: float) -> T:
-        """Send a blocking command, which the server may hold back for `limit` seconds, on a connection of its own."""
-        borrowed = self._borrowed(full_name(arguments))
-        until = running_loop().time() + max(limit, 0.0) if limit else None
-        failures = 0
-        while True:
-            try:
-                return await borrowed.block(arguments, reply, limit, until)
-            except RedisError as error:
-                error.command, error.key = locate(arguments)
-                failures += 1
-                # What has waited on the server is not sent again, even if it only reads: "$" means another entry then.
-                again = may_repeat(error, arguments, self._idempotent, reads=False)
-                pause = self._retry.pause(failures) if again else None
-                if pause is None or asyncio.get_running_loop().time() + pause >= (until or math.inf):
-                    raise
-                logger.debug("%s is sent again, as it failed: %s", error.command, error)
-                if self._observer is not None:
-                    self._observer.repeating(error, failures)
-                await asyncio.sleep(pause)
-
     if TYPE_CHECKING:
         # A coroutine function in truth. Declared as what its callers may rely on, pipelines included: see `Result`.
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
@@ -263,54 +228,6 @@ class Client(
             ...
     else:
         execute = _execute
-
-    async def _try_again(self, error: RedisError, packed: Packed) -> Any:
-        """Send a command that failed again, as often as that can do no harm and there is time; else raise `error`."""
-        clock = asyncio.get_running_loop().time
-        failures = 0
-        while True:
-            failures += 1
-            arguments = unpack(packed)
-            error.command, error.key = locate(arguments)
-            if not may_repeat(error, arguments, self._idempotent):
-                raise error
-            pause = self._retry.pause(failures)
-            if pause is None or clock() + pause >= error.deadline:
-                raise error
-            if failures > 1 or not isinstance(error, ConnectionLost):
-                await asyncio.sleep(pause)  # else the pool is the one to wait, until it has a new connection
-            logger.debug("%s is sent again, as it failed: %s", error.command, error)
-            if self._observer is not None:
-                self._observer.repeating(error, failures)
-            rest = None if error.deadline == math.inf else error.deadline - clock()
-            if rest is not None and rest <= 0:
-                raise error
-            future: asyncio.Future[Any] | None = None
-            try:
-                future = self._send_elsewhere(self._loops.here(), packed, rest)
-                return await future
-            except RedisError as again:
-                error = again
-            finally:
-                forsake(future)
-
-    def _send_elsewhere(self, pool: Pool[Connection], packed: Packed, timeout: float | None) -> asyncio.Future[Any]:
-        """Return the future of the reply: the command goes to another connection, or to the first that has room."""
-        connection = pool.share()
-        if connection is not None:
-            return connection.send(packed, self._decode, timeout)
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        since = loop.time()
-
-        def start(connection: Connection) -> None:
-            waited = loop.time() - since
-            # A short wait is not counted: callers who waited together then share one deadline, and one timer.
-            rest = timeout if timeout is None or waited < timeout / 100 else max(timeout - waited, 0.0)
-            connection.send(packed, self._decode, rest, future)
-
-        pool.wait(future, start, None if timeout is None else since + timeout)
-        return future
 
     @staticmethod
     def _time_limit(arguments: Arguments) -> float | None:
@@ -351,51 +268,30 @@ class Client(
             if name not in ("decode_responses", "timeout", "retry", "idempotent"):
                 raise TypeError(f"with_options() takes decode_responses, timeout, retry and idempotent, not {name!r}")
             check(name, value)
-        view: Client[Any] = object.__new__(type(self))
-        view.__dict__.update(self.__dict__)
-        view._decode = options.get("decode_responses", self._decode)
-        view._retry = options.get("retry", self._retry) or NEVER
-        view._idempotent = options.get("idempotent", self._idempotent)
-        view._timeout = options.get("timeout", self._timeout)
-        view._observe()
-        return view
+        terms = self.terms.replace(
+            decode=options.get("decode_responses", self._decode),
+            timeout=options.get("timeout", self._timeout),
+            retry=options.get("retry", self.terms.retry) or NEVER,
+            idempotent=options.get("idempotent", self.terms.idempotent),
+        )
+        return self._with(terms)
 
     def _place(self) -> tuple[object, int]:
-        pool = self._loops.here()
+        pool = self._pools.here()
         return pool, pool.made
 
     def connection(self) -> Lease[AnyStr]:
         """Return a context with one connection of its own, for commands that change it or refer to it."""
-        from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
-
-        return Lease(
-            self._loops.here, self._decode, self._timeout, "connection()", self._settings.on_lost, self._middleware
-        )
-
-    def _borrowed(self, why: str) -> Borrowed:
-        from aioresp.contexts.borrowed import Borrowed  # noqa: PLC0415 (many programs need no connection of their own)
-
-        return Borrowed(self._loops.here, self._decode, self._timeout, why, self._settings.on_lost)
+        return self.node.lease(self.terms, "connection()")
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
         """Return a context that queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
-        from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415
-        from aioresp.contexts.routes import SharedRoute  # noqa: PLC0415 (many programs have no pipelines)
+        from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415 (many programs have no pipelines)
 
-        route = SharedRoute(
-            self._loops.here,
-            self._decode,
-            self._timeout,
-            self._retry,
-            self._idempotent,
-            self._settings.on_lost,
-            self._middleware,
-            None if self._observer is None else self._observer.repeating,
-        )
-        return Pipeline(route, self._decode, transaction)
+        return Pipeline(self.node.route(self.terms), self._decode, transaction)
 
     @overload
     async def transaction(
@@ -444,60 +340,12 @@ class Client(
         from aioresp.streams.reader import Source  # noqa: PLC0415 (many programs read no streams)
 
         raw = self.with_options(decode_responses=False, idempotent=False)
-        return Source(raw, raw.with_options(idempotent=True), self._decode, self._retry)
+        return Source(raw, raw.with_options(idempotent=True), self._decode, self.terms.retry)
+
+    def _listening(self) -> Listening:
+        node = self.node
+        return Listening(node.hubs.here, node.pools.here, node.settings.endpoint.db, self._decode, self._timeout)
 
     def stats(self) -> Stats:
-        """Return the figures of this moment: in sum, and for each loop in use."""
-        total, loops = self._loops.stats()
-        of_hubs, hubs = self._hubs.stats()
-        for loop, figures in hubs.items():
-            loops[loop] = loops.get(loop, PoolStats()) + figures
-        return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
-
-
-def _make_pool(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop) -> Pool[Connection]:
-    make, patience = _connecting(settings, brake)
-    return Pool(
-        make,
-        limit=settings.limit,
-        concurrency=settings.concurrency,
-        idle_timeout=settings.idle_timeout,
-        loop=loop,
-        restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
-        patience=patience,
-        sever=Connection.sever,
-    )
-
-
-def _make_hub(settings: Settings, brake: Brake, loop: asyncio.AbstractEventLoop) -> Hub:
-    from aioresp.pubsub.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
-
-    make, patience = _connecting(settings, brake)
-    watch = _observing(settings)
-    return Hub(make, loop, patience, None if watch is None else watch.dropping)
-
-
-def _connecting(
-    settings: Settings, brake: Brake
-) -> tuple[Callable[[], Awaitable[Connection]], Callable[[BaseException, int], float | None]]:
-    """Return what makes a connection, and what tells after how long a failure to do so is tried again."""
-    make = partial(
-        connect,
-        settings.endpoint,
-        brake,
-        concurrency=settings.concurrency,
-        timeout=settings.connect_timeout,
-        max_reply=settings.max_reply,
-    )
-    patience = (settings.retry or NEVER).pause_of_connecting
-    watch = _observing(settings)
-    return (make, patience) if watch is None else (watch.connecting(make), watch.failing(patience))
-
-
-def _observing(settings: Settings) -> Observer | None:
-    """Return what tells the `events` hook, if there is one."""
-    if settings.events is None:
-        return None
-    from aioresp.observer import Observer  # noqa: PLC0415 (many programs have no hook)
-
-    return Observer(settings.events, str(settings.endpoint), settings.slow_after)
+        """Return the figures of this moment: their sum, and those of each loop in use."""
+        return self.node.stats()

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from aioresp.arguments import numeral
 from aioresp.middleware import Middleware
 from aioresp.record import Record, TypedDict
-from aioresp.retry import Retry
+from aioresp.retry import NEVER, Attempts, Retry
 from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context
 
 if TYPE_CHECKING:
     from aioresp.events import Hook
     from aioresp.facts.putback import Lost
+    from aioresp.observer import Observer
 
 
 T = TypeVar("T")
@@ -75,6 +76,31 @@ class Settings(Record):
     events: Hook | None = None
     slow_after: float | None = 0.1
     middleware: Middleware | None = None
+
+
+class Terms(Record):
+    """How a call travels: what `with_options` can override, and what is around each call.
+
+    Frozen and shared by all calls of a view; `replace` makes the terms of another.
+    """
+
+    decode: bool = True
+    """Whether replies become str."""
+    timeout: float | None = None
+    """Seconds that a call may take, with its wait for a connection; None is forever."""
+    retry: Retry = NEVER
+    idempotent: bool = False
+    """Whether the caller says that no command does harm when it runs twice."""
+    middleware: tuple[Middleware, ...] = ()
+    """Around each call, the first of them innermost."""
+    on_lost: Callable[[Lost], object] | None = None
+    """Called with the elements that a cancelled blocking pop took and could not put back."""
+    observer: Observer | None = None
+    """Tells the `events` hook of commands that are sent again; None without a hook."""
+
+    def attempts(self, deadline: float) -> Attempts:
+        """Return the retry loop of one call, which no attempt begins after `deadline` (loop time)."""
+        return Attempts(self.retry, deadline, None if self.observer is None else self.observer.repeating)
 
 
 DEFAULTS: Final[Options] = {

@@ -1,12 +1,16 @@
-"""When what failed may be tried again, and after how long.
+"""Retry policy: which failed calls are sent again, how often, and after which pauses.
 
-Owns the rules and the delays. Never sends, never waits.
+Owns the rules, the delays and the one retry loop. Never knows how an attempt travels.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from aioresp.arguments import numeral, word
 from aioresp.command import is_read_only
@@ -22,6 +26,7 @@ from aioresp.errors import (
     MaxClientsError,
     NoPermissionError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TLSError,
     TryAgainError,
@@ -29,6 +34,10 @@ from aioresp.errors import (
 )
 from aioresp.facts.catalogue import OWN_WORDS
 from aioresp.record import Record
+
+T = TypeVar("T")
+
+logger = logging.getLogger("aioresp")
 
 #: Errors by which a server says that it has not run the command, and that it may do so soon. A script, a function or a
 #: module's command can say the same after it has run: see `has_not_run`.
@@ -86,6 +95,66 @@ class Retry(Record):
 
 
 NEVER = Retry(1)
+
+
+class Attempts:
+    """Retry loop of one call: how many attempts have failed, and when the next may begin.
+
+    Every call that is sent again goes through `run`: a command, a blocking command on a lease, a pipeline.
+    """
+
+    __slots__ = ("_deadline", "_failures", "_repeating", "_retry")
+
+    def __init__(self, retry: Retry, deadline: float, repeating: Callable[[RedisError, int], object] | None) -> None:
+        """Begin without a failure; no attempt begins at `deadline` (loop time) or later.
+
+        `repeating` hears of each call that is sent again: its error, and how many attempts have failed.
+        """
+        self._retry = retry
+        self._deadline = deadline
+        self._repeating = repeating
+        self._failures = 0
+
+    async def run(
+        self,
+        attempt: Callable[[float | None], Awaitable[T]],
+        repeatable: Callable[[RedisError], RedisError | None],
+        error: RedisError | None = None,
+    ) -> T:
+        """Call `attempt` with the seconds that are left until it succeeds; raise its error when that is the last word.
+
+        `repeatable` returns None if another attempt could do harm, else the error that `repeating` is told. With
+        `error`, the first attempt has failed already.
+        """
+        while True:
+            if error is None:
+                try:
+                    return await attempt(self._rest())
+                except RedisError as failure:
+                    error = failure
+            told = repeatable(error)
+            if told is None or not await self._pause(error):
+                raise error
+            logger.debug("%s is sent again, as it failed: %s", told.command, error)
+            if self._repeating is not None:
+                self._repeating(told, self._failures)
+            rest = self._rest()
+            if rest is not None and rest <= 0:
+                raise error
+            error = None
+
+    async def _pause(self, error: RedisError) -> bool:
+        """Wait until the next attempt may begin; return False if there is none left, or no time."""
+        self._failures += 1
+        pause = self._retry.pause(self._failures)
+        if pause is None or asyncio.get_running_loop().time() + pause >= self._deadline:
+            return False
+        if self._failures > 1 or not isinstance(error, ConnectionLost):
+            await asyncio.sleep(pause)  # else the pool waits, until it has a new connection
+        return True
+
+    def _rest(self) -> float | None:
+        return None if self._deadline == math.inf else self._deadline - asyncio.get_running_loop().time()
 
 
 def may_repeat(error: BaseException, arguments: Sequence[object], idempotent: bool, *, reads: bool = True) -> bool:

@@ -200,7 +200,7 @@ async def test_cancelled_after_any_number_of_turns(
                     await in_step(r)
                     await at_rest(r)
                     assert r.stats().open <= 4  # one of them for subscriptions
-                    assert not r._hub()._topics, "a subscription that was left is not forgotten"
+                    assert not r.node.hubs.here()._topics, "a subscription that was left is not forgotten"
                     a, b = await r.mget(f"{prefix}a", f"{prefix}b")
                     assert a == b, "half a transaction"
         assert finished < TURNS, "it was never cancelled in time"
@@ -252,7 +252,7 @@ async def test_a_reply_and_a_cancellation_in_the_same_turn(server: Server) -> No
     """The reply is there, the task has not woken yet, and is cancelled: the reply is dropped, nothing else is."""
     async with Client(server.url) as r:
         await r.ping()
-        pool = r._loops.here()
+        pool = r.node.pools.here()
         connection = pool.current
         crossed = 0
         for _ in range(50):
@@ -277,7 +277,7 @@ async def test_an_error_reply_and_a_cancellation_in_the_same_turn(
     """Nobody is left to fetch the error: no "exception was never retrieved" in the log."""
     async with Client(server.url) as r:
         await r.set(f"{prefix}k", b"\xff")
-        connection = r._loops.here().current
+        connection = r.node.pools.here().current
         for _ in range(20):
             task = asyncio.create_task(
                 r.get(f"{prefix}k") if error == "DecodeError" else r.call("LPUSH", f"{prefix}k", 1)

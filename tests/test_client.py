@@ -32,7 +32,7 @@ async def connections_received(r: Client[str]) -> int:
 async def grown(r: Client[str], size: int) -> None:
     """Wait for connections that are being opened: those that were there may have answered everybody before."""
     async with asyncio.timeout(10):
-        while r._loops.here().stats().open < size:
+        while r.node.pools.here().stats().open < size:
             await asyncio.sleep(0)
 
 
@@ -134,7 +134,7 @@ def test_a_loop_that_moves_between_threads_keeps_its_pool(server: Server) -> Non
     r = Client(server.url)
     moving = asyncio.new_event_loop()
     moving.run_until_complete(r.ping())
-    pool = r._loops.pools[moving]
+    pool = r.node.pools.pools[moving]
     thread = threading.Thread(target=moving.run_forever)
     thread.start()
     try:
@@ -144,7 +144,7 @@ def test_a_loop_that_moves_between_threads_keeps_its_pool(server: Server) -> Non
         async def here() -> None:
             await r.ping()
             assert len(r.stats().loops) == 2
-            assert r._loops.here() is not pool
+            assert r.node.pools.here() is not pool
 
         asyncio.run(here(), debug=True)
         asyncio.run_coroutine_threadsafe(r.aclose(), moving).result(5)
@@ -264,7 +264,7 @@ async def test_the_classic_pool_grows_to_its_limit_and_stays_flat(server: Server
                     tg.create_task(r.set(f"{prefix}{n}", n, ex=60))
             await grown(r, 10)
             assert await connections_received(monitor) - before == 10
-        assert repr(r._loops.here()) == "Pool(10 open, 0 leased, 0 in flight, limit 10)"
+        assert repr(r.node.pools.here()) == "Pool(10 open, 0 leased, 0 in flight, limit 10)"
 
 
 @pytest.mark.usefixtures("no_debug")

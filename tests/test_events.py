@@ -243,7 +243,7 @@ async def test_nothing_is_in_the_way_without_a_hook(server: Server) -> None:
         assert "execute" not in vars(r)
         async with r.connection() as c:
             assert "execute" not in vars(c)
-        assert r._loops.here()._connect.func.__name__ == "connect"  # type: ignore[attr-defined]
+        assert r.node.pools.here()._connect.func.__name__ == "connect"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ async def test_cut_during_a_large_write(proxy: Proxy, prefix: str, sent: int) ->
 async def test_what_was_not_sent_says_so(proxy: Proxy) -> None:
     async with Client(proxy.url, timeout=5, retry=None) as r:
         await asyncio.gather(r.ping(), r.ping())  # after several in one turn, the next are collected too
-        connection = r._loops.here().current
+        connection = r.node.pools.here().current
         calls = [asyncio.create_task(r.ping()) for _ in range(3)]
         await asyncio.sleep(0)  # packed and waiting for the write, which comes at the end of this turn
         connection._outgoing.clear()
@@ -198,7 +198,7 @@ async def test_what_has_idled_is_asked_before_it_is_used_again(
     async with Client(proxy.url, timeout=10) as r:
         await r.set(f"{prefix}k", 1, ex=60)
         await asyncio.sleep(0.3)
-        assert "resting" in repr(r._loops.here()._shared[0])
+        assert "resting" in repr(r.node.pools.here()._shared[0])
         if way == "half open":
             proxy.half_open()
             asyncio.get_running_loop().call_later(0.5, proxy.accept)

@@ -191,8 +191,8 @@ async def test_a_handshake_that_failed(server: Server) -> None:
 
 
 def inherited(r: Client[str]) -> list[Any]:
-    pools: Any = r._loops._inherited
-    return list(pools[0].values())
+    pools: Any = r.node.pools._inherited
+    return list(pools[0][0].values())
 
 
 async def test_a_child_ends_nothing_of_its_parent(url: dict[str, Any], other: Client[str]) -> None:

@@ -215,10 +215,16 @@ def test_no_password_in_a_message(url: str) -> None:
 )
 def test_no_password_in_a_repr(client: Any) -> None:
     made = client()
-    for shown in (made, made.with_options(timeout=1), made.connection(), made._settings, made._settings.endpoint):
+    for shown in (
+        made,
+        made.with_options(timeout=1),
+        made.connection(),
+        made.node.settings,
+        made.node.settings.endpoint,
+    ):
         assert SECRET not in repr(shown)
         assert SECRET not in str(shown)
-    assert made._settings.endpoint.password == SECRET
+    assert made.node.settings.endpoint.password == SECRET
 
 
 @pytest.mark.parametrize(
@@ -445,7 +451,7 @@ def test_with_options_checks_what_it_takes() -> None:
 
 def test_from_url_is_the_same() -> None:
     made = Client.from_url("redis://host/1?limit=5", limit=6, decode_responses=False)
-    assert made._settings == Client("redis://host/1?limit=5", limit=6)._settings
+    assert made.node.settings == Client("redis://host/1?limit=5", limit=6).node.settings
     assert repr(made) == "Client(redis://host:6379, limit 6, concurrency 5000, bytes)"
 
 

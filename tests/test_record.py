@@ -101,7 +101,7 @@ def test_fields_are_found_however_annotations_are_kept(flags: int) -> None:
     assert names["Empty"].record_fields == ("name", "owner")
 
 
-def kinds(base: type) -> Iterator[type]:
+def kinds(base: type[Any]) -> Iterator[type[Any]]:
     for kind in base.__subclasses__():
         yield kind
         yield from kinds(kind)

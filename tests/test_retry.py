@@ -213,7 +213,7 @@ async def test_a_write_whose_caller_says_that_it_does_no_harm_is(proxy: Proxy, p
 async def test_what_never_left_is_sent_again(proxy: Proxy, prefix: str) -> None:
     async with Client(proxy.url, timeout=5) as r:
         await asyncio.gather(r.ping(), r.ping())  # after several in one turn, the next are collected too
-        connection = r._loops.here().current
+        connection = r.node.pools.here().current
         calls = [asyncio.create_task(r.incr(f"{prefix}k")) for _ in range(3)]
         await asyncio.sleep(0)  # packed and waiting for the write, which comes at the end of this turn
         connection._outgoing.clear()

@@ -44,20 +44,17 @@ class Background:
         """Send commands in one on a shared connection; return the future of the last one's reply."""
         future: asyncio.Future[Any] = self.loop.create_future()
 
-        def start(connection: Connection) -> None:
+        def start(connection: Connection, _: float | None) -> None:
             self.in_line.discard(future)
             for packed in commands[:-1]:
                 connection.send(packed, False, PATIENCE)
             connection.send(commands[-1], False, PATIENCE, future)
 
+        self.in_line.add(future)
         try:
-            connection = self._pool.share()
-            if connection is not None:
-                start(connection)
-            else:
-                self.in_line.add(future)
-                self._pool.wait(future, start, self.loop.time() + PATIENCE)
+            self._pool.place(future, start, PATIENCE)
         except RedisError as error:
+            self.in_line.discard(future)
             future.set_exception(error)
         return future
 

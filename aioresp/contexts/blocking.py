@@ -28,6 +28,7 @@ from aioresp.errors import (
     UnexpectedReply,
 )
 from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Lost, Popped, guard, moved, popped, report, takes
+from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
 from aioresp.wire.batch import undecodable
@@ -117,8 +118,7 @@ class Blocking:
         pool: Pool[Connection],
         connection: Connection,
         arguments: Arguments,
-        decode: bool,
-        on_lost: OnLost | None,
+        terms: Terms,
         private: bool,
         limit: float,
         until: float | None = None,
@@ -134,8 +134,8 @@ class Blocking:
         self._arguments = arguments
         self._takes = takes(arguments)
         # Elements that may have to be put back are read as bytes: they need not be text, and must come back unchanged.
-        self._decode = decode and self._takes
-        self._on_lost = on_lost
+        self._decode = terms.decode and self._takes
+        self._on_lost = terms.on_lost
         self._private = private
         #: Whether the connection can be used again. Cleared when it is closed, or a CLIENT UNBLOCK may be on its way.
         self._clean = True
@@ -148,7 +148,7 @@ class Blocking:
         self._why = "its connection ended"  # the reason for that, as reports give it
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
-        self._reply = connection.send(pack(arguments), decode and not self._takes, None)
+        self._reply = connection.send(pack(arguments), terms.decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
         self._timer: asyncio.TimerHandle | None = None  # of the command's time limit

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -29,7 +29,7 @@ from aioresp.command import (
     refusal,
     with_timeout,
 )
-from aioresp.contexts.blocking import GRACE, Blocking, OnLost
+from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
 from aioresp.errors import (
     ERROR_TYPES,
@@ -40,7 +40,8 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
 )
-from aioresp.middleware import Middleware, through
+from aioresp.middleware import through
+from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import failure
@@ -72,27 +73,23 @@ class Borrowed:
 
     def __init__(
         self,
-        pool: Callable[[], Pool[Connection]],
-        decode: bool,
-        timeout: float | None,
+        find_pool: Callable[[], Pool[Connection]],
+        terms: Terms,
         why: str,
-        on_lost: OnLost | None = None,
-        middleware: Sequence[Middleware] = (),
     ) -> None:
-        self.find_pool = pool
-        self._decode = decode
-        self._timeout = timeout
+        self.find_pool = find_pool
+        self.terms = terms
+        self._decode = terms.decode
+        self._timeout = terms.timeout
         self._why = why
-        self.on_lost = on_lost
         self._pool: Pool[Connection] | None = None
         self._connection: Connection | None = None
         #: Names of the commands that have changed the connection, without those that were undone since.
         self._changed: set[str] = set()
         #: The last blocking command, which may have to come to its end before the connection can be used.
         self._blocking: Blocking | None = None
-        self.middleware = middleware
-        if middleware:
-            self.__dict__["execute"] = through(middleware, self._execute)
+        if terms.middleware:
+            self.__dict__["execute"] = through(terms.middleware, self._execute)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_connection"):  # its constructor failed
@@ -201,7 +198,7 @@ class Borrowed:
                 limit = max(left, LEAST)
                 arguments = with_timeout(arguments, limit)
         private = bool(self._changed)
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private, limit, until)
+        self._blocking = Blocking(self._pool, connection, arguments, self.terms, private, limit, until)
         return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:

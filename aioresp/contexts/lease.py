@@ -37,4 +37,4 @@ class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Gene
 
         It takes commands with connection state, too. What it watches is watched on this connection.
         """
-        return Pipeline(LeaseRoute(self, self._timeout, owned=False), self._decode, transaction)
+        return Pipeline(LeaseRoute(self, owned=False), self._decode, transaction)

@@ -95,6 +95,9 @@ class PerLoop(Generic[P]):
         #: One of the loops, and its pool. While its `_thread_id` is `get_ident()`, it is the running one: to see that
         #: takes a sixth of the time of `_get_running_loop()` on Python 3.11, which asks the kernel each time.
         self.recent: tuple[_Threaded, P] = (_NOWHERE, cast(P, None))
+        #: Pools that were replaced, with their loops, until they have ended.
+        self._replaced: list[tuple[asyncio.AbstractEventLoop, P]] = []
+        #: Set when the client is closed, cleared when it is entered again.
         self.closed = False
         self._make = make
         self._past = PoolStats()
@@ -133,16 +136,34 @@ class PerLoop(Generic[P]):
                 return
         self.recent = (_NOWHERE, cast(P, None))
 
+    def replace(self, leave: Callable[[P], object]) -> None:
+        """Let the next use in each loop begin with a new pool; `leave` gets each old one, in its loop, and ends it."""
+        here = running_loop()
+        for loop, pool in list(self.pools.items()):
+            self.forget(loop)
+            self._replaced.append((loop, pool))
+            if loop is here:
+                leave(pool)
+            else:
+                try:
+                    loop.call_soon_threadsafe(leave, pool)
+                except RuntimeError:  # it is closed
+                    pool.abandon()
+
     def _sweep(self) -> None:
         """Forget the pools of loops that were closed without shutting down their asynchronous generators."""
         for loop in list(self.pools):
             if loop.is_closed():
                 self.pools[loop].abandon()
                 self.forget(loop)
+        for entry in [entry for entry in self._replaced if entry[0].is_closed()]:
+            entry[1].abandon()
+            self._replaced.remove(entry)
 
     def keep_figures(self, pool: P) -> None:
         """Keep the figures of a pool that has closed."""
         stats = pool.stats()
+        self._replaced[:] = [entry for entry in self._replaced if entry[1] is not pool]
         with self._lock:  # loops in other threads may end at the same time
             self._past += PoolStats(
                 made=stats.made,
@@ -151,19 +172,19 @@ class PerLoop(Generic[P]):
                 bytes_received=stats.bytes_received,
             )
 
-    def shut(self, grace: float) -> tuple[P | None, list[asyncio.Future[None]]]:
+    def shut(self, grace: float) -> tuple[list[P], list[asyncio.Future[None]]]:
         """Begin to close the pools of all loops, each in its own; a loop that is not running just loses its pool.
 
         Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
         """
         here = running_loop()
         self.closed = True
-        mine: P | None = None
+        mine: list[P] = []
         others: list[asyncio.Future[None]] = []
-        for loop, pool in list(self.pools.items()):
+        for loop, pool in [*self.pools.items(), *self._replaced]:
             self.forget(loop)
             if loop is here:
-                mine = pool
+                mine.append(pool)
                 pool.shut(grace)
             elif (closing := _close_in(loop, pool, grace)) is not None:
                 others.append(asyncio.wrap_future(closing))
@@ -171,11 +192,11 @@ class PerLoop(Generic[P]):
                 pool.abandon()
         return mine, others
 
-    async def ended(self, begun: tuple[P | None, list[asyncio.Future[None]]]) -> None:
+    async def ended(self, begun: tuple[list[P], list[asyncio.Future[None]]]) -> None:
         """Wait until what `shut` began has come to its end."""
         mine, others = begun
-        if mine is not None:
-            await mine.aclose()
+        for pool in mine:
+            await pool.aclose()
         if others:
             # A loop may stop before it gets to it: then there is nobody left to wait for.
             await asyncio.wait(others, timeout=FAREWELL)
@@ -183,21 +204,25 @@ class PerLoop(Generic[P]):
     def stats(self) -> tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]:
         """Return the sum since the start, past loops included, and the figures of each loop in use."""
         figures = {loop: pool.stats() for loop, pool in list(self.pools.items())}
+        for loop, pool in list(self._replaced):
+            figures[loop] = figures.get(loop, PoolStats()) + pool.stats()
         return sum(figures.values(), self._past), figures
 
     def after_fork(self) -> None:
         """Start afresh in a child: the sockets belong to the parent."""
         # Kept, not closed: finalizers would talk to the parent's selector and servers.
-        self._inherited.append(dict(self.pools))
+        self._inherited.append((dict(self.pools), self._replaced))
         self.pools.clear()
         self.recent = (_NOWHERE, cast(P, None))
+        self._replaced = []
         self._past = PoolStats()
         self._lock = threading.Lock()
 
     def __del__(self) -> None:
         if not hasattr(self, "pools"):
             return  # its constructor failed
-        still_open = sum(pool.stats().open for pool in self.pools.values())
+        pools = [*self.pools.items(), *self._replaced]
+        still_open = sum(pool.stats().open for _, pool in pools)
         if still_open:
             warnings.warn(
                 f"unclosed client with {still_open} open connections: use `async with` or await `aclose()`",
@@ -205,7 +230,7 @@ class PerLoop(Generic[P]):
                 stacklevel=2,
                 source=self,
             )
-        for loop, pool in self.pools.items():
+        for loop, pool in pools:
             try:
                 # The loop may be about to end: its guard waits for what begins here.
                 loop.call_soon_threadsafe(pool.shut)

@@ -10,22 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
-from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
+from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
 from aioresp.pool.closing import Closing
-from aioresp.pool.queue import CLOCK, WaitQueue, forsake
+from aioresp.pool.growth import Growth, Patience
+from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 
 if TYPE_CHECKING:
     from aioresp.pool.resource import Work
 
 logger = logging.getLogger("aioresp")
-
-#: Seconds until the pool tries to grow again after a failure, while it has other connections to work with.
-GROWTH_PAUSE: Final = 1.0
 
 #: Seconds of idling after which a resource is asked whether it is still there before it is used again.
 REST_AFTER: Final = 15.0
@@ -43,7 +41,7 @@ class Pool(Generic[R]):
         idle_timeout: float | None,
         loop: asyncio.AbstractEventLoop,
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
-        patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
+        patience: Patience = lambda error, failures: None,
         sever: Callable[[R], None] = lambda resource: None,
     ) -> None:
         """Make an empty pool.
@@ -70,12 +68,9 @@ class Pool(Generic[R]):
         self._restoring: set[asyncio.Task[None]] = set()
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
-        self._patience = patience
-        self._failures = 0
-        self._failure: BaseException | None = None
-        self._newest: tuple[object, int] = (None, 0)  # and how much it had carried when it was made
-        self._stillborn = 0  # new ones in a row that ended before they carried anything
-        self._grow_after = 0.0
+        self._growth = Growth(loop, patience)
+        #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
+        self._refusal: ConnectionLost | None = None
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
         self._prune_timer: asyncio.TimerHandle | None = None
@@ -93,11 +88,13 @@ class Pool(Generic[R]):
         resource = self.current
         if resource.in_flight < resource.capacity:
             return resource
-        if self._waiting:
-            return None  # whoever came before would have taken what there is
+        if self._waiting or self._refusal is not None:
+            return None  # an earlier caller would have taken what there is
         return self._choose()
 
     def _choose(self) -> R | None:
+        if self._refusal is not None:
+            return self._choose_for_work()
         for resource in self._shared:
             if resource.in_flight < resource.capacity:
                 self.current = resource
@@ -114,6 +111,14 @@ class Pool(Generic[R]):
             self.current = least
         return least
 
+    def _choose_for_work(self) -> R | None:
+        """Return a resource of a retired pool for work that began before: work ends where it began."""
+        for resource in self._draining:
+            if resource.in_flight < resource.capacity:
+                return resource
+        self._grow()
+        return None
+
     def _wake(self) -> bool:
         """Wake one that rests, if there is any: whether it works is known soon, and it saves making another."""
         for resource in self._shared:
@@ -121,6 +126,29 @@ class Pool(Generic[R]):
                 resource.wake()
                 return True
         return False
+
+    def place(
+        self, future: asyncio.Future[Any], start: Callable[[R, float | None], object], timeout: float | None
+    ) -> None:
+        """Call `start` with a resource that has room, and the seconds that are left: now, or in the caller's turn.
+
+        A caller in line whose `future` is done has left the line. After `timeout` seconds there `future` gets
+        `PoolTimeout`. Raises ClientClosed.
+        """
+        resource = self.share()
+        if resource is not None:
+            start(resource, timeout)
+            return
+        loop = self._loop
+        since = loop.time()
+
+        def serve(resource: R) -> None:
+            waited = loop.time() - since
+            # A short wait is not counted: callers who waited together then share one deadline, and one timer.
+            rest = timeout if timeout is None or waited < timeout / 100 else max(timeout - waited, 0.0)
+            start(resource, rest)
+
+        self.wait(future, serve, None if timeout is None else since + timeout)
 
     def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
         """Stand in line until `start` can be called with a resource that has room.
@@ -138,14 +166,18 @@ class Pool(Generic[R]):
     ) -> None:
         if self._closing.begun and (line is self._lease_waiting or self._closing.stopped):
             raise ClientClosed("the client was closed")
+        if self._refusal is not None and future not in self._of_work():
+            refusal = copy_error(self._refusal)
+            refusal.deadline = math.inf if deadline is None else deadline
+            raise refusal
         first = not line
         if not self._waiting and not self._lease_waiting and not self._open:
-            self._failures, self._grow_after = 0, 0.0  # nobody was left who waited for the next attempt
+            self._growth.forget()
         line.enter(future, start, deadline)
         if first:
             self._dispatch()
         elif self._concurrency == 1 or line is self._lease_waiting:
-            self._grow()  # who stands behind others finds no room, but may be the reason to make some
+            self._grow()  # a later waiter cannot be served now, but may justify another connection
 
     def _too_late(self) -> Callable[[float], Exception]:
         state = self.describe()
@@ -153,8 +185,8 @@ class Pool(Generic[R]):
         def error(waited: float) -> Exception:
             if self._open:
                 return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
-            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._failure or state}")
-            late.__cause__ = self._failure
+            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._growth.failure or state}")
+            late.__cause__ = self._growth.failure
             return late
 
         return error
@@ -166,15 +198,17 @@ class Pool(Generic[R]):
             if roomy is None:
                 break
             self._waiting.serve(roomy)
-            self._failures, self._failure, self._stillborn = 0, None, 0
+            self._growth.served()
         while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
             self._lease_waiting.serve(idle)
-            self._failures, self._failure, self._stillborn = 0, None, 0
+            self._growth.served()
+        if self._refusal is not None:
+            self._drain_all()
         for drained in [r for r in self._draining if r.in_flight == 0]:
-            # Whoever it was drained for has gone: back to the others.
+            # The caller for whom it was drained has gone: back to the others.
             self._draining.remove(drained)
             self._admit(drained)
 
@@ -200,8 +234,8 @@ class Pool(Generic[R]):
         return max(2, self.limit) if self._leased or self._lease_waiting else self.limit
 
     def _grow(self) -> None:
-        """Start to open what those who wait could use, but one at a time for the shared use and until one is open."""
-        if self._closing.stopped or self._loop.time() + CLOCK < self._grow_after:
+        """Open connections for the waiters: several for leases, one at a time for shared use or while none is open."""
+        if self._closing.stopped or self._growth.paused:
             return
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
         wanted = max(1, wanted) if self._open else 1
@@ -213,7 +247,7 @@ class Pool(Generic[R]):
     async def _make(self) -> None:
         resource = await self._connect()
         self.made += 1
-        self._newest = (resource, resource.usage()[0])
+        self._growth.made(resource, resource.usage()[0])
         resource.attach(self._on_room, self._on_close)
         self._shared.append(resource)  # even if it died already: then on_close is not called any more, so look
         if not resource.viable:
@@ -229,30 +263,26 @@ class Pool(Generic[R]):
         if self._closing.stopped:
             self._closing.look()
             return
-        if error is not None:
+        if error is not None and (self._refusal is None or self._waiting):
             self._growth_failed(error)
         self._dispatch()
+        self._end_retired()
 
     def _growth_failed(self, error: BaseException) -> None:
         if self._shared:
             logger.warning("the pool could not grow: %s; it goes on with %r", error, self)
-            self._grow_after = self._loop.time() + GROWTH_PAUSE
-            self._loop.call_at(self._grow_after, self._dispatch)
+            self._loop.call_at(self._growth.rest(), self._dispatch)
             return
-        self._failures += 1
-        self._failure = error
-        pause = self._patience(error, self._failures)
+        pause = self._growth.failed(error)
         if pause is None:
-            self._failures = 0
             self._fail_waiting(error)
         else:
             logger.info("no connection: %s; the next attempt is in %.3g s", error, pause)
-            self._grow_after = self._loop.time() + pause
-            self._loop.call_at(self._grow_after, self._dispatch)
+            self._loop.call_later(pause, self._dispatch)
 
-    def _fail_waiting(self, error: BaseException) -> None:
-        self._waiting.fail(error)
-        self._lease_waiting.fail(error)
+    def _fail_waiting(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
+        self._waiting.fail(error, spared)
+        self._lease_waiting.fail(error, spared)
 
     # --- Leasing -----------------------------------------------------------------------------------------------------
 
@@ -309,7 +339,7 @@ class Pool(Generic[R]):
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
         """End a lease: the resource is as it was and owes no reply; if `changed`, it will be made so first."""
-        if changed and resource.viable and self._restore is not None and not self._closing.stopped:
+        if changed and resource.viable and self._restore is not None and not self._leaving:
             task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
             self._restoring.add(task)
             task.add_done_callback(partial(self._restored, resource))
@@ -332,7 +362,7 @@ class Pool(Generic[R]):
 
     def _admit(self, resource: R) -> None:
         resource.lent = False
-        if self._closing.stopped or not resource.viable:
+        if self._leaving or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():
             self._lease_waiting.serve(resource)
@@ -352,8 +382,9 @@ class Pool(Generic[R]):
         """Note that `work`, which was held, is done."""
         self._closing.work.discard(work)
         self._closing.look()
+        self._end_retired()
 
-    # --- Retiring ----------------------------------------------------------------------------------------------------
+    # --- The end of one resource --------------------------------------------------------------------------------------
 
     def _on_close(self, resource: R) -> None:
         for place in (self._shared, self._draining):
@@ -371,14 +402,12 @@ class Pool(Generic[R]):
         )
         if self._closing.stopped:
             self._closing.look()
-        elif self._newest == (resource, commands) and not self._shared and (self._waiting or self._lease_waiting):
-            self._stillborn += 1
-            if self._stillborn > 1:
-                # To open the next one at once might go on for ever.
-                self._growth_failed(ConnectError("a connection ended as soon as it was made"))
-            self._dispatch()
-        else:
-            self._dispatch()
+            return
+        idle = self._shared or not (self._waiting or self._lease_waiting)
+        if not idle and self._growth.is_stillborn(resource, commands):
+            self._growth_failed(ConnectError("a connection ended as soon as it was made"))
+        self._dispatch()
+        self._end_retired()
 
     def _schedule_prune(self) -> None:
         pause = min(REST_AFTER / 2, math.inf if self._idle_timeout is None else self._idle_timeout / 4)
@@ -404,6 +433,43 @@ class Pool(Generic[R]):
                 resource.rest()
         if self._open:
             self._schedule_prune()
+
+    # --- Retiring the pool -------------------------------------------------------------------------------------------
+
+    def retire(self, error: Exception) -> None:
+        """Take no more callers, as the server is not to be used any more; the pool ends when all have left it.
+
+        Callers in line, and those that come later, get ConnectionLost with the outcome "not sent", whose cause is
+        `error`. Replies under way arrive, leases last until they are given back, and idle connections close now.
+        """
+        if self._refusal is not None or self._closing.begun:
+            return
+        self._refusal = ConnectionLost(f"the server is not used any more: {error}", "not sent")
+        self._refusal.__cause__ = error
+        self._fail_waiting(self._refusal, self._of_work())
+        for task in self._opening:
+            task.cancel()
+        self._dispatch()
+        self._end_retired()
+
+    @property
+    def _leaving(self) -> bool:
+        """Whether a resource that becomes free is closed."""
+        return self._closing.stopped or self._refusal is not None
+
+    def _of_work(self) -> set[asyncio.Future[Any]]:
+        """Return the futures of work that began before: it needs the server on which it began."""
+        return {future for work in self._closing.work for future in work.in_line}
+
+    def _drain_all(self) -> None:
+        """Keep shared resources for their last replies only."""
+        for resource in list(self._shared):
+            self._withdraw(resource)
+            self._draining.append(resource)
+
+    def _end_retired(self) -> None:
+        if self._refusal is not None and not self._closing.work and not self.holds():
+            self.shut()
 
     # --- Closing -----------------------------------------------------------------------------------------------------
 
@@ -441,9 +507,7 @@ class Pool(Generic[R]):
 
     def turn_away(self, spared: set[Any]) -> None:
         """Give those in line ClientClosed, but for these futures."""
-        error = ClientClosed("the client was closed")
-        self._waiting.fail(error, spared)
-        self._lease_waiting.fail(error, spared)
+        self._fail_waiting(ClientClosed("the client was closed"), spared)
 
     def stop(self) -> None:
         """Open nothing more; the pool takes no more callers."""

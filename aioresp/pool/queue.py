@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Any, Final, Generic, TypeVar
 
-from aioresp.errors import copy_error
+from aioresp.errors import RedisError, copy_error
 
 R = TypeVar("R")
 
@@ -94,9 +94,13 @@ class WaitQueue(Generic[R]):
     def fail(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
         """Turn everybody away with `error`, but for those who are `spared`."""
         for future in [future for future in self._waiters if future not in spared]:
+            deadline = self._waiters[future].deadline
             self._leave(future)
             if not future.done():
-                self._turn_away(future, copy_error(error))
+                own = copy_error(error)
+                if isinstance(own, RedisError):
+                    own.deadline = deadline  # a caller that may try again has the rest of its time for that
+                self._turn_away(future, own)
         if not self._waiters:
             self._expire_later(math.inf)
 

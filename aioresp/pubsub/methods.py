@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from aioresp.command import AnyStr, Key
 from aioresp.commands.base import Executor
+from aioresp.record import Record
 
 if TYPE_CHECKING:
-    from aioresp.pool.loops import PerLoop
     from aioresp.pool.pool import Pool
     from aioresp.pubsub.hub import Hub
     from aioresp.pubsub.inbox import Overflow
@@ -26,14 +26,24 @@ if TYPE_CHECKING:
 BUFFER: Final = 10_000
 
 
+class Listening(Record):
+    """Where the connections of subscriptions come from, and how their messages are read."""
+
+    find_hub: Callable[[], Hub]
+    find_pool: Callable[[], Pool[Connection]]
+    db: int
+    decode: bool
+    timeout: float | None
+
+
 class Subscribing(Executor[AnyStr]):
     """What yields messages, events and commands as they come."""
 
-    _hub: Callable[[], Hub]
-    _loops: PerLoop[Pool[Connection]]
-    _db: int
-    _decode: bool
-    _timeout: float | None
+    if TYPE_CHECKING:
+
+        def _listening(self) -> Listening:
+            """Return where the hub and the pool of the running loop are found."""
+            ...
 
     @overload
     def subscribe(
@@ -88,7 +98,8 @@ class Subscribing(Executor[AnyStr]):
     ) -> Subscription[Any]:
         from aioresp.pubsub.subscription import Subscription  # noqa: PLC0415 (many programs have none)
 
-        return Subscription(self._hub, self._decode, self._timeout, kind, names, gaps, buffer, overflow)
+        at = self._listening()
+        return Subscription(at.find_hub, at.decode, at.timeout, kind, names, gaps, buffer, overflow)
 
     @overload
     def keyspace_events(
@@ -127,8 +138,9 @@ class Subscribing(Executor[AnyStr]):
         """
         from aioresp.pubsub.keyspace import KeyEvents  # noqa: PLC0415 (many programs have none)
 
-        where = self._hub, self._decode, self._timeout
-        return KeyEvents(*where, self.execute, self._db if db is None else db, patterns, events, gaps, buffer, overflow)
+        at = self._listening()
+        where = at.find_hub, at.decode, at.timeout
+        return KeyEvents(*where, self.execute, at.db if db is None else db, patterns, events, gaps, buffer, overflow)
 
     def monitor(self, *, buffer: int = BUFFER, overflow: Overflow = "drop_oldest") -> Monitor[AnyStr]:
         """Return a context that yields every command that the server runs, on a connection of its own.
@@ -137,4 +149,5 @@ class Subscribing(Executor[AnyStr]):
         """
         from aioresp.pubsub.monitor import Monitor  # noqa: PLC0415 (few programs have one)
 
-        return Monitor(self._loops.here, self._decode, self._timeout, buffer, overflow)
+        at = self._listening()
+        return Monitor(at.find_pool, at.decode, at.timeout, buffer, overflow)

@@ -50,7 +50,7 @@ def _close(client: Client[str]) -> None:
     """Close a client from outside its loop."""
     # A loop that has ended closed its connections. One of a wider scope than the test (anyio's runner, pytest-asyncio's
     # `loop_scope`) is idle now, and its connections can be closed in it alone.
-    for loop in list(client._loops.pools):
+    for loop in list(client.node.pools.pools):
         if not loop.is_running() and not loop.is_closed():
             loop.run_until_complete(client.aclose())
             return

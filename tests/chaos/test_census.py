@@ -57,7 +57,7 @@ async def test_objects_that_are_left_behind(ledger: Ledger, server: Server) -> N
     census = Census()
     async with Client(server.url) as r:
         await r.ping()
-        held = r._loops.here().current
+        held = r.node.pools.here().current
     del r
     await census.compare(ledger, 0.1)
     assert "objects Connection" in " ".join(ledger.examples)

@@ -158,9 +158,9 @@ async def test_a_reply_and_a_cancellation_in_the_same_turn(
             task = asyncio.ensure_future(wait(r, key))
             await asyncio.sleep(0)
             async with asyncio.timeout(5):
-                while not any(connection.in_flight for connection in r._loops.here()._leased):
+                while not any(connection.in_flight for connection in r.node.pools.here()._leased):
                     await asyncio.sleep(0)
-                while any(connection.in_flight for connection in r._loops.here()._leased):
+                while any(connection.in_flight for connection in r.node.pools.here()._leased):
                     await asyncio.sleep(0)
             for _ in range(turns // 4):
                 await asyncio.sleep(0)

@@ -82,7 +82,7 @@ async def test_the_connection_ends_right_behind_the_reply(server: Server, prefix
             await asyncio.gather(r.ping(), c.ping())
         task = asyncio.create_task(r.blpop(f"{prefix}q"))
         await is_blocked(direct)
-        (leased,) = r._loops.here()._leased
+        (leased,) = r.node.pools.here()._leased
         proxy.stall()
         await cancel(task)
         await direct.rpush(f"{prefix}q", "job")

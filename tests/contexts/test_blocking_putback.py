@@ -337,7 +337,7 @@ async def test_the_connection_of_another_database_dies(
                 await becomes(lambda: direct.lrange(key, 0, -1), ["job"])
                 proxy.cut()
             else:
-                (leased,) = r._loops.here()._leased
+                (leased,) = r.node.pools.here()._leased
                 proxy.stall("down")
                 reply = f"*2\r\n${len(key)}\r\n{key}\r\n$3\r\njob\r\n"
                 leased.data_received(reply.encode())  # and the end with it

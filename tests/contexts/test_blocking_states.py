@@ -49,7 +49,7 @@ class World:
 
     @property
     def blocking(self) -> Blocking:
-        (work,) = self.r._loops.here()._closing.work
+        (work,) = self.r.node.pools.here()._closing.work
         assert isinstance(work, Blocking)
         return work
 
@@ -59,7 +59,7 @@ class World:
 
     def abandon(self) -> None:
         """End the pool as the end of a loop does, which does not wait."""
-        self.r._loops.here().abandon()
+        self.r.node.pools.here().abandon()
 
     async def pushed(self) -> None:
         await self.direct.rpush("q", "job")
@@ -320,7 +320,7 @@ def overdue(w: World) -> background.Background:
 async def elements_arrive_before_the_end_of_the_dropped_connection(w: World) -> None:
     task = w.pop()
     await is_blocked(w.direct)
-    (connection,) = w.r._loops.here()._leased
+    (connection,) = w.r.node.pools.here()._leased
 
     def arrive(closed: Connection) -> None:
         if closed is connection:

@@ -316,7 +316,7 @@ async def test_a_large_batch_travels_in_pieces_on_a_connection_of_its_own(
             async with asyncio.timeout(5):
                 while not r.stats().leased:
                     await asyncio.sleep(0)
-            assert r._loops.here().describe().count("leased by a pipeline of 50") == 1
+            assert r.node.pools.here().describe().count("leased by a pipeline of 50") == 1
             assert await task == [await handle for handle in handles] == [f"{n}" for n in range(500)]
             assert r.stats().leased == 0
         async with r.pipeline() as p:
@@ -329,7 +329,7 @@ async def test_a_large_batch_travels_in_pieces_on_a_connection_of_its_own(
 async def test_a_batch_that_never_left_is_sent_again(server: Server, prefix: str) -> None:
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=5) as r:
         await asyncio.gather(r.ping(), r.ping())  # after several in one turn, the next are collected too
-        connection = r._loops.here().current
+        connection = r.node.pools.here().current
         p = r.pipeline(transaction=True)
         first, second = p.incr(f"{prefix}n"), p.incr(f"{prefix}n")
         task = asyncio.ensure_future(p.execute())

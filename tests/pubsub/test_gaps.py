@@ -463,9 +463,9 @@ async def test_a_loop_that_stood_still_while_an_answer_was_due(
     monkeypatch.setattr(liveness, "PING_WAIT", 0.5)
     async with Client(server.url) as r, r.subscribe(prefix) as s:
         for _ in range(3):
-            await until(lambda: r._hub()._life._pinged is None)
+            await until(lambda: r.node.hubs.here()._life._pinged is None)
             async with asyncio.timeout(5):
-                while r._hub()._life._pinged is None:
+                while r.node.hubs.here()._life._pinged is None:
                     await asyncio.sleep(0)
             time.sleep(0.7)
         await asyncio.sleep(0.1)

@@ -128,7 +128,7 @@ async def test_nothing_is_left_over_from_channels_that_come_and_go(
     server: Server, other: Client[str], resp: Literal[2, 3], prefix: str
 ) -> None:
     async with Client(server.url, protocol=resp) as r, r.subscribe(f"{prefix}stays") as s:
-        hub = r._hub()
+        hub = r.node.hubs.here()
 
         async def churn(number: int) -> None:
             for n in range(40):
@@ -155,7 +155,7 @@ async def test_it_is_asked_for_again_while_it_is_being_closed(
     async with Client(server.url, retry=None) as r:
         async with r.subscribe(prefix):
             pass
-        hub = r._hub()
+        hub = r.node.hubs.here()
         hub._unused_since -= hubs.LINGER
         hub._look()
         async with r.subscribe(prefix) as s:
@@ -172,7 +172,7 @@ async def test_it_is_made_anew_once_if_it_is_lost_as_soon_as_it_is_made(server: 
     """In the turn before the attempt is known to be over: two connections would bring each message twice."""
     made: list[Connection] = []
     async with Client(server.url) as r:
-        hub = r._hub()
+        hub = r.node.hubs.here()
         connect = hub._connect
 
         async def connect_and_lose() -> Connection:
@@ -265,7 +265,7 @@ async def test_a_moment_in_which_the_server_refuses(resp: Literal[2, 3], prefix:
                 await r.publish(channel, "1")
             assert [await s.get(5), await s.get(5)] == [Message(a, "1"), Message(b, "1")]
             assert len(s.gaps) == cut
-            assert repr(r._hub()) == "Hub(2 topics, connected)"
+            assert repr(r.node.hubs.here()) == "Hub(2 topics, connected)"
 
 
 # --- The end ----------------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ async def test_a_moment_in_which_the_server_refuses(resp: Literal[2, 3], prefix:
 async def test_several_close_it_at_once(server: Server, prefix: str) -> None:
     r = Client(server.url)
     async with r.subscribe(prefix) as s:
-        hub = r._hub()
+        hub = r.node.hubs.here()
         async with asyncio.timeout(5):
             cancelled = asyncio.create_task(hub.aclose())
             closing = [asyncio.create_task(hub.aclose()) for _ in range(3)]

@@ -121,7 +121,7 @@ async def test_asked_at_every_handshake(locked: Server, root: Client[str], proto
     async with Client(locked.url, credential_provider=provider, protocol=protocol) as r:
         assert [await r.acl_whoami() for _ in range(3)] == ["one"] * 3
         assert provider.asked == 1
-        for connection in r._loops.here()._shared:
+        for connection in r.node.pools.here()._shared:
             connection.close()
         assert await r.acl_whoami() == "two"
         assert provider.asked == 2
@@ -474,7 +474,7 @@ async def test_nothing_is_left_of_a_renewal(locked: Server, root: Client[str]) -
     provider = Provider(first, never)
     async with Client(locked.url, credential_provider=provider) as r:
         assert await r.ping() is True
-        (connection,) = r._loops.here()._shared
+        (connection,) = r.node.pools.here()._shared
         await until(lambda: provider.asked == 2)
         renewal = connection.renewal
         assert renewal is not None

@@ -111,9 +111,9 @@ def test_the_limit_is_checked(value: Any) -> None:
 
 
 def test_the_limit_in_the_url() -> None:
-    assert Client("redis://host?max_reply=1000")._settings.max_reply == 1000
-    assert Client("redis://host?max_reply=none")._settings.max_reply is None
-    assert Client()._settings.max_reply == 512 * MIB
+    assert Client("redis://host?max_reply=1000").node.settings.max_reply == 1000
+    assert Client("redis://host?max_reply=none").node.settings.max_reply is None
+    assert Client().node.settings.max_reply == 512 * MIB
 
 
 # --- Trickles --------------------------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ async def test_pushes_without_an_end(push: bytes) -> None:
         while not call.done():
             await asyncio.sleep(0.001)
             turns += 1
-            waiting = max([waiting, *(c._parser.waiting for c in r._loops.here()._shared)])
+            waiting = max([waiting, *(c._parser.waiting for c in r.node.pools.here()._shared)])
         assert isinstance(call.exception(), aioresp.CommandTimeout)
         assert turns > 20
         assert resident() - before < 48 * MIB

@@ -62,7 +62,7 @@ async def test_what_cannot_be(kind: str, caplog: pytest.LogCaptureFixture) -> No
             assert await s.get(5) == Message("c", "one")
             assert isinstance(await s.get(5), Gap)
         await asyncio.sleep(0.05)
-        assert r._hubs.here()._made <= 5  # the pauses grow
+        assert r.node.hubs.here()._made <= 5  # the pauses grow
         assert "what the server sent" not in caplog.text  # but at the level of DEBUG
     assert resident() - before < 48 * MIB
     for record in (record for record in caplog.records if record.name == "aioresp"):
@@ -106,7 +106,7 @@ async def test_messages_without_an_end(kind: str) -> None:
         assert s.gaps == ()
         assert s.waiting == (100 if kind == "of ours" else 0)
         assert (s.dropped > 1000) == (kind == "of ours")
-        listener = r._hubs.here()._listener
+        listener = r.node.hubs.here()._listener
         assert listener is not None
         assert listener._parser.waiting < MIB
     assert resident() - before < 48 * MIB
@@ -120,7 +120,7 @@ async def test_messages_without_an_end_for_who_lets_them_wait() -> None:
     async with peer as url, Client(url, timeout=1) as r, r.subscribe("c", buffer=100, overflow="wait") as s:
         await asyncio.sleep(0.3)
         assert 100 <= s.waiting <= 10_000  # what came together with the confirmation is taken
-        listener = r._hubs.here()._listener
+        listener = r.node.hubs.here()._listener
         assert listener is not None
         assert listener._parser.waiting < MIB
         for _ in range(20_000):
@@ -156,7 +156,7 @@ async def test_what_comes_instead_of_a_confirmation(kind: str) -> None:
             async with r.subscribe("c"):
                 pass
         assert time.monotonic() - start < 9  # its deadline is one second; ten are the longest that a reply may take
-        assert repr(r._hubs.here()).startswith("Hub(0 topics")
+        assert repr(r.node.hubs.here()).startswith("Hub(0 topics")
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == tasks
     assert resident() - before < 48 * MIB

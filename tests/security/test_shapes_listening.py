@@ -39,7 +39,7 @@ async def test_numbers_of_connections_that_are_none(number: bytes) -> None:
     hello = array(b"$2\r\nid\r\n", number, sign=b"%")
     async with answers(lambda words: b"" if words[0] == b"BLPOP" else b":1\r\n", hello) as url, Client(url) as r:
         assert await r.incr("k") == 1
-        assert [connection.id for connection in r._loops.here()._shared] == [None]
+        assert [connection.id for connection in r.node.pools.here()._shared] == [None]
         pop = asyncio.ensure_future(r.blpop("q"))
         await asyncio.sleep(0.05)
         pop.cancel()

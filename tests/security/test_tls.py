@@ -215,7 +215,7 @@ def test_the_context_is_made_when_the_client_is(paths: Paths, tmp_path: Path) ->
         Client("rediss://host", ssl_ca_certs=str(tmp_path / "nothing.pem"))
     with pytest.raises(ValueError, match="ssl_password needs ssl_certfile"):
         Client("rediss://host", ssl_password="secret")
-    context = Client("rediss://host", ssl_ca_certs=paths.authority)._settings.endpoint.tls
+    context = Client("rediss://host", ssl_ca_certs=paths.authority).node.settings.endpoint.tls
     assert context is not None
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 

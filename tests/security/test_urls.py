@@ -106,7 +106,7 @@ def test_no_form_of_url_shows_it() -> None:
                     assert SECRET not in text, url
             else:
                 made += 1
-                endpoint = client._settings.endpoint
+                endpoint = client.node.settings.endpoint
                 if not any(SECRET in str(getattr(endpoint, place)) for place in _PLACES):
                     assert SECRET not in repr(client), url
                     assert SECRET not in str(endpoint), url
@@ -154,7 +154,7 @@ def test_hosts_that_are_none_as_an_option(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["cache.example", "::1", "fe80::1%eth0", "127.0.0.1", "bücher.example", "a_b-c"])
 def test_hosts(host: str) -> None:
-    assert Client(host=host)._settings.endpoint.host == host
+    assert Client(host=host).node.settings.endpoint.host == host
 
 
 @pytest.mark.parametrize("path", ["/run/a\nb", "/run/a\r\nb", "/run/a\0b"])

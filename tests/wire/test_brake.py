@@ -256,7 +256,7 @@ async def test_many_calls_cost_one_login(
                     pass
     assert await connections(root) == before + 1
     assert await refusals(root) == 1
-    assert "wrong-pw" not in repr(r._loops)
+    assert "wrong-pw" not in repr(r.node.pools)
 
 
 async def test_a_corrected_password_is_found_within_the_pause(

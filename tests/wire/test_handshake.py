@@ -22,8 +22,8 @@ from tests.security.hostile import hostile, says
 
 
 def sockets(r: Client[Any]) -> list[socket.socket]:
-    found: list[Any] = [connection._transport for connection in r._loops.here()._shared]
-    listener = r._hub()._listener
+    found: list[Any] = [connection._transport for connection in r.node.pools.here()._shared]
+    listener = r.node.hubs.here()._listener
     assert listener is not None
     return [transport.get_extra_info("socket") for transport in (*found, listener._transport)]
 
@@ -83,7 +83,7 @@ async def test_a_peer_that_vanishes_is_noticed_without_a_timeout(
                     black_hole(own.port)
                     start = time.monotonic()
                     async with asyncio.timeout(20):
-                        while r._hub()._listener is not None:
+                        while r.node.hubs.here()._listener is not None:
                             await s.get(timeout=0.5)
             else:
                 async with r.connection() as c:

@@ -29,7 +29,7 @@ async def set_values(r: Client[str], prefix: str) -> dict[str, str]:
 
 
 def stands_between(r: Client[str]) -> bool:
-    (connection,) = r._loops.here()._shared
+    (connection,) = r.node.pools.here()._shared
     return connection._transport is not None and isinstance(connection._transport.get_protocol(), Intake)
 
 

@@ -1,0 +1,246 @@
+"""One server as an object: its pools and hubs, one of each for every event loop.
+
+Owns how connections are made, and each way of a command beside the fast path: overflow, retry, leases, closing. Stable
+seam for what uses many servers: no private name is needed to build on it. Never converts a reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from aioresp.command import AnyStr, Arguments, full_name, locate
+from aioresp.errors import RedisError
+from aioresp.middleware import Middleware
+from aioresp.options import Settings, Terms
+from aioresp.pool.loops import PerLoop, running_loop
+from aioresp.pool.pool import Pool
+from aioresp.pool.queue import forsake
+from aioresp.pool.resource import PoolStats
+from aioresp.retry import NEVER, may_repeat
+from aioresp.wire.brake import Brake
+from aioresp.wire.connection import Connection
+from aioresp.wire.endpoint import Endpoint
+from aioresp.wire.handshake import connect, restore
+from aioresp.wire.packing import Packed, unpack
+
+if TYPE_CHECKING:
+    from aioresp.contexts.borrowed import Borrowed
+    from aioresp.contexts.lease import Lease
+    from aioresp.contexts.routes import SharedRoute
+    from aioresp.observer import Observer
+    from aioresp.pubsub.hub import Hub
+
+T = TypeVar("T")
+
+#: Makes a connection to an endpoint, with all that the options say about connecting.
+Dial: TypeAlias = Callable[[Endpoint], Awaitable[Connection]]
+
+#: Seconds that replies under way have to arrive when a node is closed.
+CLOSE_GRACE: Final = 1.0
+
+
+class Stats(PoolStats):
+    """The figures of a client: the sum of all its loops, counters since the start."""
+
+    loops: tuple[PoolStats, ...] = ()
+    """The figures of each loop in which the client is in use."""
+
+
+class Node:
+    """One server, for any number of event loops and threads.
+
+    `pools.here()` and `hubs.here()` are the pool and the hub of the running loop. `terms` are those of the options;
+    each method takes the terms of its caller, so that many views share a node.
+    """
+
+    def __init__(self, settings: Settings, connect: Callable[[Dial], Awaitable[Connection]] | None = None) -> None:
+        """Make a node that has no connection yet.
+
+        `connect` makes each connection: it chooses an endpoint and returns `await dial(endpoint)`. By default it is
+        always that of `settings`.
+        """
+        self.settings = settings
+        self.observer = _observing(settings)
+        self.terms = Terms(
+            timeout=settings.timeout,
+            retry=settings.retry or NEVER,
+            middleware=_around(settings, self.observer),
+            on_lost=settings.on_lost,
+            observer=self.observer,
+        )
+        brake = Brake()
+        dialing = _Dialing(settings, brake, connect, self.observer)
+        self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing))
+        self.hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, dialing, self.observer))
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "settings"):  # its constructor failed
+            return "Node(not made)"
+        s = self.settings
+        return f"Node({s.endpoint}, limit {s.limit}, concurrency {s.concurrency})"
+
+    # --- Commands ----------------------------------------------------------------------------------------------------
+
+    def send(self, pool: Pool[Connection], packed: Packed, terms: Terms, timeout: float | None) -> asyncio.Future[Any]:
+        """Return the future of the reply: the command goes to any connection with room, or to the first that has it."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        decode = terms.decode
+
+        def start(connection: Connection, rest: float | None) -> None:
+            connection.send(packed, decode, rest, future)
+
+        pool.place(future, start, timeout)
+        return future
+
+    async def send_again(self, error: RedisError, packed: Packed, terms: Terms) -> Any:
+        """Return the raw reply to a command that failed with `error`, sent again; raise the error if it must not be."""
+
+        def repeatable(error: RedisError) -> RedisError | None:
+            arguments = unpack(packed)
+            error.command, error.key = locate(arguments)
+            return error if may_repeat(error, arguments, terms.idempotent) else None
+
+        async def attempt(rest: float | None) -> Any:
+            future = self.send(self.pools.here(), packed, terms, rest)
+            try:
+                return await future
+            finally:
+                forsake(future)
+
+        return await terms.attempts(error.deadline).run(attempt, repeatable, error)
+
+    async def block(self, arguments: Arguments, reply: Callable[[Any], T], terms: Terms, limit: float) -> T:
+        """Send a blocking command on a connection that it has alone, again where it has not run.
+
+        The server may hold it back for `limit` seconds (0: forever). The middleware of `terms` is not asked: it is
+        around this already.
+        """
+        borrowed = self.borrow(terms, full_name(arguments))
+        until = running_loop().time() + max(limit, 0.0) if limit else None
+
+        async def attempt(_: float | None) -> T:
+            return await borrowed.block(arguments, reply, limit, until)
+
+        def repeatable(error: RedisError) -> RedisError | None:
+            error.command, error.key = locate(arguments)
+            # A command that has waited on the server is not sent again, even if it only reads: "$" means another
+            # entry then.
+            return error if may_repeat(error, arguments, terms.idempotent, reads=False) else None
+
+        return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable)
+
+    # --- Contexts ----------------------------------------------------------------------------------------------------
+
+    def borrow(self, terms: Terms, why: str) -> Borrowed:
+        """Return a context with a connection of its own, without a method for each command and without middleware."""
+        from aioresp.contexts.borrowed import Borrowed  # noqa: PLC0415 (many programs need no connection of their own)
+
+        return Borrowed(self.pools.here, terms.replace(middleware=()), why)
+
+    def lease(self, terms: Terms, why: str) -> Lease[AnyStr]:
+        """Return a context with a connection of its own; `why` names its holder in errors of those who wait for one."""
+        from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
+
+        return Lease(self.pools.here, terms, why)
+
+    def route(self, terms: Terms) -> SharedRoute:
+        """Return the way of pipelines over shared connections."""
+        from aioresp.contexts.routes import SharedRoute  # noqa: PLC0415 (many programs have no pipelines)
+
+        return SharedRoute(self.pools.here, terms)
+
+    # --- The whole ---------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """Return the figures of this moment: their sum, and those of each loop in use."""
+        total, loops = self.pools.stats()
+        of_hubs, hubs = self.hubs.stats()
+        for loop, figures in hubs.items():
+            loops[loop] = loops.get(loop, PoolStats()) + figures
+        return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
+
+    def retire(self, error: Exception) -> None:
+        """Leave the server that `connect` has found, in all loops: the next command goes where `connect` leads then.
+
+        Callers in line get ConnectionLost with the outcome "not sent", which is sent again where the terms allow it.
+        Replies under way arrive, leases last until they are given back. Subscriptions stay where they are.
+        """
+        self.pools.replace(lambda pool: pool.retire(error))
+
+    def reopen(self) -> None:
+        """Take commands again after `aclose`."""
+        self.pools.closed = self.hubs.closed = False
+
+    async def aclose(self) -> None:
+        """Close the pools and hubs of all loops, each in its own loop; replies under way have a second to arrive."""
+        hubs, pools = self.hubs.shut(0.0), self.pools.shut(CLOSE_GRACE)
+        await self.hubs.ended(hubs)
+        await self.pools.ended(pools)
+
+
+# --- How a node is made -----------------------------------------------------------------------------------------------
+
+
+class _Dialing:
+    """Way to a new connection, and how long to be patient with failures; the same for pools and hubs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        brake: Brake,
+        choose: Callable[[Dial], Awaitable[Connection]] | None,
+        observer: Observer | None,
+    ) -> None:
+        dial = partial(
+            connect,
+            brake=brake,
+            concurrency=settings.concurrency,
+            timeout=settings.connect_timeout,
+            max_reply=settings.max_reply,
+        )
+        self.make: Callable[[], Awaitable[Connection]]
+        self.make = partial(dial, settings.endpoint) if choose is None else partial(choose, dial)
+        self.patience: Callable[[BaseException, int], float | None]
+        self.patience = (settings.retry or NEVER).pause_of_connecting
+        if observer is not None:
+            self.make, self.patience = observer.connecting(self.make), observer.failing(self.patience)
+
+
+def _make_pool(
+    settings: Settings, brake: Brake, dialing: _Dialing, loop: asyncio.AbstractEventLoop
+) -> Pool[Connection]:
+    return Pool(
+        dialing.make,
+        limit=settings.limit,
+        concurrency=settings.concurrency,
+        idle_timeout=settings.idle_timeout,
+        loop=loop,
+        restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
+        patience=dialing.patience,
+        sever=Connection.sever,
+    )
+
+
+def _make_hub(dialing: _Dialing, observer: Observer | None, loop: asyncio.AbstractEventLoop) -> Hub:
+    from aioresp.pubsub.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
+
+    return Hub(dialing.make, loop, dialing.patience, None if observer is None else observer.dropping)
+
+
+def _observing(settings: Settings) -> Observer | None:
+    """Return the observer that tells the `events` hook, if there is one."""
+    if settings.events is None:
+        return None
+    from aioresp.observer import Observer  # noqa: PLC0415 (many programs have no hook)
+
+    return Observer(settings.events, str(settings.endpoint), settings.slow_after)
+
+
+def _around(settings: Settings, observer: Observer | None) -> tuple[Middleware, ...]:
+    """Return what is around each command: the user's middleware, and outside it the timing of slow calls."""
+    own = () if settings.middleware is None else (settings.middleware,)
+    return own if observer is None else (*own, observer.timing)
