@@ -13,6 +13,7 @@ prints and ends in a comment, the comment is what must have been printed.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -198,3 +199,28 @@ def test_links(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#\s]+)", text):
         assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link
+
+
+# --- The reference ---------------------------------------------------------------------------------------------------
+
+
+def completeness() -> Any:
+    """Return the hook that fails a build of the documentation with a reference that is not whole."""
+    spec = importlib.util.spec_from_file_location("completeness", ROOT / "docs" / "completeness.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_reference_that_is_not_whole_fails() -> None:
+    hook = completeness()
+    asked = hook.asked_for(ROOT / "docs" / "reference")
+    assert {"aioresp.Subscription.get", "aioresp.pubsub.methods.Subscribing.monitor"} <= asked
+    shown = asked | {place for places in hook.public().values() for place in places}
+    assert hook.problems(shown, asked) == []
+    assert hook.problems(shown - {"aioresp.pubsub.methods.Subscribing.monitor"}, []) == ["Client.monitor is missing"]
+    assert hook.problems(shown - {"aioresp.Gap", "aioresp.pubsub.topics.Gap"}, []) == ["Gap is missing"]
+    assert hook.problems(shown, {"aioresp.Lease.gone"}) == ["aioresp.Lease.gone was asked for and does not exist"]
+    assert hook.problems(shown | {"aioresp.Lease.carry"}, asked) == ["aioresp.Lease.carry is internal"]
