@@ -13,6 +13,7 @@ prints and ends in a comment, the comment is what must have been printed.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -158,28 +159,14 @@ def test_refused_commands() -> None:
     assert documented == set(command._REFUSED) - command.FORBIDDEN
 
 
-def test_every_file_has_a_line() -> None:
-    """CONTRIBUTING.md names each module of the package, and none that is not there, in the order of their imports."""
-    files = [row[0].strip("`") for row in rows((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "## The files")]
+def test_every_room_has_a_line() -> None:
+    """CONTRIBUTING.md explains `ls aioresp`: each package and each module there, and none that is not."""
+    table = rows((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "## The house")
+    named = [name for row in table for name in re.findall(r"`([\w./]+)`", row[0])]
     package = ROOT / "aioresp"
-    assert sorted(files) == sorted(str(path.relative_to(package)) for path in package.rglob("*.py"))
-    above: set[str] = set()
-    for file in files:
-        for module in imported(package / file) - {"aioresp"}:
-            assert module in above, f"{file} imports {module}, which is not above it"
-        above.add(f"aioresp.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__"))
-
-
-def imported(path: Path) -> set[str]:
-    """Return the modules of aioresp that a file imports from, submodules by their own name."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "aioresp":
-            for alias in node.names:
-                inner = ROOT.joinpath(*node.module.split("."), alias.name)
-                deeper = inner.is_dir() or inner.with_suffix(".py").is_file()
-                found.add(f"{node.module}.{alias.name}" if deeper else node.module)
-    return found
+    modules = {path.name for path in package.glob("*.py")}
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert sorted(named) == sorted(modules | rooms)
 
 
 def test_quotations() -> None:
@@ -198,3 +185,29 @@ def test_links(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#\s]+)", text):
         assert "://" in link or (ROOT / page).parent.joinpath(link).exists(), link
+
+
+# --- The reference ---------------------------------------------------------------------------------------------------
+
+
+def completeness() -> Any:
+    """Return the hook that fails a build of the documentation with a reference that is not whole."""
+    spec = importlib.util.spec_from_file_location("completeness", ROOT / "docs" / "completeness.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_reference_that_is_not_whole_fails() -> None:
+    hook = completeness()
+    asked = hook.asked_for(ROOT / "docs" / "reference")
+    assert {"aioresp.Subscription.get", "aioresp.pubsub.methods.Subscribing.monitor"} <= asked
+    names = hook.public()
+    shown = asked | {place for places in names.values() for place in places}
+    assert hook.problems(shown, asked) == []
+    for name in ("Client.monitor", "Client.subscribe", "Gap", "testing.Proxy"):
+        assert hook.problems(shown - names[name], []) == [f"{name} is missing"]
+    assert hook.problems(shown, {"aioresp.Lease.gone"}) == ["aioresp.Lease.gone was asked for and does not exist"]
+    assert hook.problems(shown | {"aioresp.Lease.carry"}, asked) == ["aioresp.Lease.carry is internal"]

@@ -1,0 +1,96 @@
+"""Completeness check of the reference: fails the build if a public name is missing, or an internal one is shown.
+
+A hook of MkDocs; see mkdocs.yml.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parent.parent
+
+#: Names of the package that a definition list of reference/client.md explains: type aliases, and the version.
+EXPLAINED: Final = {"CredentialProvider", "Key", "Value", "__version__"}
+
+#: Methods without an underscore that the package calls on its own public classes.
+INTERNAL: Final = {
+    *("put", "put_all", "put_error", "lose", "regain", "deprive", "end", "carry", "note", "block", "watching"),
+    *("has_used", "use", "prepare", "queueing", "tell", "copy_error", "copy_with_outcome", "response_error"),
+}
+
+#: An identifier that mkdocstrings gave to a heading, and a directive of a page with the members it asks for.
+_ANCHOR: Final = re.compile(r'id="(aioresp\.[\w.]+)"')
+_DIRECTIVE: Final = re.compile(
+    r"^::: (aioresp[\w.]*)\n(?:    .*members: \[([^]]*)\]|(?:    .*\n)+?.*members: \[([^]]*)\])?", re.M
+)
+
+#: The overloads of `set` differ in one argument far behind; without a formatter they are cut off before it.
+_OVERLOADS: Final = ("Literal[True]", "Literal[False]")
+
+_anchors: set[str] = set()
+
+
+def on_pre_build(**_: Any) -> None:
+    """Forget the previous build, which there is under `mkdocs serve`."""
+    _anchors.clear()
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Note the names on a page of the reference."""
+    if page.file.src_uri.startswith("reference/"):
+        _anchors.update(_ANCHOR.findall(html))
+        if page.file.src_uri == "reference/strings.md":
+            text = re.sub(r"<[^>]+>", "", html)
+            if any(word not in text for word in _OVERLOADS):
+                raise RuntimeError("signatures are cut off: mkdocstrings found no formatter; install the extra `docs`")
+    return html
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Fail if the reference is not whole."""
+    wrong = problems(_anchors, asked_for(Path(config.docs_dir, "reference")))
+    wrong += [f"{path} is published" for path in Path(config.site_dir).rglob("__pycache__")]
+    if wrong:
+        raise RuntimeError("the reference is not whole: " + "; ".join(wrong))
+
+
+def asked_for(folder: Path) -> set[str]:
+    """Return the names that the pages of the reference ask for: each directive's own, and its explicit members."""
+    names: set[str] = set()
+    for page in folder.glob("*.md"):
+        for path, short, long in _DIRECTIVE.findall(page.read_text(encoding="utf-8")):
+            names |= {f"{path}.{member.strip()}" for member in (short or long).split(",") if member.strip()}
+    return names
+
+
+def public() -> dict[str, set[str]]:
+    """Return each public name with the identifiers under which the reference may show it."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        import aioresp  # noqa: PLC0415 (the hook is loaded before the path is set)
+        from aioresp import testing  # noqa: PLC0415
+    finally:
+        sys.path.remove(str(ROOT))
+    names = {
+        name: {f"aioresp.{name}", f"{getattr(aioresp, name).__module__}.{name}"}
+        for name in set(aioresp.__all__) - EXPLAINED
+    }
+    names |= {f"testing.{name}": {f"aioresp.testing.{name}"} for name in testing.__all__}
+    for name in dir(aioresp.Client):
+        if not name.startswith("_"):
+            homes = [kind for kind in aioresp.Client.__mro__ if name in vars(kind)]
+            names[f"Client.{name}"] = {f"{kind.__module__}.{kind.__qualname__}.{name}" for kind in homes}
+            names[f"Client.{name}"].add(f"aioresp.Client.{name}")
+    return names
+
+
+def problems(anchors: set[str], asked: Iterable[str]) -> list[str]:
+    """Return the public names that no anchor shows, the members asked for that do not exist, and internal names."""
+    missing = [f"{name} is missing" for name, places in sorted(public().items()) if not places & anchors]
+    unknown = [f"{name} was asked for and does not exist" for name in sorted(set(asked) - anchors)]
+    internal = [f"{name} is internal" for name in sorted(anchors) if name.rpartition(".")[2] in INTERNAL]
+    return missing + unknown + internal
