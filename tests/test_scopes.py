@@ -59,6 +59,7 @@ def untouched() -> None:
 
 
 @pytest.mark.parametrize(("operation", "warm", "concurrency"), IN_TURNS)
+@pytest.mark.usefixtures("no_debug")
 async def test_a_task_group_is_cancelled_after_any_number_of_turns(
     server: Server, prefix: str, operation: Operation, warm: bool, concurrency: int
 ) -> None:
