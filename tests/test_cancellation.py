@@ -172,6 +172,7 @@ IN_TURNS = [
 
 
 @pytest.mark.parametrize(("operation", "warm", "concurrency"), IN_TURNS)
+@pytest.mark.usefixtures("no_debug")
 async def test_cancelled_after_any_number_of_turns(
     server: Server, prefix: str, operation: Operation, warm: bool, concurrency: int
 ) -> None:

@@ -17,7 +17,7 @@ from aioresp import Client
 from aioresp.testing import Proxy, Server
 from tests.contexts.blocking import LISTS, POPS, Since, errors, is_blocked, since
 from tests.rest import at_rest, in_step, tasks_besides
-from tests.test_cancellation import OPERATIONS, Operation, lease
+from tests.test_cancellation import IN_TURNS, Operation, lease
 
 __all__ = ["errors", "since"]  # fixtures
 
@@ -58,9 +58,8 @@ def untouched() -> None:
 # --- Cancelled at many points -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("concurrency", [1, 1000])
-@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize(("operation", "warm", "concurrency"), IN_TURNS)
+@pytest.mark.usefixtures("no_debug")
 async def test_a_task_group_is_cancelled_after_any_number_of_turns(
     server: Server, prefix: str, operation: Operation, warm: bool, concurrency: int
 ) -> None:

@@ -219,10 +219,10 @@ async def test_a_pop_that_is_later_than_the_server_said_is_put_back(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocking, "GRACE", 0.1)
-    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.05) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
         await r.ping()
         async with Client(server.url) as direct:
-            task = asyncio.create_task(r.blpop(f"{prefix}q", 0.2))
+            task = asyncio.create_task(r.with_options(timeout=0.05).blpop(f"{prefix}q", 0.2))
             await is_blocked(direct)
             proxy.stall("down")
             await direct.rpush(f"{prefix}q", "job")

@@ -75,8 +75,11 @@ async def test_without_a_wait_the_server_gets_what_was_given(server: Server, pre
     async with watched(server) as following, Client(server.url) as r:
         async with r.connection():
             pass
-        assert await r.blpop(f"{prefix}k", 0.25) is None
-        assert (await following()).arguments[-1] == "0.25"
+        given = []
+        while "0.25" not in given:  # where the machine stands still for a moment, there was a wait
+            assert await r.blpop(f"{prefix}k", 0.25) is None
+            given.append((await following()).arguments[-1])
+            assert len(given) < 10, given
         task = asyncio.create_task(r.blpop(f"{prefix}k", 0))
         assert (await following()).arguments[-1] == "0"
         await cancel(task)

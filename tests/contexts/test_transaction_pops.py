@@ -127,6 +127,9 @@ async def test_a_cancelled_caller_whose_connection_dies(server: Server, prefix: 
         assert losses == []
         proxy.cut()
         await at_rest(r)
+        async with asyncio.timeout(10):
+            while len(losses) < len(UNKNOWN):
+                await asyncio.sleep(0.01)
         assert known(losses) == UNKNOWN
         assert isinstance(losses[0].error, aioresp.ConnectionLost)
 

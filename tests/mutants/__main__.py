@@ -48,8 +48,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/test_nothing_lost.py tests/pool/test_loops.py tests/security/test_hostile_pops.py",
     ),
     "aioresp/pubsub/hub.py": (
-        f"{_CONTEXTS}hub.py {_CONTEXTS}gaps.py",
-        f"{_CONTEXTS}subscription.py tests/security/test_hostile_listening.py "
+        "tests/pubsub/test_hub.py tests/pubsub/test_gaps.py",
+        "tests/pubsub/test_subscription.py tests/security/test_hostile_listening.py "
         "tests/security/test_credentials_listening.py",
     ),
     "aioresp/contexts/lease.py": (
@@ -59,7 +59,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "aioresp/retry.py": (
         "tests/test_retry.py",
-        f"tests/test_client.py {_CONTEXTS}stream_reader.py {_CONTEXTS}pipeline.py tests/security/test_credentials.py",
+        f"tests/test_client.py tests/streams/test_reader.py {_CONTEXTS}pipeline.py tests/security/test_credentials.py",
     ),
 }
 

@@ -273,7 +273,7 @@ async def test_a_rotation_while_commands_run(
                 async with r.pipeline(transaction=number % 2 == 0) as p:
                     p.incr(f"{prefix}{number}")
                     p.get(f"{prefix}{number}")
-                await r.blpop(f"{prefix}none", timeout=0.02) if number == 0 else await asyncio.sleep(0)
+                await r.blpop(f"{prefix}none", timeout=0.02) if number == 0 else await asyncio.sleep(0.002)
                 count += 2
 
         tasks = [asyncio.create_task(work(number)) for number in range(8)]

@@ -142,13 +142,12 @@ def _of(error: BaseException | None) -> Iterator[str]:
 def watched(caplog: pytest.LogCaptureFixture) -> Iterator[Watched]:
     caplog.set_level(logging.DEBUG)
     gc.collect()
-    gc.freeze()  # what was there before is not looked at: there is a lot of it
+    gc.freeze()  # what was there before is not looked at, now or later: there is a lot of it
     # In debug mode asyncio logs slow callbacks with their arguments: futures, which show their results.
     logging.getLogger("asyncio").addFilter(_not_slow)
     watched = Watched(caplog)
     yield watched
     logging.getLogger("asyncio").removeFilter(_not_slow)
-    gc.unfreeze()
     watched.check()
 
 

@@ -11,7 +11,7 @@ import inspect
 import logging
 import re
 import traceback
-from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -107,13 +107,16 @@ class Named(Recorder):
         return super().__getattribute__(name)
 
 
-def calls() -> Iterator[tuple[str, Call]]:
+@cache
+def calls() -> list[tuple[str, Call]]:
     """Return the calls of all wire tables, each with the name of its method."""
+    found = []
     for group in GROUPS:
         for call, _ in importlib.import_module(f"tests.commands.test_{group}").WIRE:
             named = Named()
             call(named)
-            yield named.asked[0], call
+            found.append((named.asked[0], call))
+    return found
 
 
 KINDS: Final[dict[str, tuple[type, ...]]] = {
@@ -131,14 +134,20 @@ KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
-def is_declared(method: str, value: Any) -> bool:
-    """Return whether a value is of the kind that the method is declared to return, as far as that is known here."""
+@cache
+def declared(method: str) -> list[str]:
+    """Return the names of the kinds that the method is declared to return, without what these hold."""
     said = str(inspect.signature(getattr(Commands, method)).return_annotation)
     assert said.startswith("Result[")
     plain, more = said.replace("Result[", ""), 1
     while more:
         plain, more = re.subn(r"\[[^][]*\]", "", plain)
-    heads = [head.strip("] ") for head in plain.split("|")]
+    return [head.strip("] ") for head in plain.split("|")]
+
+
+def is_declared(method: str, value: Any) -> bool:
+    """Return whether a value is of the kind that the method is declared to return, as far as that is known here."""
+    heads = declared(method)
     if "Any" in heads or "Literal" in heads:
         return True
     return any(type(value) in KINDS.get(head, ()) or type(value).__name__ == head for head in heads)
@@ -263,6 +272,7 @@ async def test_all_methods_on_a_lease(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "protocol"), IN_TURNS)
 @pytest.mark.timeout(120)
+@pytest.mark.usefixtures("no_debug")
 async def test_blocking_methods(kind: str, protocol: Any) -> None:
     """Whether an element was popped is not known: an error is all there can be."""
     table = {method: call for method, call in calls() if blocks(call) and method not in ("echo", "ping", "quit")}

@@ -72,7 +72,7 @@ async def test_a_peer_that_vanishes_is_noticed_without_a_timeout(
     options = tuple((name, value) for (name, _), value in zip(handshake.KEEPALIVE, short, strict=True))
     monkeypatch.setattr(handshake, "KEEPALIVE", options)
     with start_server() as own:
-        r = Client(own.url, timeout=None, connect_timeout=0.5, retry=None)
+        r = Client(own.url, timeout=None, retry=None)
         try:
             if way == "subscribed and full":
                 async with r.subscribe("c", buffer=1, overflow="wait") as s:
