@@ -1,7 +1,7 @@
-"""What can go wrong, under one root.
+"""Exception classes of the package, under one root.
 
-Owns the exception classes and the one table from a server's error code to its class. Never imports asyncio, keeps no
-state, and never holds a value or a password: an error names its command and a shortened key, nothing else.
+Owns the classes and the one table from a server's error code to its class. Never imports asyncio, never keeps state,
+and never holds a value or a password: an error names its command and a shortened key, nothing else.
 """
 
 from __future__ import annotations

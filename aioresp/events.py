@@ -1,6 +1,7 @@
-"""What an operator may want to hear of: told to the client's `events` hook as it happens.
+"""Events for the client's `events` hook: connections, waits, retries, slow commands.
 
-Owns the records of what happened and the one way to tell them. Never decides anything, and never holds a value.
+Owns the event records and the one function that hands them to the hook. Never decides anything, and never holds a
+value.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Spans and metrics of commands, by OpenTelemetry's stable conventions for databases. Needs the extra `otel`.
+"""OpenTelemetry spans and metrics of commands, by the stable conventions for databases. Needs the extra `otel`.
 
-Owns what a command looks like to OpenTelemetry. Never shows a key, a value or a password: only the command's name.
+Owns the translation of a command into spans and metrics. Never shows a key, a value or a password, only the command's
+name.
 """
 
 from __future__ import annotations

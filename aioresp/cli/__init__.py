@@ -1,7 +1,6 @@
-"""The `aioresp` command.
+"""Entry point of the `aioresp` command. Needs the extra `cli`, and says so where it is missing.
 
-Owns the entry point only: what it does beyond importing lies in the modules below. Needs the extra `cli`, and says so
-where it is missing.
+Owns the entry point, and never more than that: the modules below do the work.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The commands and their options, as Typer sees them.
+"""Typer application: the commands and their options.
 
-Owns the words of the command line, what goes to which stream, and the exit status. Everything else is done by the
-modules it calls.
+Owns the words of the command line, the choice of output stream, and the exit status. Never does the work itself; the
+modules that it calls do.
 """
 
 from __future__ import annotations

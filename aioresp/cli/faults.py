@@ -1,6 +1,6 @@
-"""What went wrong, in one line for a person at a terminal.
+"""One-line error messages for a person at a terminal.
 
-Owns which errors are the user's to understand; everything else is a bug and keeps its traceback.
+Owns the list of errors that a user can act on. Never hides any other error: that is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Ctrl-C, once: the work is cancelled and tidies up, and nothing disturbs it while it does.
+"""Ctrl-C handling: the first one cancels the work, and no later one disturbs the cleanup.
 
-Owns the signal handlers of a run. Never decides what tidying up is.
+Owns the signal handlers of a run. Never decides how to clean up.
 """
 
 from __future__ import annotations

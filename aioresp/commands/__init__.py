@@ -1,4 +1,4 @@
-"""The typed commands, one mixin a group."""
+"""Typed command methods, one mixin for each command group."""
 
 from __future__ import annotations
 

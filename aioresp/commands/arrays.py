@@ -1,4 +1,4 @@
-"""Arrays: values at indices from 0 to 2^64 - 2, with any number of gaps between. Redis 8.8; not in Valkey."""
+"""Arrays: values at indices from 0 to 2^64 - 2, with gaps of any size. Redis 8.8; not in Valkey."""
 
 from __future__ import annotations
 

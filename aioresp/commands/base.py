@@ -1,7 +1,7 @@
-"""The seam between the commands and whoever sends them, and what many of them need to build their arguments.
+"""Base of the command mixins: the `execute` seam, and helpers that build arguments.
 
-A command method hands its arguments and the converter of their reply to `execute`. It never awaits and never asks who
-executes it.
+Owns the signature of `execute`, which takes the arguments and the converter of their reply. Never awaits, and never
+asks which object executes the command.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bitmaps: the bits of strings, one by one, counted, combined, and as integers of any width."""
+"""Bitmaps: single bits of strings, bit counts, bitwise operations, and integers of any width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLIENT: what the server knows of its connections, and what it may be told about them."""
+"""CLIENT: list, name, pause, unblock and kill the server's connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cluster administration: what an operator asks one node of a cluster, and tells it to do."""
+"""Cluster administration: queries and instructions for one node of a cluster."""
 
 from __future__ import annotations
 

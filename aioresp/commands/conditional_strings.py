@@ -1,4 +1,4 @@
-"""Strings compared, and set or deleted on what they hold; several set at once; counters with bounds."""
+"""Conditional string commands: compare and set, compare and delete, several keys at once, bounded counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The connection itself: greetings, and what belongs to one connection only."""
+"""Connection commands: greetings, and commands that belong to one connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What takes time and memory: LATENCY, MEMORY, SLOWLOG, COMMANDLOG, HOTKEYS."""
+"""Diagnostics of time and memory: LATENCY, MEMORY, SLOWLOG, COMMANDLOG, HOTKEYS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places: members of a sorted set, found by where they are on the globe."""
+"""Geospatial commands: members of a sorted set, searched by their position on the globe."""
 
 from __future__ import annotations
 

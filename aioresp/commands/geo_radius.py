@@ -1,4 +1,4 @@
-"""The older searches for places, which `geosearch` replaces."""
+"""Older geospatial searches, which `geosearch` replaces."""
 
 from __future__ import annotations
 

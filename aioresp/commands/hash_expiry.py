@@ -1,4 +1,4 @@
-"""Hashes whose fields expire, each by itself, and hashes made from a prepared list of fields."""
+"""Hashes with fields that expire one by one, and hashes made from a prepared list of fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HyperLogLog: how many different elements there were, about, in 12 KiB at most."""
+"""HyperLogLog: an estimate of the number of distinct elements, in 12 KiB at most."""
 
 from __future__ import annotations
 

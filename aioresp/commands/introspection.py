@@ -1,4 +1,4 @@
-"""COMMAND: what commands the server has, and what it knows of them."""
+"""COMMAND: the commands that the server has, with their properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data set on disk: snapshots, the append-only file, backups."""
+"""Persistence: snapshots, the append-only file, backups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages: sending them, and who listens. To listen oneself takes a context, not a command."""
+"""Pub/sub commands that publish messages and count subscribers. A subscription is a context, not a command."""
 
 from __future__ import annotations
 

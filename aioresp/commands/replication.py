@@ -1,4 +1,4 @@
-"""Replication: who is whose replica, and how to change that."""
+"""Replication: the role of a server, and commands that change its master."""
 
 from __future__ import annotations
 

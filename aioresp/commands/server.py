@@ -1,4 +1,4 @@
-"""The server: its figures, its configuration, its databases, its modules, its end."""
+"""Server administration: INFO, configuration, databases, modules, shutdown."""
 
 from __future__ import annotations
 

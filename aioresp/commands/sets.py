@@ -1,4 +1,4 @@
-"""Sets: members without order."""
+"""Sets: unordered collections of distinct members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges of sorted sets, by rank, by score or by member: to read, to store, to remove."""
+"""Ranges of sorted sets, by rank, by score or by member: read, stored or removed."""
 
 from __future__ import annotations
 

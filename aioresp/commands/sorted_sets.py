@@ -1,4 +1,4 @@
-"""Sorted sets: members in the order of their scores. Their ranges are in `sorted_set_ranges`."""
+"""Sorted sets: members ordered by score. Their ranges are in `sorted_set_ranges`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SORT: the elements of a list, a set or a sorted set, in another order."""
+"""SORT: elements of a list, a set or a sorted set in another order."""
 
 from __future__ import annotations
 

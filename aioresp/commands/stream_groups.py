@@ -1,4 +1,4 @@
-"""Consumer groups: entries of a stream shared among consumers, each to be acknowledged."""
+"""Consumer groups: entries of a stream shared among consumers, each acknowledged on its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: logs of entries, written, read and trimmed. Consumer groups have a module of their own."""
+"""Streams: logs of entries that are appended, read and trimmed. Consumer groups are in `stream_groups`."""
 
 from __future__ import annotations
 

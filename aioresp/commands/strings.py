@@ -1,4 +1,4 @@
-"""Strings: values, counters and pieces of bytes."""
+"""Strings: values, counters and substrings."""
 
 from __future__ import annotations
 

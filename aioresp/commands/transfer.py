@@ -1,4 +1,4 @@
-"""What a key holds, as the server keeps it: copies of it for another server, and facts about it."""
+"""DUMP, RESTORE, MIGRATE and OBJECT: serialized values of keys, and the encoding of keys."""
 
 from __future__ import annotations
 

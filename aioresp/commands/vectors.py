@@ -1,4 +1,4 @@
-"""Vector sets: elements with a place in a space of many dimensions, and what is near them. Redis 8.0; not in Valkey."""
+"""Vector sets: elements with vectors, and searches for similar elements. Redis 8.0; not in Valkey."""
 
 from __future__ import annotations
 

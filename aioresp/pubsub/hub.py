@@ -1,7 +1,8 @@
-"""All subscriptions of one event loop, on one connection: made at the first, made anew when it is lost.
+"""Subscription hub of one event loop: all subscriptions on one connection, opened for the first of them.
 
-Owns that connection, what is asked on it, and which topics are subscribed to: each once, however many read it. Every
-decision is a synchronous function; nothing is awaited but the connection itself. Never buffers a message.
+Owns that connection, its successor when it is lost, the requests on it, and the set of subscribed topics. Each topic is
+subscribed once for any number of subscribers. Every decision is a synchronous function; only connecting is awaited.
+Never buffers a message.
 """
 
 from __future__ import annotations

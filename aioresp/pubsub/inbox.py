@@ -1,6 +1,6 @@
-"""What has arrived and waits for its reader: a buffer with a bound, and a choice of what happens beyond it.
+"""Bounded buffer of arrived items, with an overflow policy.
 
-Owns the items between who puts them in, which never waits, and who takes them out. Never knows where they come from.
+Owns the items between the producer, which never waits, and the consumer. Never knows where the items come from.
 """
 
 from __future__ import annotations

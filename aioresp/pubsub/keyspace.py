@@ -1,6 +1,6 @@
-"""What happens to keys, as the server tells it: keyspace notifications as a subscription.
+"""Keyspace notifications as a subscription.
 
-Owns the form of their channels. The server sends them only where `notify-keyspace-events` says so.
+Owns the form of their channels. Never changes `notify-keyspace-events`, without which the server sends none.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from aioresp.replies import mapping, some_text, string
 
 T = TypeVar("T")
 
-#: How a command is sent.
+#: Function that sends a command.
 Execute: TypeAlias = Callable[[Arguments, Callable[[Any], str]], Awaitable[str]]
 
-#: The option of the server that says which notifications it sends.
+#: Server setting that selects which notifications are sent.
 OPTION: Final = "notify-keyspace-events"
 
 
 class KeyEvent(Record, Generic[AnyStr]):
-    """Something that happened to a key."""
+    """Event of one key."""
 
     key: AnyStr
     event: str
-    """What happened, in the server's words: "set", "expired", "del", "lpush", ...."""
+    """Name of the event, as the server sends it: "set", "expired", "del", "lpush", ...."""
     db: int
 
 
 class KeyEvents(Subscription[T]):
-    """What happens to the keys that match a glob."""
+    """Subscription to the events of keys that match a glob."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class KeyEvents(Subscription[T]):
         try:
             text = await self._execute(("CONFIG", "GET", OPTION), _flags)
         except (NoPermissionError, UnknownCommandError):
-            pass  # who may not look has to believe
+            pass  # without permission to read the setting, assume it is on
         else:
             if "K" not in text or not text.strip("KE"):
                 raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')

@@ -1,6 +1,7 @@
-"""Signs of life of a server that speaks first: PINGs, and up to when their answers prove that everything has arrived.
+"""Liveness check of a pub/sub connection, by PINGs.
 
-Owns when the next PING is due, and when its answer is late. Never connects, and never knows what else is asked.
+Owns the times at which the next PING is due and its reply is late. Owns, too, the proof in a reply: all messages before
+that PING have arrived. Never connects, and never knows the other requests on the connection.
 """
 
 from __future__ import annotations

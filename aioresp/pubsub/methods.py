@@ -1,6 +1,7 @@
-"""The ways to hear of what happens, for a client: messages, keyspace notifications, MONITOR.
+"""Client methods that open subscriptions: messages, keyspace notifications, MONITOR.
 
-Owns their signatures. What they return is imported when it is asked for, as many programs hear of nothing.
+Owns their signatures. Never imports a subscription class before the first call, because many programs subscribe to
+nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""MONITOR: every command that the server runs, as an asynchronous iterator.
+"""MONITOR as an asynchronous iterator: every command that the server runs.
 
-Owns a leased connection from entering to leaving, and has it dropped then: nobody else could use it.
+Owns a leased connection from entering to leaving. Never gives that connection back to the pool: a connection in MONITOR
+mode is of no use to others, so it is dropped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a subscriber holds: an asynchronous iterator over messages, and over the gaps in which some may be missing.
+"""Subscription of one subscriber: an asynchronous iterator over messages, and over gaps.
 
-Owns its buffer and the list of what it is subscribed to. Never owns a connection: all subscriptions of an event loop
-share one.
+Owns its buffer and the list of its topics. Never owns a connection: all subscriptions of an event loop share one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a subscription yields, and the channels, patterns and shard channels that somebody is subscribed to.
+"""Topics of the subscription hub: channels, patterns and shard channels, with their subscribers.
 
-Owns how one message of the server becomes one value for all who read it. Never sends, never waits.
+Owns the conversion of one message of the server into one value for all its subscribers. Never sends, never waits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Raw replies become the values that callers see: the same under RESP2 and RESP3.
+"""Converters from raw replies to the values that callers see: the same under RESP2 and RESP3.
 
-Each converter takes what the parser gave, text already decoded or not, as the caller asked. Never imports asyncio or
-hiredis, keeps no state.
+Each converter takes a parsed reply, with its text decoded or not, as the caller asked. Never imports asyncio or
+hiredis, and never keeps state.
 """
 
 from __future__ import annotations

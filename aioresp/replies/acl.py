@@ -1,4 +1,4 @@
-"""Replies about users: what they may do, and what was refused."""
+"""Replies about ACL users: their rules, and the commands that were denied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies of arrays, whose indices may be more than a RESP integer holds and are text then."""
+"""Replies of arrays. An index above the range of a RESP integer arrives as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies about connections: who is connected, what is tracked, how a server greets."""
+"""Replies about connections: CLIENT LIST, CLIENT TRACKINGINFO and the server's greeting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies of a cluster's nodes: the text of CLUSTER NODES and INFO, and what the newer commands say in its place."""
+"""Replies of cluster nodes: the text of CLUSTER NODES and CLUSTER INFO, and structured replies of newer commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies about what takes time and memory."""
+"""Replies about latency, slow commands and memory."""
 
 from __future__ import annotations
 

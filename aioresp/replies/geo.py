@@ -1,4 +1,4 @@
-"""Replies of places."""
+"""Replies of geospatial commands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The shape of a reply, for messages: types and lengths, never a value.
+"""Shape of a reply for error messages: types and lengths, never a value.
 
-Owns the error that a caller gets for a reply that its converter cannot take. Never imports asyncio or hiredis, keeps no
+Owns the error of a caller whose converter cannot take the reply. Never imports asyncio or hiredis, and never keeps
 state.
 """
 

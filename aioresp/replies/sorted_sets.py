@@ -1,6 +1,6 @@
-"""Converters of replies with scores: doubles under RESP3, text under RESP2, now in pairs and now in a flat list.
+"""Converters of replies with scores: doubles under RESP3, text under RESP2, in pairs or in a flat list.
 
-Never imports asyncio or hiredis, keeps no state.
+Never imports asyncio or hiredis, and never keeps state.
 """
 
 from __future__ import annotations

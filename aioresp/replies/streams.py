@@ -1,4 +1,4 @@
-"""Replies of streams: entries, groups, consumers and what is pending."""
+"""Replies of streams: entries, groups, consumers and pending entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies of commands on strings that are more than a string or a number."""
+"""Replies of string commands that are neither plain text nor one number."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Readers of streams and consumers of groups."""
+"""Stream readers and consumers of groups."""

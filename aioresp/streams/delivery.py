@@ -1,7 +1,8 @@
-"""What one consumer of a group has in hand: entries that were handed out, until something is said of each.
+"""Delivery ledger of one group consumer: entries that were handed out and await an acknowledgement.
 
-Owns what is known of them here; the server keeps the rest. An entry is out, or left pending, or due to be acknowledged
-as its body has ended well. Never asks for entries, never waits but for an acknowledgement.
+Owns the state of each such entry on this side; the server keeps the rest. An entry is handed out, or left pending, or,
+after its body ended well, due for acknowledgement. Never asks for entries, and never waits but for an
+acknowledgement.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One consumer of a group: what it is handed is acknowledged after the work on it, and what is left comes again.
+"""Consumer of a group: acknowledges an entry after the work on it, and fetches unacknowledged entries again.
 
-Owns the order of its questions: what it left pending before, what others left for too long, what is new. Never
-acknowledges what was not handed out, nor what its body did not end well on. Keeps nothing that the server does not
-keep: all that was fetched is pending there until it is acknowledged.
+Owns the order of its requests: its own pending entries, then entries that others left for too long, then new ones.
+Never acknowledges an entry that was not handed out, or whose body failed. Never keeps more than the server keeps: each
+fetched entry is pending there until it is acknowledged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Readers of streams for whoever can say how they read."""
+"""Client methods that make stream readers and group consumers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The entries of streams one after the other, across reconnects.
+"""Stream reader: entries of several streams one after the other, across reconnects.
 
-Owns the place in each stream: it moves when an entry is handed out, so that whatever is cancelled or fails while it
-waits loses nothing. Reads bytes and decodes each entry by itself, so that one that is no text fails alone. Between two
-reads it holds no connection.
+Owns the position in each stream. The position moves when an entry is handed out, so a cancelled or failed wait loses
+nothing. Reads bytes and decodes each entry by itself, so that an entry that is not UTF-8 fails alone. Never holds a
+connection between two reads.
 """
 
 from __future__ import annotations

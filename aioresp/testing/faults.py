@@ -1,6 +1,7 @@
-"""What is wrong with one direction of the network, for all connections through a proxy.
+"""Fault settings of one direction of the network, for all connections through a proxy.
 
-Owns the settings, their random draws, and what is to happen at which byte. Never touches a transport.
+Owns the settings, their random draws, and the offset of the byte at which each fault acts. Never touches a
+transport.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Send `data`, and drop so many of the stream's next bytes."""
+    """Send `data`, and drop the stream's next `drop` bytes."""
 
     data: bytes
     drop: int
@@ -32,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Something that happens once, when so many bytes have passed in a direction."""
+    """Action that is taken once, after `at` bytes have passed in a direction."""
 
     at: int
     action: Cut | Change
@@ -40,7 +41,7 @@ class Trigger:
 
 @dataclass(slots=True)
 class Faults:
-    """What is wrong with one direction, for all connections, and how many bytes it has passed on."""
+    """Faults of one direction for all connections, and the number of bytes it has passed on."""
 
     chance: random.Random
     delay: Delay = 0.0
@@ -62,7 +63,7 @@ class Faults:
         return self.delay() if callable(self.delay) else self.delay
 
     def draw_size(self, most: int) -> int:
-        """Return how many of `most` bytes go into the next write."""
+        """Return the number of bytes for the next write, from 1 to `most`."""
         size = self.split
         if isinstance(size, tuple):
             size = self.chance.randint(*size)
@@ -71,12 +72,12 @@ class Faults:
         return most if size is None else max(1, min(size, most))
 
     def add(self, after: int, action: Cut | Change) -> None:
-        """Let something happen when `after` more bytes have passed."""
+        """Take `action` after `after` more bytes have passed."""
         self.triggers.append(Trigger(self.passed + after, action))
         self.triggers.sort(key=lambda trigger: trigger.at)  # stable: at the same byte, in the order of the calls
 
     def due(self) -> Cut | Change | None:
-        """Take out the next thing to happen if its byte has been reached."""
+        """Return and remove the next action if its byte has been reached."""
         if self.triggers and self.triggers[0].at <= self.passed:
             return self.triggers.pop(0).action
         return None

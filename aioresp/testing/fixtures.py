@@ -1,7 +1,7 @@
-"""The pytest plugin: `aioresp_server`, a server for the whole run, and `aioresp_client`, a client for one test.
+"""Pytest plugin with `aioresp_server`, a server for the whole run, and `aioresp_client`, a client for one test.
 
-Loaded by every run of pytest in an environment with aioresp, so it does nothing until a fixture is asked for, and
-imports what it needs there.
+Owns the two fixtures and their options. Never does anything until a test asks for a fixture: pytest loads the plugin in
+every environment with aioresp, so imports stand inside the fixtures.
 """
 
 from __future__ import annotations

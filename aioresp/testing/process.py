@@ -1,8 +1,8 @@
-"""The tests' end of the pipe to a supervisor.
+"""Client side of the pipe to a supervisor process.
 
-Owns the supervisor process, the temporary folder and the commands between the two. Never knows that what runs
-there is a Redis server, and never signals it itself: the supervisor is its parent, so no signal can hit a
-process that has taken over the number.
+Owns the supervisor process, the temporary folder and the commands between the two. Never knows that the supervised
+program is a Redis server. Never signals that program itself: the supervisor is the parent process, so no signal can hit
+a process that has taken over the number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""A TCP proxy in front of a server that breaks the network on command.
+"""TCP proxy in front of a server that breaks the network on command.
 
-Owns the listening socket, the connections and the switches. Never touches a byte itself: the pipes of `relay`
-do.
+Owns the listening socket, the connections and the switches. Never touches a byte itself; the pipes of `relay` do.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""One connection through the proxy: two transports, and a pipe in each direction on which the faults act.
+"""Relay of one connection through the proxy: two transports, and a pipe with faults in each direction.
 
-Owns the bytes on their way, their order, and back-pressure: what cannot be passed on is not read either. Has
-no tasks but the one that connects. Never decides what is broken: `Faults`, one for each direction and shared
-by all connections, says so, and the proxy changes it.
+Owns the bytes on their way, their order, and back-pressure: a pipe that cannot pass bytes on stops reading them. The
+only task is the one that connects. Never decides which faults act: a `Faults` for each direction, shared by all
+connections and changed by the proxy, does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import os
 import socket
 import struct
@@ -18,8 +19,16 @@ from typing import cast
 
 from aioresp.testing.faults import Change, Cut, Faults
 
-HELD = 1 << 20  # bytes that a delay may hold for one direction of one connection before its sender has to wait
-SOON = 0.001  # uvloop's clock counts in milliseconds
+HELD = 1 << 20  # bytes held for one direction of one connection from which its sender is paused
+SOON = 0.001  # seconds that count as now, because uvloop's clock counts in milliseconds
+
+
+class Stream(enum.Enum):
+    """How far one direction's stream of bytes has come: OPEN, then ENDED, then DELIVERED."""
+
+    OPEN = enum.auto()  # the source may send more
+    ENDED = enum.auto()  # the source has sent its last byte
+    DELIVERED = enum.auto()  # the target has been told of the end, too
 
 
 class Pipe:
@@ -31,18 +40,17 @@ class Pipe:
         self.faults = faults
         self.source: asyncio.Transport | None = None
         self.target: asyncio.Transport | None = None
-        self.blocked = False  # the target's buffer is full
-        self.dead = False
-        self.ended = False  # the source has sent its last byte
-        self.delivered = False  # ... and the target has been told
-        self.drop = 0  # bytes to swallow, as others went in their place
-        self.held = 0
-        self._queue: deque[tuple[float, memoryview]] = deque()  # time of arrival, bytes; no bytes: the end
-        self._due: float | None = None  # when the head of the queue may go
-        self._last = 0.0  # when the bytes before it were to go: a random delay must not reorder
+        self.blocked = False  # set while the target's write buffer is full, by its pause_writing()
+        self.dead = False  # set for good by stop()
+        self.stream = Stream.OPEN
+        self.drop = 0  # bytes of the source to discard, because a Change replaced them
+        self.held = 0  # bytes in the queue
+        self._queue: deque[tuple[float, memoryview]] = deque()  # time of arrival and bytes; no bytes: the end
+        self._due: float | None = None  # loop time at which the queue's head may go; None: not drawn yet
+        self._last = 0.0  # due time of the piece before the head, because a random delay must not reorder
         self._timer: asyncio.Handle | None = None
-        self._reading = True
-        self._turn = False  # this call comes from the timer, for one piece
+        self._reading = True  # cleared when the source is paused, set when it is resumed
+        self._turn = False  # set by the timer for one piece, cleared when that piece is written
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the source."""
@@ -56,13 +64,13 @@ class Pipe:
 
     def feed_end(self) -> None:
         """Take the end of the stream from the source."""
-        if not self.ended:
-            self.ended = True
+        if self.stream is Stream.OPEN:
+            self.stream = Stream.ENDED
             self._queue.append((self.loop.time(), memoryview(b"")))
             self.settle()
 
     def settle(self, redraw: bool = False) -> None:
-        """Pass on what may pass now, arrange for the rest, and let the source send or wait accordingly."""
+        """Pass on what may pass now, set a timer for the rest, and pause or resume the source."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -71,7 +79,9 @@ class Pipe:
         while self._queue and self.target is not None and self._may_pass() and self._step(self.target):
             pass
         reading = self.held < HELD and self._may_pass()
-        if reading == self._reading or self.ended or self.source is None or self.source.is_closing():
+        if reading == self._reading or self.stream is not Stream.OPEN:
+            return
+        if self.source is None or self.source.is_closing():
             return
         self._reading = reading
         if reading:
@@ -80,7 +90,7 @@ class Pipe:
             self.source.pause_reading()
 
     def stop(self) -> None:
-        """Pass nothing on any more, and read nothing."""
+        """Stop passing bytes on, and stop reading."""
         self.dead = True
         self._queue.clear()
         self.held = 0
@@ -100,15 +110,15 @@ class Pipe:
             self._timer = self.loop.call_at(self._due, self.settle)
             return False
         if faults.split is not None and not self._turn:
-            # Each piece in a turn of the loop of its own, and there after the sockets were read: so a receiver in
-            # this loop sees it by itself. `call_soon` would come before they are read.
+            # Each piece goes in its own loop turn, after the sockets were read, so a receiver on this loop reads it
+            # alone. `call_soon` would run before the sockets are read.
             self._timer = self.loop.call_later(0, self._take_turn)
             return False
         self._last, self._due = self._due, None
         if not data:
             self._queue.popleft()
-            self.delivered = True
-            with contextlib.suppress(OSError):  # the target has gone meanwhile; it will say so
+            self.stream = Stream.DELIVERED
+            with contextlib.suppress(OSError):  # the target is gone; its connection_lost follows
                 target.write_eof()
             self.link.settle()
             return True
@@ -166,21 +176,21 @@ class Side(asyncio.Protocol):
         self.outgoing.settle()
 
     def data_received(self, data: bytes) -> None:
-        """Pass it on."""
+        """Pass the bytes on."""
         self.outgoing.feed(data)
 
     def eof_received(self) -> bool:
-        """Pass it on."""
+        """Pass the end on."""
         self.outgoing.feed_end()
         return True  # the other direction is still open
 
     def pause_writing(self) -> None:
-        """Let the other side wait."""
+        """Pause the pipe that writes here."""
         self.incoming.blocked = True
         self.incoming.settle()
 
     def resume_writing(self) -> None:
-        """Let the other side go on."""
+        """Resume the pipe that writes here."""
         self.incoming.blocked = False
         self.incoming.settle()
 
@@ -206,7 +216,7 @@ class Side(asyncio.Protocol):
 
 
 class Link:
-    """A client's connection and the one to the server that belongs to it."""
+    """A client's connection and its counterpart to the server."""
 
     def __init__(
         self,
@@ -216,7 +226,7 @@ class Link:
         arrived: Callable[[Link], None],
         gone: Callable[[Link], None],
     ) -> None:
-        """Call `arrived` when the client's transport is there, and `gone` when all of the link is gone."""
+        """Call `arrived` once the client is connected, and `gone` once both sides are closed."""
         self.loop = loop
         self.up = Pipe(self, up)
         self.down = Pipe(self, down)
@@ -243,11 +253,11 @@ class Link:
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting = None
         if task.cancelled():
-            self.server.lost = True  # uvloop may have made a transport: it closes it, and does not say so
+            self.server.lost = True  # uvloop may have made a transport; it then closes it without connection_lost()
         self._check_gone()
 
     def made(self, side: Side) -> None:
-        """Let the proxy decide about a new client; close what comes too late."""
+        """Let the proxy decide about a new client; close a transport that is made too late."""
         if self.finished or (self.stranded and side is self.server):
             side.close(rst=False, flush=False)
         elif side is self.client and not self.stranded:
@@ -255,7 +265,7 @@ class Link:
 
     def settle(self) -> None:
         """Close when both directions have ended."""
-        if self.up.delivered and self.down.delivered:
+        if self.up.stream is Stream.DELIVERED and self.down.stream is Stream.DELIVERED:
             self.finish(flush=True)
 
     def side_lost(self, exc: Exception | None) -> None:
@@ -265,7 +275,7 @@ class Link:
         self._check_gone()
 
     def strand(self) -> None:
-        """Leave the client with a peer that is gone and has said nothing; the server's side is closed."""
+        """Close the server's side, and leave the client connected to a silent peer."""
         if not self.finished:
             self.stranded = True
             self.up.stop()
@@ -274,7 +284,7 @@ class Link:
             self.server.close(rst=False, flush=False)
 
     def finish(self, *, rst: bool = False, flush: bool = False) -> None:
-        """Close both sides; what is still held here is dropped."""
+        """Close both sides, and drop the bytes held here."""
         if not self.finished:
             self.finished = True
             self.up.stop()
@@ -291,7 +301,7 @@ class Link:
                 side.transport.abort()
 
     def _stop_connecting(self) -> None:
-        # With a transport there, its own end is enough; cancelled now, uvloop would close it and not say so.
+        # A made transport is closed by itself. Cancelled now, uvloop would close it without connection_lost().
         if self._connecting is not None and self.server.transport is None:
             self._connecting.cancel()
 
@@ -302,7 +312,7 @@ class Link:
 
 
 def discard(fd: int) -> None:
-    """Read away what nobody wants: closing a socket with unread bytes sends an RST instead of a FIN."""
+    """Read and drop unread bytes: closing a socket with unread bytes sends an RST instead of a FIN."""
     try:
         for _ in range(64):
             if not os.read(fd, 1 << 16):

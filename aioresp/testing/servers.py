@@ -1,7 +1,7 @@
-"""A real server for tests: on a free port and a unix socket, in a temporary folder, gone at the end.
+"""Test server, a real one: on a free port and a unix socket, in a temporary folder, removed at the end.
 
-Owns the configuration, the start and the end of one server. Never talks RESP beyond the few replies it needs
-for that.
+Owns the configuration, the start and the end of one server. Never talks RESP beyond the few replies needed for
+that.
 """
 
 from __future__ import annotations

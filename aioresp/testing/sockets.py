@@ -1,4 +1,4 @@
-"""The few things a test server needs of the network: a free port, and whether somebody answers on it."""
+"""Socket helpers of a test server: a free port, and a check whether a server listens on it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The small process that stands between the tests and a test server: run as a script, never imported.
+"""Supervisor process between the tests and a test server: run as a script, never imported.
 
-It is the parent of the server and removes its folder. It reads commands from its standard input, one a line,
-and answers each with one line. When that pipe ends, for whatever reason (also when the tests died of
-SIGKILL), it kills the server with everything the server started, removes the folder, and ends. Nothing here
-depends on signals to the tests, on threads or on the operating system beyond POSIX; the standard library's
-lightest modules only, so that it starts in a few milliseconds.
+Owns the server, whose parent it is, and the removal of its folder. Reads commands from standard input, one a line, and
+answers each with one line. The pipe may end for any reason, SIGKILL of the tests included. Then the supervisor kills
+the server with all processes that the server started, removes the folder, and ends. Never depends on signals to the
+tests, on threads, or on more than POSIX. Imports only the standard library's lightest modules, to start in
+milliseconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the demo found: plain values, and their JSON.
+"""Figures of a demo run: plain values, and their JSON.
 
 Owns the names of the figures, as scripts read them from `--json`. Never measures and never prints.
 """

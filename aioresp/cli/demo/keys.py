@@ -1,6 +1,7 @@
-"""The keys of one run: fresh random names under one random prefix, and their end.
+"""Keys of one demo run: random names under one random prefix, and their deletion.
 
-Owns which keys the demo may touch. Never searches the server for keys: it deletes what it named, nothing else.
+Owns the set of keys that the demo may touch. Never searches the server for keys: deletes the keys that it named, and no
+others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The server's own count of the connections it has received, sampled while the demo runs.
+"""Sampler of the server's own count of received connections during a demo run.
 
-Owns one connection for its whole life, so that it hardly disturbs what it counts.
+Owns one connection for its whole life, so that the sampling hardly disturbs the count. Never opens another.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The chart of connections over time, as PNG or SVG.
+"""Chart of connections over time, as PNG or SVG.
 
-Owns the drawing. The only module that imports matplotlib, and is itself imported for `--plot` only.
+Owns the drawing. Never imported but for `--plot`, because no other module imports matplotlib.
 """
 
 from __future__ import annotations

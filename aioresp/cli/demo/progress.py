@@ -1,7 +1,7 @@
-"""What is under way: plain data that the measuring side writes and the showing side reads.
+"""Progress of a demo run: plain data, written by the measuring side and read by the display.
 
-Owns the phases of a run, their names and their colours. Holds nothing that costs the measured code more than an append
-to a list.
+Owns the phases of a run, their names and their colours. Never costs the measured code more than an append to a
+list.
 """
 
 from __future__ import annotations

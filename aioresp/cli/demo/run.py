@@ -1,7 +1,7 @@
-"""One run of the demo, from the server's start to the last key's end.
+"""One demo run, from the start of the server to the deletion of the last key.
 
-Owns the order of things: what is begun is ended, also after an error and after Ctrl-C: tasks, threads, keys,
-connections, server. Never prints.
+Owns the order of the steps. Ends each task, thread, key, connection and server that was begun, also after an error and
+after Ctrl-C. Never prints.
 """
 
 from __future__ import annotations

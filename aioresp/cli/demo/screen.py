@@ -1,7 +1,7 @@
-"""The run as one sees it: a live display on a terminal, plain lines elsewhere.
+"""Display of a demo run: live on a terminal, plain lines elsewhere.
 
-Owns what is shown while the demo runs. Never measures; the display is painted a few times a second and no oftener,
-because it takes its time from the event loop that is being measured.
+Owns the output while the demo runs. Never measures, and never paints more than a few times a second, because the event
+loop that is measured pays for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A curve in one line of text.
+"""Sparkline: a curve in one line of text.
 
-Owns how samples become a row of blocks. Knows neither a terminal nor a server.
+Owns the mapping from samples to a row of blocks. Never knows a terminal or a server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The table at the end, for people.
+"""Summary table at the end of a demo run.
 
-Owns how figures are laid out and worded on a terminal. Never measures.
+Owns the layout and the wording of the figures on a terminal. Never measures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""One client, five threads, an event loop in each: the fifth thing the demo measures.
+"""Threaded round of the demo: one client, five threads, an event loop in each.
 
-Owns the threads and their loops, which live across both rounds, as pools live as long as their loop.
+Owns the threads and their loops, which live across both rounds, because a pool lives as long as its loop. Never
+prints.
 """
 
 from __future__ import annotations

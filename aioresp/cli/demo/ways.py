@@ -1,9 +1,9 @@
-"""The four ways to send 10,000 SETs: what is measured, and nothing else.
+"""Four ways to send 10,000 SETs, as the demo measures them.
 
-Owns how each way uses `Client`. Never looks at the clock but for the latency of a SET, never prints.
+Owns the use of `Client` in each way. Never prints, and never looks at the clock but for the latency of a SET.
 
-All callers are there from the start, each a task, in each way. So a latency begins when the caller wants its SET, and
-standing in line, for a turn to connect or for a connection of the pool, is part of it.
+In each way, all callers exist from the start, each as a task. So a latency begins when the caller wants its SET, and
+includes the wait for a turn to connect or for a connection of the pool.
 """
 
 from __future__ import annotations
