@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectTimeout, PoolTimeout
 from aioresp.pool.closing import Closing
+from aioresp.pool.opening import Patience, error_of
 from aioresp.pool.queue import CLOCK, WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 
@@ -70,9 +71,7 @@ class Pool(Generic[R]):
         self._restoring: set[asyncio.Task[None]] = set()
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
-        self._patience = patience
-        self._failures = 0
-        self._failure: BaseException | None = None
+        self._patience = Patience(patience, "connection")
         self._newest: tuple[object, int] = (None, 0)  # and how much it had carried when it was made
         self._stillborn = 0  # new ones in a row that ended before they carried anything
         self._grow_after = 0.0
@@ -153,8 +152,8 @@ class Pool(Generic[R]):
         def error(waited: float) -> Exception:
             if self._open:
                 return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
-            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._failure or state}")
-            late.__cause__ = self._failure
+            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._patience.failure or state}")
+            late.__cause__ = self._patience.failure
             return late
 
         return error
@@ -166,13 +165,15 @@ class Pool(Generic[R]):
             if roomy is None:
                 break
             self._waiting.serve(roomy)
-            self._failures, self._failure, self._stillborn = 0, None, 0
+            self._patience.forget()
+            self._stillborn = 0
         while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
             self._lease_waiting.serve(idle)
-            self._failures, self._failure, self._stillborn = 0, None, 0
+            self._patience.forget()
+            self._stillborn = 0
         for drained in [r for r in self._draining if r.in_flight == 0]:
             # Whoever it was drained for has gone: back to the others.
             self._draining.remove(drained)
@@ -225,7 +226,7 @@ class Pool(Generic[R]):
         self._opening.discard(task)
         for resource in self._shared:
             resource.capacity = min(resource.capacity, self._concurrency)  # it was raised until this one came
-        error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
+        error = error_of(task)
         if self._closing.stopped:
             self._closing.look()
             return
@@ -239,14 +240,10 @@ class Pool(Generic[R]):
             self._grow_after = self._loop.time() + GROWTH_PAUSE
             self._loop.call_at(self._grow_after, self._dispatch)
             return
-        self._failures += 1
-        self._failure = error
-        pause = self._patience(error, self._failures)
+        pause = self._patience.fail(error)
         if pause is None:
-            self._failures = 0
             self._fail_waiting(error)
         else:
-            logger.info("no connection: %s; the next attempt is in %.3g s", error, pause)
             self._grow_after = self._loop.time() + pause
             self._loop.call_at(self._grow_after, self._dispatch)
 
