@@ -126,7 +126,7 @@ ATTRIBUTES: Final = 25
 BOOLS: Final = 4
 
 #: Classes that still hold more.
-CROWDED: Final = frozenset({"Connection", "Hub", "Parser"})
+CROWDED: Final = frozenset({"Connection", "Parser"})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Back-off of a pool: whether it may open another connection now, and how it judges those that failed.
 
-Owns the count of failures in a row and the time of the next attempt. Never opens a connection.
+Owns the time of the next attempt, and knows connections that end as soon as they are made. Never opens one.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from aioresp.pool.opening import Patience
 from aioresp.pool.queue import CLOCK
 
 if TYPE_CHECKING:
@@ -16,19 +17,13 @@ if TYPE_CHECKING:
 #: Seconds until the pool tries to grow again after a failure, while it has other connections to work with.
 GROWTH_PAUSE: Final = 1.0
 
-#: Tells, after an error and so many failures in a row, how many seconds to wait before the next attempt; None gives up.
-Patience = Callable[[BaseException, int], float | None]
-
 
 class Growth:
     """Attempts of one pool to open connections: what failed, and when the next attempt may begin."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
-        #: The error of the last attempt; None since a caller was served.
-        self.failure: BaseException | None = None
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience: Callable[[BaseException, int], float | None]) -> None:
+        self.patience = Patience(patience, "connection")
         self._loop = loop
-        self._patience = patience
-        self._failures = 0
         #: The time (of the loop) before which no attempt begins.
         self._after = 0.0
         #: The newest resource, and how many commands it had carried when it was made.
@@ -43,11 +38,12 @@ class Growth:
 
     def forget(self) -> None:
         """Begin afresh: no caller is left who waited for the next attempt."""
-        self._failures, self._after = 0, 0.0
+        self.patience.failures, self._after = 0, 0.0
 
     def served(self) -> None:
         """Note that a caller got a resource."""
-        self._failures, self.failure, self._stillborn = 0, None, 0
+        self.patience.forget()
+        self._stillborn = 0
 
     def made(self, resource: object, carried: int) -> None:
         """Note a new resource, which has `carried` so many commands for its handshake."""
@@ -67,11 +63,7 @@ class Growth:
 
     def failed(self, error: BaseException) -> float | None:
         """Pause after a failure without other resources; return the seconds, or None if there is no hope."""
-        self._failures += 1
-        self.failure = error
-        pause = self._patience(error, self._failures)
-        if pause is None:
-            self._failures = 0
-        else:
+        pause = self.patience.fail(error)
+        if pause is not None:
             self._after = self._loop.time() + pause
         return pause

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
 from aioresp.pool.closing import Closing
-from aioresp.pool.growth import Growth, Patience
+from aioresp.pool.growth import Growth
+from aioresp.pool.opening import error_of
 from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 
@@ -41,7 +42,7 @@ class Pool(Generic[R]):
         idle_timeout: float | None,
         loop: asyncio.AbstractEventLoop,
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
-        patience: Patience = lambda error, failures: None,
+        patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
         sever: Callable[[R], None] = lambda resource: None,
     ) -> None:
         """Make an empty pool.
@@ -185,8 +186,8 @@ class Pool(Generic[R]):
         def error(waited: float) -> Exception:
             if self._open:
                 return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
-            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._growth.failure or state}")
-            late.__cause__ = self._growth.failure
+            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._growth.patience.failure or state}")
+            late.__cause__ = self._growth.patience.failure
             return late
 
         return error
@@ -259,7 +260,7 @@ class Pool(Generic[R]):
         self._opening.discard(task)
         for resource in self._shared:
             resource.capacity = min(resource.capacity, self._concurrency)  # it was raised until this one came
-        error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
+        error = error_of(task)
         if self._closing.stopped:
             self._closing.look()
             return
@@ -277,7 +278,6 @@ class Pool(Generic[R]):
         if pause is None:
             self._fail_waiting(error)
         else:
-            logger.info("no connection: %s; the next attempt is in %.3g s", error, pause)
             self._loop.call_later(pause, self._dispatch)
 
     def _fail_waiting(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:

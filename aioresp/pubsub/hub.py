@@ -1,18 +1,17 @@
 """Subscription hub of one event loop: all subscriptions on one connection, opened for the first of them.
 
-Owns that connection, its successor when it is lost, the requests on it, and the set of subscribed topics. Each topic is
-subscribed once for any number of subscribers. Every decision is a synchronous function; only connecting is awaited.
-Never buffers a message.
+Owns that connection, its successor when it is lost, and the set of subscribed topics. Each topic is subscribed once for
+any number of subscribers. Every decision is a synchronous function; only connecting is awaited. Never buffers a
+message, and never knows where its connections lead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from aioresp.command import shown
 from aioresp.errors import (
@@ -25,10 +24,13 @@ from aioresp.errors import (
     SubscriptionClosed,
     copy_error,
 )
+from aioresp.pool.opening import Patience, error_of
 from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.liveness import Liveness
-from aioresp.pubsub.topics import Kind, Moment, Subscriber, Topic
-from aioresp.retry import NOT_NOW, Retry, may_connect_again
+from aioresp.pubsub.requests import Requests
+from aioresp.pubsub.states import SHUT, TRANSITIONS, Event, State
+from aioresp.pubsub.topics import Kind, Standing, Subscriber, Topic
+from aioresp.retry import NOT_NOW, Retry
 from aioresp.wire.batch import fail
 from aioresp.wire.connection import Connection
 from aioresp.wire.listener import Listener
@@ -39,31 +41,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds that the connection is kept while nobody subscribes to anything.
+#: Seconds for which an unused connection is kept.
 LINGER: Final = 10.0
 
 #: Seconds that a connection must have lasted for its loss to count as the first failure.
 LASTING: Final = 1.0
 
-#: How fast a lost connection is replaced, for as long as there are subscriptions.
+#: Pauses between the attempts to replace a lost connection, as long as there are subscriptions.
 PERSISTENT: Final = Retry()
 
 _PONG: Final = b"pong"
 
 
-class _Ask(NamedTuple):
-    """What was asked: each has one answer, and these come in the same order."""
-
-    answer: bytes
-    since: Moment
-    """Before it was sent: with the answer, all is here that had been published by then."""
-    topic: Topic | None = None
-    settle: Callable[[RedisError | None], None] | None = None
-    """Called with the error that was the answer, or with None."""
-
-
 class Hub:
-    """The topics of one event loop and their readers."""
+    """Topics of one event loop and their subscribers: a `Broker` with one connection.
+
+    `state` moves by the table in `states`. `connect` is called once for each attempt, so that a connection may lead to
+    another server than the one before.
+    """
 
     def __init__(
         self,
@@ -72,84 +67,96 @@ class Hub:
         patience: Callable[[BaseException, int], float | None],
         on_drop: Callable[[str, int], None] | None = None,
     ) -> None:
-        """Make one that has no connection yet.
+        """Make a hub without a connection.
 
-        `patience` is that of a pool, until a first topic is confirmed. `on_drop` hears of messages that a reader drops:
-        of which channel, and how many by now.
+        `patience` is a pool's, and holds until a first topic is confirmed; lost topics are subscribed again forever.
+        `on_drop` is called when a subscription drops a message, with its first topic and the number dropped by now.
         """
         self.on_drop = on_drop
+        self.state = State.IDLE
         self._connect = connect
         self._loop = loop
-        self._patience = patience
+        self._patience = Patience(patience, "connection for subscriptions")
+        #: All topics that have subscribers, live or not.
         self._topics: dict[tuple[Kind, bytes], Topic] = {}
+        #: Live topics, by the names that messages carry.
         self._live: dict[Kind, dict[bytes, Topic]] = {"": {}, "p": {}, "s": {}}
-        self._listener: Listener | None = None
-        self._since = 0.0
-        self._complete = Moment.now()  # what was published by then is here; of what is live, that says nothing before
-        self._asks: deque[_Ask] = deque()
-        self._opening: asyncio.Task[None] | None = None
-        self._failures = 0
-        self._failure: BaseException | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._life = Liveness(loop, self._ping)
-        # Since when the answer to a PING is waited for, or since more than a trickle came before it; and how many bytes
-        # had arrived by then, or by its answer.
-        self._unused_since = 0.0
-        self._unneeded = False  # the connection is being closed, as nobody needed it
-        self._readers: set[Subscriber] = set()
+        self._subscribers: set[Subscriber] = set()
+        #: Full subscribers with overflow="wait"; the hub reads nothing while there are any.
         self._full: set[Subscriber] = set()
-        self._closed = False
+        self._requests = Requests()
+        #: Attempt to connect, from its pause to its end.
+        self._opening: asyncio.Task[None] | None = None
+        self._listener: Listener | None = None
+        #: Loop time at which the connection was made.
+        self._since = 0.0
+        #: Loop time at which a topic was last dropped.
+        self._unused_since = 0.0
+        self._life = Liveness(loop, self._ping, self._needed)
         self._on_end: Callable[[], None] | None = None
         self._all_ended: asyncio.Future[None] | None = None
         self._made = 0
+        #: Commands, bytes sent and bytes received by former connections.
         self._past_usage = (0, 0, 0)
 
     def __repr__(self) -> str:
-        state = "connected" if self._listener is not None else "connecting" if self._opening is not None else "idle"
-        return f"Hub({len(self._topics)} topics, {state})"
+        return f"Hub({len(self._topics)} topics, {self.state.value})"
 
-    # --- Readers and topics ------------------------------------------------------------------------------------------
+    def _advance(self, event: Event) -> None:
+        """Move to the next state; a KeyError tells of an event that the table has no place for."""
+        self.state = TRANSITIONS[self.state, event]
+        if self.state is State.CLOSED:
+            if self._all_ended is not None and not self._all_ended.done():
+                self._all_ended.set_result(None)
+            if self._on_end is not None:
+                self._on_end()
 
-    def admit(self, reader: Subscriber) -> None:
-        """Have `reader` end when the client is closed."""
-        self._readers.add(reader)
+    # --- Subscribers and topics --------------------------------------------------------------------------------------
 
-    def dismiss(self, reader: Subscriber) -> None:
-        """Forget one that has left all its topics."""
-        self._readers.discard(reader)
-        self.release(reader)
+    def admit(self, subscriber: Subscriber) -> None:
+        """End `subscriber` when the client is closed."""
+        self._subscribers.add(subscriber)
 
-    def join(self, kind: Kind, name: bytes, reader: Subscriber) -> Topic:
-        """Have `reader` get what comes by this name, once `confirmed` says so."""
-        if self._closed:
+    def dismiss(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber that has left all its topics."""
+        self._subscribers.discard(subscriber)
+        self.release(subscriber)
+
+    def join(self, kind: Kind, name: bytes, subscriber: Subscriber) -> Topic:
+        """Hand `subscriber` the messages of a topic, once `confirmed` has returned. Raises ClientClosed."""
+        if self.state in SHUT:
             raise ClientClosed("the client was closed")
         topic = self._topics.get((kind, name))
         if topic is None:
             topic = self._topics[kind, name] = Topic(kind, name, self._loop.create_future())
-            if self._listener is not None:
-                self._ask("", topic)
-            elif self._opening is None:
+            if self.state is State.CONNECTED:
+                self._request("", topic)
+            elif self.state is State.IDLE:
                 self._open(0.0)
-        topic.add(reader)
+        topic.add(subscriber)
         return topic
 
-    def leave(self, topic: Topic, reader: Subscriber) -> None:
-        """Hand `reader` nothing more of this topic; the last one out unsubscribes."""
-        topic.remove(reader)
-        key = topic.kind, topic.name
-        if topic.readers or self._topics.get(key) is not topic:
+    def leave(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Hand `subscriber` nothing more of a topic; after the last one, the server is told."""
+        topic.remove(subscriber)
+        if topic.subscribers or not self._has(topic):
             return
-        del self._topics[key]
+        del self._topics[topic.kind, topic.name]
         self._live[topic.kind].pop(topic.name, None)
         fail(topic.confirmed, SubscriptionClosed("it was dropped before the server had confirmed it"))
-        if self._listener is not None:
-            self._ask("un", topic)
+        if self.state is State.CONNECTED:
+            self._request("un", topic)
             self._unused_since = self._loop.time()
+
+    def _has(self, topic: Topic) -> bool:
+        """Return whether the topic still has subscribers; another one may have its name by now."""
+        return self._topics.get((topic.kind, topic.name)) is topic
 
     async def confirmed(self, topics: Collection[Topic], timeout: float | None) -> None:
         """Wait until the server has confirmed the topics.
 
-        Raises what it answered instead, what keeps us from connecting, and CommandTimeout after `timeout` seconds.
+        Raises the server's error, the error that keeps the hub from connecting, and CommandTimeout or ConnectTimeout
+        after `timeout` seconds.
         """
         deadline = None if timeout is None else self._loop.time() + timeout
         while waiting := [topic.confirmed for topic in topics if not topic.live]:
@@ -160,38 +167,39 @@ class Hub:
             for answer in done:
                 error = answer.exception()
                 if isinstance(error, RedisError):
-                    raise copy_error(error)  # each who waits hangs a traceback of his own on it
+                    raise copy_error(error)  # each caller's own, as each adds a traceback to it
 
     def _too_late(self, timeout: float | None) -> Exception:
         if self._full:
-            who = min(map(repr, self._full))
-            return CommandTimeout(f'no confirmation in {timeout:.3g} s: {who} is full, and "wait" holds up all')
-        if self._listener is not None:
+            full = min(map(repr, self._full))
+            return CommandTimeout(f'no confirmation in {timeout:.3g} s: {full} is full, and "wait" holds up all')
+        if self.state is State.CONNECTED:
             return CommandTimeout(f"the server has not confirmed the subscription in {timeout:.3g} s")
-        late = ConnectTimeout(f"no connection for the subscription in {timeout:.3g} s: {self._failure or 'no answer'}")
-        late.__cause__ = self._failure
+        failure = self._patience.failure
+        late = ConnectTimeout(f"no connection for the subscription in {timeout:.3g} s: {failure or 'no answer'}")
+        late.__cause__ = failure
         return late
 
     # --- Out ---------------------------------------------------------------------------------------------------------
 
-    def _ask(self, un: str, topic: Topic) -> None:
+    def _request(self, un: str, topic: Topic) -> None:
         assert self._listener is not None
         verb = f"{topic.kind}{un}subscribe"
-        # A command each, so that each has an answer of its own, also where the server refuses but one of them.
+        # A command for each topic: each has an answer of its own, and the server may refuse one alone.
         self._listener.send(pack((verb.upper(), topic.name)))
-        self._asks.append(_Ask(verb.encode(), Moment.now(), topic))
+        self._requests.add(verb.encode(), topic)
 
-    def _ask_again(self, topic: Topic) -> None:
-        if self._listener is not None and self._topics.get((topic.kind, topic.name)) is topic and not topic.live:
-            self._ask("", topic)
+    def _request_again(self, topic: Topic) -> None:
+        if self.state is State.CONNECTED and self._has(topic) and not topic.live:
+            self._request("", topic)
 
     # --- In ----------------------------------------------------------------------------------------------------------
 
     def _take(self, items: Iterator[Any]) -> bool:
-        """Take what the server sent: messages, most of all, and answers, in the order of what was asked."""
+        """Take items of the server: messages, mostly, and the answers to requests."""
         item: Any = None
         channels = self._live[""]
-        # Messages of one channel often come in a row: all but the first are handed to its reader at once.
+        # Messages of one channel often come in a row: those after the first are handed over together.
         last: bytes | None = None
         run: list[bytes] = []
         deliver_run: Callable[[list[bytes]], None] | None = None
@@ -239,78 +247,60 @@ class Hub:
             topic = self._live["s"].get(item[1])
             if topic is not None:
                 topic.deliver(item[1], item[2])
-        elif what == b"sunsubscribe" and not self._expects(what, item[1]):
+        elif what == b"sunsubscribe" and not self._requests.expects(what, item[1]):
             assert self._listener is not None
             self._listener.connection.end(ConnectionLost("the server ended a subscription: its slot has moved"))
         else:
             self._take_answer(item, what)
 
-    def _expects(self, answer: bytes, name: bytes) -> bool:
-        asked = self._asks[0] if self._asks else None
-        return asked is not None and asked.answer == answer and asked.topic is not None and asked.topic.name == name
-
     def _take_answer(self, item: Any, answer: bytes) -> None:
-        ask = self._asks.popleft()
-        self._complete = ask.since
-        if isinstance(item, RedisError):
-            if ask.settle is not None:
-                ask.settle(item)
-            elif ask.topic is None:
-                self._answered()  # also if the user may not PING
-            elif b"un" not in ask.answer:
-                self._refused(ask.topic, item)
-        elif ask.settle is not None:
-            ask.settle(None)
-        elif answer != ask.answer or (ask.topic is not None and item[1] != ask.topic.name):
-            raise ValueError(f"something else where an answer to {ask.answer!r} was due")
-        elif ask.topic is None:
-            self._answered()
-        elif b"un" not in answer:
-            self._confirm(ask.topic)
+        request = self._requests.answered(answer, item)
+        error = item if isinstance(item, RedisError) else None
+        if request.settle is not None:
+            request.settle(error)
+        elif request.topic is None:
+            self._life.answered()  # NOPERM is a sign of life, too
+        elif b"un" in request.answer:
+            pass
+        elif error is not None:
+            self._refused(request.topic, error)
+        elif self._has(request.topic):  # else all its subscribers have left meanwhile
+            self._confirm(request.topic)
 
     def _confirm(self, topic: Topic) -> None:
-        if self._topics.get((topic.kind, topic.name)) is not topic:
-            return  # all its readers have left meanwhile
-        topic.live, topic.lost = True, False
         self._live[topic.kind][topic.name] = topic
-        if not topic.confirmed.done():
-            topic.confirmed.set_result(None)
-        for reader in topic.readers:
-            reader.regain(topic)
+        topic.confirm()
 
     def _refused(self, topic: Topic, error: RedisError) -> None:
         error.command, error.key = f"{topic.kind}subscribe".upper(), shown(topic.name)
         if isinstance(error, NOT_NOW):
-            self._loop.call_later(PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0, self._ask_again, topic)
-        else:
+            self._loop.call_later(PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0, self._request_again, topic)
+        elif self._has(topic):
             self._fail(topic, error)
 
     def _fail(self, topic: Topic, error: RedisError) -> None:
-        """Turn away who waits for the topic, and end the subscriptions that had it."""
-        if self._topics.get((topic.kind, topic.name)) is topic:
-            del self._topics[topic.kind, topic.name]
-            fail(topic.confirmed, error)
-            for reader in topic.readers:
-                reader.deprive(topic, error)
+        del self._topics[topic.kind, topic.name]
+        topic.fail(error)
 
-    # --- Slow readers ------------------------------------------------------------------------------------------------
+    # --- Full subscribers --------------------------------------------------------------------------------------------
 
-    def hold(self, reader: Subscriber) -> None:
-        """Read nothing more from the server, as `reader` is full."""
-        self._full.add(reader)
+    def hold(self, subscriber: Subscriber) -> None:
+        """Read nothing more from the server, as `subscriber` is full."""
+        self._full.add(subscriber)
         if self._listener is not None:
             self._listener.hold()
 
-    def release(self, reader: Subscriber) -> None:
-        """Read on, unless another reader is full."""
-        self._full.discard(reader)
+    def release(self, subscriber: Subscriber) -> None:
+        """Read on, unless another subscriber is full."""
+        self._full.discard(subscriber)
         if self._listener is not None and not self._full:
             self._listener.release()
-            self._life.resumed(self._listener)
+            self._life.resumed()
 
     # --- The connection ----------------------------------------------------------------------------------------------
 
     def _open(self, pause: float) -> None:
+        self._advance(Event.WANTED)
         self._opening = self._loop.create_task(self._connect_after(pause), name="aioresp: connect for subscriptions")
         self._opening.add_done_callback(self._opened)
 
@@ -319,164 +309,139 @@ class Hub:
         if not self._topics:
             return
         connection = await self._connect()
-        if self._closed:
-            connection.close()  # a credential provider may have kept the cancellation to itself
+        if self.state in SHUT:
+            connection.close()  # a credential provider may have swallowed the cancellation
         else:
             self._start(connection)
 
     def _start(self, connection: Connection) -> None:
-        """Subscribe to everything on a new connection. Raises ConnectionLost if it has ended already."""
+        """Request all topics on a new connection. Raises ConnectionLost if it has ended already."""
         self._made += 1
         self._listener = Listener(connection, self._take, self._ended)
-        self._unneeded = False
-        self._failure = None
+        self._opening = None  # the task ends with this step
+        self._advance(Event.MADE)
         self._since = self._loop.time()
         for topic in self._topics.values():
-            self._ask("", topic)
+            self._request("", topic)
         if self._full:
             self._listener.hold()
-        self._look_after(self._life.begin())
+        self._life.begin(self._listener)
 
-    def _opened(self, task: asyncio.Task[None]) -> None:
-        if task is not self._opening:
-            return  # its connection was lost in the turn in which it was made, and the next attempt is under way
+    def _opened(self, attempt: asyncio.Task[None]) -> None:
+        """Act on the end of an attempt that has made no connection."""
+        error = error_of(attempt)
+        if attempt is not self._opening:
+            return  # it has made one
         self._opening = None
-        error = ConnectError("the attempt to connect was cancelled") if task.cancelled() else task.exception()
-        if self._closed:
-            self._note_end()
-        elif error is not None:
-            if not isinstance(error, RedisError):  # what nobody has thought of is no reason to try without a pause
-                cause, error = error, ConnectError(f"cannot connect: {error!r}")
-                error.__cause__ = cause
-            self._failed(error)
-        elif self._topics and self._listener is None:
-            self._open(0.0)  # they came when it had just found nothing to do
+        self._advance(Event.NOT_MADE)
+        if self.state in SHUT or not self._topics:
+            return
+        if error is None:
+            self._open(0.0)  # topics were joined after it had found none
+            return
+        if not isinstance(error, RedisError):  # an unforeseen error is no reason to try without a pause
+            cause, error = error, ConnectError(f"cannot connect: {error!r}")
+            error.__cause__ = cause
+        self._failed(error)
 
     def _failed(self, error: RedisError) -> None:
-        """Try again after a pause while there is hope: for ever if there are topics that were confirmed."""
-        self._failures += 1
-        self._failure = error
-        if not self._topics:
-            return
-        pause = self._patience(error, self._failures)
-        if pause is None and may_connect_again(error) and any(topic.lost for topic in self._topics.values()):
-            pause = PERSISTENT.pause_without_end(self._failures)
+        """Open a connection after a pause while there is hope: forever, if there are topics that were live."""
+        lost = any(topic.standing is Standing.LOST for topic in self._topics.values())
+        pause = self._patience.fail(error, PERSISTENT if lost else None)
         if pause is not None:
-            logger.info("no connection for subscriptions: %s; the next attempt is in %.3g s", error, pause)
             self._open(pause)
             return
-        self._failures = 0
         for topic in list(self._topics.values()):
-            self._fail(topic, error)
+            if self._has(topic):
+                self._fail(topic, error)
 
     def _ended(self, error: RedisError) -> None:
-        """Note the loss of the connection, and make a new one if somebody is subscribed."""
-        listener, self._listener = self._listener, None
-        assert listener is not None
-        self._past_usage = self._usage(listener)
-        self._asks.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._closed:
-            self._note_end()
+        """Act on the end of the connection: replace it if there are topics."""
+        left = self.state is State.LEAVING
+        self._past_usage = self._usage()
+        self._listener = None
+        self._requests.clear()
+        self._life.end()
+        self._advance(Event.LOST)
+        if self.state in SHUT:
             return
-        now = self._loop.time()
-        for topics in self._live.values():
-            topics.clear()
-        for topic in self._topics.values():
-            if topic.live:
-                topic.live, topic.lost = False, True
-                topic.confirmed = self._loop.create_future()
-                for reader in topic.readers:
-                    reader.lose(topic, self._complete)
-        if self._topics:
-            if self._unneeded:
-                self._open(0.0)  # they came while it was being closed
-                return
-            logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
-            if now - self._since >= LASTING:
-                self._failures = 0
-            self._failed(error)
+        for live in self._live.values():
+            for topic in live.values():
+                topic.lose(self._requests.complete, self._loop.create_future())
+            live.clear()
+        if self._loop.time() - self._since >= LASTING:
+            self._patience.forget()
+        if not self._topics:
+            return
+        if left:
+            self._open(0.0)
+            return
+        logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
+        self._failed(error)
 
     # --- Signs of life -----------------------------------------------------------------------------------------------
 
-    def _look_after(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        """Close what nobody needs any more; else see whether the server is still there."""
+    def _needed(self) -> bool:
+        """Renew the credentials of the connection, or close it if it is unused; return whether it is needed."""
         assert self._listener is not None
         self._renew(self._listener.connection.renewal)
-        if not self._topics and self._loop.time() - self._unused_since >= LINGER:
-            self._unneeded = True
+        if self._topics or self._loop.time() - self._unused_since < LINGER:
+            return True
+        if self.state is State.CONNECTED:
+            self._advance(Event.UNUSED)
             self._listener.connection.close()
-            return
-        seconds = self._life.look(self._listener)
-        if seconds is not None:
-            self._look_after(seconds)
+        return False
 
     def _ping(self) -> None:
         assert self._listener is not None
-        self._asks.append(_Ask(_PONG, Moment.now()))
+        self._requests.add(_PONG)
         self._listener.send(pack(("PING",)))
 
-    def _answered(self) -> None:
-        assert self._listener is not None
-        self._life.answered(self._listener)
-
     def _renew(self, renewal: Renewal | None) -> None:
-        """Send new credentials, if there are such. Under RESP2 the server refuses them, and the connection is lost."""
+        """Send new credentials, if there are any. Under RESP2 the server refuses AUTH, and the connection is lost."""
         fresh = None if renewal is None else renewal.claim()
         if renewal is not None and fresh is not None and self._listener is not None:
             self._listener.send(pack(("AUTH", *fresh.words)))
-            self._asks.append(_Ask(b"", Moment.now(), None, partial(renewal.settle, fresh)))
+            self._requests.add(b"", settle=partial(renewal.settle, fresh))
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
     def shut(self, grace: float = 0.0) -> None:
         """Begin to end all subscriptions with ClientClosed, and the connection; a second time does nothing."""
-        if self._closed:
+        if self.state in SHUT:
             return
-        self._closed = True
         error = ClientClosed("the client was closed")
         topics = list(self._topics.values())
         self._topics.clear()
         for topic in topics:
             fail(topic.confirmed, error)
-        for reader in list(self._readers):
-            reader.end(error)
+        for subscriber in list(self._subscribers):
+            subscriber.end(error)
+        self._advance(Event.SHUT)
         if self._opening is not None:
             self._opening.cancel()
         if self._listener is not None:
             self._listener.connection.close()
-        self._note_end()
 
     async def aclose(self, grace: float = 0.0) -> None:
         """Do as `shut`, and wait for the end."""
         self.shut()
-        while self._opening is not None or self._listener is not None:
+        while self.state is not State.CLOSED:
             if self._all_ended is None or self._all_ended.done():
                 self._all_ended = self._loop.create_future()
-            await asyncio.wait((self._all_ended,))  # others may wait for the same: none cancels it
-
-    def _note_end(self) -> None:
-        if self._opening is None and self._listener is None:
-            if self._all_ended is not None and not self._all_ended.done():
-                self._all_ended.set_result(None)
-            if self._on_end is not None:
-                self._on_end()
+            await asyncio.wait((self._all_ended,))  # several may wait for it: none of them cancels it
 
     def notify(self, on_end: Callable[[], None]) -> None:
-        """Have `on_end` called when the connection is closed for good."""
+        """Call `on_end` when the hub is closed and its connection has ended."""
         self._on_end = on_end
 
     @property
     def busy(self) -> bool:
-        """Return False: nothing is lost without its readers."""
+        """Return False: without its subscribers nothing is lost."""
         return False
 
     def abandon(self) -> None:
-        """Cut the connection: the loop does not run."""
+        """Cut the connection without the loop, which does not run."""
         if self._listener is not None:
             self._listener.connection.sever()
         try:
@@ -484,15 +449,15 @@ class Hub:
         except RuntimeError:
             pass  # it is closed
 
-    def _usage(self, listener: Listener | None) -> tuple[int, int, int]:
-        if listener is None:
-            return self._past_usage
-        now = listener.connection.usage()
+    def _usage(self) -> tuple[int, int, int]:
         past = self._past_usage
+        if self._listener is None:
+            return past
+        now = self._listener.connection.usage()
         return past[0] + now[0], past[1] + now[1], past[2] + now[2]
 
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""
-        commands, sent, received = self._usage(self._listener)
+        commands, sent, received = self._usage()
         is_open = 0 if self._listener is None else 1
         return PoolStats(open=is_open, made=self._made, commands=commands, bytes_sent=sent, bytes_received=received)

@@ -11,10 +11,9 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, as_bytes
 from aioresp.errors import NoPermissionError, NotificationsDisabled, UnknownCommandError
-from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.inbox import Overflow
 from aioresp.pubsub.subscription import Subscription
-from aioresp.pubsub.topics import Message
+from aioresp.pubsub.topics import Broker, Message
 from aioresp.record import Record
 from aioresp.replies import mapping, some_text, string
 
@@ -41,7 +40,7 @@ class KeyEvents(Subscription[T]):
 
     def __init__(
         self,
-        find_hub: Callable[[], Hub],
+        find_hub: Callable[[], Broker],
         decode: bool,
         timeout: float | None,
         execute: Execute,

@@ -14,9 +14,8 @@ from typing import Final, Self, TypeVar
 
 from aioresp.command import Key, as_bytes, shown
 from aioresp.errors import RedisError
-from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.inbox import Inbox, Overflow
-from aioresp.pubsub.topics import KINDS, Gap, Kind, Moment, Topic
+from aioresp.pubsub.topics import KINDS, Broker, Gap, Kind, Moment, Standing, Topic
 
 logger = logging.getLogger("aioresp")
 
@@ -38,7 +37,7 @@ class Subscription(Inbox[T]):
 
     def __init__(
         self,
-        find_hub: Callable[[], Hub],
+        find_hub: Callable[[], Broker],
         decode: bool,
         timeout: float | None,
         kind: Kind,
@@ -54,7 +53,7 @@ class Subscription(Inbox[T]):
         self._names = kind, self._checked(kind, names)
         self._show_gaps = gaps
         self._gaps: deque[Gap] = deque(maxlen=GAPS)
-        self._hub: Hub | None = None
+        self._hub: Broker | None = None
         self._topics: dict[tuple[Kind, bytes], Topic] = {}
         self._adding: dict[Topic, int] = {}  # those that are there on trial: how many wait for the confirmation
         self._joining = 0  # calls that wait for a confirmation
@@ -198,7 +197,7 @@ class Subscription(Inbox[T]):
 
     def deprive(self, topic: Topic, error: RedisError) -> None:
         """End, as messages will be missed, unless it is only just being added: then who adds it is told."""
-        if topic.lost or topic.live:
+        if topic.standing is not Standing.ASKED:
             self.end(error)
 
     def _take_gap(self, gap: Gap) -> None:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from enum import Enum
 from itertools import repeat
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
 from aioresp.command import AnyStr, shown
 from aioresp.errors import RedisError
 from aioresp.record import Record
-from aioresp.wire.batch import undecodable
+from aioresp.wire.batch import fail, undecodable
 
-#: What is subscribed to, by the letter before SUBSCRIBE: a channel, a pattern, a shard channel.
+#: Kind of a topic, by the letter before SUBSCRIBE: channel, pattern, shard channel.
 Kind: TypeAlias = Literal["", "p", "s"]
 
 KINDS: Final[dict[Kind, str]] = {"": "channel", "p": "pattern", "s": "shard channel"}
@@ -28,24 +29,24 @@ class Message(NamedTuple, Generic[AnyStr]):
     channel: AnyStr
     data: AnyStr
     pattern: AnyStr | None = None
-    """The pattern by which it was found, if it was."""
+    """Pattern that matched the channel; None for a message of a channel that was subscribed to by name."""
 
 
-#: Makes one: by way of the class it would take twice as long.
+#: Constructor of messages: by way of the class it takes twice as long.
 _new: Final[Any] = tuple.__new__
 
 
 class Gap(Record):
-    """A time in which messages may have been missed: the connection was lost. All that are missing lie inside it."""
+    """A time in which messages may have been missed, as the connection was lost; every missing message lies inside."""
 
     at: float
-    """When it began, in seconds since 1970: all that the server had published by then was received."""
+    """Its beginning, in seconds since 1970: every message published by then was received."""
     seconds: float
-    """How long it took until the server had confirmed the last channel again."""
+    """Its length: until the server had confirmed the last channel again."""
 
 
 class Moment(NamedTuple):
-    """A point in time, by two clocks: only the second is fit for measuring how long something took."""
+    """A point in time by two clocks; only the second one can measure how long something took."""
 
     wall: float
     ticks: float
@@ -57,7 +58,7 @@ class Moment(NamedTuple):
 
 
 def _ticks() -> float:
-    """Return the time of a clock that nobody can set, and that goes on while the machine sleeps, where there is one."""
+    """Return the time of a monotonic clock, one that goes on while the machine sleeps where there is one."""
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
 
 
@@ -65,11 +66,12 @@ _CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Subscriber(Protocol):
-    """What a topic must know of who reads it."""
+    """What topics and hub must know of a subscription."""
 
     decode: bool
+    """Whether it takes text or bytes."""
     waits: bool
-    """Whether it may ask, after any message, for no more to come."""
+    """Whether it may ask the hub, after any message, to read nothing more."""
 
     def put(self, item: Any) -> None:
         """Take a message."""
@@ -84,7 +86,7 @@ class Subscriber(Protocol):
         ...
 
     def lose(self, topic: Topic, since: Moment) -> None:
-        """Note that messages may be missed from that moment on."""
+        """Note that messages of the topic may be missed from that moment on."""
         ...
 
     def regain(self, topic: Topic) -> None:
@@ -96,104 +98,177 @@ class Subscriber(Protocol):
         ...
 
     def deprive(self, topic: Topic, error: RedisError) -> None:
-        """Note that there will be no messages of the topic any more."""
+        """Note that the topic has failed: no message of it will come."""
         ...
 
 
-class Topic:
-    """A channel, pattern or shard channel with its readers; `live` while the server has confirmed it."""
+class Broker(Protocol):
+    """What a subscription must know of the object that serves its topics: a hub, or several behind one face."""
 
-    __slots__ = ("_raws", "_texts", "confirmed", "deliver", "deliver_run", "kind", "live", "lost", "name")
+    @property
+    def on_drop(self) -> Callable[[str, int], None] | None:
+        """Function that is told of dropped messages: the first topic, and how many by now."""
+        ...
+
+    def admit(self, subscriber: Subscriber) -> None:
+        """End `subscriber` when the client is closed."""
+        ...
+
+    def dismiss(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber that has left all its topics."""
+        ...
+
+    def join(self, kind: Kind, name: bytes, subscriber: Subscriber) -> Topic:
+        """Hand `subscriber` the messages of a topic, once `confirmed` has returned."""
+        ...
+
+    def leave(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Hand `subscriber` nothing more of a topic."""
+        ...
+
+    async def confirmed(self, topics: Collection[Topic], timeout: float | None) -> None:
+        """Wait until the server has confirmed the topics."""
+        ...
+
+    def hold(self, subscriber: Subscriber) -> None:
+        """Read nothing more from the server, as `subscriber` is full."""
+        ...
+
+    def release(self, subscriber: Subscriber) -> None:
+        """Read on, as far as it depends on `subscriber`."""
+        ...
+
+
+class Standing(Enum):
+    """State of a topic: asked, then live, then lost and live again with each lost connection."""
+
+    ASKED = "asked"
+    """It was never confirmed."""
+    LIVE = "live"
+    """The server has confirmed it on the present connection."""
+    LOST = "lost"
+    """It was live on a connection that was lost, and is to be live again."""
+
+
+class Topic:
+    """A channel, pattern or shard channel with its subscribers."""
+
+    __slots__ = ("_raws", "_texts", "confirmed", "deliver", "deliver_run", "kind", "name", "standing")
 
     def __init__(self, kind: Kind, name: bytes, confirmed: asyncio.Future[None]) -> None:
         self.kind: Kind = kind
         self.name = name
-        self.live = False
-        self.lost = False  # it was live, and will be again
-        #: Done once `live`; fails if the server refuses. A new one is made when the connection is lost.
+        self.standing = Standing.ASKED
+        #: Done once the topic is live; fails if the server refuses it. A lost topic gets a new future.
         self.confirmed = confirmed
-        # Tuples: they are gone through while readers come and go.
+        # Tuples, as subscribers come and go while others iterate over them.
         self._texts: tuple[Subscriber, ...] = ()
         self._raws: tuple[Subscriber, ...] = ()
-        #: Hands a message, by its channel and data, to all readers.
+        #: Function that hands a message, by its channel and data, to all subscribers.
         self.deliver: Callable[[bytes, bytes], None] = self._deliver
-        #: Does so with many, by their data, and empties the list; None if they have to be handed over one by one.
+        #: Function that hands over many, by their data, and empties the list; None if each has to go by `deliver`.
         self.deliver_run: Callable[[list[bytes]], None] | None = None
 
     def __repr__(self) -> str:
         return (
-            f"Topic({KINDS[self.kind]} {shown(self.name)}, {len(self.readers)} readers{', live' if self.live else ''})"
+            f"Topic({KINDS[self.kind]} {shown(self.name)}, {len(self.subscribers)} subscribers, {self.standing.value})"
         )
 
     @property
-    def readers(self) -> tuple[Subscriber, ...]:
-        """Return all who read it."""
+    def live(self) -> bool:
+        """Whether the server has confirmed it on the present connection."""
+        return self.standing is Standing.LIVE
+
+    @property
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """Return all its subscribers."""
         return self._texts + self._raws
 
-    def add(self, reader: Subscriber) -> None:
-        """Hand it what comes from now on."""
-        if reader.decode:
-            self._texts += (reader,)
+    def add(self, subscriber: Subscriber) -> None:
+        """Hand `subscriber` all messages from now on."""
+        if subscriber.decode:
+            self._texts += (subscriber,)
         else:
-            self._raws += (reader,)
+            self._raws += (subscriber,)
         self._choose()
 
-    def remove(self, reader: Subscriber) -> None:
-        """Hand it nothing more."""
-        if reader.decode:
-            self._texts = _without(self._texts, reader)
+    def remove(self, subscriber: Subscriber) -> None:
+        """Hand `subscriber` nothing more."""
+        if subscriber.decode:
+            self._texts = _without(self._texts, subscriber)
         else:
-            self._raws = _without(self._raws, reader)
+            self._raws = _without(self._raws, subscriber)
         self._choose()
+
+    def confirm(self) -> None:
+        """Note that the server has confirmed it, and tell all who wait for that or have lost it."""
+        self.standing = Standing.LIVE
+        if not self.confirmed.done():
+            self.confirmed.set_result(None)
+        for subscriber in self.subscribers:
+            subscriber.regain(self)
+
+    def lose(self, since: Moment, confirmed: asyncio.Future[None]) -> None:
+        """Note that the connection of a live topic was lost; `confirmed` is done when it is live again."""
+        self.standing = Standing.LOST
+        self.confirmed = confirmed
+        for subscriber in self.subscribers:
+            subscriber.lose(self, since)
+
+    def fail(self, error: RedisError) -> None:
+        """Turn away all who wait for it, and end the subscriptions that had it."""
+        fail(self.confirmed, error)
+        for subscriber in self.subscribers:
+            subscriber.deprive(self, error)
 
     def _choose(self) -> None:
-        """Have what most channels need, one reader of text, done without a look at what else there could be."""
+        """Choose how to deliver: the common case, one subscriber that takes text, has functions of its own."""
         self.deliver = self._deliver
         self.deliver_run = None
         if self.kind != "p" and len(self._texts) == 1 and not self._raws:
-            channel, (reader,) = self.name.decode(), self._texts
-            self.deliver = _to_one(channel, reader)
-            if not reader.waits:
-                self.deliver_run = _run_to_one(channel, reader, self.deliver)
+            channel, (subscriber,) = self.name.decode(), self._texts
+            self.deliver = _to_one(channel, subscriber)
+            if not subscriber.waits:
+                self.deliver_run = _run_to_one(channel, subscriber, self.deliver)
 
     def _deliver(self, channel: bytes, data: bytes) -> None:
         if channel.__class__ is not bytes or data.__class__ is not bytes:
-            raise TypeError("a message of something else than bytes")
+            raise TypeError("a message that is not bytes")
         pattern = self.name if self.kind == "p" else None
         if self._texts:
             try:
                 text = Message(channel.decode(), data.decode(), None if pattern is None else pattern.decode())
             except UnicodeDecodeError as error:
-                for reader in self._texts:
-                    reader.put_error(undecodable(error))
+                for subscriber in self._texts:
+                    subscriber.put_error(undecodable(error))
             else:
-                for reader in self._texts:
-                    reader.put(text)
+                for subscriber in self._texts:
+                    subscriber.put(text)
         if self._raws:
             raw = Message(channel, data, pattern)
-            for reader in self._raws:
-                reader.put(raw)
+            for subscriber in self._raws:
+                subscriber.put(raw)
 
 
-def _without(readers: tuple[Subscriber, ...], reader: Subscriber) -> tuple[Subscriber, ...]:
-    position = readers.index(reader)  # as fast as can be: thousands may leave a channel at the same time
-    return readers[:position] + readers[position + 1 :]
+def _without(subscribers: tuple[Subscriber, ...], subscriber: Subscriber) -> tuple[Subscriber, ...]:
+    position = subscribers.index(subscriber)  # thousands may leave a channel at the same time
+    return subscribers[:position] + subscribers[position + 1 :]
 
 
-def _to_one(channel: str, reader: Subscriber) -> Callable[[bytes, bytes], None]:
-    put = reader.put
+def _to_one(channel: str, subscriber: Subscriber) -> Callable[[bytes, bytes], None]:
+    put = subscriber.put
 
     def deliver(_: bytes, data: bytes) -> None:
         try:
             put(_new(Message, (channel, data.decode(), None)))
         except UnicodeDecodeError as error:
-            reader.put_error(undecodable(error))
+            subscriber.put_error(undecodable(error))
 
     return deliver
 
 
 def _run_to_one(
-    channel: str, reader: Subscriber, deliver: Callable[[bytes, bytes], None]
+    channel: str, subscriber: Subscriber, deliver: Callable[[bytes, bytes], None]
 ) -> Callable[[list[bytes]], None]:
     name = channel.encode()
 
@@ -205,7 +280,7 @@ def _run_to_one(
             for data in run:
                 deliver(name, data)
         else:
-            reader.put_all(messages)
+            subscriber.put_all(messages)
         run.clear()
 
     return deliver_run

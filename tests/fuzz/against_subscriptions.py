@@ -309,7 +309,7 @@ class Run:
             assert not reader.tasks
         assert self.hub._listener is None
         assert not self.hub._topics
-        assert not self.hub._readers
+        assert not self.hub._subscribers
         assert not self.hub._full
 
 

@@ -140,9 +140,9 @@ async def test_nothing_is_left_over_from_channels_that_come_and_go(
 
         await asyncio.gather(*(churn(number) for number in range(10)))
         assert repr(hub) == "Hub(1 topics, connected)"
-        await until(lambda: not hub._asks)
+        await until(lambda: len(hub._requests) == 0)
         assert [len(each) for each in hub._live.values()] == [1, 0, 0]
-        assert hub._readers == {s}
+        assert hub._subscribers == {s}
         assert len(s._topics) == 1
         assert not s._adding
         assert await other.pubsub_channels(f"{prefix}*") == [f"{prefix}stays"]
@@ -157,7 +157,7 @@ async def test_it_is_asked_for_again_while_it_is_being_closed(
             pass
         hub = r.node.hubs.here()
         hub._unused_since -= hubs.LINGER
-        hub._look()
+        hub._life._look()
         async with r.subscribe(prefix) as s:
             await r.publish(prefix, "1")
             assert (await s.get(5)) == Message(prefix, "1")

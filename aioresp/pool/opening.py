@@ -1,0 +1,57 @@
+"""Patience with failed attempts to connect: failures in a row, and the pause before the next attempt.
+
+Owns that count and the last failure, for a pool as well as for a subscription hub. Never connects and never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aioresp.errors import ConnectError
+from aioresp.retry import Retry, may_connect_again
+
+logger = logging.getLogger("aioresp")
+
+
+class Patience:
+    """Failed attempts in a row, and the rule that says when to give up."""
+
+    def __init__(self, pause: Callable[[BaseException, int], float | None], missing: str) -> None:
+        """Begin without a failure.
+
+        `pause` gets an error and the number of failures in a row; it returns the seconds until the next attempt, or
+        None to give up. `missing` names the connection in the log.
+        """
+        self.failures = 0
+        #: Error of the last attempt; None once a connection has served its purpose.
+        self.failure: BaseException | None = None
+        self._pause = pause
+        self._missing = missing
+
+    def fail(self, error: BaseException, beyond: Retry | None = None) -> float | None:
+        """Count a failure; return the seconds until the next attempt, or None to give up, which ends the count.
+
+        Where the rule gives up, `beyond` goes on forever, unless the error will not go away.
+        """
+        self.failures += 1
+        self.failure = error
+        pause = self._pause(error, self.failures)
+        if pause is None and beyond is not None and may_connect_again(error):
+            pause = beyond.pause_without_end(self.failures)
+        if pause is None:
+            self.failures = 0
+        else:
+            logger.info("no %s: %s; the next attempt is in %.3g s", self._missing, error, pause)
+        return pause
+
+    def forget(self) -> None:
+        """End the count: a connection has served its purpose."""
+        self.failures, self.failure = 0, None
+
+
+def error_of(attempt: asyncio.Task[Any]) -> BaseException | None:
+    """Return why a finished attempt to connect failed, or None; a cancelled attempt counts as a failed one."""
+    return ConnectError("the attempt to connect was cancelled") if attempt.cancelled() else attempt.exception()
