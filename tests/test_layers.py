@@ -124,7 +124,7 @@ ATTRIBUTES: Final = 25
 BOOLS: Final = 4
 
 #: Classes that still hold more.
-CROWDED: Final = frozenset({"Connection", "Blocking", "Pool", "Hub", "Parser"})
+CROWDED: Final = frozenset({"Blocking", "Pool", "Hub"})
 
 
 @dataclass(frozen=True)
