@@ -33,7 +33,7 @@ class Observer:
             start = time.perf_counter()
             connection = await connect()
             tell(self.hook, ConnectionMade(self.server, time.perf_counter() - start))
-            connection.on_end = self._ended
+            connection.add_end_listener(self._ended)
             return connection
 
         return watched

@@ -11,7 +11,7 @@ import pytest
 
 from aioresp import Client
 from aioresp.testing import Proxy, Server
-from aioresp.wire.connection import SLICE
+from aioresp.wire.deadlines import SLICE
 from tests.rest import at_rest, in_step, tasks_besides
 
 

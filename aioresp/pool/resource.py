@@ -22,8 +22,11 @@ if TYPE_CHECKING:  # protocols take time to import
 
         lent: bool
         """Whether somebody has it alone."""
-        resting: bool
-        """Whether it takes nothing because `rest` was called."""
+
+        @property
+        def resting(self) -> bool:
+            """Whether it takes nothing because `rest` was called."""
+            ...
 
         def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
             """Have `on_room` called when there is room for more, and `on_close` once with the resource at its end."""

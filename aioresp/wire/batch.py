@@ -1,22 +1,20 @@
-"""Many commands behind one waiter: the entry of a batch in a connection's FIFO.
+"""Batch in the FIFO of a connection: many commands behind one waiter.
 
-Owns the replies of one batch from the first to the last, and stays at the head of the FIFO until the last one is here,
-whether its caller waits or has gone; and how the bytes of many commands are put together. Never knows what a command
-means.
+Owns the replies of one batch from the first to the last, what a connection calls on any waiter, and how the bytes of
+many commands are put together. Never knows what a command means.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aioresp.errors import ERROR_TYPES, DecodeError, RedisError
-from aioresp.wire.packing import INCOMPLETE, Packed, Parser, Push
+from aioresp.wire.packing import Packed, Parser, Push
+from aioresp.wire.parser import undecodable as undecodable
 
-#: Replies taken from the parser at a time. To ask for one that is not complete costs little, but not nothing.
+#: Replies taken from the parser at a time. To ask for one that is not complete costs little, but something.
 BLOCK: Final = 256
 
 #: Whether `writelines` copies nothing, as since Python 3.12, and asks for a pause when the transport's buffer is full,
@@ -25,31 +23,57 @@ WRITELINES: Final = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_
 
 
 class Unfinished(Exception):
-    """There are more replies to come than have arrived: not an error, but how `Batch.set_result` tells."""
+    """The waiter at the head of the FIFO stays there, as more replies to it are to come: a signal, not an error."""
 
 
 if TYPE_CHECKING:  # protocols take time to import
 
-    class Carrier(Protocol):
-        """What a batch needs of the connection that it travels on."""
+    class Waiter(Protocol):
+        """Entry in a connection's FIFO: a future, which takes one reply, or a batch, which takes several."""
 
-        on_push: Callable[[list[Any]], None]
+        def done(self) -> bool:
+            """Return whether nobody waits any more."""
+            ...
+
+        def set_result(self, result: Any, /) -> None:
+            """Take the next reply. Raises InvalidStateError if nobody waits, and Unfinished if more are to come."""
+            ...
+
+        def set_exception(self, exception: Any, /) -> None:
+            """Fail the caller; replies that still come are read and dropped."""
+            ...
+
+        def exception(self) -> BaseException | None:
+            """Return the error that the caller gets; afterwards it is not logged if the caller has gone."""
+            ...
+
+    class Carrier(Protocol):
+        """The connection that a batch travels on."""
+
+        def hear(self, push: list[Any]) -> None:
+            """Tell the listeners of a push."""
+            ...
+
+        def stay(self, batch: Batch) -> None:
+            """Put the batch back to the head of the FIFO."""
+            ...
 
 
 class Batch:
-    """The waiter of `count` commands, which are written in one. To the connection it looks like a future.
+    """Waiter for `count` commands, which are written in one; it stays in the FIFO until the last reply is here.
 
     The result of `future` is the list of the raw replies; error replies and text that cannot be decoded are values in
     it. What fails all of them, as the end of the connection does, fails the future.
     """
 
-    __slots__ = ("_carrier", "_count", "_decode", "_owed", "_parser", "_put_back", "clean", "future", "replies")
+    __slots__ = ("_carrier", "_count", "_decode", "_owed", "_parser", "clean", "future", "replies")
 
     def __init__(self, count: int, decode: bool, future: asyncio.Future[list[Any]]) -> None:
         self.future = future
         self.replies: list[Any] = []
+        """The replies that are here; none are kept once the caller has gone."""
         self.clean = True
-        """Whether no error is among the replies."""
+        """Set at first; an error reply, or text that cannot be decoded, clears it."""
         self._count = count
         self._decode = decode
         self._owed = count
@@ -60,14 +84,10 @@ class Batch:
     def __len__(self) -> int:
         return self._count
 
-    def attach(self, carrier: Carrier, parser: Parser, stay: Callable[[Batch], None]) -> bool:
-        """Note who carries the batch, where its replies come from, and how it stays at the head of the FIFO.
-
-        Returns whether the replies are to be decoded.
-        """
+    def attach(self, carrier: Carrier, parser: Parser) -> bool:
+        """Note the connection and the parser of the replies; return whether the replies are to be decoded."""
         self._carrier = carrier
         self._parser = parser
-        self._put_back = stay
         return self._decode
 
     # --- Replies -----------------------------------------------------------------------------------------------------
@@ -97,46 +117,23 @@ class Batch:
 
     def _take(self) -> bool:
         """Take a block of replies; return False if fewer are here."""
-        replies = self.replies
-        start = len(replies)
         wanted = min(self._owed, BLOCK)
-        complete = True
-        try:
-            if self._parser.wary:
-                complete = self._take_singly(wanted)
-            else:
-                # All in C. If it raises, what came before is in the list.
-                replies.extend(map(self._parser.gets, repeat(self._decode, wanted)))
-                while replies[-1] is INCOMPLETE:
-                    replies.pop()
-                    complete = False
-        except UnicodeDecodeError as error:
-            replies.append(undecodable(error))
-        came = replies[start:]
+        came = self._parser.take(wanted, self._decode)
+        complete = len(came) == wanted
         kinds = set(map(type, came))
         if Push in kinds:
-            replies[start:] = [reply for reply in came if type(reply) is not Push]
             for reply in came:
                 if type(reply) is Push:
-                    self._carrier.on_push(reply)
+                    self._carrier.hear(reply)
+            came = [reply for reply in came if type(reply) is not Push]
         if self.clean and not kinds.isdisjoint(_ERRORS):
             self.clean = False
-        self._owed -= len(replies) - start
+        self.replies += came
+        self._owed -= len(came)
         return complete
 
-    def _take_singly(self, wanted: int) -> bool:
-        parser = self._parser
-        has_data, gets = parser.has_data, parser.gets
-        for _ in range(wanted):
-            if not has_data() or (reply := gets(self._decode)) is INCOMPLETE:
-                return False
-            self.replies.append(reply)
-            if not parser.wary:
-                break  # the others are taken faster
-        return True
-
     def _stay(self) -> None:
-        self._put_back(self)
+        self._carrier.stay(self)
         if self.future.done():
             self.replies.clear()  # for nobody
 
@@ -146,7 +143,7 @@ class Batch:
         else:
             self.future.set_result(self.replies)
 
-    # --- As a future -------------------------------------------------------------------------------------------------
+    # --- As a waiter -------------------------------------------------------------------------------------------------
 
     def done(self) -> bool:
         """Return whether nobody waits any more."""
@@ -157,7 +154,7 @@ class Batch:
         self.future.set_exception(error)
 
     def exception(self) -> BaseException | None:
-        """Return the error that the caller gets, which is then not logged if he has gone."""
+        """Return the error that the caller gets; afterwards it is not logged if the caller has gone."""
         return self.future.exception()
 
 
@@ -193,13 +190,8 @@ def write_chunks(transport: asyncio.Transport, commands: list[Packed]) -> int:
     return sum(map(len, chunks))
 
 
-def fail(waiter: asyncio.Future[Any], error: Exception) -> None:
-    """Fail a waiter, unless it is done; if nobody is left to fetch the error, that is no reason for a log line."""
+def fail(waiter: Waiter, error: Exception) -> None:
+    """Fail a waiter, unless it is done; asyncio does not log the error if nobody fetches it."""
     if not waiter.done():
         waiter.set_exception(error)
         waiter.exception()
-
-
-def undecodable(error: UnicodeDecodeError) -> DecodeError:
-    """Return what the caller of a reply that is no text gets."""
-    return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")

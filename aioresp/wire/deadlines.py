@@ -1,15 +1,24 @@
-"""When commands are due: those that were sent in one turn of the loop with the same time limit expire together.
+"""Reply deadlines of a connection: one timer, and one entry for all commands of a turn with the same time limit.
 
-Owns what is noted of such a run. Never knows a clock.
+Owns the timer, the deadlines, and when the server was last heard. Never ends a connection: it fails late commands and
+tells whether the server is in doubt.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import Final
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Final
+
+from aioresp.errors import CommandTimeout
+from aioresp.wire.batch import fail
+from aioresp.wire.limits import LONGEST
+
+if TYPE_CHECKING:
+    from aioresp.wire.batch import Waiter
 
 #: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
 SILENCE: Final = 1.0
@@ -20,35 +29,136 @@ LATE: Final = 0.1
 #: Seconds in which the server must answer when a connection that has idled is to be used again.
 WAKE: Final = 1.0
 
+#: Late callers who are told in one turn of the loop, and replies that a connection hands out in one.
+SLICE: Final = 512
+
 
 class Run:
-    """Commands that were sent in one turn of the loop with the same time limit.
-
-    `first` is the number of the first of them, counted from the connection's start; `failed` that of the first which
-    was not told yet that it is late.
-    """
+    """Commands that were sent in one turn of the loop with the same time limit."""
 
     __slots__ = ("deadline", "failed", "first", "timeout")
 
     def __init__(self, deadline: float, timeout: float, first: int) -> None:
         self.deadline = deadline
+        """The loop's time at which the replies are due."""
         self.timeout = timeout
-        self.first = self.failed = first
+        """The seconds from the first command to the deadline."""
+        self.first = first
+        """The number of the first command, counted from the connection's start."""
+        self.failed = first
+        """The number of the first command whose caller has not been told that it is late."""
 
 
-def forget(runs: deque[Run], answered: int) -> None:
-    """Forget the runs all of whose commands are answered, after so many replies."""
-    while len(runs) > 1 and runs[1].first <= answered:
-        runs.popleft()
+class Deadlines:
+    """The deadlines of the commands under way on one connection.
 
+    A command is known by its number, counted from the connection's start. `due` is called when a deadline may have
+    passed; it calls `expire`, and `look_again` if the connection goes on.
+    """
 
-def deadline_of(runs: deque[Run], number: int) -> float:
-    """Return by when the reply to a command is due, all before it being answered; forget the runs of those."""
-    forget(runs, number)
-    return runs[0].deadline if runs else math.inf
+    __slots__ = ("_due", "_look_at", "_loop", "_runs", "_timer", "_timer_at", "heard")
 
+    def __init__(self, loop: asyncio.AbstractEventLoop, due: Callable[[], None]) -> None:
+        self.heard = 0.0
+        """The loop's time when bytes last arrived."""
+        self._loop = loop
+        self._due = due
+        self._runs: deque[Run] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # uvloop's handles do not always tell
+        self._look_at = math.inf  # the next look that the last `expire` found necessary
 
-def spans(runs: deque[Run], end: int) -> Iterator[tuple[Run, int]]:
-    """Go through the runs, each with the number of the first command after it; `end` is that of the last one."""
-    for run, following in pairwise([*runs, Run(math.inf, 0.0, end)]):
-        yield run, following.first
+    def begin(self, timeout: float | None, number: int, answered: int) -> None:
+        """Note the time limit of the commands from `number` on, `answered` commands being answered."""
+        runs = self._runs
+        while len(runs) > 1 and runs[1].first <= answered:
+            runs.popleft()
+        if timeout is None:
+            if runs:
+                runs.append(Run(math.inf, 0.0, number))
+            return
+        deadline = self._loop.time() + timeout
+        runs.append(Run(deadline, timeout, number))
+        if self._timer is None or deadline < self._timer_at:
+            self._set_timer(deadline)
+
+    def of(self, number: int) -> float:
+        """Return by when the reply to a command is due, all before it being answered; forget the runs of those."""
+        runs = self._runs
+        while len(runs) > 1 and runs[1].first <= number:
+            runs.popleft()
+        return runs[0].deadline if runs else math.inf
+
+    def stop(self) -> None:
+        """Set no timer off any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._due)
+        self._timer_at = when
+
+    def punctual(self) -> bool:
+        """Return whether the timer went off in time; if not, replies may be here that this process has not read."""
+        return self._loop.time() + 0.001 - self._timer_at < LATE
+
+    def expire(self, waiters: deque[Waiter], answered: int, growing: Callable[[float], bool]) -> bool:
+        """Fail the commands whose deadline has passed; return whether the server has been silent for too long.
+
+        `growing` tells whether the reply to the first of the waiters has kept arriving for so many seconds.
+        """
+        self._timer = None
+        now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
+        self._look_at = math.inf
+        doubted = False
+        for run, end in self._spans(answered + len(waiters)):
+            if end <= answered:
+                continue
+            deadline = run.deadline
+            if deadline <= now:
+                again = self._expire_run(run, end, now, waiters, answered, growing)
+                # A caller's own deadline may be short, and says nothing about the connection.
+                suspicious = max(self.heard, run.deadline - run.timeout) + SILENCE
+                if now >= suspicious:
+                    doubted = True
+                    suspicious = now + SILENCE
+                deadline = min(again, suspicious)
+            self._look_at = min(self._look_at, deadline)
+        return doubted
+
+    def look_again(self) -> None:
+        """Set the timer for what the last `expire` left."""
+        if self._look_at < math.inf:
+            self._set_timer(self._look_at)
+
+    def _expire_run(
+        self,
+        run: Run,
+        end: int,
+        now: float,
+        waiters: deque[Waiter],
+        answered: int,
+        growing: Callable[[float], bool],
+    ) -> float:
+        """Fail the late commands of `run`, and return when to look at it again."""
+        again = math.inf
+        start = max(0, run.first - answered)
+        late = f"no reply in {run.timeout:.3g} s"
+        if start == 0:
+            start = 1
+            if now < run.deadline + (LONGEST - 1) * run.timeout and growing(run.timeout / 4):
+                again = now + run.timeout / 4  # a big reply that keeps arriving is not late
+            else:
+                fail(waiters[0], CommandTimeout(late))
+        start = max(start, run.failed - answered)
+        run.failed = min(end, answered + start + SLICE)
+        for waiter in islice(waiters, start, run.failed - answered):
+            fail(waiter, CommandTimeout(late))
+        return again if run.failed == end else self._loop.time()  # the rest in the next turn, as with replies
+
+    def _spans(self, end: int) -> Iterator[tuple[Run, int]]:
+        """Go through the runs, each with the number of the first command after it; `end` is that of the last one."""
+        for run, following in pairwise([*self._runs, Run(math.inf, 0.0, end)]):
+            yield run, following.first

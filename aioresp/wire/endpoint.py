@@ -1,4 +1,4 @@
-"""Where a server is and who we are there: a frozen, comparable value.
+"""Endpoint of a connection: the server's address, and how to log in there, as a frozen, comparable value.
 
 Owns the address, TLS, credentials, database and protocol of a connection. Never connects and is never changed; its repr
 shows no password.
@@ -14,7 +14,7 @@ from aioresp.wire.credentials import CredentialProvider, Credentials
 
 
 class Endpoint(Record):
-    """One server, and how to introduce ourselves to it."""
+    """The address of one server, and the parameters of a handshake with it."""
 
     host: str = "localhost"
     port: int = 6379
@@ -27,6 +27,8 @@ class Endpoint(Record):
     protocol: Literal[2, 3] = 3
     credential_provider: CredentialProvider | None = None
     """Asked at each handshake; there is no user and no password then."""
+    server_hostname: str | None = None
+    """The name that the server's certificate must have, if it is another than `host`."""
 
     def __repr__(self) -> str:
         secret = ("password", "credential_provider")
@@ -34,7 +36,7 @@ class Endpoint(Record):
         return f"Endpoint({', '.join(shown)})"
 
     def __str__(self) -> str:
-        """Return the address as people write it, without credentials."""
+        """Return the address as a URL, without credentials."""
         if self.unix_socket_path is not None:
             return f"unix://{self.unix_socket_path}"
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -1,7 +1,7 @@
-"""Open a connection and introduce ourselves: one round trip, then it is ready for commands.
+"""Handshake of a connection: a transport is opened and the client logs in, in one round trip.
 
-Owns how a transport is made for an endpoint and what is said first. Never knows pools; a connection that fails here was
-never handed to anyone, and is closed.
+Owns how a transport is made for an endpoint, and the first commands on it. Never knows pools; a connection that fails
+here was never handed to anyone, and is closed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aioresp.errors import (
     AuthenticationError,
@@ -30,13 +31,17 @@ from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
 from aioresp.wire.credentials import Credentials
 from aioresp.wire.endpoint import Endpoint, why_tls_failed
+from aioresp.wire.greeting import Greeting, number
 from aioresp.wire.packing import pack
 from aioresp.wire.resolver import is_under_way, resolve
 
 logger = logging.getLogger("aioresp")
 
+#: Commands by their words.
+Words: TypeAlias = tuple[tuple[Any, ...], ...]
+
 # Whether the server knows these does not matter.
-_INFO: Final[tuple[tuple[Any, ...], ...]] = (
+_INFO: Final[Words] = (
     ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
     ("CLIENT", "SETINFO", "LIB-VER", VERSION),
 )
@@ -54,20 +59,32 @@ KEEPALIVE: Final = (
 
 
 async def connect(
-    endpoint: Endpoint, brake: Brake, *, concurrency: int, timeout: float | None, max_reply: int | None = None
+    endpoint: Endpoint,
+    brake: Brake,
+    *,
+    concurrency: int,
+    timeout: float | None,
+    max_reply: int | None = None,
+    words: Words = (),
+    prepare: Callable[[Connection], None] | None = None,
 ) -> Connection:
     """Return a connection that is ready for commands.
+
+    `words` are commands that end the handshake, such as READONLY or CLIENT TRACKING ON; the server must accept each.
+    `prepare` is called with the connection before anything is sent, to add listeners.
 
     Raises AuthenticationError for wrong credentials, ConnectTimeout after `timeout` seconds, and ConnectError, saying
     which step failed, for all else. After a refusal `brake` raises it again, until its pause is over.
     """
     loop = asyncio.get_running_loop()
     connection = Connection(loop, concurrency, max_reply)
+    if prepare is not None:
+        prepare(connection)
     if endpoint.credential_provider is not None:
         from aioresp.wire.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
 
         connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
-    login = _Login(connection, endpoint, brake)
+    login = _Login(connection, endpoint, brake, words)
     try:
         async with asyncio.timeout(timeout):
             await login.begin()
@@ -84,13 +101,15 @@ async def connect(
     return connection
 
 
-async def restore(connection: Connection, endpoint: Endpoint, brake: Brake, timeout: float | None) -> None:
-    """Undo what was changed on a connection, by RESET (since Redis 6.2) and another introduction.
+async def restore(
+    connection: Connection, endpoint: Endpoint, brake: Brake, timeout: float | None, words: Words = ()
+) -> None:
+    """Undo changes to a connection's state, by RESET (since Redis 6.2) and another handshake, with the same `words`.
 
     Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
     """
     # That the server lets no more in does not concern a connection that is in, nor end with its success.
-    login = _Login(connection, endpoint, brake if brake.of_credentials or not brake.on else Brake())
+    login = _Login(connection, endpoint, brake if brake.of_credentials or not brake.on else Brake(), words)
     try:
         async with asyncio.timeout(timeout):
             await login.begin()
@@ -154,16 +173,17 @@ async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, c
 
 
 class _Login:
-    """One attempt to introduce ourselves, and its outcome as the brake hears of it."""
+    """One attempt to log in, and its outcome as the brake hears of it."""
 
-    def __init__(self, connection: Connection, endpoint: Endpoint, brake: Brake) -> None:
+    def __init__(self, connection: Connection, endpoint: Endpoint, brake: Brake, words: Words) -> None:
         self._connection = connection
         self._endpoint = endpoint
         self._brake = brake
+        self._words = words
         self._attempt: int | None = None  # None until it has begun, and when it has succeeded
         self._credentials = endpoint.credentials
-        self._asked = False  # the credential provider has answered
-        self._said = False  # the server has been told who we are
+        self._asked = False  # set when the credential provider has answered, never cleared
+        self._said = False  # set when the first command is sent, never cleared
 
     async def begin(self) -> None:
         """Begin, before anything is sent. Raises the last refusal if it is too early."""
@@ -172,10 +192,10 @@ class _Login:
         self._attempt = self._brake.begin(self._credentials)
 
     async def go(self) -> None:
-        """Say HELLO; to a server that does not know it, or if RESP2 is wanted, the older words for the same."""
+        """Send HELLO; to a server that does not know it, or if RESP2 is wanted, the older commands for the same."""
         await self._ask()
         self._said = True
-        await _greet(self._connection, self._endpoint, self._credentials)
+        await _greet(self._connection, self._endpoint, self._credentials, self._words)
         self._brake.succeed()
         self._attempt = None
         if self._connection.renewal is not None and self._credentials is not None:
@@ -205,7 +225,7 @@ async def _connect_to_first(
     loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection, addresses: list[str]
 ) -> asyncio.BaseTransport:
     """Connect to the first of the addresses that takes us, one after the other."""
-    name = None if endpoint.tls is None else endpoint.host
+    name = None if endpoint.tls is None else endpoint.server_hostname or endpoint.host
     said: list[str] = []
     kind = OSError
     for address in addresses:
@@ -214,7 +234,7 @@ async def _connect_to_first(
                 lambda: connection, address, endpoint.port, ssl=endpoint.tls, server_hostname=name
             )
         except OSError as error:
-            # What the server says by TLS it would say at its other addresses, too.
+            # A refusal by TLS would be the same at the server's other addresses.
             if len(addresses) == 1 or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
                 raise
             kind = type(error)
@@ -224,7 +244,7 @@ async def _connect_to_first(
     raise kind("; ".join(said))
 
 
-async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None) -> None:
+async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None, words: Words) -> None:
     name = endpoint.client_name
     if endpoint.protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
@@ -233,39 +253,34 @@ async def _greet(connection: Connection, endpoint: Endpoint, credentials: Creden
         if name is not None:
             hello += ("SETNAME", name)
         try:
-            greeting = await _say(connection, endpoint, hello)
+            replies = await _say(connection, endpoint, (hello,), words)
         except UnknownCommandError as error:
             logger.debug("%s does not speak RESP3 (%s): RESP2 is used", endpoint, error)
         else:
-            connection.id = _number(greeting[0].get("id")) if isinstance(greeting[0], dict) else None
+            connection.greeting = Greeting.read(replies[0])
             return
-    words: list[tuple[Any, ...]] = []
+    login: list[tuple[Any, ...]] = []
     if credentials is not None:
-        words.append(("AUTH", *credentials.words))
+        login.append(("AUTH", *credentials.words))
     if name is not None:
-        words.append(("CLIENT", "SETNAME", name))
-    if not words:
-        words.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
-    replies = await _say(connection, endpoint, *words, extras=(*_INFO, ("CLIENT", "ID")))
-    connection.id = _number(replies[-1])
-
-
-def _number(said: Any) -> int | None:
-    """Return the number of a connection, if it is one: CLIENT UNBLOCK is sent with it."""
-    return said if said.__class__ is int else None
+        login.append(("CLIENT", "SETNAME", name))
+    if not login:
+        login.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
+    replies = await _say(connection, endpoint, tuple(login), words, (*_INFO, ("CLIENT", "ID")))
+    connection.greeting = Greeting(number(replies[-1]))
 
 
 async def _say(
-    connection: Connection, endpoint: Endpoint, *words: tuple[Any, ...], extras: tuple[tuple[Any, ...], ...] = _INFO
+    connection: Connection, endpoint: Endpoint, login: Words, words: Words, extras: Words = _INFO
 ) -> list[Any]:
-    """Send `words` and `extras` in one write and return the replies; those to `extras` may be errors."""
-    commands = [*words, ("SELECT", endpoint.db)] if endpoint.db else list(words)
+    """Send all in one write and return the replies; those to `extras` may be errors."""
+    commands = [*login, *((("SELECT", endpoint.db),) if endpoint.db else ()), *words]
     answers = [connection.send(pack(command)) for command in (*commands, *extras)]
     replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
     for command, reply in zip(commands, replies, strict=False):
         if isinstance(reply, ResponseError):
             if command[0] == "PING" and isinstance(reply, BusyError):
-                continue  # it listens to SCRIPT KILL, at least
+                continue  # it takes SCRIPT KILL, at least
             if command[0] == "HELLO" and reply.code == "NOPROTO":
                 raise UnknownCommandError(str(reply))
             if isinstance(reply, (UnknownCommandError, AuthenticationError)):

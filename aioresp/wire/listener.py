@@ -1,4 +1,4 @@
-"""A socket on which the server speaks first: what arrives is handed on in order, and nobody waits for a reply.
+"""Listener on a socket where the server speaks first: items are handed on in order, and nobody waits for a reply.
 
 Takes over the transport of a connection that is ready, and owns reading and writing from then on. Never knows what an
 item means, and never connects.
@@ -17,7 +17,7 @@ from aioresp.wire.packing import Packed
 
 logger = logging.getLogger("aioresp")
 
-#: A chunk below this was all there was.
+#: Bytes of a read from which on more may be waiting in the kernel.
 LARGE: Final = 32 * 1024
 
 
@@ -33,13 +33,15 @@ class Listener(asyncio.Protocol):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.held = False
-        self.heard = self._loop.time()  # when bytes last arrived
+        """Set by `hold`, by an error and at the end, cleared by `release`: nothing is handed on."""
+        self.heard = self._loop.time()
+        """The loop's time when bytes last arrived, or when reading began again."""
         self.connection = connection
         self._take = take
         self._on_end = on_end
         self._outgoing: list[bytes] = []
-        self._enough = False  # was handed on in this turn of the loop
-        self._kept = False  # something is here that was not
+        self._enough = False  # set when a large read was handed on, cleared in the next turn of the loop
+        self._kept = False  # set when bytes arrive while that is so, cleared when they are handed on
         self._transport, self._parser = connection.hand_over(self)
         self._parser.undecoded()
 
@@ -54,12 +56,12 @@ class Listener(asyncio.Protocol):
         self._outgoing.clear()
         if self.connection.error is not None:
             return  # uvloop's transports refuse it
-        self.connection.bytes_sent += len(data)
+        self.connection.traffic.sent += len(data)
         self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the transport."""
-        self.connection.bytes_received += len(data)
+        self.connection.traffic.received += len(data)
         self.heard = self._loop.time()
         self._parser.feed(data, True)
         if self._enough:
@@ -90,17 +92,17 @@ class Listener(asyncio.Protocol):
         try:
             if self.held:
                 return
-            guard = self.connection.limits
+            limits = self.connection.limits
             if self._take(self._parser.items()) or not self._parser.has_data():
-                guard.since = self.connection.bytes_received
-            elif guard.too_large(self.connection.bytes_received):
-                self.connection.end(ProtocolError(str(guard.refuse(self.connection.bytes_received))))
+                limits.begin()
+            elif limits.too_large():
+                self.connection.end(ProtocolError(str(limits.refuse())))
         except Exception as error:
             # Only its class: the words of Python's own errors show values.
             logger.debug("what the server sent could not be understood (%s)", type(error).__name__)
             self.held = True
             wrong = self._parser.broken(error)
-            if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):  # RESP, but not what was due
+            if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):  # RESP, but no item
                 wrong = ProtocolError("the server sent something that was not due; the connection was dropped")
             self.connection.end(wrong)
 
@@ -121,8 +123,8 @@ class Listener(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""
         if self._kept and not self.held:
-            self._read()  # it came in time, and only waited for a turn of the loop
-        self.held = True  # what is still here comes too late: its taker has been told of the end
+            self._read()  # these bytes arrived in time, and only waited for a turn of the loop
+        self.held = True  # items that are still here are too late: their taker has been told of the end
         self.connection.connection_lost(exc)
         assert self.connection.error is not None
         self._on_end(self.connection.error)

@@ -6,12 +6,14 @@ Owns what hiredis is given, and when. Never touches a socket, never awaits, neve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 from functools import partial
+from itertools import repeat
 from typing import Any, Final
 
 import hiredis
 
-from aioresp.errors import ProtocolError, ReplyTooLarge, ResponseError, response_error
+from aioresp.errors import DecodeError, ProtocolError, ReplyTooLarge, ResponseError, response_error
 from aioresp.wire.elements import (
     COUNTED,
     IN_LINE,
@@ -58,35 +60,51 @@ INCOMPLETE: Final = object()
 Push = hiredis.PushNotification
 
 
+class Finding(Enum):
+    """How a parser finds the headers that need care."""
+
+    SEARCH = "by their first bytes"
+    WALK = "by the lengths of the elements before them"
+    ASTRAY = "by their first bytes, as the lengths make no sense"
+
+
+SEARCH: Final = Finding.SEARCH
+WALK: Final = Finding.WALK
+ASTRAY: Final = Finding.ASTRAY
+
+
 class Parser:
     """Turns bytes into replies.
 
-    `feed(data, partial)` takes bytes; while `has_data()`, `gets(decode)` returns the next reply, or `INCOMPLETE`. Error
-    replies come out as `ResponseError` values, pushes as `Push`. `gets` raises UnicodeDecodeError for a reply that is
-    not UTF-8, which it has then consumed, and anything else when the stream is broken for good: hand that to `broken`.
+    `feed(data, partial)` takes bytes, and `take(count, decode)` returns replies. Where each reply is wanted by itself,
+    `gets(decode)` returns the next one, or `INCOMPLETE`; ask `has_data()` before each call. Error replies are
+    `ResponseError` values, pushes are `Push` values. `gets` raises UnicodeDecodeError for a reply that is not UTF-8,
+    which it has then consumed. Any other error means that the stream is broken: hand it to `broken`.
 
-    A map costs hiredis twice the time of a list of its keys and values. So where a reply begins with the header of a
-    map, it is given that of a list, and the dict is made from the list.
+    A map costs hiredis twice the time of a list of its keys and values. So the parser gives hiredis the header of a
+    list in place of that of a map at the begin of a reply, and makes the dict from the list.
 
     Pushes are not decoded: a push that is not UTF-8 must not fail the caller of the reply behind it.
 
-    Lists, and pushes and attributes above all, that announce more parts than make sense are refused before hiredis
-    makes room for them; no reply makes sense that takes more than `max_reply` bytes. It refuses by itself what nests
-    deeper than 1024 levels.
+    Lists, pushes and attributes that announce more parts than make sense are refused before hiredis makes room for
+    them. No reply makes sense that takes more than `max_reply` bytes. hiredis itself refuses what nests deeper than
+    1024 levels.
 
-    Headers of these kinds are searched for, and a value may hold what looks like one. It costs no more than plain text,
-    as the parser goes to another state where hiredis finds a header to be none, or there are too many to try:
+    The parser searches for headers of these kinds, and a value may hold bytes that look like one. Such a value costs no
+    more than plain text: the parser changes its state when hiredis finds a header to be none, or when there are too
+    many to try.
 
-    | state | known by | bytes that come | next state |
+    | state | known by | bytes that arrive | next state |
     |---|---|---|---|
-    | plain | none of the others | are searched, and go to hiredis | searching, at what looks like a header |
-    | searching | `wary` | go to hiredis up to what looks like a header | walking, if it is none |
-    | walking | `_walking` | go to hiredis up to a header, found by lengths | doubting, when nothing is held |
+    | plain | none of the others | are searched, and go to hiredis | searching, at bytes that look like a header |
+    | searching | `_wary`, `_finding` is SEARCH | go to hiredis up to such bytes | walking, if they are no header |
+    | walking | `_wary`, `_finding` is WALK | go to hiredis up to a header, by lengths | doubting, if none are held |
     | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
-    | lost | `_lost` | are searched, and hiredis will refuse them soon | |
+    | astray | `_finding` is ASTRAY | are searched, and hiredis will refuse them soon | |
 
-    Searching becomes plain when nothing is held, and doubting when no header was found in `DOUBT` bytes.
+    Searching becomes plain when no bytes are held, and doubting when no header was found in `DOUBT` bytes. Walking
+    becomes astray where the lengths make no sense.
     """
 
     def __init__(self, max_reply: int | None = None) -> None:
@@ -102,10 +120,9 @@ class Parser:
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
-        self._wary = False
-        self._walking = False
-        self._doubt = 0
-        self._lost = False
+        self._wary = False  # set when bytes are held back at what looks like a header, cleared when none are held
+        self._finding = SEARCH  # how the next header is found
+        self._doubt = 0  # bytes that are still walked over before headers are searched for again
         self._left = 0  # bytes to come of the element that is here in part, or IN_LINE
         self._tail: list[bytes] = []  # in the plain state, what came since a boundary
         self._kept = 0  # bytes of it, about
@@ -122,11 +139,6 @@ class Parser:
         self._lists = _LISTS
         self._pushes = False  # short pushes need no care
         self._parts = 0  # what the long lists of the reply that is here in part have announced
-
-    @property
-    def wary(self) -> bool:
-        """Whether there are maps or pushes about: `gets` must then not be called without asking `has_data` before."""
-        return self._wary
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
@@ -162,11 +174,34 @@ class Parser:
         """How many bytes wait to be read, or a little more."""
         return len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len()
 
+    def take(self, count: int, decode: bool) -> list[Any]:
+        """Return the next replies, pushes among them: `count`, or fewer if no more are complete.
+
+        A reply that is not UTF-8 is a DecodeError among them. Raises what `gets` raises if the stream is broken.
+        """
+        taken: list[Any] = []
+        while (left := count - len(taken)) > 0:
+            try:
+                if self._wary:
+                    if not self.has_data() or (reply := self.gets(decode)) is INCOMPLETE:
+                        break
+                    taken.append(reply)
+                else:
+                    # All in C. If it raises, what came before is in the list.
+                    taken.extend(map(self.gets, repeat(decode, left)))
+                    if taken[-1] is INCOMPLETE:
+                        while taken and taken[-1] is INCOMPLETE:
+                            taken.pop()
+                        break
+            except UnicodeDecodeError as error:
+                taken.append(undecodable(error))
+        return taken
+
     def items(self) -> Iterator[Any]:
         """Return an iterator over the replies that are here, undecoded."""
-        return self._items_around_maps() if self._wary else iter(self._gets_raw, INCOMPLETE)
+        return self._items_around_headers() if self._wary else iter(self._gets_raw, INCOMPLETE)
 
-    def _items_around_maps(self) -> Iterator[Any]:
+    def _items_around_headers(self) -> Iterator[Any]:
         while self.has_data() and (reply := self.gets(False)) is not INCOMPLETE:
             yield reply
             if not self._wary:
@@ -180,7 +215,7 @@ class Parser:
 
     def _keep(self, data: bytes) -> None:
         """In the plain state, keep less than what came since the last boundary that was noted."""
-        if self._lost:
+        if self._finding is ASTRAY:
             return
         self._hold_tail()
         if self._position - self._boundary > KEEP // 2:
@@ -273,7 +308,7 @@ class Parser:
             self._parts = 0
         if self._doubt:
             self._doubt = max(0, self._doubt - len(data))
-            self._walking = True
+            self._walk_from_now()
         self._look_ahead()
         if self._stop == len(self._held):
             self._give_on(self._position)
@@ -287,13 +322,13 @@ class Parser:
     def _look_ahead(self) -> None:
         """Begin with bytes that are new."""
         self._list = self._map = -1
-        self._stop = self._walk(self._position) if self._walking else self._search(self._position)
+        self._stop = self._walk(self._position) if self._finding is WALK else self._search(self._position)
 
     def _refill(self) -> None:
         """Hold the bytes that came in the meantime, and what is left."""
         data = b"".join(self._queue)
         self._queue.clear()
-        if not self._left and not self._lost:
+        if not self._left and self._finding is not ASTRAY:
             self._advance()
             if self._position - self._boundary > NEAR:
                 self._walk(self._position)
@@ -305,7 +340,7 @@ class Parser:
                 self._give_on(0)
                 return
         else:
-            cut = self._position if self._lost else min(self._boundary, self._position)
+            cut = self._position if self._finding is ASTRAY else min(self._boundary, self._position)
             self._held = self._held[cut:] + data
             self._position -= cut
             self._boundary = max(0, self._boundary - cut)
@@ -313,12 +348,13 @@ class Parser:
 
     def _release(self) -> None:
         """Hold nothing more, but keep what came since a boundary."""
-        if not self._walking and not self._lost:
+        if self._finding is SEARCH:
             self._advance()
-        self._tail = [] if self._left or self._lost else [self._held[self._boundary :]]
+        self._tail = [] if self._left or self._finding is ASTRAY else [self._held[self._boundary :]]
         self._kept = len(self._held) - self._boundary
         self._held, self._position, self._boundary = b"", 0, 0
-        self._walking = False
+        if self._finding is WALK:
+            self._finding = SEARCH
 
     # --- Replies out -------------------------------------------------------------------------------------------------
 
@@ -364,13 +400,13 @@ class Parser:
         """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
         position = self._position
         at_boundary = self._last == 10 and not self._reader.has_data()
-        if position == self._stop and not at_boundary and not self._lost:
-            if not self._walking:
+        if position == self._stop and not at_boundary and self._finding is not ASTRAY:
+            if self._finding is SEARCH:
                 self._distrust()
                 self._stop = self._walk(position)
-            if self._stop == position and not self._lost:
+            if self._stop == position and not self._is_astray():
                 raise ProtocolError("a string that is longer than announced")  # the reader would go on behind it
-        if at_boundary or self._lost:
+        if at_boundary or self._finding is ASTRAY:
             if position > self._boundary:
                 self._boundary = position
             kind = self._held[position]
@@ -386,7 +422,7 @@ class Parser:
         """Give the reader what is held from `position` on, up to the next stop."""
         stop = self._stop
         if stop <= position:
-            self._stop = stop = self._walk(position + 1) if self._walking else self._search(position + 1)
+            self._stop = stop = self._walk(position + 1) if self._finding is WALK else self._search(position + 1)
         self._reader.feed(self._held, position, stop - position)
         self._last = self._held[stop - 1]
         self._position = stop
@@ -395,8 +431,15 @@ class Parser:
     def _distrust(self) -> None:
         """Walk over elements from now on: what looks like a header is part of a value."""
         self._advance()
-        self._walking = True
+        self._walk_from_now()
         self._doubt = DOUBT
+
+    def _is_astray(self) -> bool:
+        return self._finding is ASTRAY  # asked by a call where a walk, which type checkers do not see, may change it
+
+    def _walk_from_now(self) -> None:
+        if self._finding is not ASTRAY:
+            self._finding = WALK
 
     def _accept_list(self) -> bool:
         """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
@@ -423,7 +466,7 @@ class Parser:
         """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
         if start < self._boundary:
             start = self._boundary
-        tries = len(self._held) if self._lost else TRIES // 4 if self._wary else TRIES
+        tries = len(self._held) if self._finding is ASTRAY else TRIES // 4 if self._wary else TRIES
         next_list, next_map = self._list, self._map
         if next_list < start:
             self._list = next_list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
@@ -440,8 +483,7 @@ class Parser:
             return len(self._held)  # all of it was walked over
         self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
         if stop == LOST:
-            self._lost = True
-            self._walking = False
+            self._finding = ASTRAY
             self._doubt = self._left = 0
             self._list = self._map = -1
             return self._search(fed)
@@ -506,6 +548,11 @@ class Parser:
         if isinstance(error, MemoryError):
             return ProtocolError("the server announced more than the memory holds; the connection was dropped")
         return ProtocolError(f"the server sent something that is not RESP ({error}); the connection was dropped")
+
+
+def undecodable(error: UnicodeDecodeError) -> DecodeError:
+    """Return what the caller of a reply that is not UTF-8 gets."""
+    return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
 
 
 def _error_value(message: str | bytes) -> ResponseError:

@@ -1,4 +1,4 @@
-"""The transports of asyncio and uvloop, made alike: how much they read at a time, and how their sockets end.
+"""Transports of asyncio and uvloop, made alike: how much they read at a time, and how their sockets end.
 
 Owns the block that is read into, and the end of a socket. Never knows what the bytes mean.
 """
@@ -31,16 +31,19 @@ class Wire:
     lives: it must be shut down. The child never does that to its parent's.
     """
 
-    __slots__ = ("_generation", "_inode", "_timer", "_tls", "_transport")
+    __slots__ = ("_generation", "_inode", "_timer", "_tls", "backlog", "transport")
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
+        """The transport; None until it is attached."""
+        self.backlog = 0
+        """Bytes of large arguments that wait for the write of this turn."""
         self._inode = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def attach(self, transport: asyncio.Transport) -> None:
         """Note the transport, which is new, and set its sizes."""
-        self._transport = transport
+        self.transport = transport
         self._generation = _generation
         self._tls = transport.get_extra_info("ssl_object") is not None
         sock = transport.get_extra_info("socket")
@@ -54,30 +57,30 @@ class Wire:
         """Close when all is sent, within a second, or at once; `connection_lost` follows."""
         if abort:
             self._abort()
-        elif self._transport is not None:
-            self._transport.close()
+        elif self.transport is not None:
+            self.transport.close()
             # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
             self._timer = loop.call_later(CLOSE_GRACE, self._abort)
 
     def _abort(self) -> None:
         self.cut()
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def lost(self) -> None:
         """End the socket, as the transport has ended."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None and not self._tls:  # under TLS it is closed already, and the server was told
+        if self.transport is not None and not self._tls:  # under TLS it is closed already, and the server was told
             self.cut()
 
     def cut(self) -> None:
         """End the connection for every process that has a descriptor of it."""
-        if self._transport is None or not self._inode or self._generation != _generation:
+        if self.transport is None or not self._inode or self._generation != _generation:
             return
         try:
             # uvloop's stand-in for a socket cannot do it, and its number may be that of another one by now.
-            number = self._transport.get_extra_info("socket").fileno()
+            number = self.transport.get_extra_info("socket").fileno()
             if os.fstat(number).st_ino == self._inode:
                 twin = socket.socket(fileno=number)
                 try:

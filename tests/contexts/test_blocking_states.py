@@ -290,7 +290,7 @@ async def the_server_refuses_to_unblock(w: World) -> None:
 async def the_server_never_told_the_number_of_the_connection(w: World) -> None:
     task = w.pop()
     await is_blocked(w.direct)
-    w.blocking._connection.id = None
+    w.blocking._connection.greeting = Greeting()
     await cancel(task)
     await until(lambda: bool(w.losses))
     assert "did not tell the connection's id" in str(w.losses[0].error)

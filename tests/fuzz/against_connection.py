@@ -140,7 +140,7 @@ class Run:
         """All replies come, then the connection ends: nobody is left waiting, and nothing is under way."""
         await self.turn(2)
         self.answer(10_000, "number")
-        while not self.wire.ended and (self.wire.coming or self.connection._more):
+        while not self.wire.ended and (self.wire.coming or self.connection.has_more):
             self.wire.deliver(50_000)
             await self.turn()
         await self.turn(3)

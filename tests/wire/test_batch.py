@@ -44,7 +44,7 @@ async def _check(plan: list[tuple[int, bool]], data: st.DataObject) -> None:
     connection = Connection(loop, 1000)
     connection.opened()
     pushes: list[Any] = []
-    connection.on_push = pushes.append
+    connection.add_push_listener(pushes.append)
     stream, pushed = b"", 0
     waiting: list[tuple[asyncio.Future[Any], list[Any], bool]] = []
     for count, text in plan:
@@ -69,7 +69,7 @@ async def _check(plan: list[tuple[int, bool]], data: st.DataObject) -> None:
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         if start < end:
             connection.data_received(stream[start:end])
-    while connection._more:
+    while connection.has_more:
         await asyncio.sleep(0)
     assert connection.viable
     assert connection.in_flight == 0
@@ -127,7 +127,7 @@ async def test_what_is_not_resp_fails_the_batch(start: bytes) -> None:
 async def test_a_batch_that_is_late_is_read_to_its_end() -> None:
     connection, batch, behind = await in_line(3)
     connection.data_received(b"+a\r\n+b\r\n")
-    fail(batch, CommandTimeout("late"))  # type: ignore[arg-type]  # as a future, to the connection
+    fail(batch, CommandTimeout("late"))
     connection.data_received(b"-ERR c\r\n+mine\r\n")
     assert behind.result() == "mine"
     assert isinstance(batch.future.exception(), CommandTimeout)
