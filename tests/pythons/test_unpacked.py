@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -76,14 +77,30 @@ def test_a_machine_without_apt_and_a_python_that_no_release_has_are_no_failure(
     assert "there is no no-apt-get here" in told[2]
 
 
-def test_an_archive_that_does_not_answer_is_a_failure(
+def test_an_archive_that_does_not_answer_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The machine is Debian; its apt is one that fails, as without a network."""
+    apt = write(tmp_path / "bin" / "apt-get", "#!/bin/sh\necho 'E: Failed to fetch it' >&2; exit 100\n")
+    monkeypatch.setenv("PATH", f"{apt.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(debian, "TOOLS", ())
-    monkeypatch.setattr(debian, "Archive", lambda suite, folder: debian._run("ls", "/nowhere"))
+    monkeypatch.setattr(debian, "source_of", lambda suite: "")
     monkeypatch.setattr("tests.pythons.FOLDER", tmp_path)
-    assert _tell(Wanted("3.99", "sid"), False, tmp_path) == FAILED
-    assert "cannot be had: `ls /nowhere` failed" in capsys.readouterr().out
+    assert _tell(Wanted("3.99", "sid"), False, tmp_path) == NOT_HERE
+    assert "is not to be had here: `apt-get update` failed: E: Failed to fetch it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("machine", "end"), [("x86_64", FAILED), ("aarch64", NOT_HERE)])
+def test_a_program_that_does_not_run_is_a_failure_where_it_should(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], machine: str, end: int
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("tests.pythons.__main__.provide", lambda wanted, scratch: None)
+    monkeypatch.setattr("tests.pythons.FOLDER", tmp_path)
+    assert _tell(Wanted("3.99", "sid"), False, tmp_path) == end
+    told = capsys.readouterr().out
+    assert "its program does not run on this machine" in told
+    assert ("on aarch64 this way was never tried" in told) is (end == NOT_HERE)
 
 
 @pytest.mark.parametrize("wanted", HERE)

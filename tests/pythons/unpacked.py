@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.pythons import Wanted
-from tests.servers.debian import NotDebian, Unavailable, loader_of, unpack
+from tests.servers.debian import NotDebian, Unavailable, Unreachable, loader_of, unpack
 
 #: Where Debian's ensurepip finds the wheel of pip.
 _WHEELS: Final = "/usr/share/python-wheels/"
@@ -37,7 +37,7 @@ def provide(wanted: Wanted, scratch: Path) -> None:
         raise NotHere("no release of Debian has it")
     try:
         unpack(wanted.package, wanted.suite, wanted.root, scratch)
-    except NotDebian as error:
+    except (NotDebian, Unreachable) as error:
         raise NotHere(str(error)) from None
     launch(wanted.root, wanted.program)
     bring_wheels(wanted.root)

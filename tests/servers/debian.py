@@ -35,6 +35,10 @@ class NotDebian(Unavailable):
     """This machine has no apt, or one without a source of Debian: no other release of it can be had here."""
 
 
+class Unreachable(Unavailable):
+    """The archive does not answer, or does not have what was asked for."""
+
+
 def provide(package: str, suite: str, program: Path, scratch: Path) -> None:
     """Make `program` run the server in Debian's `package` of the release `suite`."""
     root = program.parent / "root"
@@ -84,22 +88,29 @@ class Archive:
             "-oAPT::Sandbox::User=root",  # else apt complains that its own user cannot read the folder
             "-oAcquire::Languages=none",
             "-oAcquire::Retries=3",
+            "-oAPT::Update::Error-Mode=any",  # else an index that was not fetched is a warning
         ]
         if not any((folder / "lists").glob("*_Packages*")):
-            _run("apt-get", *self._options, "-qq", "update")
+            self._ask("apt-get", "-qq", "update")
 
     def download(self, package: str) -> list[Path]:
         """Return the files of `package`, its tools and its libraries, and the parts of Python that it is made of."""
         names = [package, *self._libraries(package)]
         folder = self._folder / package
         folder.mkdir(exist_ok=True)
-        _run("apt-get", *self._options, "-qq", "download", *names, cwd=folder)
+        self._ask("apt-get", "-qq", "download", *names, cwd=folder)
         return sorted(folder.glob("*.deb"))
+
+    def _ask(self, tool: str, *words: str, cwd: Path | None = None) -> str:
+        try:
+            return _run(tool, *self._options, *words, cwd=cwd)
+        except Unavailable as error:
+            raise Unreachable(str(error)) from None
 
     def _libraries(self, package: str) -> list[str]:
         only = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
         options = [f"--no-{kind}" for kind in only]
-        text = _run("apt-cache", *self._options, "depends", "--recurse", *options, package)
+        text = self._ask("apt-cache", "depends", "--recurse", *options, package)
         needs: dict[str, list[str]] = {}
         for name, needed in _edges(text):
             needs.setdefault(name, []).append(needed)
