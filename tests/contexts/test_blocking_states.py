@@ -18,6 +18,7 @@ from aioresp.contexts.undo import STEPS, PutBack, Step
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from aioresp.wire.connection import Connection
+from aioresp.wire.greeting import Greeting
 from tests.contexts.blocking import cancel, is_blocked, is_gone, is_written
 from tests.pubsub.listening import until
 from tests.rest import at_rest, in_step
