@@ -480,7 +480,7 @@ async def test_small_commands_are_not_held_up_by_a_large_pipeline(server: Server
             loop.set_debug(True)
         assert len(waits) > 10
         assert statistics.median(waits) < took / 20  # held up, each would take a good part of it
-        assert max(waits) < 0.5
+        assert max(waits) < max(0.5, took / 2)
 
 
 async def test_memory_is_bounded_by_commands_and_replies(server: Server, prefix: str) -> None:

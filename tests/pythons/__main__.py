@@ -1,7 +1,7 @@
 """Provide the Pythons of the matrix: `python -m tests.pythons`, or `make pythons`.
 
-What is there already stays; `--list` only tells. Exit status 1 if one was unpacked and does not run, 3 if none failed but
-one cannot be had from this machine.
+What is there already stays; `--list` only tells. Exit status 1 if one was unpacked and does not run, 3 if none failed
+but one cannot be had from this machine.
 """
 
 from __future__ import annotations
