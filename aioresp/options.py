@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aioresp.arguments import numeral
 from aioresp.middleware import Middleware
@@ -103,7 +103,7 @@ def settings(url: str | None, options: Options) -> Settings:
     """Return what `url` and `options` say together, keywords first, then the URL, then the defaults."""
     if not issubclass(type(url), (str, type(None))):
         raise TypeError(f"url is {type(url).__name__}, not str")
-    spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS) if url is not None else {}
+    spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS, ELSEWHERE) if url is not None else {}
     if "host" in options or "port" in options:
         if options.get("unix_socket_path") is not None:
             raise ValueError("unix_socket_path excludes host and port")
@@ -148,11 +148,8 @@ def _misfit(name: str, value: object) -> str | None:
 
 
 def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
-    files = {
-        name.removeprefix("ssl_"): given[name]
-        for name in _named("tls")
-        if name in given and name not in ("ssl", "ssl_context")
-    }
+    names = [name for name in _named("tls") if name in given and name not in ("ssl", "ssl_context")]
+    files = {name.removeprefix("ssl_"): given[name] for name in names}
     context: ssl.SSLContext | None = given.get("ssl_context")
     if context is not None:
         if given.get("ssl") is False:
@@ -267,7 +264,7 @@ def _path(name: str, value: Any) -> None:
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
-class Option(NamedTuple):
+class Option(Record):
     """One option: how its value is checked, where it goes, how a URL spells it, and its default."""
 
     check: Callable[[str, Any], None]

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
+_NONE: Final[Mapping[str, str]] = {}
+
 #: Reads the text of one option. Raises ValueError or KeyError for a text that spells no value.
 Reader: TypeAlias = Callable[[str], Any]
 
@@ -31,10 +33,13 @@ _OTHER_SCHEMES: Final = ("http", "https", "tcp", "redis+tls", "redis+ssl", "redi
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
 
-def parse_url(url: str, readers: Mapping[str, Reader], known: Collection[str] = ()) -> dict[str, Any]:
+def parse_url(
+    url: str, readers: Mapping[str, Reader], known: Collection[str] = (), hints: Mapping[str, str] = _NONE
+) -> dict[str, Any]:
     """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
 
-    `readers` has what reads the text of each option that a URL can have; `known` are names that errors may show.
+    `readers` has what reads the text of each option that a URL can have; `known` are names that errors may show,
+    and `hints` says of names of other clients what stands for them here.
 
     Raises ValueError, never showing what may be a password, for an unknown scheme or option and for a value that does
     not fit.
@@ -76,6 +81,8 @@ def parse_url(url: str, readers: Mapping[str, Reader], known: Collection[str] = 
     for name, text in _spelled(partial(parse_qsl, keep_blank_values=True), parts.query):
         if name == "decode_responses":
             raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
+        if name in hints:
+            raise ValueError(f"unknown option {name!r} in the URL: {hints[name]}")
         if name not in readers:
             said = f"unknown option {name!r}" if _looks_known(name, readers, known) else "unknown option"
             raise ValueError(f"{said} in the URL; known are {', '.join(sorted(readers))}")
@@ -123,10 +130,11 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
     raise ValueError(f"option {name!r} in the URL does not fit: it is of another kind")
 
 
-# --- How values are spelled ---------------------------------------------------------------------------------------------
+# --- How values are spelled -------------------------------------------------------------------------------------------
 
 
 def boolean(text: str) -> bool:
+    """Return what "true", "yes" or "1" says, or the opposite."""
     try:
         return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
     except KeyError:
@@ -134,6 +142,7 @@ def boolean(text: str) -> bool:
 
 
 def seconds(text: str) -> float | None:
+    """Return a number of seconds; "none" is None."""
     return None if text.lower() == "none" else float(text)
 
 
@@ -144,4 +153,5 @@ def tls_version(text: str) -> ssl.TLSVersion:
 
 
 def size(text: str) -> int | None:
+    """Return a number of bytes; "none" is None."""
     return None if text.lower() == "none" else int(text)

@@ -426,6 +426,8 @@ def test_a_name_of_other_clients_tells_ours(name: str, hint: str) -> None:
     options: Any = {name: 1}
     with pytest.raises(TypeError, match=f"unknown option '{name}': {re.escape(hint)}"):
         Client(**options)
+    with pytest.raises(ValueError, match=f"unknown option '{name}' in the URL: {re.escape(hint)}"):
+        Client(f"redis://host?{name}=1")
 
 
 def test_options_that_exclude_each_other() -> None:
