@@ -1,7 +1,6 @@
-"""Everything a client can be told: keywords, URL and defaults become one checked `Settings`.
+"""Options of a client: keywords, URL and defaults become one checked `Settings`, and the `Terms` of its calls.
 
-Owns the names of the options, their defaults and their limits. Never connects; an unknown option or a bad value is a
-ValueError or TypeError that names it.
+Owns the table of the options: names, checks, defaults, and how a URL spells them. Never connects.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aioresp.arguments import numeral
 from aioresp.middleware import Middleware
 from aioresp.record import Record, TypedDict
 from aioresp.retry import NEVER, Attempts, Retry
+from aioresp.url import Reader, boolean, parse_url, seconds, size, tls_version
 from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from aioresp.events import Hook
     from aioresp.facts.putback import Lost
     from aioresp.observer import Observer
-
-
-T = TypeVar("T")
 
 
 class Options(TypedDict, total=False):
@@ -103,60 +99,11 @@ class Terms(Record):
         return Attempts(self.retry, deadline, None if self.observer is None else self.observer.repeating)
 
 
-DEFAULTS: Final[Options] = {
-    "limit": 100,
-    "concurrency": 5000,
-    "idle_timeout": 300.0,
-    "timeout": 10.0,
-    "connect_timeout": 5.0,
-    "max_reply": 536_870_912,
-    "retry": Retry(),
-    "on_lost": None,
-    "events": None,
-    "slow_after": 0.1,
-    "middleware": None,
-}
-
-_SCHEMES: Final[dict[str, Options]] = {
-    "redis": {},
-    "valkey": {},
-    "rediss": {"ssl": True},
-    "valkeys": {"ssl": True},
-    "unix": {},
-}
-
-# Those that people mistake for ours. No other is shown.
-_OTHER_SCHEMES: Final = ("http", "https", "tcp", "redis+tls", "redis+ssl", "redis+socket", "redis+sentinel")
-
-# Says nothing of what stands in the URL: it may be a piece of a password.
-_MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
-
-_ENDPOINT: Final = (
-    "host",
-    "port",
-    "unix_socket_path",
-    "username",
-    "password",
-    "db",
-    "client_name",
-    "protocol",
-    "credential_provider",
-)
-_TLS: Final = (
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_password",
-    "ssl_check_hostname",
-    "ssl_min_version",
-)
-
-
 def settings(url: str | None, options: Options) -> Settings:
     """Return what `url` and `options` say together, keywords first, then the URL, then the defaults."""
     if not issubclass(type(url), (str, type(None))):
         raise TypeError(f"url is {type(url).__name__}, not str")
-    spelled = parse_url(str.__str__(url)) if url is not None else {}
+    spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS, ELSEWHERE) if url is not None else {}
     if "host" in options or "port" in options:
         if options.get("unix_socket_path") is not None:
             raise ValueError("unix_socket_path excludes host and port")
@@ -173,16 +120,21 @@ def settings(url: str | None, options: Options) -> Settings:
         raise ValueError("username needs a password")
     if given.get("credential_provider") is not None and given.get("password") is not None:
         raise ValueError("credential_provider and password exclude each other")
-    endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _ENDPOINT if name in given})
+    endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _named("endpoint") if name in given})
     return Settings(endpoint, **{name: given[name] for name in DEFAULTS})
 
 
 def check(name: str, value: object) -> None:
     """Raise TypeError or ValueError, naming the option, unless there is such a one and `value` fits."""
-    fits = _CHECKS.get(name)
-    if fits is None:
-        raise TypeError(f"unknown option {name!r}")
-    fits(name, value)
+    option = OPTIONS.get(name)
+    if option is None:
+        hint = ELSEWHERE.get(name)
+        raise TypeError(f"unknown option {name!r}" + (f": {hint}" if hint else ""))
+    option.check(name, value)
+
+
+def _named(place: str) -> list[str]:
+    return [name for name, option in OPTIONS.items() if option.place == place]
 
 
 def _misfit(name: str, value: object) -> str | None:
@@ -195,141 +147,9 @@ def _misfit(name: str, value: object) -> str | None:
     return None
 
 
-def parse_url(url: str) -> dict[str, Any]:
-    """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
-
-    Raises ValueError, never showing what may be a password, for an unknown scheme or option and for a value that does
-    not fit.
-    """
-    # Here, as it is a twentieth of what `import aioresp` may take, and a client may do without a URL.
-    from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
-
-    parts = None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        pass  # nothing is raised from here: this error shows a part of the URL
-    # urlsplit leaves out line ends and tabs, wherever they are, and what is blank around it.
-    if parts is None or any(letter <= " " or letter == "\x7f" for letter in url):
-        raise ValueError(_MALFORMED)
-    if parts.scheme not in _SCHEMES:
-        # In user:password@host what stands before the first colon is no scheme.
-        said = f"scheme is {parts.scheme!r}" if parts.scheme in _OTHER_SCHEMES else "scheme is unknown or missing"
-        raise ValueError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
-    # An @ in the path of a socket is one only if nothing stands before that path.
-    if parts.fragment or "@" in parts.query or ("@" in parts.path and (parts.scheme != "unix" or parts.netloc)):
-        raise ValueError(_MALFORMED)
-    options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
-    if parts.username:
-        options["username"] = _spelled(unquote, parts.username)
-    if parts.password is not None:
-        options["password"] = _spelled(unquote, parts.password)
-    if parts.scheme == "unix":
-        path = _spelled(unquote, parts.netloc.rpartition("@")[2] + parts.path)
-        if not path:
-            raise ValueError("the URL has no path to a socket (as in unix:///run/redis.sock)")
-        options["unix_socket_path"] = path
-    else:
-        if parts.hostname:
-            options["host"] = _spelled(unquote, parts.hostname)
-        options.update(_port(parts.netloc))
-        if database := parts.path.strip("/"):
-            options["db"] = _read("db", database)
-    for name, text in _spelled(partial(parse_qsl, keep_blank_values=True), parts.query):
-        if name == "decode_responses":
-            raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
-        if name not in _READERS:
-            said = f"unknown option {name!r}" if _looks_known(name) else "unknown option"
-            raise ValueError(f"{said} in the URL; known are {', '.join(sorted(_READERS))}")
-        options[name] = _read(name, text)
-    return options
-
-
-def _spelled(read: Callable[..., T], text: str) -> T:
-    """Return what a part of the URL spells, which would else be another one where its %xx are not UTF-8."""
-    try:
-        return read(text, errors="strict")
-    except UnicodeDecodeError:
-        pass  # nothing is raised from here: this error shows the part
-    raise ValueError("the URL is malformed; what its percent signs spell is not UTF-8")
-
-
-def _port(netloc: str) -> dict[str, int]:
-    # urlsplit's own `port` would accept an empty one and raise without naming the option.
-    host, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
-    if ":" in host:
-        raise ValueError(_MALFORMED)
-    if colon and not (port.isdecimal() and len(port) < 20):
-        # Not shown: in redis://user:password, whose host is missing, it is the password.
-        raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
-    return {"port": _read("port", port)} if colon else {}
-
-
-def _looks_known(name: str) -> bool:
-    """Return whether a name is that of an option, or lacks letters of one, or has a few too many."""
-    return name in _CHECKS or any(
-        abs(len(known) - len(name)) <= 2 and (_within(name, known) or _within(known, name)) for known in _READERS
-    )
-
-
-def _within(short: str, long: str) -> bool:
-    letters = iter(long)
-    return all(letter in letters for letter in short)
-
-
-def _read(name: str, text: str) -> Any:
-    try:
-        return _READERS[name](text)
-    except (ValueError, KeyError):
-        pass  # nothing is raised from here: this error shows the text, which may be a piece of a password
-    raise ValueError(f"option {name!r} in the URL does not fit: it is of another kind")
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
-    except KeyError:
-        raise ValueError(text) from None
-
-
-def _seconds(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)
-
-
-def _tls_version(text: str) -> ssl.TLSVersion:
-    """Return the version that is spelled "1.2", "TLSv1.2" or "TLSv1_2"."""
-    name = text.lower().removeprefix("tlsv").replace("_", ".")
-    return {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[name]
-
-
-def _bytes(text: str) -> int | None:
-    return None if text.lower() == "none" else int(text)
-
-
-_READERS: Final[dict[str, Callable[[str], Any]]] = {
-    "client_name": str,
-    "concurrency": int,
-    "connect_timeout": _seconds,
-    "db": int,
-    "idle_timeout": _seconds,
-    "limit": int,
-    "max_reply": _bytes,
-    "password": str,
-    "port": int,
-    "protocol": int,
-    "ssl_ca_certs": str,
-    "ssl_certfile": str,
-    "ssl_check_hostname": _boolean,
-    "ssl_keyfile": str,
-    "ssl_min_version": _tls_version,
-    "ssl_password": str,
-    "timeout": _seconds,
-    "username": str,
-}
-
-
 def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
-    files = {name.removeprefix("ssl_"): given[name] for name in _TLS if name in given}
+    names = [name for name in _named("tls") if name in given and name not in ("ssl", "ssl_context")]
+    files = {name.removeprefix("ssl_"): given[name] for name in names}
     context: ssl.SSLContext | None = given.get("ssl_context")
     if context is not None:
         if given.get("ssl") is False:
@@ -441,35 +261,84 @@ def _path(name: str, value: Any) -> None:
         raise ValueError(f"{name} is something else, not a path without control characters")
 
 
-_CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
-    "host": _host,
-    "port": _integer(1, 65535),
-    "db": _integer(0),
-    "username": _credential,
-    "password": _credential,
-    "credential_provider": _provider,
-    "unix_socket_path": _path,
-    "ssl": _of(bool),
-    "ssl_context": _of(ssl.SSLContext, type(None)),
-    "ssl_ca_certs": _text,
-    "ssl_certfile": _text,
-    "ssl_keyfile": _text,
-    "ssl_password": _text,
-    "ssl_min_version": _of(ssl.TLSVersion, type(None)),
-    "ssl_check_hostname": _of(bool),
-    "limit": _integer(1),
-    "concurrency": _integer(1),
-    "idle_timeout": _duration,
-    "timeout": _duration,
-    "connect_timeout": _duration,
-    "max_reply": _size,
-    "protocol": _protocol,
-    "client_name": _name,
-    "on_lost": _hook,
-    "events": _hook,
-    "slow_after": _duration,
-    "middleware": _hook,
-    "decode_responses": _of(bool),
-    "retry": _of(Retry, type(None)),
-    "idempotent": _of(bool),
+# --- The table --------------------------------------------------------------------------------------------------------
+
+
+class Option(Record):
+    """One option: how its value is checked, where it goes, how a URL spells it, and its default."""
+
+    check: Callable[[str, Any], None]
+    """Raises TypeError or ValueError for the name and a value that does not fit."""
+    place: Literal["endpoint", "tls", "node", "view"]
+    """Whether it says where the server is, is for TLS, is for the pools and hubs, or is for one view on them."""
+    read: Reader | None = None
+    """Reads its text in a URL; None for one that no URL can have."""
+    default: Any = None
+    """Of options with the place "node"; those of an endpoint are in `Endpoint`."""
+
+
+OPTIONS: Final[dict[str, Option]] = {
+    "host": Option(_host, "endpoint"),
+    "port": Option(_integer(1, 65535), "endpoint", int),
+    "db": Option(_integer(0), "endpoint", int),
+    "username": Option(_credential, "endpoint", str),
+    "password": Option(_credential, "endpoint", str),
+    "credential_provider": Option(_provider, "endpoint"),
+    "unix_socket_path": Option(_path, "endpoint"),
+    "ssl": Option(_of(bool), "tls"),
+    "ssl_context": Option(_of(ssl.SSLContext, type(None)), "tls"),
+    "ssl_ca_certs": Option(_text, "tls", str),
+    "ssl_certfile": Option(_text, "tls", str),
+    "ssl_keyfile": Option(_text, "tls", str),
+    "ssl_password": Option(_text, "tls", str),
+    "ssl_min_version": Option(_of(ssl.TLSVersion, type(None)), "tls", tls_version),
+    "ssl_check_hostname": Option(_of(bool), "tls", boolean),
+    "limit": Option(_integer(1), "node", int, 100),
+    "concurrency": Option(_integer(1), "node", int, 5000),
+    "idle_timeout": Option(_duration, "node", seconds, 300.0),
+    "timeout": Option(_duration, "node", seconds, 10.0),
+    "connect_timeout": Option(_duration, "node", seconds, 5.0),
+    "max_reply": Option(_size, "node", size, 536_870_912),
+    "protocol": Option(_protocol, "endpoint", int),
+    "client_name": Option(_name, "endpoint", str),
+    "on_lost": Option(_hook, "node", None, None),
+    "events": Option(_hook, "node", None, None),
+    "slow_after": Option(_duration, "node", None, 0.1),
+    "middleware": Option(_hook, "node", None, None),
+    "decode_responses": Option(_of(bool), "view"),
+    "retry": Option(_of(Retry, type(None)), "node", None, Retry()),
+    "idempotent": Option(_of(bool), "view"),
+}
+
+#: The defaults of the options that are for pools and hubs.
+DEFAULTS: Final[dict[str, Any]] = {name: option.default for name, option in OPTIONS.items() if option.place == "node"}
+
+#: How a URL spells options.
+SPELLINGS: Final[dict[str, Reader]] = {name: option.read for name, option in OPTIONS.items() if option.read is not None}
+
+#: Names that other clients, redis-py above all, have for something that exists here, and what it is called.
+ELSEWHERE: Final[dict[str, str]] = {
+    "around": "it is `middleware` here",
+    "connection_pool": "the pool is the client's own; see `limit` and `concurrency`",
+    "encoding": "replies are UTF-8; for others, `decode_responses=False`",
+    "encoding_errors": "replies are UTF-8; for others, `decode_responses=False`",
+    "errors": "replies are UTF-8; for others, `decode_responses=False`",
+    "health_check_interval": "none is needed: deadlines find dead connections",
+    "max_connections": "it is `limit` here",
+    "max_idle_time": "it is `idle_timeout` here",
+    "minsize": "connections are opened when they are needed",
+    "maxsize": "it is `limit` here",
+    "path": "it is `unix_socket_path` here",
+    "pool_size": "it is `limit` here",
+    "retry_on_error": "it is `retry=Retry(...)` here",
+    "retry_on_timeout": "it is `retry=Retry(...)` here",
+    "single_connection_client": "`connection()` gives a connection of its own",
+    "slow": "it is `slow_after` here",
+    "socket_connect_timeout": "it is `connect_timeout` here",
+    "socket_keepalive": "none is needed: keepalive is on",
+    "socket_timeout": "it is `timeout` here",
+    "ssl_ca_path": "give an `ssl_context`",
+    "ssl_cert_reqs": "give an `ssl_context`",
+    "ssl_ciphers": "give an `ssl_context`",
+    "stream_timeout": "it is `timeout` here",
 }

@@ -32,7 +32,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp.command", "aioresp.facts.*"),
     ("aioresp.middleware", "aioresp.events", "aioresp.retry", "aioresp.replies", "aioresp.replies.*"),
     ("aioresp.wire", "aioresp.wire.*", "aioresp.pool", "aioresp.pool.*"),
-    ("aioresp.options", "aioresp.observer"),
+    ("aioresp.options", "aioresp.url", "aioresp.observer"),
     ("aioresp.commands", "aioresp.commands.*"),
     (
         "aioresp.contexts",
@@ -71,6 +71,7 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("aioresp.wire.endpoint", "asyncio*", "an endpoint never connects"),
     ("aioresp.options", "asyncio*", "options never connect"),
+    ("aioresp.url", "asyncio*", "options never connect"),
     *(
         (f"aioresp.commands{part}", f"aioresp.{module}", "a command never asks who executes it")
         for part in ("", ".*")
@@ -92,7 +93,7 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
 
 #: Imports inside functions, each with its reason; there are no others.
 LAZY: Final[dict[tuple[str, str], str]] = {
-    ("aioresp.options", "urllib.parse"): "slow to import, and a client may do without a URL",
+    ("aioresp.url", "urllib.parse"): "slow to import, and a client may do without a URL",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
     ("aioresp.node", "aioresp.contexts.borrowed"): "many programs need no connection of their own",

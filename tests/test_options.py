@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any
 
 import pytest
 
 from aioresp import Client
-from aioresp.options import DEFAULTS, Options, Settings, check, parse_url, settings
+from aioresp.options import DEFAULTS, ELSEWHERE, OPTIONS, SPELLINGS, Options, Settings, check, settings
 from aioresp.retry import Retry
+from aioresp.url import parse_url
 from aioresp.wire.endpoint import Endpoint
 
 SECRET = "s3cr3t"
@@ -417,6 +419,17 @@ def test_an_unknown_keyword(name: str) -> None:
         check(name, 1)
 
 
+@pytest.mark.parametrize(("name", "hint"), ELSEWHERE.items())
+def test_a_name_of_other_clients_tells_ours(name: str, hint: str) -> None:
+    assert name not in OPTIONS
+    assert set(re.findall(r"`(\w+)(?==|`)", hint)) <= {*OPTIONS, "connection"}
+    options: Any = {name: 1}
+    with pytest.raises(TypeError, match=f"unknown option '{name}': {re.escape(hint)}"):
+        Client(**options)
+    with pytest.raises(ValueError, match=f"unknown option '{name}' in the URL: {re.escape(hint)}"):
+        Client(f"redis://host?{name}=1")
+
+
 def test_options_that_exclude_each_other() -> None:
     context = ssl.create_default_context()
     with pytest.raises(ValueError, match="unix_socket_path and ssl"):
@@ -456,6 +469,6 @@ def test_from_url_is_the_same() -> None:
 
 
 def test_parse_url_gives_only_what_the_url_says() -> None:
-    assert parse_url("redis://") == {}
-    assert parse_url("rediss://host") == {"ssl": True, "host": "host"}
-    assert parse_url("unix:///a?db=1") == {"unix_socket_path": "/a", "db": 1}
+    assert parse_url("redis://", SPELLINGS) == {}
+    assert parse_url("rediss://host", SPELLINGS) == {"ssl": True, "host": "host"}
+    assert parse_url("unix:///a?db=1", SPELLINGS) == {"unix_socket_path": "/a", "db": 1}

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from aioresp import Client
-from aioresp.options import _CHECKS, _READERS
+from aioresp.options import OPTIONS, SPELLINGS
 from tests.spelled import Impostor
 
 SECRET: Final = "-".join(("hunter2", "word"))
@@ -71,7 +71,7 @@ def urls() -> Iterator[str]:
         for before, behind in itertools.product(AROUND, ("", "/", "@", "#", "?", ":")):
             yield form.format(before + SECRET + behind)
             yield form.format(behind + SECRET + before)
-    for name in _READERS:
+    for name in SPELLINGS:
         yield f"redis://host?{name}={SECRET}"
         yield f"redis://host?{name}={SECRET}%0a"
         yield f"rediss://host?{name}={SECRET}&limit=0"
@@ -119,7 +119,7 @@ def test_no_form_of_url_shows_it() -> None:
     assert made > 300
 
 
-@pytest.mark.parametrize("name", _CHECKS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_no_option_shows_it(name: str) -> None:
     values: list[Any] = [SECRET, SECRET.encode(), f"{SECRET}\n", f"{SECRET} x", f"{SECRET}\0", [SECRET], {SECRET: 1}]
     for value in values:

@@ -1,0 +1,157 @@
+"""URL of a server: its scheme, credentials, address, database and the options in its query.
+
+Owns the schemes and how a value is spelled in a URL. Never shows a part of the URL that may be a password, and never
+checks whether a value fits.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+_NONE: Final[Mapping[str, str]] = {}
+
+#: Reads the text of one option. Raises ValueError or KeyError for a text that spells no value.
+Reader: TypeAlias = Callable[[str], Any]
+
+_SCHEMES: Final[dict[str, dict[str, Any]]] = {
+    "redis": {},
+    "valkey": {},
+    "rediss": {"ssl": True},
+    "valkeys": {"ssl": True},
+    "unix": {},
+}
+
+# Those that people mistake for ours. No other is shown.
+_OTHER_SCHEMES: Final = ("http", "https", "tcp", "redis+tls", "redis+ssl", "redis+socket", "redis+sentinel")
+
+# Says nothing of what stands in the URL: it may be a piece of a password.
+_MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
+
+
+def parse_url(
+    url: str, readers: Mapping[str, Reader], known: Collection[str] = (), hints: Mapping[str, str] = _NONE
+) -> dict[str, Any]:
+    """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
+
+    `readers` has what reads the text of each option that a URL can have; `known` are names that errors may show,
+    and `hints` says of names of other clients what stands for them here.
+
+    Raises ValueError, never showing what may be a password, for an unknown scheme or option and for a value that does
+    not fit.
+    """
+    # Here, as it is a twentieth of what `import aioresp` may take, and a client may do without a URL.
+    from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
+
+    parts = None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        pass  # nothing is raised from here: this error shows a part of the URL
+    # urlsplit leaves out line ends and tabs, wherever they are, and what is blank around it.
+    if parts is None or any(letter <= " " or letter == "\x7f" for letter in url):
+        raise ValueError(_MALFORMED)
+    if parts.scheme not in _SCHEMES:
+        # In user:password@host what stands before the first colon is no scheme.
+        said = f"scheme is {parts.scheme!r}" if parts.scheme in _OTHER_SCHEMES else "scheme is unknown or missing"
+        raise ValueError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
+    # An @ in the path of a socket is one only if nothing stands before that path.
+    if parts.fragment or "@" in parts.query or ("@" in parts.path and (parts.scheme != "unix" or parts.netloc)):
+        raise ValueError(_MALFORMED)
+    options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
+    if parts.username:
+        options["username"] = _spelled(unquote, parts.username)
+    if parts.password is not None:
+        options["password"] = _spelled(unquote, parts.password)
+    if parts.scheme == "unix":
+        path = _spelled(unquote, parts.netloc.rpartition("@")[2] + parts.path)
+        if not path:
+            raise ValueError("the URL has no path to a socket (as in unix:///run/redis.sock)")
+        options["unix_socket_path"] = path
+    else:
+        if parts.hostname:
+            options["host"] = _spelled(unquote, parts.hostname)
+        options.update(_port(parts.netloc, readers))
+        if database := parts.path.strip("/"):
+            options["db"] = _read("db", database, readers)
+    for name, text in _spelled(partial(parse_qsl, keep_blank_values=True), parts.query):
+        if name == "decode_responses":
+            raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
+        if name in hints:
+            raise ValueError(f"unknown option {name!r} in the URL: {hints[name]}")
+        if name not in readers:
+            said = f"unknown option {name!r}" if _looks_known(name, readers, known) else "unknown option"
+            raise ValueError(f"{said} in the URL; known are {', '.join(sorted(readers))}")
+        options[name] = _read(name, text, readers)
+    return options
+
+
+def _spelled(read: Callable[..., T], text: str) -> T:
+    """Return what a part of the URL spells, which would else be another one where its %xx are not UTF-8."""
+    try:
+        return read(text, errors="strict")
+    except UnicodeDecodeError:
+        pass  # nothing is raised from here: this error shows the part
+    raise ValueError("the URL is malformed; what its percent signs spell is not UTF-8")
+
+
+def _port(netloc: str, readers: Mapping[str, Reader]) -> dict[str, int]:
+    # urlsplit's own `port` would accept an empty one and raise without naming the option.
+    host, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
+    if ":" in host:
+        raise ValueError(_MALFORMED)
+    if colon and not (port.isdecimal() and len(port) < 20):
+        # Not shown: in redis://user:password, whose host is missing, it is the password.
+        raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
+    return {"port": _read("port", port, readers)} if colon else {}
+
+
+def _looks_known(name: str, readers: Mapping[str, Reader], known: Collection[str]) -> bool:
+    """Return whether a name is that of an option, or lacks letters of one, or has a few too many."""
+    return name in known or any(
+        abs(len(other) - len(name)) <= 2 and (_within(name, other) or _within(other, name)) for other in readers
+    )
+
+
+def _within(short: str, long: str) -> bool:
+    letters = iter(long)
+    return all(letter in letters for letter in short)
+
+
+def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
+    try:
+        return readers[name](text)
+    except (ValueError, KeyError):
+        pass  # nothing is raised from here: this error shows the text, which may be a piece of a password
+    raise ValueError(f"option {name!r} in the URL does not fit: it is of another kind")
+
+
+# --- How values are spelled -------------------------------------------------------------------------------------------
+
+
+def boolean(text: str) -> bool:
+    """Return what "true", "yes" or "1" says, or the opposite."""
+    try:
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def seconds(text: str) -> float | None:
+    """Return a number of seconds; "none" is None."""
+    return None if text.lower() == "none" else float(text)
+
+
+def tls_version(text: str) -> ssl.TLSVersion:
+    """Return the version that is spelled "1.2", "TLSv1.2" or "TLSv1_2"."""
+    name = text.lower().removeprefix("tlsv").replace("_", ".")
+    return {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[name]
+
+
+def size(text: str) -> int | None:
+    """Return a number of bytes; "none" is None."""
+    return None if text.lower() == "none" else int(text)
