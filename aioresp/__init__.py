@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from aioresp.streams.group import GroupReader
     from aioresp.streams.reader import StreamEntry, StreamReader
 else:
-    _LATER = {  # imported when they are asked for, as many programs have no use for them
+    _LATER = {  # imported at first use, because many programs do not need them
         "aioresp.streams.delivery": ("Delivery",),
         "aioresp.streams.group": ("GroupReader",),
         "aioresp.pubsub.keyspace": ("KeyEvent",),

@@ -24,12 +24,12 @@ class RedisError(Exception):
     command: str | None = None
     key: str | None = None
     index: int | None = None
-    """Which command of a pipeline it was, counted from 0, in the error that `execute` raises."""
+    """Index of the command in its pipeline, from 0, in the error that `execute` raises."""
     deadline: float = float("inf")
-    """When the call's time ran out or runs out, by the clock of its event loop, where that is known."""
+    """Deadline of the call, by the clock of its event loop, if that is known."""
 
     def __str__(self) -> str:
-        """Return the message, and after it the command and the key it happened to."""
+        """Return the message, followed by the command and its key."""
         message = super().__str__()
         if self.command is None:
             return message
@@ -42,7 +42,7 @@ class ClientClosed(RedisError):
 
 
 class CommandRefused(RedisError):
-    """This command is not sent here; the message says why, and where it belongs."""
+    """This command is not sent here; the message names the reason and the alternative."""
 
 
 class ConnectError(RedisError, ConnectionError):
@@ -50,7 +50,7 @@ class ConnectError(RedisError, ConnectionError):
 
 
 class TLSError(ConnectError):
-    """TLS failed: a certificate was refused, by us or by the server, or the server speaks no TLS; never retried."""
+    """TLS failed: the client or the server refused a certificate, or the server has no TLS; never retried."""
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
@@ -72,7 +72,7 @@ class ConnectionLost(RedisError, ConnectionError):
 
 
 class ProtocolError(ConnectionLost):
-    """The server sent bytes that are not RESP, a reply nobody had asked for, or one that its command cannot have.
+    """The server sent bytes that are not RESP, an unsolicited reply, or a reply that its command cannot have.
 
     The connection was dropped.
     """
@@ -87,7 +87,7 @@ class DecodeError(RedisError, ValueError):
 
 
 class UnexpectedReply(RedisError):
-    """The reply has a shape that this command's replies do not have; the message tells its types, and no value.
+    """The command's replies never have this shape; the message shows its types and no value.
 
     The command has run, and the connection goes on.
     """
@@ -106,11 +106,11 @@ class PoolTimeout(CommandTimeout):
 
 
 class SubscriptionClosed(RedisError):
-    """The subscription has ended: nothing more comes."""
+    """The subscription has ended, and yields no more messages."""
 
 
 class SubscriptionOverflow(SubscriptionClosed):
-    """Messages came faster than they were read, and the subscription was to be closed then (`overflow="close"`)."""
+    """Messages came faster than they were read, and the subscription has `overflow="close"`."""
 
 
 class NotificationsDisabled(RedisError):
@@ -118,7 +118,7 @@ class NotificationsDisabled(RedisError):
 
 
 class WatchError(RedisError):
-    """A watched key was changed before EXEC: nothing of the transaction was done."""
+    """A watched key was changed before EXEC, so the transaction did not run."""
 
 
 class ResponseError(RedisError):
@@ -159,7 +159,7 @@ class NoScriptError(ResponseError):
 
 
 class ExecAbortError(ResponseError):
-    """The transaction was refused because one of its commands was."""
+    """The transaction did not run because one of its commands was refused."""
 
 
 class ReadOnlyError(ResponseError):
@@ -203,7 +203,7 @@ class ClusterError(ResponseError):
 
 
 class MovedError(ClusterError):
-    """The slot lives on another node."""
+    """Another node serves the slot."""
 
 
 class AskError(ClusterError):
@@ -246,7 +246,7 @@ BY_CODE: dict[str, type[ResponseError]] = {
     "WRONGTYPE": WrongTypeError,
 }
 
-# Conditions that the server reports under the bare code ERR, told by how their text begins.
+# Conditions that the server reports under the bare code ERR, recognised by the start of their text.
 BY_TEXT: tuple[tuple[str, type[ResponseError]], ...] = (
     ("unknown command", UnknownCommandError),
     ("unknown subcommand", UnknownCommandError),
@@ -276,7 +276,7 @@ def response_error(message: str) -> ResponseError:
 
 
 def _without_secrets(message: str) -> str:
-    """Return what the server says, but for what it repeats of the arguments: values, perhaps a password.
+    """Return the server's message without the arguments that it repeats: values, perhaps a password.
 
     Also where it repeats that in the error of a script, or line by line for a file of users.
     """
@@ -289,7 +289,7 @@ def _without_secrets(message: str) -> str:
     return message
 
 
-# What stands before and behind what servers repeat. Between the first and the last of these, nothing is kept.
+# Texts around the arguments that servers repeat. All text between the first and the last of these is removed.
 _REPEATED: Final = (
     ("SETUSER modifier '", "': "),
     ("applying operation '", "': "),
@@ -304,7 +304,7 @@ _REPEATED: Final = (
 
 
 def _harmless(repeated: str) -> str:
-    """Return what may be shown of a rule for a user: the sign by which its kind is known."""
+    """Return the part of an ACL rule that may be shown: the sign that tells its kind."""
     return repeated[:1] if repeated[:1] in tuple("<>#!+-~%&@(") else ""
 
 
@@ -326,13 +326,13 @@ def copy_with_outcome(error: RedisError, outcome: Outcome) -> RedisError:
 
 
 def _unknown(text: str, message: str) -> tuple[type[ResponseError], str]:
-    """Return the class and the message for a command that the server does not know: which version has it."""
+    """Return class and message for a command unknown to the server, with the versions that have it."""
     # "unknown command 'LCS'", up to 6.2 "`LCS`"; "unknown subcommand 'SHARDS'. Try CLUSTER HELP."
     name = text.replace("`", "'").partition("'")[2].partition("'")[0].upper()
     container = text.rpartition(". Try ")[2].removesuffix(" HELP.") if ". Try " in text else ""
     versions = needed(f"{container} {name}".strip())
     if text.startswith("Unknown") and (versions is None or versions.startswith(("Redis 5", "Redis 6"))):
-        return ResponseError, message  # up to 6.2: a subcommand that it knows may only have the wrong arguments
+        return ResponseError, message  # up to 6.2 the same text means wrong arguments of a known subcommand
     if versions is None:
         return UnknownCommandError, message
     return UnknownCommandError, f"{container} {name} needs {versions}; the server said: {message}".strip()

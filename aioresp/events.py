@@ -17,26 +17,26 @@ logger = logging.getLogger("aioresp")
 
 
 class Event(Record):
-    """Something that happened; `server` is its address, without credentials."""
+    """Base of all events; `server` is the address, without credentials."""
 
     server: str
 
 
 class ConnectionMade(Event):
-    """A connection was made, which took so many seconds with its handshake."""
+    """A connection was made, in `seconds`, handshake included."""
 
     seconds: float
 
 
 class ConnectionEnded(Event):
-    """A connection ended, after so many commands; `error` says why."""
+    """A connection ended after `commands`; `error` is the reason."""
 
     commands: int
     error: RedisError
 
 
 class ConnectFailed(Event):
-    """An attempt to connect failed, the n-th in a row; the next is made in `pause` seconds, or none if that is None."""
+    """An attempt to connect failed, one of `failures` in a row; the next is made in `pause` seconds (None: no more)."""
 
     error: BaseException
     failures: int
@@ -44,9 +44,9 @@ class ConnectFailed(Event):
 
 
 class Repeated(Event):
-    """A command is sent again, after so many failures; `error` is the last one.
+    """A command is sent again, after `failures`; `error` is the last one.
 
-    A pipeline is told of once, as "PIPELINE", and a transaction as "MULTI".
+    A pipeline counts as one command, named "PIPELINE", and a transaction as one, named "MULTI".
     """
 
     command: str | None
@@ -56,7 +56,7 @@ class Repeated(Event):
 
 
 class Slow(Event):
-    """A call took `slow_after` seconds or longer, however it ended."""
+    """A call took `slow_after` seconds or longer, whether it failed or not."""
 
     command: str
     key: str | None
@@ -64,19 +64,19 @@ class Slow(Event):
 
 
 class Dropped(Event):
-    """A subscription had no room for a message; told of the first, and then whenever their number has doubled."""
+    """A subscription dropped a message: its 1st, 2nd, 4th, 8th and so on."""
 
     channel: str
-    """The first of its channels or patterns."""
+    """First of the subscription's channels or patterns."""
     dropped: int
-    """Messages that it has dropped by now."""
+    """Number of messages dropped so far."""
 
 
 Hook: TypeAlias = Callable[[Event], object]
 
 
 def tell(hook: Hook, event: Event) -> None:
-    """Call the hook; what it raises is logged, as it must not disturb whom it hears of."""
+    """Call the hook; an error that it raises is logged, because it must not reach the caller."""
     try:
         hook(event)
     except Exception:

@@ -20,7 +20,7 @@ from aioresp.middleware import Middleware
 from aioresp.options import settings
 from aioresp.version import VERSION
 
-#: The boundaries, in seconds, that the conventions give for the duration of an operation.
+#: Histogram boundaries in seconds, from the conventions for the duration of an operation.
 BOUNDARIES = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
 
 
@@ -31,10 +31,10 @@ def tracing(
     meter_provider: MeterProvider | None = None,
     **options: Any,
 ) -> Middleware:
-    """Return what to give to a client as `middleware=`: a span and a measured duration for each of its calls.
+    """Return a function for `middleware=` that makes a span and records a duration for each call.
 
-    `url` and `options` are those of the client, for the attributes that tell its server. Without providers the global
-    ones are used.
+    `url` and `options` are those of the client, for the attributes of its server. The providers are the global ones by
+    default.
     """
     tracer = trace.get_tracer("aioresp", VERSION, tracer_provider)
     duration = metrics.get_meter("aioresp", VERSION, meter_provider).create_histogram(
@@ -60,7 +60,7 @@ def tracing(
             try:
                 return await send()
             except BaseException as error:
-                # The message is left out: it holds the key.
+                # The message is left out because it contains the key.
                 attributes["error.type"] = type(error).__qualname__
                 if isinstance(error, ResponseError):
                     attributes["db.response.status_code"] = error.code

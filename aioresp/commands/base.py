@@ -85,7 +85,7 @@ def milliseconds(duration: Seconds) -> int:
 
 def blocking(timeout: Wait) -> Number:
     """Return seconds as blocking commands take them; a timedelta rounded up to hundredths."""
-    # Not to thousandths: Redis 6.2 takes 0.001 for 0, which is for ever.
+    # Not to thousandths: Redis 6.2 takes 0.001 for 0, which is forever.
     return timeout if isinstance(timeout, (int, float)) else -(-_micros(timeout) // 10_000) / 100
 
 

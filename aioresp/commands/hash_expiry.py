@@ -88,7 +88,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         return self._of_fields("HPEXPIRETIME", key, fields)
 
     def hpersist(self, name: Key, *fields: Value) -> Result[list[int]]:
-        """Let fields live for ever: 1 for each that had an end, else -1, or -2 for none. Since 7.4; Valkey 9.0."""
+        """Let fields live forever: 1 for each that had an end, else -1, or -2 for none. Since 7.4; Valkey 9.0."""
         return self._of_fields("HPERSIST", name, fields)
 
     def httl(self, key: Key, *fields: Value) -> Result[list[int]]:

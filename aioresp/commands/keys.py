@@ -42,7 +42,7 @@ class KeyCommands(Executor[AnyStr]):
         """Let the key expire after `time` seconds and return whether that was set.
 
         Conditions (since 7.0): `nx` only if it has no expiry, `xx` only if it has one; `gt` only if it then lives
-        longer, `lt` shorter, where a key without expiry lives for ever.
+        longer, `lt` shorter, where a key without expiry lives forever.
         """
         flags = conditions("EXPIRE", nx, xx, gt, lt)
         return self.execute(("EXPIRE", name, seconds(time), *flags), boolean)

@@ -31,7 +31,7 @@ class ListCommands(Executor[AnyStr]):
     def blmove(
         self, first_list: Key, second_list: Key, timeout: Wait, src: End = "LEFT", dest: End = "RIGHT"
     ) -> Result[AnyStr | None]:
-        """Move an element between lists, waiting `timeout` s (0: for ever) for one; None if none came. Since 6.2."""
+        """Move an element between lists, waiting `timeout` s (0: forever) for one; None if none came. Since 6.2."""
         return self.execute(("BLMOVE", first_list, second_list, src, dest, blocking(timeout)), text)
 
     def blmovem(
@@ -46,7 +46,7 @@ class ListCommands(Executor[AnyStr]):
         exactly: int | None = None,
         order: Order | None = None,
     ) -> Result[list[AnyStr] | None]:
-        """Do what `lmovem` does, waiting `timeout` s (0: for ever) for elements; None if none came. Since 8.10."""
+        """Do what `lmovem` does, waiting `timeout` s (0: forever) for elements; None if none came. Since 8.10."""
         how_many = _how_many("BLMOVEM", count, exactly, order)
         return self.execute(
             ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), texts_or_none
@@ -55,20 +55,20 @@ class ListCommands(Executor[AnyStr]):
     def blmpop(
         self, timeout: Wait, numkeys: int, *args: Key, direction: End, count: int = 1
     ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
-        """Do what `lmpop` does, waiting `timeout` s (0: for ever) for an element; None if none came. Since 7.0."""
+        """Do what `lmpop` does, waiting `timeout` s (0: forever) for an element; None if none came. Since 7.0."""
         pop = _several("BLMPOP", numkeys, args, direction, count)
         return self.execute(("BLMPOP", blocking(timeout), *pop), key_and_elements)
 
     def blpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
-        """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: for ever)."""
+        """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: forever)."""
         return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), blocking(timeout)), key_and_element)
 
     def brpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
-        """Pop (key, element) from the right of the first list that has one, waiting `timeout` s (0: for ever)."""
+        """Pop (key, element) from the right of the first list that has one, waiting `timeout` s (0: forever)."""
         return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), blocking(timeout)), key_and_element)
 
     def brpoplpush(self, src: Key, dst: Key, timeout: Wait = 0) -> Result[AnyStr | None]:
-        """Move the last element of `src` to the front of `dst`, waiting `timeout` s (0: for ever) for one."""
+        """Move the last element of `src` to the front of `dst`, waiting `timeout` s (0: forever) for one."""
         return self.execute(("BRPOPLPUSH", src, dst, blocking(timeout)), text)
 
     def lindex(self, name: Key, index: int) -> Result[AnyStr | None]:

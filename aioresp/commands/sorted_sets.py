@@ -43,21 +43,21 @@ class SortedSetCommands(Executor[AnyStr]):
         max: bool = False,
         count: int = 1,
     ) -> Result[tuple[AnyStr, list[tuple[AnyStr, float]]] | None]:
-        """Pop as `zmpop` does, waiting `timeout` s (0: for ever) for a member; None if none came. Since 7.0."""
+        """Pop as `zmpop` does, waiting `timeout` s (0: forever) for a member; None if none came. Since 7.0."""
         pop = _mpop("BZMPOP", "numkeys", numkeys, keys, min, max, count)
         return self.execute(("BZMPOP", blocking(timeout), *pop), key_and_scored)
 
     def bzpopmax(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the highest score of the first set that has one, waiting `timeout` s.
 
-        A timeout of 0 waits for ever; None if no member came.
+        A timeout of 0 waits forever; None if no member came.
         """
         return self.execute(("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), blocking(timeout)), popped)
 
     def bzpopmin(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the lowest score of the first set that has one, waiting `timeout` s.
 
-        A timeout of 0 waits for ever; None if no member came.
+        A timeout of 0 waits forever; None if no member came.
         """
         return self.execute(("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), blocking(timeout)), popped)
 

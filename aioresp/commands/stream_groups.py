@@ -232,7 +232,7 @@ class StreamGroupCommands(Executor[AnyStr]):
     ) -> Result[dict[AnyStr, list[GroupEntry[AnyStr]]]]:
         """Return by stream new entries for a consumer (`{"s": ">"}`), or those it has pending behind an id.
 
-        Without new entries an empty dict, after waiting `block` ms (0: for ever); without pending ones the stream has
+        Without new entries an empty dict, after waiting `block` ms (0: forever); without pending ones the stream has
         an empty list. Up to `count` entries a stream, `max_count` in all and about `max_size` bytes (both since 8.10).
         `noack`: none becomes pending; `claim_min_idle_time` (since 8.4) first takes what has been pending so long.
         """

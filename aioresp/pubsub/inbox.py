@@ -16,14 +16,14 @@ from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow,
 
 T = TypeVar("T")
 
-#: What happens to an item for which there is no room.
+#: Policy for an item that does not fit into the buffer.
 Overflow: TypeAlias = Literal["drop_oldest", "drop_newest", "close", "wait"]
 
 OVERFLOWS: Final = ("drop_oldest", "drop_newest", "close", "wait")
 
 
 class Inbox(AsyncIterator[T]):
-    """An asynchronous iterator over what is put in, for one task or for several that share the work.
+    """Asynchronous iterator over the items put in, for one task or for several that share the work.
 
     `dropped` counts the items for which there was no room. An error that is put in is raised at its place, and the
     iteration can go on after it.
@@ -37,28 +37,28 @@ class Inbox(AsyncIterator[T]):
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOWS)}")
         self.dropped = 0
-        self.waits = overflow == "wait"  # after any item it may ask for no more to come
+        self.waits = overflow == "wait"  # set once: `put` may ask the producer to pause after any item
         self._loop: asyncio.AbstractEventLoop | None = None
         self._items: deque[Any] = deque()
         self._buffer = buffer
-        # Below this, there is nothing to be thought of when an item comes.
+        # While fewer items are buffered, put() takes the fast path.
         self._room = buffer - 1 if overflow == "wait" else buffer
         self._overflow = overflow
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._ended = False
         self._error: RedisError | None = None
-        self._full = False  # who puts in was asked to wait
-        self._careful = overflow == "wait"  # there may be more to do than to take an item
+        self._full = False  # set when the producer is asked to pause, cleared when it may continue
+        self._careful = overflow == "wait"  # set while get() must look for errors, or let the producer continue
 
     @property
     def waiting(self) -> int:
-        """How many items are here to be taken."""
+        """Number of buffered items."""
         return len(self._items)
 
     # --- In ----------------------------------------------------------------------------------------------------------
 
     def put(self, item: T) -> None:
-        """Take an item, or drop one, as `overflow` says."""
+        """Buffer an item, or drop one by the policy `overflow`."""
         items = self._items
         if len(items) < self._room:
             items.append(item)
@@ -68,7 +68,7 @@ class Inbox(AsyncIterator[T]):
             self._put_last(item)
 
     def put_all(self, items: list[T]) -> None:
-        """Take items, each as `put` does."""
+        """Buffer items, each as `put` does."""
         if len(self._items) + len(items) > self._room:
             for item in items:
                 self.put(item)
@@ -78,12 +78,12 @@ class Inbox(AsyncIterator[T]):
             self._wake_next()
 
     def put_error(self, error: Exception) -> None:
-        """Take an error that is raised in the place of an item."""
+        """Buffer an error, which the iteration raises in its place."""
         self._careful = True
         self.put(error)  # type: ignore[arg-type]  # never seen outside
 
     def _put_last(self, item: T) -> None:
-        """Take the item that fills the buffer, or comes when it is full."""
+        """Handle an item that fills the buffer, or that does not fit."""
         if len(self._items) >= self._buffer and self._overflow != "wait":
             self.dropped += 1
             self._on_drop()
@@ -103,16 +103,16 @@ class Inbox(AsyncIterator[T]):
         self._items.popleft()
 
     def _on_drop(self) -> None:
-        """Say that an item was dropped, if that is worth a word."""
+        """Report a dropped item, as far as drops are logged."""
 
     def _on_full(self) -> None:
-        """See to it that nothing more is put in for now."""
+        """Ask the producer to pause."""
 
     def _on_room(self) -> None:
-        """Let more be put in."""
+        """Let the producer continue."""
 
     def end(self, error: RedisError | None = None) -> None:
-        """Take nothing more. What is here can still be read; after it comes `error`, or the end of the iteration."""
+        """Accept no more items; the iteration ends with `error`, or just ends, after the buffered ones."""
         if not self._ended:
             self._ended = True
             self._room = 0
@@ -150,7 +150,7 @@ class Inbox(AsyncIterator[T]):
         return item  # type: ignore[no-any-return]  # what is no error is a T
 
     def _taken(self, item: Any) -> None:
-        """Let more come if there is room again, and raise an item that is an error."""
+        """Let the producer continue if there is room again, and raise an item that is an error."""
         if self._full and len(self._items) <= self._buffer // 2:
             self._full = False
             self._on_room()
@@ -158,7 +158,7 @@ class Inbox(AsyncIterator[T]):
             raise item
 
     async def _arrival(self, timeout: float | None) -> bool:
-        """Wait until an item is here; return False if there is none in time, or never again.
+        """Wait until an item is buffered; return False if none comes in time, or none can come.
 
         The event loop always runs on meanwhile, even if there is no time: a caller who asks again and again would stop
         everything, and what the socket has would never be read.
@@ -173,7 +173,7 @@ class Inbox(AsyncIterator[T]):
                 if not waited:
                     await asyncio.sleep(0)
                 if self._error is not None:
-                    raise copy_error(self._error)  # each who reads hangs a traceback of his own on it
+                    raise copy_error(self._error)  # a copy, because each reader adds a traceback to it
                 return False
             if waited and deadline is not None and loop.time() >= deadline:
                 return False
@@ -190,7 +190,7 @@ class Inbox(AsyncIterator[T]):
             await waiter
         except BaseException:  # cancelled, or closed by hand
             if self._items and waiter.done() and not waiter.cancelled():
-                self._wake_next()  # the item is for the next one in line
+                self._wake_next()  # the item is for the next waiter
             raise
         finally:
             if timer is not None:

@@ -38,7 +38,7 @@ class Listening(Record):
 
 
 class Subscribing(Executor[AnyStr]):
-    """What yields messages, events and commands as they come."""
+    """Methods that return asynchronous iterators over messages, events and commands."""
 
     if TYPE_CHECKING:
 
@@ -131,7 +131,7 @@ class Subscribing(Executor[AnyStr]):
         buffer: int = BUFFER,
         overflow: Overflow = "drop_oldest",
     ) -> Subscription[Any]:
-        """Return a context that yields what happens to the keys that match a glob: all, if there is none.
+        """Return a context that yields the events of keys that match a glob: of all keys, if there is none.
 
         `events` names what is of interest, as the server calls it: "set", "expired", .... `db` is a database, or "*"
         for all; by default the client's own. What comes late or too fast is as in `subscribe`. Entering raises

@@ -27,13 +27,13 @@ logger = logging.getLogger("aioresp")
 
 
 class MonitoredCommand(Record, Generic[AnyStr]):
-    """A command that the server ran."""
+    """Command that the server ran."""
 
     time: float
-    """When, in seconds since 1970."""
+    """Time at which it ran, in seconds since 1970."""
     db: int
     client: str
-    """Who sent it: "127.0.0.1:54321", "unix:/path", or "lua" for a script."""
+    """Address of its sender: "127.0.0.1:54321", "unix:/path", or "lua" for a script."""
     arguments: tuple[AnyStr, ...]
     """The command with its arguments; as text, bytes that are not UTF-8 are like `\\xff`. Passwords are left out."""
 
@@ -91,7 +91,7 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
         self._listener.connection.close()
 
     def end(self, error: RedisError | None = None) -> None:
-        """Take nothing more; who waits for the server's confirmation gets the error."""
+        """Accept no more items; a caller that waits for the server's confirmation gets the error."""
         super().end(error)
         if self._confirmed is not None and not self._confirmed.done() and error is not None:
             self._confirmed.set_exception(error)
@@ -113,14 +113,14 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             else:
                 raise ValueError("something else where the answer to MONITOR was due")
             if self._ended:
-                self._listener.connection.close()  # what else it sends would be for nobody
+                self._listener.connection.close()  # further lines have no reader
                 break
             if self._full:
                 break
         return line is not None
 
     def _on_drop(self) -> None:
-        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: often enough to know, too rare to flood a log
+        if self.dropped & (self.dropped - 1) == 0:  # logged for 1, 2, 4, 8, ... drops, so that the log is not flooded
             logger.warning("a monitor is read too slowly: %d commands dropped", self.dropped)
 
     def _on_full(self) -> None:
@@ -155,7 +155,7 @@ def _parsed(line: bytes, decode: bool) -> MonitoredCommand[Any]:
         raise ValueError("a line of MONITOR of an unknown form")
     time, db, client, rest = found.groups()
 
-    # Valkey before 8.1.2 leaves quotes and backslashes as they are: then this is a guess.
+    # Valkey before 8.1.2 does not escape quotes and backslashes: then this is a guess.
     strict = escaped_arguments.fullmatch(rest) is not None
 
     def plain(escaped: re.Match[bytes]) -> bytes:

@@ -17,7 +17,7 @@ from aioresp.command import AnyStr, locate
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds after which an entry that its body left pending may come again, where nothing else says so.
+#: Seconds after which an entry that its body left pending may come again, by default.
 LEFT: Final = 60.0
 
 #: A stream, and an id in it.
@@ -25,14 +25,14 @@ Place = tuple[bytes, bytes]
 
 
 class Outstanding:
-    """The entries that a consumer has in hand. `send` acknowledges one, and returns whether it was pending."""
+    """Entries handed out to a consumer. `send` acknowledges one, and returns whether it was pending."""
 
     def __init__(self, send: Callable[[Place], Awaitable[bool]], left_for: float) -> None:
         self._send = send
         self._left_for = left_for
         self._out: set[Place] = set()
         self._left: dict[Place, float] = {}  # since when; the oldest stand first
-        self._acked: set[Place] = set()  # while a question is under way: its answer may still have them
+        self._acked: set[Place] = set()  # acknowledged during a read, whose reply may still contain them
         self.due: dict[Place, None] = {}
 
     def __len__(self) -> int:
@@ -40,18 +40,18 @@ class Outstanding:
 
     @property
     def known(self) -> int:
-        """How many entries may be pending for us that were handed out."""
+        """Number of handed-out entries that may be pending for this consumer."""
         return len(self._out) + len(self._left)
 
     def begin(self) -> None:
-        """Begin to ask the server for entries; forget those that were left so long ago that they may come again."""
+        """Note that a read begins; forget entries that were left pending so long ago that they may come again."""
         self._acked.clear()
         since = _now() - self._left_for
         while self._left and next(iter(self._left.values())) < since:
             del self._left[next(iter(self._left))]
 
     def has(self, place: Place, *, left: bool) -> bool:
-        """Return whether the entry must not be handed out; `left` tells that it must not if it was left pending."""
+        """Return whether the entry must not be handed out; with `left`, entries that were left pending count, too."""
         return place in self._out or place in self._acked or (left and place in self._left)
 
     def take(self, place: Place) -> None:
@@ -67,21 +67,21 @@ class Outstanding:
             self._left[place] = _now()
 
     def end(self, place: Place) -> None:
-        """Note that the body has ended well, unless it has said itself what becomes of the entry."""
+        """Note that the body ended well, unless it called `ack` or `nack`."""
         if place in self._out:
             self.due[place] = None
 
     async def finish(self, place: Place) -> None:
-        """Acknowledge the entry, as its body has ended well, unless it has said itself what becomes of it."""
+        """Acknowledge the entry, whose body ended well, unless the body called `ack` or `nack`."""
         if place in self._out:
             try:
                 await self.acknowledge(place)
             except BaseException:
-                self.end(place)  # it may have been: the next question, or leaving, makes sure
+                self.end(place)  # it may have been acknowledged; the next read, or leaving, repeats it
                 raise
 
     async def acknowledge(self, place: Place) -> bool:
-        """Acknowledge the entry. It may be done twice."""
+        """Acknowledge the entry; harmless if repeated."""
         found = await self._send(place)
         self._acked.add(place)
         self._out.discard(place)
@@ -93,7 +93,7 @@ class Outstanding:
         return found
 
     async def acknowledge_due(self) -> None:
-        """Acknowledge all whose bodies have ended well."""
+        """Acknowledge all entries whose bodies ended well."""
         for place in list(self.due):
             await self.acknowledge(place)
 
@@ -101,8 +101,8 @@ class Outstanding:
 class Delivery(Generic[AnyStr]):
     """An entry that a group has delivered: `stream`, `id`, `fields` (of one that it has twice, the last value).
 
-    `deliveries` tells how often; it counts also those that nobody got to see. `async with entry:` acknowledges it when
-    the block ends well, and leaves it pending if not.
+    `deliveries` is their number, those that never reached a reader included. `async with entry:` acknowledges the entry
+    when the block ends well, and leaves it pending if not.
     """
 
     __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")
@@ -129,11 +129,11 @@ class Delivery(Generic[AnyStr]):
         return f"Delivery(stream={self.stream!r}, id={self.id!r}, fields={self.fields!r}, deliveries={self.deliveries})"
 
     async def ack(self) -> bool:
-        """Acknowledge the entry now, and return whether it was pending. It may be done after the reader was left."""
+        """Acknowledge the entry now, and return whether it was pending; allowed after the reader was left."""
         return await self._hand.acknowledge(self._place)
 
     def nack(self) -> None:
-        """Leave the entry pending: it is not acknowledged, and comes again after `min_idle`, here or to others."""
+        """Leave the entry pending, so that it comes again after `min_idle`, here or to another consumer."""
         self._hand.leave(self._place)
 
     async def __aenter__(self) -> Delivery[AnyStr]:

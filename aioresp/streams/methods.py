@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Readers(Executor[AnyStr]):
-    """Streams as asynchronous iterators that go on across reconnects."""
+    """Streams as asynchronous iterators that continue across reconnects."""
 
     def _source(self) -> Source:
-        """Return what a reader reads through."""
+        """Return the executors of a reader."""
         raise NotImplementedError
 
     def stream_reader(
@@ -27,7 +27,7 @@ class Readers(Executor[AnyStr]):
         count: int = 100,
         block: Seconds | None = 5000,
     ) -> StreamReader[AnyStr]:
-        """Return a context that iterates over the entries of streams behind `last_id`, without an end.
+        """Return a context that iterates over the entries of streams after `last_id`, without an end.
 
         `$` is the last entry at the time the block is entered; a mapping has an id for each stream. While the server
         is away it waits, with the pauses of the client's `retry` (None: it raises), and then goes on behind the last
@@ -55,7 +55,7 @@ class Readers(Executor[AnyStr]):
         start: StreamId = "0",
         auto_ack: bool = True,
     ) -> GroupReader[AnyStr]:
-        """Return a context that iterates over what a group delivers to a consumer, without an end.
+        """Return a context that iterates over the entries that a group delivers to a consumer, without an end.
 
         First comes what this consumer has pending, then what was pending for `min_idle` ms, whoever had it (None:
         nothing is claimed; needs 6.2), then what is new; the claims are repeated every `min_idle / 2`. An entry is

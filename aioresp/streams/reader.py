@@ -28,15 +28,15 @@ T = TypeVar("T")
 
 logger = logging.getLogger("aioresp")
 
-#: Milliseconds that one read waits where none are given, or 0.
+#: Milliseconds that one read waits if `block` is 0 or not given.
 BLOCK: Final = 5000
 
-#: What stands for the last entry of a stream.
+#: Id that means the last entry of a stream.
 _LAST: Final = ("$", b"$")
 
 
 class Source(Record):
-    """What a reader reads through: replies are bytes; what it sends through `harmless` may run twice."""
+    """Executors of a reader, with replies as bytes; commands sent through `harmless` may run twice."""
 
     raw: Commands[bytes]
     harmless: Commands[bytes]
@@ -45,7 +45,7 @@ class Source(Record):
 
 
 class StreamEntry(Record, Generic[AnyStr]):
-    """An entry, and the stream that it is from. Of a field that it has twice, the last value."""
+    """Entry with the name of its stream; of a repeated field, the last value."""
 
     stream: AnyStr
     id: AnyStr
@@ -53,7 +53,7 @@ class StreamEntry(Record, Generic[AnyStr]):
 
 
 class Reader(Generic[AnyStr]):
-    """What readers have in common: one caller at a time, a failed step that is done again, decoding."""
+    """Base of readers: one caller at a time, retries of failed steps, decoding."""
 
     _command: str
 
@@ -69,7 +69,7 @@ class Reader(Generic[AnyStr]):
             raise ValueError(f"{self._command}: names is empty")
         self._count = count
         self._block = BLOCK if wait == 0 else wait
-        self._more = False  # the last read brought as much as it may: there may be more, and no need to wait
+        self._more = False  # set by a full read, cleared by a shorter one: the next read need not wait
         self._entered = False
         self._busy = False
 
@@ -90,7 +90,7 @@ class Reader(Generic[AnyStr]):
         self._busy = True
 
     async def _steadily(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Do a step that keeps its place, again and again while the server is away."""
+        """Run a step that keeps its position, again and again while the server is away."""
         failures = 0
         while True:
             try:
@@ -109,7 +109,7 @@ class Reader(Generic[AnyStr]):
                 await asyncio.sleep(pause)
 
     def _new(self, stream: bytes, entries: Sequence[Any], before: Mapping[bytes, object]) -> bool:
-        """Return whether these are entries of a stream that was asked for, behind those `before`.
+        """Return whether these are entries of a requested stream, with ids after `before`.
 
         Else the reader would take the place that they give it, or ask for the same again and again.
         """
@@ -121,7 +121,7 @@ class Reader(Generic[AnyStr]):
         return is_behind(ids[-1], before[stream])
 
     def _decoded(self, stream: bytes, number: bytes, fields: dict[bytes, bytes]) -> tuple[Any, Any, dict[Any, Any]]:
-        """Return an entry as its reader wants it; raise DecodeError if it is no text."""
+        """Return an entry decoded for its reader; raise DecodeError if it is not UTF-8."""
         if not self._source.decode:
             return stream, number, fields
         try:
@@ -141,7 +141,7 @@ class Reader(Generic[AnyStr]):
 
 
 class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
-    """Iterates over the entries of streams: see `Client.stream_reader`."""
+    """Iterator over the entries of streams: see `Client.stream_reader`."""
 
     _command = "XREAD"
 
@@ -151,8 +151,8 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         for start in self._starts.values():
             if start in ("+", b"+", ">", b">", "*", b"*"):
                 raise ValueError(f"XREAD: last_id is {start!r}, not an id or '$'")
-        self._last: dict[bytes, bytes] = {}  # of what was handed out
-        self._fetched: dict[bytes, bytes] = {}  # of what was fetched
+        self._last: dict[bytes, bytes] = {}  # last handed-out id of each stream
+        self._fetched: dict[bytes, bytes] = {}  # last fetched id of each stream
         self._queue: deque[tuple[bytes, bytes, dict[bytes, bytes]]] = deque()
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
 
     @property
     def last_ids(self) -> dict[AnyStr, AnyStr]:
-        """The id of the last entry that each stream has handed out, to go on from another time (`last_id=`)."""
+        """Ids of the last entry handed out from each stream, for `last_id=` of a later reader."""
         found: Any = self._last
         if self._source.decode:
             found = {name.decode("utf-8", "backslashreplace"): number.decode() for name, number in self._last.items()}
@@ -199,7 +199,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
             self._busy = False
 
     async def _resolved(self, name: bytes, start: StreamId) -> bytes:
-        """Return an id for `$`: what it means must not change from one read to the next."""
+        """Return the present id of `$`, whose meaning must not change from one read to the next."""
         if start not in _LAST:
             return encoded(("XREAD", start))[1] if isinstance(start, int) else as_bytes(start, "an id")
         found = await self._source.raw.xrevrange(name, count=1)
@@ -219,13 +219,13 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
 
 
 def is_behind(number: bytes, before: object) -> bool:
-    """Return whether `number` is an id behind another one; what is no id may be `before` any."""
+    """Return whether `number` is an id after `before`; any id is after a value that is not an id."""
     place, last = _place(number), _place(before)
     return place is not None and (last is None or place > last)
 
 
 def _place(number: object) -> tuple[int, int] | None:
-    """Return the two numbers of an id, or None for what is none."""
+    """Return the two numbers of an id, or None if it is not an id."""
     if not isinstance(number, bytes) or len(number) > 41:  # 20 digits each
         return None
     time, _, count = number.partition(b"-")
