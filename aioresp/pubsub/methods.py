@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from aioresp.pubsub.topics import Gap, Kind, Message
     from aioresp.wire.connection import Connection
 
-#: Items that wait for their reader unless told otherwise.
+#: Items that a subscription buffers by default.
 BUFFER: Final = 10_000
 
 
 class Subscribing(Executor[AnyStr]):
-    """What yields messages, events and commands as they come."""
+    """Methods that open subscriptions and monitors."""
 
     _hub: Callable[[], Hub]
     _loops: PerLoop[Pool[Connection]]

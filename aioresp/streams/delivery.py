@@ -17,7 +17,7 @@ from aioresp.command import AnyStr, locate
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds after which an entry that its body left pending may come again, where nothing else says so.
+#: Seconds after which a pending entry may be delivered again, if no `min_idle` says so.
 LEFT: Final = 60.0
 
 #: A stream, and an id in it.
@@ -25,14 +25,17 @@ Place = tuple[bytes, bytes]
 
 
 class Outstanding:
-    """The entries that a consumer has in hand. `send` acknowledges one, and returns whether it was pending."""
+    """Entries that a consumer has in hand. `send` acknowledges one, and returns whether it was pending."""
 
     def __init__(self, send: Callable[[Place], Awaitable[bool]], left_for: float) -> None:
         self._send = send
         self._left_for = left_for
         self._out: set[Place] = set()
-        self._left: dict[Place, float] = {}  # since when; the oldest stand first
-        self._acked: set[Place] = set()  # while a question is under way: its answer may still have them
+        #: Entries left pending, oldest first, each with the loop time since when.
+        self._left: dict[Place, float] = {}
+        #: Entries acknowledged since the last request began; its reply may still contain them.
+        self._acked: set[Place] = set()
+        #: Entries whose body ended well, and that have yet to be acknowledged.
         self.due: dict[Place, None] = {}
 
     def __len__(self) -> int:
@@ -40,18 +43,18 @@ class Outstanding:
 
     @property
     def known(self) -> int:
-        """How many entries may be pending for us that were handed out."""
+        """Number of entries that were handed out and may be pending for this consumer."""
         return len(self._out) + len(self._left)
 
     def begin(self) -> None:
-        """Begin to ask the server for entries; forget those that were left so long ago that they may come again."""
+        """Begin a request for entries; forget entries that were left so long ago that they may be delivered again."""
         self._acked.clear()
         since = _now() - self._left_for
         while self._left and next(iter(self._left.values())) < since:
             del self._left[next(iter(self._left))]
 
     def has(self, place: Place, *, left: bool) -> bool:
-        """Return whether the entry must not be handed out; `left` tells that it must not if it was left pending."""
+        """Return whether the entry must not be handed out; with `left`, neither if it was left pending."""
         return place in self._out or place in self._acked or (left and place in self._left)
 
     def take(self, place: Place) -> None:
@@ -67,21 +70,21 @@ class Outstanding:
             self._left[place] = _now()
 
     def end(self, place: Place) -> None:
-        """Note that the body has ended well, unless it has said itself what becomes of the entry."""
+        """Note that the body ended well, unless it acknowledged the entry or left it pending itself."""
         if place in self._out:
             self.due[place] = None
 
     async def finish(self, place: Place) -> None:
-        """Acknowledge the entry, as its body has ended well, unless it has said itself what becomes of it."""
+        """Acknowledge the entry, as its body ended well, unless the body acknowledged it or left it pending itself."""
         if place in self._out:
             try:
                 await self.acknowledge(place)
             except BaseException:
-                self.end(place)  # it may have been: the next question, or leaving, makes sure
+                self.end(place)  # perhaps it was acknowledged; the next request, or leaving the reader, makes sure
                 raise
 
     async def acknowledge(self, place: Place) -> bool:
-        """Acknowledge the entry. It may be done twice."""
+        """Acknowledge the entry and return whether it was pending; a second time is harmless."""
         found = await self._send(place)
         self._acked.add(place)
         self._out.discard(place)
@@ -93,16 +96,16 @@ class Outstanding:
         return found
 
     async def acknowledge_due(self) -> None:
-        """Acknowledge all whose bodies have ended well."""
+        """Acknowledge all entries whose bodies ended well."""
         for place in list(self.due):
             await self.acknowledge(place)
 
 
 class Delivery(Generic[AnyStr]):
-    """An entry that a group has delivered: `stream`, `id`, `fields` (of one that it has twice, the last value).
+    """An entry that a group has delivered: `stream`, `id`, `fields` (of a field that occurs twice, the last value).
 
-    `deliveries` tells how often; it counts also those that nobody got to see. `async with entry:` acknowledges it when
-    the block ends well, and leaves it pending if not.
+    `deliveries` counts all deliveries of it, also those that no consumer has seen. `async with entry:` acknowledges it
+    when the block ends well, and otherwise leaves it pending.
     """
 
     __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")
