@@ -16,17 +16,17 @@ from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow,
 
 T = TypeVar("T")
 
-#: Policy for an item that does not fit into the buffer.
+#: Policy for an item that finds the buffer full.
 Overflow: TypeAlias = Literal["drop_oldest", "drop_newest", "close", "wait"]
 
 OVERFLOWS: Final = ("drop_oldest", "drop_newest", "close", "wait")
 
 
 class Inbox(AsyncIterator[T]):
-    """Asynchronous iterator over the items put in, for one task or for several that share the work.
+    """An asynchronous iterator over the items that are put in, for one task or for several that share the work.
 
-    `dropped` counts the items for which there was no room. An error that is put in is raised at its place, and the
-    iteration can go on after it.
+    `dropped` counts the items that found no room. An error among the items is raised at its place, and the iteration
+    can go on after it.
     """
 
     def __init__(self, buffer: int, overflow: Overflow) -> None:
@@ -37,28 +37,31 @@ class Inbox(AsyncIterator[T]):
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOWS)}")
         self.dropped = 0
-        self.waits = overflow == "wait"  # set once: `put` may ask the producer to pause after any item
+        #: Whether it may ask the producer, after any item, to stop for a while.
+        self.waits = overflow == "wait"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._items: deque[Any] = deque()
         self._buffer = buffer
-        # While fewer items are buffered, put() takes the fast path.
+        #: While fewer items are buffered, put() takes the fast path.
         self._room = buffer - 1 if overflow == "wait" else buffer
         self._overflow = overflow
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._ended = False
         self._error: RedisError | None = None
-        self._full = False  # set when the producer is asked to pause, cleared when it may continue
-        self._careful = overflow == "wait"  # set while get() must look for errors, or let the producer continue
+        #: Set when the producer is asked to wait, cleared when half of the buffer is free again.
+        self._full = False
+        #: Whether taking an item may need more than that; set for good by a first error among the items.
+        self._careful = overflow == "wait"
 
     @property
     def waiting(self) -> int:
-        """Number of buffered items."""
+        """Number of items that are buffered."""
         return len(self._items)
 
     # --- In ----------------------------------------------------------------------------------------------------------
 
     def put(self, item: T) -> None:
-        """Buffer an item, or drop one by the policy `overflow`."""
+        """Buffer an item, or drop one, as `overflow` says."""
         items = self._items
         if len(items) < self._room:
             items.append(item)
@@ -78,12 +81,12 @@ class Inbox(AsyncIterator[T]):
             self._wake_next()
 
     def put_error(self, error: Exception) -> None:
-        """Buffer an error, which the iteration raises in its place."""
+        """Buffer an error, which is raised in the place of an item."""
         self._careful = True
         self.put(error)  # type: ignore[arg-type]  # never seen outside
 
     def _put_last(self, item: T) -> None:
-        """Handle an item that fills the buffer, or that does not fit."""
+        """Buffer an item that fills the buffer, or that finds it full."""
         if len(self._items) >= self._buffer and self._overflow != "wait":
             self.dropped += 1
             self._on_drop()
@@ -103,16 +106,16 @@ class Inbox(AsyncIterator[T]):
         self._items.popleft()
 
     def _on_drop(self) -> None:
-        """Report a dropped item, as far as drops are logged."""
+        """Log a dropped item; subclasses decide which ones."""
 
     def _on_full(self) -> None:
-        """Ask the producer to pause."""
+        """Ask the producer to put in nothing more for now."""
 
     def _on_room(self) -> None:
-        """Let the producer continue."""
+        """Ask the producer to go on."""
 
     def end(self, error: RedisError | None = None) -> None:
-        """Accept no more items; the iteration ends with `error`, or just ends, after the buffered ones."""
+        """Take nothing more. Buffered items can still be read; then comes `error`, or the iteration ends."""
         if not self._ended:
             self._ended = True
             self._room = 0
@@ -128,16 +131,16 @@ class Inbox(AsyncIterator[T]):
         item = self._items.popleft()
         if self._careful:
             self._taken(item)
-        return item  # type: ignore[no-any-return]  # what is no error is a T
+        return item  # type: ignore[no-any-return]  # errors are raised above
 
     @overload
     async def get(self, timeout: None = None) -> T: ...
     @overload
     async def get(self, timeout: float | None) -> T | None: ...
     async def get(self, timeout: float | None = None) -> T | None:
-        """Return the next item, or None if none is here within `timeout` seconds (None: forever).
+        """Return the next item, or None if none arrives within `timeout` seconds (None: forever).
 
-        With 0 the event loop has a turn if none is here, so that a loop of such calls stops nothing. Raises
+        With 0 the event loop still has a turn if no item is buffered, so that polling blocks nothing. Raises
         SubscriptionClosed where an iteration would just end.
         """
         if not self._items and not await self._arrival(timeout):
@@ -150,7 +153,7 @@ class Inbox(AsyncIterator[T]):
         return item  # type: ignore[no-any-return]  # what is no error is a T
 
     def _taken(self, item: Any) -> None:
-        """Let the producer continue if there is room again, and raise an item that is an error."""
+        """Let the producer go on if half of the buffer is free, and raise an item that is an error."""
         if self._full and len(self._items) <= self._buffer // 2:
             self._full = False
             self._on_room()
@@ -158,14 +161,14 @@ class Inbox(AsyncIterator[T]):
             raise item
 
     async def _arrival(self, timeout: float | None) -> bool:
-        """Wait until an item is buffered; return False if none comes in time, or none can come.
+        """Wait until an item is buffered; return False if none arrives in time, or if none will ever arrive.
 
-        The event loop always runs on meanwhile, even if there is no time: a caller who asks again and again would stop
-        everything, and what the socket has would never be read.
+        The event loop always has a turn meanwhile, even with a timeout of 0. Otherwise a caller that polls would block
+        the loop, and the socket would never be read.
         """
         loop = asyncio.get_running_loop()
         if timeout is not None and timeout != timeout:
-            raise ValueError("timeout is nan, not a number of seconds")  # its timer would fire without an end
+            raise ValueError("timeout is nan, not a number of seconds")  # its timer would fire forever
         deadline = None if timeout is None else loop.time() + min(timeout, FOR_EVER)
         waited = False
         while not self._items:
@@ -173,7 +176,7 @@ class Inbox(AsyncIterator[T]):
                 if not waited:
                     await asyncio.sleep(0)
                 if self._error is not None:
-                    raise copy_error(self._error)  # a copy, because each reader adds a traceback to it
+                    raise copy_error(self._error)  # each caller's own, as each adds a traceback to it
                 return False
             if waited and deadline is not None and loop.time() >= deadline:
                 return False

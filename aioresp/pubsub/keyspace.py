@@ -85,13 +85,13 @@ class KeyEvents(Subscription[T]):
             where, _, key = item.channel.partition(colon)
             db = where[len("__keyspace@") : -len("__")]
             if not (db.isascii() and db.isdigit() and len(db) < 10):
-                return  # from somebody who publishes on such channels
+                return  # a client published on such a channel
             item = KeyEvent(key, event, int(db))
         super().put(item)
 
 
 def _flags(value: Any) -> str:
-    """Return what the one option is set to; a server that does not know it has none."""
+    """Return the value of the setting, or an empty one from a server that does not know it."""
     said = mapping(value)
     if len(said) > 1:
         raise ValueError("more than was asked for")

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from aioresp.pubsub.topics import Gap, Kind, Message
     from aioresp.wire.connection import Connection
 
-#: Items that wait for their reader unless told otherwise.
+#: Items that a subscription buffers by default.
 BUFFER: Final = 10_000
 
 
-class Listening(Record):
-    """Where the connections of subscriptions come from, and how their messages are read."""
+class Subscribing(Executor[AnyStr]):
+    """Methods that open subscriptions and monitors."""
 
     find_hub: Callable[[], Hub]
     find_pool: Callable[[], Pool[Connection]]

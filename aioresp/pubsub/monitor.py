@@ -33,13 +33,13 @@ class MonitoredCommand(Record, Generic[AnyStr]):
     """Time at which it ran, in seconds since 1970."""
     db: int
     client: str
-    """Address of its sender: "127.0.0.1:54321", "unix:/path", or "lua" for a script."""
+    """Address of the sender: "127.0.0.1:54321", "unix:/path", or "lua" for a script."""
     arguments: tuple[AnyStr, ...]
-    """The command with its arguments; as text, bytes that are not UTF-8 are like `\\xff`. Passwords are left out."""
+    """The command and its arguments. In text, bytes that are not UTF-8 look like `\\xff`. Passwords are left out."""
 
 
 class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
-    """The commands that a server runs, from entering on; ConnectionLost ends it."""
+    """Iterator over the commands that a server runs from entering on; ConnectionLost ends it."""
 
     def __init__(
         self,
@@ -91,14 +91,14 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
         self._listener.connection.close()
 
     def end(self, error: RedisError | None = None) -> None:
-        """Accept no more items; a caller that waits for the server's confirmation gets the error."""
+        """Take nothing more; a task that still waits for the server's confirmation gets the error."""
         super().end(error)
         if self._confirmed is not None and not self._confirmed.done() and error is not None:
             self._confirmed.set_exception(error)
             self._confirmed.exception()
 
     def _hear(self, lines: Iterator[Any]) -> bool:
-        """Take the server's answer, and then line after line."""
+        """Take the server's answer to MONITOR, and then one line after another."""
         assert self._confirmed is not None
         assert self._listener is not None
         line = None
@@ -113,14 +113,14 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             else:
                 raise ValueError("something else where the answer to MONITOR was due")
             if self._ended:
-                self._listener.connection.close()  # further lines have no reader
+                self._listener.connection.close()  # nobody reads what follows
                 break
             if self._full:
                 break
         return line is not None
 
     def _on_drop(self) -> None:
-        if self.dropped & (self.dropped - 1) == 0:  # logged for 1, 2, 4, 8, ... drops, so that the log is not flooded
+        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: too rare to flood a log
             logger.warning("a monitor is read too slowly: %d commands dropped", self.dropped)
 
     def _on_full(self) -> None:
@@ -134,7 +134,7 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
 
 @cache
 def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return those of a line, its arguments, one, and an escape. Compiled at first use: importing is to be cheap."""
+    """Return patterns of a line, all arguments, one, and an escape; compiled at first use, for a cheap import."""
     escape = rb'\\(x[0-9a-f]{2}|[nrtab"\\])'
     argument = rb'"((?:[^"\\]++|\\(?:x[0-9a-f]{2}|[nrtab"\\]))*+)"'
     return (
@@ -155,7 +155,7 @@ def _parsed(line: bytes, decode: bool) -> MonitoredCommand[Any]:
         raise ValueError("a line of MONITOR of an unknown form")
     time, db, client, rest = found.groups()
 
-    # Valkey before 8.1.2 does not escape quotes and backslashes: then this is a guess.
+    # Valkey before 8.1.2 does not escape quotes and backslashes; for such a line the split is a guess.
     strict = escaped_arguments.fullmatch(rest) is not None
 
     def plain(escaped: re.Match[bytes]) -> bytes:

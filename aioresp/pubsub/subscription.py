@@ -21,10 +21,10 @@ logger = logging.getLogger("aioresp")
 
 T = TypeVar("T")
 
-#: Messages that a full subscription with overflow="wait" takes all the same, while it waits for a confirmation.
+#: Messages that a full subscription with overflow="wait" still buffers while it waits for a confirmation.
 ON_TRIAL: Final = 10_000
 
-#: Gaps that a subscription remembers.
+#: Number of gaps that a subscription remembers.
 GAPS: Final = 1000
 
 
@@ -32,7 +32,7 @@ class Subscription(Inbox[T]):
     """Messages of channels, patterns and shard channels, in the order in which the server sent them.
 
     Enter it with `async with`, which returns when the server has confirmed, and read it with `async for` or `get`.
-    `dropped` counts the messages for which there was no room, `gaps` tells when some may have been missed.
+    `dropped` counts the messages that found no room; `gaps` tells when messages may have been missed.
     """
 
     def __init__(
@@ -55,11 +55,15 @@ class Subscription(Inbox[T]):
         self._gaps: deque[Gap] = deque(maxlen=GAPS)
         self._hub: Broker | None = None
         self._topics: dict[tuple[Kind, bytes], Topic] = {}
-        self._adding: dict[Topic, int] = {}  # those that are there on trial: how many wait for the confirmation
-        self._joining = 0  # calls that wait for a confirmation
+        #: Topics on trial, each with the number of calls that wait for its confirmation. A failure takes them out.
+        self._adding: dict[Topic, int] = {}
+        #: Number of calls that wait for a confirmation.
+        self._joining = 0
+        #: Topics whose connection was lost; the gap ends when the last of them is live again, or dropped.
         self._lost: set[Topic] = set()
         self._entered = self._lost_since = Moment.now()
-        self._gap_began = 0.0  # the last one that is, or was, to be read: where its time began
+        #: Ticks at which the last gap that was put among the messages began.
+        self._gap_began = 0.0
 
     def __repr__(self) -> str:
         if not hasattr(self, "_topics"):  # its constructor failed
@@ -78,7 +82,7 @@ class Subscription(Inbox[T]):
         for position, name in enumerate(names):
             if not isinstance(name, (str, bytes, memoryview)):
                 raise TypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
-            found.append(as_bytes(name, f"{KINDS[kind]} {position}", self.decode))  # its messages are going to tell it
+            found.append(as_bytes(name, f"{KINDS[kind]} {position}", self.decode))  # messages will carry this name
         return found
 
     # --- Coming and going --------------------------------------------------------------------------------------------
@@ -103,12 +107,12 @@ class Subscription(Inbox[T]):
         self._leave()
 
     def _leave(self) -> None:
-        """Get nothing more. The server is told, and what it still sends finds nobody: there is nothing to wait for."""
+        """End, and drop buffered messages. The server is told, but its answer is not awaited."""
         self.end()
         self._items.clear()
 
     def end(self, error: RedisError | None = None) -> None:
-        """Leave all channels; what has been received can still be read."""
+        """Leave all channels; messages that were received can still be read."""
         super().end(error)
         for key in list(self._topics):
             self._drop(*key)
@@ -128,7 +132,7 @@ class Subscription(Inbox[T]):
         await self._join("s", self._checked("s", channels))
 
     async def unsubscribe(self, *channels: Key) -> None:
-        """Drop channels, or all of them; what has been received can still be read, what is on its way comes no more."""
+        """Drop channels, or all of them; received messages can still be read, messages on their way are discarded."""
         self._drop_all("", self._checked("", channels))
 
     async def punsubscribe(self, *patterns: Key) -> None:
@@ -159,7 +163,7 @@ class Subscription(Inbox[T]):
             for topic in topics:
                 if topic in self._adding:
                     self._adding[topic] -= 1
-                    if not self._adding[topic]:  # else another call waits for it, too
+                    if not self._adding[topic]:  # else another call still waits for it
                         self._drop(kind, topic.name)
             raise
         finally:
@@ -180,7 +184,7 @@ class Subscription(Inbox[T]):
             self._hub.leave(topic, self)
             self.regain(topic)
 
-    # --- What the hub tells ------------------------------------------------------------------------------------------
+    # --- Calls of the hub --------------------------------------------------------------------------------------------
 
     def lose(self, topic: Topic, since: Moment) -> None:
         """Note that messages of the topic may be missed from that moment on."""
@@ -189,14 +193,14 @@ class Subscription(Inbox[T]):
         self._lost.add(topic)
 
     def regain(self, topic: Topic) -> None:
-        """Note that the topic is there again, or not wanted any more: after the last one the gap is over."""
+        """Note that the topic is live again, or was dropped; the last one ends the gap."""
         if topic in self._lost:
             self._lost.remove(topic)
             if not self._lost:
                 self._take_gap(Gap(self._lost_since.wall, Moment.now().ticks - self._lost_since.ticks))
 
     def deprive(self, topic: Topic, error: RedisError) -> None:
-        """End, as messages will be missed, unless it is only just being added: then who adds it is told."""
+        """End, as messages will be missed; if the topic was never confirmed, the call that adds it gets the error."""
         if topic.standing is not Standing.ASKED:
             self.end(error)
 
@@ -209,10 +213,10 @@ class Subscription(Inbox[T]):
             self._items[-1] = Gap(self._items[-1].at, began + gap.seconds - self._gap_began)
             return
         self._gap_began = began
-        self._items.append(gap)  # in spite of the bound: there is at most one after each message
+        self._items.append(gap)  # beyond the bound: at most one gap follows each message
         self._wake_next()
 
-    # --- Where there is no room --------------------------------------------------------------------------------------
+    # --- Overflow -------------------------------------------------------------------------------------------------
 
     def _drop_oldest(self) -> None:
         for position, item in enumerate(self._items):
@@ -221,7 +225,7 @@ class Subscription(Inbox[T]):
                 break
 
     def _on_drop(self) -> None:
-        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: often enough to know, too rare to flood a log
+        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: too rare to flood a log
             first = shown(next(iter(self._topics))[1])
             logger.warning("the subscription of %s is read too slowly: %d messages dropped", first, self.dropped)
             if self._hub is not None and self._hub.on_drop is not None:
@@ -229,7 +233,7 @@ class Subscription(Inbox[T]):
 
     def _on_full(self) -> None:
         assert self._hub is not None
-        # Who waits for a confirmation has to be read for it; the next message after that finds it full.
+        # A confirmation can only be read behind these messages; the next message after it finds the subscription full.
         awaits = self._joining and not all(topic.live for topic in reversed(self._topics.values()))
         if not awaits or self.waiting >= max(ON_TRIAL, self._buffer):
             self._hub.hold(self)

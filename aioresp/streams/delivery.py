@@ -17,7 +17,7 @@ from aioresp.command import AnyStr, locate
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds after which an entry that its body left pending may come again, by default.
+#: Seconds after which a pending entry may be delivered again, if no `min_idle` says so.
 LEFT: Final = 60.0
 
 #: A stream, and an id in it.
@@ -25,14 +25,17 @@ Place = tuple[bytes, bytes]
 
 
 class Outstanding:
-    """Entries handed out to a consumer. `send` acknowledges one, and returns whether it was pending."""
+    """Entries that a consumer has in hand. `send` acknowledges one, and returns whether it was pending."""
 
     def __init__(self, send: Callable[[Place], Awaitable[bool]], left_for: float) -> None:
         self._send = send
         self._left_for = left_for
         self._out: set[Place] = set()
-        self._left: dict[Place, float] = {}  # since when; the oldest stand first
-        self._acked: set[Place] = set()  # acknowledged during a read, whose reply may still contain them
+        #: Entries left pending, oldest first, each with the loop time since when.
+        self._left: dict[Place, float] = {}
+        #: Entries acknowledged since the last request began; its reply may still contain them.
+        self._acked: set[Place] = set()
+        #: Entries whose body ended well, and that have yet to be acknowledged.
         self.due: dict[Place, None] = {}
 
     def __len__(self) -> int:
@@ -40,18 +43,18 @@ class Outstanding:
 
     @property
     def known(self) -> int:
-        """Number of handed-out entries that may be pending for this consumer."""
+        """Number of entries that were handed out and may be pending for this consumer."""
         return len(self._out) + len(self._left)
 
     def begin(self) -> None:
-        """Note that a read begins; forget entries that were left pending so long ago that they may come again."""
+        """Begin a request for entries; forget entries that were left so long ago that they may be delivered again."""
         self._acked.clear()
         since = _now() - self._left_for
         while self._left and next(iter(self._left.values())) < since:
             del self._left[next(iter(self._left))]
 
     def has(self, place: Place, *, left: bool) -> bool:
-        """Return whether the entry must not be handed out; with `left`, entries that were left pending count, too."""
+        """Return whether the entry must not be handed out; with `left`, neither if it was left pending."""
         return place in self._out or place in self._acked or (left and place in self._left)
 
     def take(self, place: Place) -> None:
@@ -67,21 +70,21 @@ class Outstanding:
             self._left[place] = _now()
 
     def end(self, place: Place) -> None:
-        """Note that the body ended well, unless it called `ack` or `nack`."""
+        """Note that the body ended well, unless it acknowledged the entry or left it pending itself."""
         if place in self._out:
             self.due[place] = None
 
     async def finish(self, place: Place) -> None:
-        """Acknowledge the entry, whose body ended well, unless the body called `ack` or `nack`."""
+        """Acknowledge the entry, as its body ended well, unless the body acknowledged it or left it pending itself."""
         if place in self._out:
             try:
                 await self.acknowledge(place)
             except BaseException:
-                self.end(place)  # it may have been acknowledged; the next read, or leaving, repeats it
+                self.end(place)  # perhaps it was acknowledged; the next request, or leaving the reader, makes sure
                 raise
 
     async def acknowledge(self, place: Place) -> bool:
-        """Acknowledge the entry; harmless if repeated."""
+        """Acknowledge the entry and return whether it was pending; a second time is harmless."""
         found = await self._send(place)
         self._acked.add(place)
         self._out.discard(place)
@@ -99,10 +102,10 @@ class Outstanding:
 
 
 class Delivery(Generic[AnyStr]):
-    """An entry that a group has delivered: `stream`, `id`, `fields` (of one that it has twice, the last value).
+    """An entry that a group has delivered: `stream`, `id`, `fields` (of a field that occurs twice, the last value).
 
-    `deliveries` is their number, those that never reached a reader included. `async with entry:` acknowledges the entry
-    when the block ends well, and leaves it pending if not.
+    `deliveries` counts all deliveries of it, also those that no consumer has seen. `async with entry:` acknowledges it
+    when the block ends well, and otherwise leaves it pending.
     """
 
     __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")

@@ -28,12 +28,12 @@ from aioresp.streams.reader import Reader, Source, is_behind, shown
 
 logger = logging.getLogger("aioresp")
 
-#: Id at which a walk through pending entries begins, and which XAUTOCLAIM returns at its end.
+#: Id at which a walk through pending entries begins; XAUTOCLAIM returns it at the end of a walk.
 ZERO: Final = b"0-0"
 
 
 class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
-    """Iterator over the entries that a group delivers to one consumer: see `Client.group_reader`."""
+    """Iterates over the entries that a group delivers to one consumer: see `Client.group_reader`."""
 
     _command = "XREADGROUP"
 
@@ -63,10 +63,13 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._queue: deque[tuple[Place, dict[bytes, bytes], int]] = deque()
         self._fetched_at = -math.inf
         self._hand = Outstanding(self._acknowledge, LEFT if self._min_idle is None else self._min_idle / 1000)
-        self._current: Place | None = None  # in the body of the loop
-        # Position of the walk through this consumer's own pending entries, by stream; empty when the walk is done.
+        #: Entry that the body of the loop works on.
+        self._current: Place | None = None
+        #: Position of the walk through this consumer's pending entries, by stream; empty when it is over.
         self._own: dict[bytes, bytes] = {}
-        self._claims: dict[bytes, bytes] = {}  # the same for entries left by other consumers
+        #: The same for entries that others left.
+        self._claims: dict[bytes, bytes] = {}
+        #: Loop times of the next claim, and of the next walk through this consumer's own entries.
         self._claim_at = self._look_again = math.inf
 
     def __repr__(self) -> str:
@@ -106,7 +109,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             logger.warning("%r: %d entries that are done stay pending: %s", self, len(self._hand.due), failure)
 
     def __aiter__(self) -> Self:
-        # A loop begins: an earlier one was left in its body, by `break` or by an exception, which look alike here.
+        # A loop begins, so an earlier one was left inside its body, by `break` or by an exception.
         self._end_body(well=False)
         return self
 
@@ -127,7 +130,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         finally:
             self._busy = False
 
-    # --- Handed-out entries -------------------------------------------------------------------------------------------
+    # --- Entries handed out ------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> Delivery[AnyStr]:
         place, fields, deliveries = self._queue.popleft()
@@ -149,19 +152,19 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
     async def _acknowledge(self, place: Place) -> bool:
         return await self._source.harmless.xack(place[0], self._group, place[1]) > 0
 
-    # --- Next entries -------------------------------------------------------------------------------------------------
+    # --- Fetching ----------------------------------------------------------------------------------------------------
 
     def _doubt(self) -> None:
-        """Remember that the server may have delivered entries that this consumer did not receive.
+        """Note that the server may have delivered entries that this consumer has not seen.
 
-        It may do so yet, as long as a command is held back there whose caller has gone, or whose connection ended
-        without its hearing of it; so look at once, and once more when that is over.
+        It may still do so while it holds back a command whose caller has gone, or whose connection has ended without
+        the server's knowledge. So look at once, and once more when that time is over.
         """
         self._own = dict.fromkeys(self._names, ZERO)
         self._look_again = _now() + (self._block or 0) / 1000 + GRACE
 
     async def _fetch(self) -> bool:
-        """Read more entries, and return whether there may be more yet."""
+        """Request entries, and return whether there may be more."""
         now = _now()
         if now >= self._look_again:
             self._look_again = math.inf
@@ -206,7 +209,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         return bool(found) or self._block is not None
 
     async def _reread(self) -> None:
-        """Read this consumer's pending entries, without those that are handed out already."""
+        """Read this consumer's pending entries, except those in hand."""
         answer = await self._source.harmless.xreadgroup(self._group, self._consumer, self._own, self._count)
         found = {stream: entries for stream, entries in answer.items() if entries}
         if not all(self._new(stream, entries, self._own) for stream, entries in found.items()):
@@ -218,13 +221,13 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
                 await self._source.harmless.xack(stream, self._group, *gone)
                 self._mourn(stream, gone)
             deliveries[stream] = await self._deliveries(stream, entries)
-        # Nothing is awaited from here on; a failure before this point repeats the whole read.
+        # Nothing is awaited from here on: after a failure before, all of it is requested again.
         for stream, entries in found.items():
             self._take(stream, entries, deliveries[stream], left=True)
         self._own = {stream: entries[-1].id for stream, entries in found.items()}
 
     async def _claim(self, stream: bytes, cursor: bytes) -> None:
-        """Claim entries of any consumer that have been pending for too long."""
+        """Claim entries that have been pending for too long, of any consumer."""
         assert self._min_idle is not None
         found = await self._source.raw.xautoclaim(
             stream, self._group, self._consumer, self._min_idle, cursor, self._count
@@ -235,7 +238,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             raise unexpected([found.next_id, found.entries, found.deleted], ("XAUTOCLAIM",))
         deliveries = await self._deliveries(stream, entries)
         if len(entries) < len(found.entries):
-            self._own = dict.fromkeys(self._names, ZERO)  # before 7.0 it claims deleted ones, too
+            self._own = dict.fromkeys(self._names, ZERO)  # before 7.0 it claims deleted entries without an id
         if found.deleted:
             self._mourn(stream, found.deleted)
         self._take(stream, entries, deliveries)
@@ -252,7 +255,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         *,
         left: bool = False,
     ) -> None:
-        """Queue entries, without those handed out, and with `left` without those that were left pending."""
+        """Queue entries, except those in hand; with `left`, also except those that were left pending."""
         self._fetched_at = _now()
         for entry in entries:
             place = (stream, entry.id)
@@ -260,7 +263,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
                 self._queue.append((place, entry.fields, deliveries.get(entry.id, 1)))
 
     async def _deliveries(self, stream: bytes, entries: list[Any]) -> dict[bytes, int]:
-        """Return the number of deliveries of each of these entries, in the order of their ids."""
+        """Return the number of deliveries of each of these entries, which are in the order of their ids."""
         if not entries:
             return {}
         most = len(entries) + self._hand.known
@@ -282,7 +285,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
             except BusyGroupError:
                 pass
             if start in ("$", b"$"):
-                # A group that is created again begins at its old position, not at the present end of the stream.
+                # A group that is created again begins at its former position, not at the end of the stream by then.
                 groups = await self._source.raw.xinfo_groups(stream)
                 group = as_bytes(self._group, "the name of a group")
                 last = [found.last_delivered_id for found in groups if found.name == group]

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Readers(Executor[AnyStr]):
-    """Streams as asynchronous iterators that continue across reconnects."""
+    """Methods that return streams as asynchronous iterators, which go on across reconnects."""
 
     def _source(self) -> Source:
-        """Return the executors of a reader."""
+        """Return the clients that a reader sends through."""
         raise NotImplementedError
 
     def stream_reader(
@@ -27,7 +27,7 @@ class Readers(Executor[AnyStr]):
         count: int = 100,
         block: Seconds | None = 5000,
     ) -> StreamReader[AnyStr]:
-        """Return a context that iterates over the entries of streams after `last_id`, without an end.
+        """Return a context that iterates over the entries of streams behind `last_id`, forever.
 
         `$` is the last entry at the time the block is entered; a mapping has an id for each stream. While the server
         is away it waits, with the pauses of the client's `retry` (None: it raises), and then goes on behind the last
@@ -57,15 +57,15 @@ class Readers(Executor[AnyStr]):
     ) -> GroupReader[AnyStr]:
         """Return a context that iterates over the entries that a group delivers to a consumer, without an end.
 
-        First comes what this consumer has pending, then what was pending for `min_idle` ms, whoever had it (None:
-        nothing is claimed; needs 6.2), then what is new; the claims are repeated every `min_idle / 2`. An entry is
+        First come entries that this consumer has pending, then those that any consumer had pending for `min_idle` ms
+        (None: nothing is claimed; needs 6.2), then new ones. Claims are repeated every `min_idle / 2`. An entry is
         acknowledged when the loop asks for the next one: not if its body is left by an exception or by `break`, nor
         after `entry.nack()`. Without `auto_ack` it is by `await entry.ack()`, or by `async with entry:`.
 
-        With `create` the group, and the stream, are made if they are not there, also later: the group begins with what
-        comes after `start`. One read brings `count` entries a stream and waits on the server for `block` ms; None ends
-        the iteration where there is no more. While the server is away it waits, with the pauses of the client's
-        `retry` (None: it raises).
+        With `create` a missing group or stream is created, also later; the group begins with the entries behind
+        `start`. One read brings `count` entries a stream and waits on the server for `block` ms; None ends the
+        iteration when there are no more. While the server is away it waits, with the pauses of the client's `retry`
+        (None: it raises).
         """
         from aioresp.streams.group import GroupReader  # noqa: PLC0415 (many programs have none)
 

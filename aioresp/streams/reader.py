@@ -28,15 +28,15 @@ T = TypeVar("T")
 
 logger = logging.getLogger("aioresp")
 
-#: Milliseconds that one read waits if `block` is 0 or not given.
+#: Milliseconds that one read waits on the server by default, or for a `block` of 0.
 BLOCK: Final = 5000
 
-#: Id that means the last entry of a stream.
+#: Ids that stand for the last entry of a stream.
 _LAST: Final = ("$", b"$")
 
 
 class Source(Record):
-    """Executors of a reader, with replies as bytes; commands sent through `harmless` may run twice."""
+    """Clients that a reader sends through: replies are bytes, and a command sent through `harmless` may run twice."""
 
     raw: Commands[bytes]
     harmless: Commands[bytes]
@@ -45,7 +45,7 @@ class Source(Record):
 
 
 class StreamEntry(Record, Generic[AnyStr]):
-    """Entry with the name of its stream; of a repeated field, the last value."""
+    """An entry and its stream. Of a field that occurs twice, the last value is kept."""
 
     stream: AnyStr
     id: AnyStr
@@ -53,7 +53,7 @@ class StreamEntry(Record, Generic[AnyStr]):
 
 
 class Reader(Generic[AnyStr]):
-    """Base of readers: one caller at a time, retries of failed steps, decoding."""
+    """Base of readers: one caller at a time, retries of a failed step, decoding."""
 
     _command: str
 
@@ -69,8 +69,11 @@ class Reader(Generic[AnyStr]):
             raise ValueError(f"{self._command}: names is empty")
         self._count = count
         self._block = BLOCK if wait == 0 else wait
-        self._more = False  # set by a full read, cleared by a shorter one: the next read need not wait
+        #: Set by a read that brought `count` entries, cleared by one that did not: the next read need not wait.
+        self._more = False
+        #: Set when the reader is entered, cleared when it is left.
         self._entered = False
+        #: Set while a task waits for the next entry.
         self._busy = False
 
     def __aiter__(self) -> Self:
@@ -82,7 +85,7 @@ class Reader(Generic[AnyStr]):
         self._entered = True
 
     def _begin(self) -> None:
-        """Begin to look for the next entry."""
+        """Begin to fetch the next entry. Raises RuntimeError while another task does so."""
         if not self._entered:
             raise RuntimeError("the reader is not entered, or was left: use `async with`")
         if self._busy:
@@ -90,7 +93,7 @@ class Reader(Generic[AnyStr]):
         self._busy = True
 
     async def _steadily(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a step that keeps its position, again and again while the server is away."""
+        """Do a step that keeps its position; repeat it while the server is away."""
         failures = 0
         while True:
             try:
@@ -109,9 +112,9 @@ class Reader(Generic[AnyStr]):
                 await asyncio.sleep(pause)
 
     def _new(self, stream: bytes, entries: Sequence[Any], before: Mapping[bytes, object]) -> bool:
-        """Return whether these are entries of a requested stream, with ids after `before`.
+        """Return whether these are entries of a requested stream, behind those `before`.
 
-        Else the reader would take the place that they give it, or ask for the same again and again.
+        Otherwise the reader would take a wrong position, or request the same entries forever.
         """
         if stream not in before or not entries:
             return False
@@ -121,7 +124,7 @@ class Reader(Generic[AnyStr]):
         return is_behind(ids[-1], before[stream])
 
     def _decoded(self, stream: bytes, number: bytes, fields: dict[bytes, bytes]) -> tuple[Any, Any, dict[Any, Any]]:
-        """Return an entry decoded for its reader; raise DecodeError if it is not UTF-8."""
+        """Return an entry as text or bytes, as the reader wants it; raise DecodeError if it is not UTF-8."""
         if not self._source.decode:
             return stream, number, fields
         try:
@@ -131,7 +134,7 @@ class Reader(Generic[AnyStr]):
             why = error.reason
         except AttributeError:
             why = ""
-        # Not raised above: the error there shows the value.
+        # Raised outside of the handlers, as an error inside would show the value by its context.
         if not why:
             raise unexpected((number, fields), (self._command,))
         where = f"entry {number.decode('utf-8', 'backslashreplace')} is not UTF-8 ({why})"
@@ -151,8 +154,10 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         for start in self._starts.values():
             if start in ("+", b"+", ">", b">", "*", b"*"):
                 raise ValueError(f"XREAD: last_id is {start!r}, not an id or '$'")
-        self._last: dict[bytes, bytes] = {}  # last handed-out id of each stream
-        self._fetched: dict[bytes, bytes] = {}  # last fetched id of each stream
+        #: Last id handed out, by stream.
+        self._last: dict[bytes, bytes] = {}
+        #: Last id fetched, by stream.
+        self._fetched: dict[bytes, bytes] = {}
         self._queue: deque[tuple[bytes, bytes, dict[bytes, bytes]]] = deque()
 
     def __repr__(self) -> str:
@@ -162,7 +167,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
 
     @property
     def last_ids(self) -> dict[AnyStr, AnyStr]:
-        """Ids of the last entry handed out from each stream, for `last_id=` of a later reader."""
+        """Id of the last entry handed out, by stream; pass it as `last_id=` to go on from there later."""
         found: Any = self._last
         if self._source.decode:
             found = {name.decode("utf-8", "backslashreplace"): number.decode() for name, number in self._last.items()}
@@ -199,7 +204,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
             self._busy = False
 
     async def _resolved(self, name: bytes, start: StreamId) -> bytes:
-        """Return the present id of `$`, whose meaning must not change from one read to the next."""
+        """Return an id for `$`, whose meaning would change from one read to the next."""
         if start not in _LAST:
             return encoded(("XREAD", start))[1] if isinstance(start, int) else as_bytes(start, "an id")
         found = await self._source.raw.xrevrange(name, count=1)
@@ -219,13 +224,13 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
 
 
 def is_behind(number: bytes, before: object) -> bool:
-    """Return whether `number` is an id after `before`; any id is after a value that is not an id."""
+    """Return whether `number` is an id behind `before`; every id is behind a `before` that is no id."""
     place, last = _place(number), _place(before)
     return place is not None and (last is None or place > last)
 
 
 def _place(number: object) -> tuple[int, int] | None:
-    """Return the two numbers of an id, or None if it is not an id."""
+    """Return the two numbers of an id, or None for anything else."""
     if not isinstance(number, bytes) or len(number) > 41:  # 20 digits each
         return None
     time, _, count = number.partition(b"-")
@@ -233,6 +238,6 @@ def _place(number: object) -> tuple[int, int] | None:
 
 
 def shown(names: tuple[bytes, ...]) -> str:
-    """Return the names of streams for messages."""
+    """Return the names of streams in the form for errors and logs."""
     first = locate(("XLEN", names[0]))[1]
     return f"{first}" if len(names) == 1 else f"{first} and {len(names) - 1} more"
