@@ -28,7 +28,8 @@ class Health(Enum):
     | resting | doubted, when renewed credentials were sent | silent |
     | waking | answered: the reply to the PING is here | ready |
     | waking | doubted | silent |
-    | each but ended | handed over: a listener has taken the socket | handed over |
+    | ready | handed over: a listener has taken the socket | handed over |
+    | resting | handed over | handed over |
     | each but ended | ended: an error, the peer or this client has ended it | ended |
 
     No other event changes a state. During a handshake and while resting or waking, a full buffer is no reason of its
@@ -77,7 +78,8 @@ HEALTH: Final[dict[tuple[Health, Event], Health]] = {
     (Health.RESTING, Event.DOUBTED): Health.SILENT,
     (Health.WAKING, Event.ANSWERED): Health.READY,
     (Health.WAKING, Event.DOUBTED): Health.SILENT,
-    **{(state, Event.HANDED_OVER): Health.HANDED_OVER for state in Health if state is not Health.ENDED},
+    (Health.READY, Event.HANDED_OVER): Health.HANDED_OVER,
+    (Health.RESTING, Event.HANDED_OVER): Health.HANDED_OVER,
     **{(state, Event.ENDED): Health.ENDED for state in Health if state is not Health.ENDED},
 }
 

@@ -1,0 +1,204 @@
+"""Listeners of a connection and words of its handshake: pushes are heard in the order of the bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aioresp import Client
+from aioresp.errors import ConnectError, ConnectionLost, TLSError
+from aioresp.options import settings
+from aioresp.testing import Proxy, Server
+from aioresp.wire.batch import Batch
+from aioresp.wire.brake import Brake
+from aioresp.wire.connection import Connection
+from aioresp.wire.endpoint import tls_context
+from aioresp.wire.handshake import Words, connect, restore
+from aioresp.wire.packing import pack
+from tests.security.tls import Paths, tls_server
+
+TRACKING: Words = (("CLIENT", "TRACKING", "ON"),)
+
+
+class Opener:
+    """Opens connections, and closes them at the end of a test."""
+
+    def __init__(self) -> None:
+        self._ends: list[tuple[Connection, asyncio.Event]] = []
+
+    async def __call__(
+        self, url: str, *, words: Words = (), prepare: Callable[[Connection], None] | None = None, **options: Any
+    ) -> Connection:
+        def prepared(connection: Connection) -> None:
+            end = asyncio.Event()
+            connection.add_end_listener(lambda _: end.set())
+            self._ends.append((connection, end))
+            if prepare is not None:
+                prepare(connection)
+
+        endpoint = settings(url, {}).endpoint.replace(**options)
+        return await connect(endpoint, Brake(), concurrency=100, timeout=10, words=words, prepare=prepared)
+
+    async def close(self) -> None:
+        for connection, end in self._ends:
+            connection.close()
+            if connection._transport is not None:
+                await end.wait()
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opener]:
+    opener = Opener()
+    yield opener
+    await opener.close()
+
+
+@pytest.mark.parametrize("batched", [False, True])
+async def test_two_listeners_hear_an_invalidation_before_the_reply_behind_it(
+    opened: Opener, server: Server, r: Client[Any], prefix: str, batched: bool
+) -> None:
+    """The server is told by the handshake to track; it writes the invalidation first, then the reply to PING."""
+    key = f"{prefix}k"
+    heard: list[tuple[str, Any]] = []
+
+    def prepare(connection: Connection) -> None:
+        connection.add_push_listener(lambda push: heard.append(("first", push)))
+        connection.add_push_listener(lambda push: heard.append(("second", push)))
+
+    class Told(asyncio.Future[Any]):
+        """Notes when a reply is handed out, which is before its caller runs."""
+
+        def set_result(self, result: Any) -> None:
+            heard.append(("reply", result))
+            super().set_result(result)
+
+    await r.set(key, "1", ex=60)
+    connection = await opened(server.url, words=TRACKING, prepare=prepare)
+    assert await connection.send(pack(("GET", key))) == "1"
+    await r.set(key, "2", ex=60)
+    reply = Told()
+    if batched:
+        commands = [("GET", key), ("ECHO", "behind")]
+        connection.send_batch(b"".join(pack(c) for c in commands), Batch(2, True, reply), 5)  # type: ignore[misc]
+        assert await reply == ["2", "behind"]
+    else:
+        connection.send(pack(("ECHO", "behind")), True, 5, reply)
+        assert await reply == "behind"
+    push = [b"invalidate", [key.encode()]]
+    assert heard[:2] == [("first", push), ("second", push)]
+    assert [who for who, _ in heard] == ["first", "second", "reply"]
+
+
+async def test_a_push_is_heard_where_it_stands_among_replies(opened: Opener, proxy: Proxy) -> None:
+    order: list[Any] = []
+    connection = await opened(proxy.url, prepare=lambda c: c.add_push_listener(lambda push: order.append(push)))
+    proxy.stall("down")
+
+    class Told(asyncio.Future[Any]):
+        def set_result(self, result: Any) -> None:
+            order.append(result)
+            super().set_result(result)
+
+    replies = [Told(), Told()]
+    proxy.corrupt(b">1\r\n+x\r\n", after=len(b"$1\r\na\r\n"), replace=0)
+    for text, reply in zip("ab", replies, strict=True):
+        connection.send(pack(("ECHO", text)), True, 5, reply)
+    proxy.resume("down")
+    assert await asyncio.gather(*replies) == ["a", "b"]
+    assert order == ["a", [b"x"], "b"]
+
+
+async def test_a_listener_that_fails_disturbs_nobody(
+    opened: Opener, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Any] = []
+
+    def fails(push: list[Any]) -> None:
+        raise KeyError("a secret")
+
+    connection = await opened(proxy.url)
+    connection.add_push_listener(fails)
+    connection.add_push_listener(heard.append)
+    proxy.inject(b">1\r\n+x\r\n")
+    assert await connection.send(pack(("PING",))) == "PONG"
+    assert heard == [[b"x"]]
+    assert "a listener for pushes raised KeyError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_listeners_are_removed_one_by_one(opened: Opener, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    first: list[Any] = []
+    second: list[Any] = []
+    connection = await opened(proxy.url)
+    connection.add_push_listener(first.append)
+    connection.add_push_listener(second.append)
+    connection.add_end_listener(first.append)
+    connection.add_end_listener(second.append)
+    connection.remove_push_listener(first.append)
+    connection.remove_end_listener(second.append)
+    proxy.inject(b">1\r\n+x\r\n")
+    await connection.send(pack(("PING",)))
+    connection.remove_push_listener(second.append)
+    with pytest.raises(ValueError, match="not in"):
+        connection.remove_push_listener(second.append)
+    with caplog.at_level(logging.WARNING):
+        proxy.inject(b">1\r\n+x\r\n")
+        await connection.send(pack(("PING",)))
+    assert "a message that nobody had asked for ('x')" in caplog.text
+    proxy.cut()
+    with pytest.raises(ConnectionLost):
+        await connection.send(pack(("PING",)))
+    assert (first, second) == ([connection], [[b"x"]])
+
+
+async def test_words_that_the_server_refuses_end_the_handshake(opened: Opener, server: Server) -> None:
+    with pytest.raises(ConnectError, match=r"refused READONLY: .*cluster support disabled"):
+        await opened(server.url, words=(("READONLY",),))
+    with pytest.raises(ConnectError, match="refused CLIENT") as caught:
+        await opened(server.url, words=(("CLIENT", "TRACKING", "ON", "PREFIX", "secret"),))
+    assert "secret" not in str(caught.value)
+
+
+async def test_words_are_sent_again_to_restore_a_connection(
+    opened: Opener, server: Server, r: Client[Any], prefix: str
+) -> None:
+    heard: list[Any] = []
+    connection = await opened(server.url, words=TRACKING)
+    connection.add_push_listener(heard.append)
+    await restore(connection, settings(server.url, {}).endpoint, Brake(), 10, TRACKING)
+    await r.set(f"{prefix}k", "1", ex=60)
+    await connection.send(pack(("GET", f"{prefix}k")))
+    await r.set(f"{prefix}k", "2", ex=60)
+    await connection.send(pack(("PING",)))
+    assert heard == [[b"invalidate", [f"{prefix}k".encode()]]]
+
+
+async def test_the_greeting_is_kept(opened: Opener, server: Server) -> None:
+    connection = await opened(server.url)
+    greeting = connection.greeting
+    assert greeting.id == connection.id == await connection.send(pack(("CLIENT", "ID")))
+    assert (greeting.mode, greeting.role) == ("standalone", "master")
+    assert greeting.server in ("redis", "valkey")
+    said = await connection.send(pack(("HELLO",)))
+    assert greeting.version == said["version"]
+    older = await opened(server.url, protocol=2)
+    assert older.greeting.id == await older.send(pack(("CLIENT", "ID")))
+    assert older.greeting.role is None
+
+
+async def test_the_certificate_may_have_another_name_than_the_host(
+    opened: Opener, server: Server, tmp_path: Path
+) -> None:
+    paths = Paths(tmp_path)
+    async with tls_server(server, paths.certificate("cache.example"), paths.authority) as port:
+        url = server.url.replace(f":{server.port}", f":{port}")
+        context = tls_context(ca_certs=paths.authority)
+        with pytest.raises(TLSError, match="another host"):
+            await opened(url, tls=context)
+        connection = await opened(url, tls=context, server_hostname="cache.example")
+        assert await connection.send(pack(("PING",))) == "PONG"
