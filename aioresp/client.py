@@ -12,29 +12,25 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
-from aioresp.arguments import exact, word
+from aioresp.arguments import exact
 from aioresp.command import (
     PLAIN,
     SHUTDOWN,
-    SPECIAL,
     AnyStr,
     Arguments,
     Key,
     Result,
     Value,
-    blocking_timeout,
-    full_name,
-    is_binary,
     locate,
-    refusal,
     words,
 )
 from aioresp.commands import Commands
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
-from aioresp.errors import CommandRefused, ConnectionLost, RedisError
+from aioresp.errors import CommandRefused, ConnectionLost, RedisError, about
+from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware, through
 from aioresp.options import Options, Settings, check, settings
 from aioresp.pool.loops import PerLoop
@@ -42,7 +38,6 @@ from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.methods import Subscribing
-from aioresp.record import TypedDict
 from aioresp.replies import as_is, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry, may_repeat
@@ -180,16 +175,15 @@ class Client(
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if type(name := arguments[0]) is not str or name not in PLAIN:  # other classes may have any hash
-            arguments = exact(arguments)
-            name = word(arguments[0])
-            if name in SPECIAL:
-                if self._needs_lease(arguments):
-                    return await self._execute_on_lease(arguments, reply)
-                if name == SHUTDOWN:
-                    async with self._lease(SHUTDOWN) as lease:  # it may wait for replicas: nothing gets past it there
-                        return await lease.execute(arguments, reply)
-                if self._decode and is_binary(arguments):
-                    return await self.with_options(decode_responses=False).execute(arguments, reply)
+            facts = traits(arguments := exact(arguments))
+            if self._needs_lease(facts):
+                return await self._execute_on_lease(facts, reply)
+            if facts.name == SHUTDOWN:
+                async with self._lease(SHUTDOWN) as lease:  # it may wait for replicas: nothing gets past it there
+                    return await lease.execute(arguments, reply)
+            if self._decode and facts.binary:
+                return await self.with_options(decode_responses=False).execute(arguments, reply)
+            del facts  # it holds the arguments
         packed = pack(arguments)
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments
@@ -230,20 +224,20 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
-    async def _execute_on_lease(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+    async def _execute_on_lease(self, traits: Traits, reply: Callable[[Any], T]) -> T:
         from aioresp.contexts.lease import end_of_wait  # noqa: PLC0415 (many programs need no connection of their own)
 
-        lease = self._lease(full_name(arguments))
-        until = end_of_wait(arguments)
+        lease = self._lease(traits.name)
+        until = end_of_wait(traits)
         failures = 0
         while True:
             try:
-                return await lease.block(arguments, reply, until)
+                return await lease.block(traits, reply, until)
             except RedisError as error:
-                error.command, error.key = locate(arguments)
+                about(error, *locate(traits))
                 failures += 1
                 # What has waited on the server is not sent again, even if it only reads: "$" means another entry then.
-                again = may_repeat(error, arguments, self._idempotent, reads=False)
+                again = may_repeat(error, traits, self._idempotent, reads=False)
                 pause = self._retry.pause(failures) if again else None
                 if pause is None or asyncio.get_running_loop().time() + pause >= (until or math.inf):
                     raise
@@ -266,9 +260,9 @@ class Client(
         failures = 0
         while True:
             failures += 1
-            arguments = unpack(packed)
-            error.command, error.key = locate(arguments)
-            if not may_repeat(error, arguments, self._idempotent):
+            facts = traits(unpack(packed))
+            about(error, *locate(facts))
+            if not may_repeat(error, facts, self._idempotent):
                 raise error
             pause = self._retry.pause(failures)
             if pause is None or clock() + pause >= error.deadline:
@@ -309,13 +303,10 @@ class Client(
         return future
 
     @staticmethod
-    def _needs_lease(arguments: Arguments) -> bool:
-        why = refusal(arguments)
-        if why is not None:
-            error = CommandRefused(f"a client does not send this command: {why}")
-            error.command = full_name(arguments)
-            raise error
-        return blocking_timeout(arguments) is not None
+    def _needs_lease(traits: Traits) -> bool:
+        if traits.refusal is not None:
+            raise about(CommandRefused(f"a client does not send this command: {traits.refusal}"), traits.name)
+        return traits.timeout is not None
 
     def call(self, *arguments: Value, idempotent: bool = False) -> Result[Any]:
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.

@@ -10,11 +10,11 @@ import math
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from aioresp.arguments import numeral
 from aioresp.middleware import Middleware
-from aioresp.record import Record, TypedDict
+from aioresp.record import Record
 from aioresp.retry import Retry
 from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context

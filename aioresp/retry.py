@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from aioresp.arguments import numeral, word
-from aioresp.command import is_read_only
+from aioresp.arguments import numeral
 from aioresp.errors import (
     AuthenticationError,
     BusyError,
@@ -27,7 +26,7 @@ from aioresp.errors import (
     TryAgainError,
     UnblockedError,
 )
-from aioresp.facts.catalogue import OWN_WORDS
+from aioresp.facts.traits import Traits, traits
 from aioresp.record import Record
 
 #: Errors by which a server says that it has not run the command, and that it may do so soon. A script, a function or a
@@ -88,26 +87,27 @@ class Retry(Record):
 NEVER = Retry(1)
 
 
-def may_repeat(error: BaseException, arguments: Sequence[object], idempotent: bool, *, reads: bool = True) -> bool:
+def may_repeat(
+    error: BaseException, command: Sequence[object] | Traits, idempotent: bool, *, reads: bool = True
+) -> bool:
     """Return whether a command that failed with `error` can be sent again, as it has not run or does no harm.
 
     `idempotent` tells that its caller says so; `reads`, that what only reads may be sent again after a lost connection.
     What a script says is its answer, even if it only reads: it may be costly, and may say the same again.
     """
     if isinstance(error, ConnectionLost):
-        return idempotent or error.outcome == "not sent" or (reads and is_read_only(arguments))
-    return isinstance(error, NOT_NOW) and (idempotent or has_not_run(error, arguments))
+        return idempotent or error.outcome == "not sent" or (reads and traits(command).read_only)
+    return isinstance(error, NOT_NOW) and (idempotent or has_not_run(error, command))
 
 
-def has_not_run(error: object, arguments: Sequence[object]) -> bool:
+def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
     """Return whether `error` proves that the command has not run: only the server's own word to a plain command does.
 
     A command that is in no server's own table, as those of modules, is taken for one that runs code.
     """
     if not isinstance(error, NOT_NOW):
         return False
-    name = word(arguments[0])
-    return name in OWN_WORDS or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in OWN_WORDS)
+    return traits(command).own_words
 
 
 def may_read_on(error: BaseException) -> bool:

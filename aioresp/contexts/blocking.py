@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from aioresp.command import Arguments, blocking_timeout, locate
+from aioresp.command import locate
 from aioresp.errors import (
     ClientClosed,
     CommandTimeout,
@@ -27,6 +27,7 @@ from aioresp.errors import (
     WrongTypeError,
 )
 from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
+from aioresp.facts.traits import Traits
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
 from aioresp.wire.batch import undecodable
@@ -66,7 +67,7 @@ class Blocking:
         self,
         pool: Pool[Connection],
         connection: Connection,
-        arguments: Arguments,
+        traits: Traits,
         decode: bool,
         on_lost: OnLost | None,
         private: bool,
@@ -76,8 +77,8 @@ class Blocking:
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._connection = connection
-        self._arguments = arguments
-        self._takes = takes(arguments)
+        self._traits = traits
+        self._takes = takes(traits)
         # What may have to be put back is read as bytes: it need not be text, and must come back as it was.
         self._decode = decode and self._takes
         self._on_lost = on_lost
@@ -98,10 +99,10 @@ class Blocking:
         self.left = False  # the caller has gone
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
-        self._reply = connection.send(pack(arguments), decode and not self._takes, None)
+        self._reply = connection.send(pack(tuple(traits.arguments)), decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
-        self._limit = blocking_timeout(arguments) or 0.0
+        self._limit = traits.timeout or 0.0
         if self._limit:
             self._limit = max(self._limit, 0.0) + GRACE
             end = self._loop.time() + self._limit if until is None else until + GRACE
@@ -110,7 +111,7 @@ class Blocking:
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "left" if self.left else "waited for"
-        return f"Blocking({locate(self._arguments)[0]}, {state})"
+        return f"Blocking({locate(self._traits)[0]}, {state})"
 
     async def result(self, reply: Callable[[Any], T]) -> T:
         """Return the reply as `reply` converts it.
@@ -225,7 +226,7 @@ class Blocking:
             self._unblocking.add_done_callback(self._unblocked)
 
     def _unblocking_command(self, number: int) -> list[Packed]:
-        before = guard(self._arguments)
+        before = guard(self._traits)
         unblock = pack(("CLIENT", "UNBLOCK", number))
         return [unblock] if before is None else [pack(before), unblock]
 
@@ -295,20 +296,20 @@ class Blocking:
     def _look(self, reply: Any) -> bool:
         """Find out what was popped; return False if no such command has such a reply."""
         try:
-            self._popped = popped(self._arguments, reply)
+            self._popped = popped(self._traits, reply)
         except Exception:  # also of arguments that the server should have refused
             return False
         if reply == QUEUED and self._takes:
             return self._private  # within a transaction
-        return moved(self._arguments, reply)
+        return moved(self._traits, reply)
 
     def _failure(self, error: Exception, reply: Any) -> RedisError:
         """Return what the caller gets where the converter of the reply raised `error`."""
         if isinstance(error, RedisError) and not isinstance(error, UnexpectedReply):
             return error
-        if self._takes or not moved(self._arguments, reply):
+        if self._takes or not moved(self._traits, reply):
             return self._refuse()
-        return unexpected(reply, self._arguments)  # nothing was taken, and the stream is in step
+        return unexpected(reply, self._traits)  # nothing was taken, and the stream is in step
 
     def _refuse(self) -> ProtocolError:
         """Close the connection, whose peer makes no sense; return the error that says so, and shows nothing of it."""
@@ -381,7 +382,7 @@ class Blocking:
     def _restored(self, how: object) -> None:
         """Note that the elements are in their key again, and have the server forget the token."""
         assert self._popped is not None
-        command, key = locate(self._arguments)
+        command, key = locate(self._traits)
         logger.debug("%s %s: put back, as its caller had gone: %d", command, key, len(self._popped.elements))
         if how == 2 and not self._plain:
             logger.info("%s %s: the key was gone and is there again, without a time to live", command, key)
@@ -427,7 +428,7 @@ class Blocking:
             outcome = UNKNOWN
             if not isinstance(error, ConnectionLost) or error.outcome != "unknown":
                 error = ConnectionLost(f"they were sent back, and no reply came ({error})")
-        report(self._on_lost, self._arguments, self._popped, error, outcome)
+        report(self._on_lost, self._traits, self._popped, error, outcome)
 
     def _settle(self) -> None:
         self._settled = True

@@ -16,19 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from aioresp.arguments import exact
 from aioresp.command import (
     CHANGES,
-    FORBIDDEN,
     PLAIN,
     SHUTDOWN,
     AnyStr,
     Arguments,
     Result,
     Value,
-    blocking_timeout,
-    full_name,
-    is_binary,
     locate,
-    refusal,
-    with_timeout,
     words,
 )
 from aioresp.commands import Commands
@@ -45,7 +39,9 @@ from aioresp.errors import (
     ExecAbortError,
     ProtocolError,
     RedisError,
+    about,
 )
+from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, through, within
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
@@ -150,30 +146,32 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         else:
             blocking.done.add_done_callback(give_back)
 
-    async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
-            arguments = exact(arguments)
-        name = full_name(arguments)
+    async def _execute(self, arguments: Arguments, reply: Callable[[Any], T], known: Traits | None = None) -> T:
+        if known is None:
+            if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
+                arguments = exact(arguments)
+            known = traits(arguments)
+        name = known.name
         packed = pack(arguments)  # now, as what is in a buffer may change while this waits
-        limit = blocking_timeout(arguments)
+        limit = known.timeout
         until = self._until or _end(limit)
         try:
             connection = await self._usable(until)
-            if name in FORBIDDEN:
-                raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
-            if name in CHANGES:
+            if known.forbidden:
+                raise CommandRefused(f"aioresp does not send this command: {known.refusal}")
+            if known.changes:
                 self._changed.add(name)
             if limit is not None:
-                return await self._block(connection, arguments, reply, limit, until)
+                return await self._block(connection, known, reply, limit, until)
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
-                decode = self._decode and not is_binary(arguments)
+                decode = self._decode and not known.binary
                 value = await connection.send(packed, decode, self._timeout)
         except RedisError as error:
             if name == "EXEC" and isinstance(error, ExecAbortError):  # a script can say the same
                 self._changed -= {"MULTI", "WATCH"}
-            error.command, error.key = locate(arguments)
+            about(error, *locate(known))
             raise
         if name in ("EXEC", "DISCARD"):
             self._changed -= {"MULTI", "WATCH"}
@@ -204,7 +202,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
     async def _block(
         self,
         connection: Connection,
-        arguments: Arguments,
+        traits: Traits,
         reply: Callable[[Any], T],
         limit: float,
         until: float | None,
@@ -214,8 +212,8 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         if until is not None:
             left = until - asyncio.get_running_loop().time()
             if left < limit - SLACK:
-                arguments = with_timeout(arguments, max(left, LEAST))
-        self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private, until)
+                traits = traits.with_timeout(max(left, LEAST))
+        self._blocking = Blocking(self._pool, connection, traits, self._decode, self.on_lost, private, until)
         return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
@@ -310,7 +308,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
 
     # --- One blocking command, and nothing else -----------------------------------------------------------------------
 
-    async def block(self, arguments: Arguments, reply: Callable[[Any], T], until: float | None) -> T:
+    async def block(self, traits: Traits, reply: Callable[[Any], T], until: float | None) -> T:
         """Take a connection for this command alone, and give it back.
 
         What came before is a part of the command's own time limit, which ends at `until` (loop time): the server gets
@@ -325,7 +323,7 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
                 remark.cancel()
         self._until = until
         try:
-            return await self.execute(arguments, reply)
+            return await self._execute(tuple(traits.arguments), reply, traits)
         finally:
             self._leave()
 
@@ -340,9 +338,9 @@ class Lease(Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr
         )
 
 
-def end_of_wait(arguments: Arguments) -> float | None:
+def end_of_wait(traits: Traits) -> float | None:
     """Return when (loop time) the time limit of a blocking command that is called now ends; None if never."""
-    return _end(blocking_timeout(arguments))
+    return _end(traits.timeout)
 
 
 def _end(limit: float | None) -> float | None:

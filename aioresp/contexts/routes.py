@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from aioresp.command import full_name, is_read_only
 from aioresp.contexts.blocking import OnLost
 from aioresp.contexts.large import Replies, size
 from aioresp.contexts.lease import Lease, LeaseRoute
-from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, copy_error
+from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, about, copy_error
+from aioresp.facts.traits import traits
 from aioresp.middleware import PIPELINE, TRANSACTION, Middleware, within
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
@@ -99,7 +99,7 @@ class SharedRoute:
                 timeout = max(deadline - clock(), 0.0)
 
     def _harmless(self, commands: list[Packed]) -> bool:
-        return self._idempotent or all(_only_reads(unpack(packed)) for packed in commands)
+        return self._idempotent or all(map(_only_reads, commands))
 
     def _not_now(self, replies: list[Any], commands: list[Packed], whole: bool) -> bool:
         """Return whether the server says that nothing of a batch has run, but soon may.
@@ -114,7 +114,7 @@ class SharedRoute:
         if not all(isinstance(reply, NOT_NOW) for reply in replies):
             return False
         pairs = zip(replies, commands, strict=True)
-        return self._idempotent or all(has_not_run(reply, unpack(packed)) for reply, packed in pairs)
+        return self._idempotent or all(has_not_run(reply, traits(unpack(packed))) for reply, packed in pairs)
 
     async def _send(self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None) -> Replies:
         if len(commands) <= LARGE:
@@ -158,14 +158,13 @@ class SharedRoute:
 
 def _named(error: RedisError, whole: bool) -> RedisError:
     """Return the error with the name of the batch; the one of a command in it is its own."""
-    own = copy_error(error)
-    own.command, own.key = str((TRANSACTION if whole else PIPELINE)[0]), None
-    return own
+    return about(copy_error(error), str((TRANSACTION if whole else PIPELINE)[0]))
 
 
 def _first_error(replies: list[Any]) -> RedisError:
     return next(reply for reply in replies if isinstance(reply, RedisError))
 
 
-def _only_reads(arguments: Sequence[object]) -> bool:
-    return is_read_only(arguments) or full_name(arguments) in ("MULTI", "EXEC")
+def _only_reads(packed: Packed) -> bool:
+    facts = traits(unpack(packed))
+    return facts.read_only or facts.name in ("MULTI", "EXEC")

@@ -22,6 +22,7 @@ from aioresp.errors import (
     ConnectTimeout,
     RedisError,
     SubscriptionClosed,
+    about,
     copy_error,
 )
 from aioresp.pool.resource import PoolStats
@@ -278,7 +279,7 @@ class Hub:
             reader.regain(topic)
 
     def _refused(self, topic: Topic, error: RedisError) -> None:
-        error.command, error.key = f"{topic.kind}subscribe".upper(), shown(topic.name)
+        about(error, f"{topic.kind}subscribe".upper(), shown(topic.name))
         if isinstance(error, NOT_NOW):
             self._loop.call_later(PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0, self._ask_again, topic)
         else:
