@@ -11,34 +11,29 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
-from aioresp.arguments import exact, word
+from aioresp.arguments import exact
 from aioresp.command import (
     PLAIN,
     SHUTDOWN,
-    SPECIAL,
     AnyStr,
     Arguments,
     Key,
     Result,
     Value,
-    blocking_timeout,
-    full_name,
-    is_binary,
-    refusal,
     words,
 )
 from aioresp.commands import Commands
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
-from aioresp.errors import CommandRefused, RedisError
+from aioresp.errors import CommandRefused, RedisError, about
+from aioresp.facts.traits import traits
 from aioresp.middleware import within
 from aioresp.node import Node, Stats
 from aioresp.options import Options, Terms, check, settings
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
-from aioresp.record import TypedDict
 from aioresp.replies import as_is, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
@@ -168,17 +163,18 @@ class Client(
             if self.terms.middleware:
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
-            arguments = exact(arguments)
-            name = word(arguments[0])
-            if name in SPECIAL:
-                if (limit := self._time_limit(arguments)) is not None:
-                    return await self.node.block(arguments, reply, self.terms, limit)
-                if name == SHUTDOWN:
-                    # It may wait for replicas: nothing gets past it there.
-                    async with self.node.borrow(self.terms, SHUTDOWN) as own:
-                        return await own.execute(arguments, reply)
-                if self._decode and is_binary(arguments):
-                    return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
+            facts = traits(arguments := exact(arguments))
+            if facts.refusal is not None:
+                raise about(CommandRefused(f"a client does not send this command: {facts.refusal}"), facts.name)
+            if facts.timeout is not None:
+                return await self.node.block(facts, reply, self.terms)
+            if facts.name == SHUTDOWN:
+                # It may wait for replicas: nothing gets past it there.
+                async with self.node.borrow(self.terms, SHUTDOWN) as own:
+                    return await own.execute(arguments, reply)
+            if self._decode and facts.binary:
+                return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
+            del facts  # it holds the arguments
         packed = pack(arguments)
         # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
         del arguments
@@ -228,15 +224,6 @@ class Client(
             ...
     else:
         execute = _execute
-
-    @staticmethod
-    def _time_limit(arguments: Arguments) -> float | None:
-        why = refusal(arguments)
-        if why is not None:
-            error = CommandRefused(f"a client does not send this command: {why}")
-            error.command = full_name(arguments)
-            raise error
-        return blocking_timeout(arguments)
 
     def call(self, *arguments: Value, idempotent: bool = False) -> Result[Any]:
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.

@@ -1,18 +1,20 @@
-"""What a command is: its arguments, what its method returns, and the facts of its name.
+"""Command types: the arguments of a command, the result of its method, and its name in messages.
 
-Owns the type aliases that every signature uses and the few facts that decide how a command travels. Never imports
-asyncio or hiredis and keeps no state.
+Owns the type aliases that every signature uses, and the sets of names that decide in one look-up how a command travels.
+Never imports asyncio or hiredis and keeps no state.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Coroutine, ItemsView, Sequence
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
-from aioresp.facts.catalogue import COUNTED_KEYS, FIRST_KEY, READ_ONLY
+from aioresp.facts.catalogue import BINARY, BLOCKING, BLOCKING_BY_OPTION, KEYLESS, KEYS, READ_ONLY, REFUSED
+from aioresp.facts.catalogue import CHANGES as CHANGES
+from aioresp.facts.catalogue import FORBIDDEN as FORBIDDEN
+from aioresp.facts.traits import Traits, traits
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -58,108 +60,37 @@ class Result(Coroutine[Any, Any, T_co]):
 
 # --- How a command travels -------------------------------------------------------------------------------------------
 
-#: Seconds that are as good as for ever, and more than a timer can be set to.
-FOR_EVER: Final = 1e9
-
-# Where the server-side timeout of a blocking command stands, and how many of its units make a second.
-_BLOCKING: Final[dict[str, tuple[int, float]]] = {
-    "BLPOP": (-1, 1),
-    "BRPOP": (-1, 1),
-    "BRPOPLPUSH": (-1, 1),
-    "BLMOVE": (-1, 1),
-    "BLMPOP": (1, 1),
-    "BZPOPMIN": (-1, 1),
-    "BZPOPMAX": (-1, 1),
-    "BZMPOP": (1, 1),
-    "BLMOVEM": (5, 1),
-    "WAIT": (-1, 1000),
-    "WAITAOF": (-1, 1000),
-}
-
-_ON_A_LEASE = "it belongs to one connection: use `async with client.connection() as c`"
-_NEVER = "it would break the connection it is sent on"
-
-# Commands that change a connection, or mean something only where earlier commands ran.
-_REFUSED: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        ("SELECT", "AUTH", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "READONLY", "READWRITE"),
-        _ON_A_LEASE,
-    ),
-    **dict.fromkeys(("ASKING", "WAIT", "WAITAOF", "QUIT", "HELLO"), _ON_A_LEASE),
-    **dict.fromkeys(("HIMPORT PREPARE", "HIMPORT SET", "HIMPORT DISCARD", "HIMPORT DISCARDALL"), _ON_A_LEASE),
-    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "use `async with client.subscribe(...) as s`"),
-    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "use the methods of a subscription"),
-    "MONITOR": "use `async with client.monitor() as m`",
-    **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF", "CLUSTER SYNCSLOTS", "POST", "HOST:"), _NEVER),
-    "CLIENT REPLY": _NEVER,
-    "SCRIPT DEBUG": _NEVER,
-    "DEBUG PROTOCOL": "its RESP3 attributes would be taken for replies",
-    **dict.fromkeys(("CLIENT TRACKING", "CLIENT CACHING", "CLIENT NO-EVICT", "CLIENT NO-TOUCH"), _ON_A_LEASE),
-    **dict.fromkeys(("CLIENT SETNAME", "CLIENT SETINFO", "CLIENT CAPA", "CLIENT IMPORT-SOURCE"), _ON_A_LEASE),
-}
-
-# Of these, what RESET and a new handshake do not surely undo on every server; and what there is nothing to undo of.
-_LASTING: Final = ("CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT CAPA", "CLIENT IMPORT-SOURCE", "QUIT")
-_LEAVING_NOTHING: Final = ("WAIT", "WAITAOF", "EXEC", "DISCARD", "UNWATCH", "READWRITE")
-
-#: Commands that change their connection, and whether RESET undoes it.
-CHANGES: Final[dict[str, bool]] = {
-    name: name not in _LASTING for name, why in _REFUSED.items() if why is _ON_A_LEASE and name not in _LEAVING_NOTHING
-}
-
-#: Refused even on a leased connection.
-FORBIDDEN: Final = frozenset(name for name, why in _REFUSED.items() if why is not _ON_A_LEASE)
-
-# Commands whose reply is no text, whatever the caller's decoding, or quotes and cuts what need be none.
-_BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP", "SLOWLOG GET", "COMMANDLOG GET", "ACL LOG"})
-
-#: The command that succeeds by the end of its connection, and holds that up until then.
+#: The command that succeeds when its connection ends, and that delays the commands behind it until then.
 SHUTDOWN: Final = "SHUTDOWN"
 
 #: First words of all commands that do not simply travel on a shared connection.
 SPECIAL: Final[frozenset[str]] = frozenset(
     {
         SHUTDOWN,
-        *(name.partition(" ")[0] for name in (*_REFUSED, *_BINARY)),
-        *_BLOCKING,
-        *("XREAD", "XREADGROUP", "TS.READ", "VEMB"),
+        *(name.partition(" ")[0] for name in (*REFUSED, *BINARY)),
+        *BLOCKING,
+        *BLOCKING_BY_OPTION,
+        "VEMB",
     }
 )
 
-# Commands without a key, and without a flag that says that they only read.
-_OTHERS: Final = """
-    BACKUP BGREWRITEAOF BGSAVE CLUSTERSCAN COMMAND CONFIG DELIFEQ ECHO FAILOVER FLUSHALL FLUSHDB HOTKEYS INFO LASTSAVE
-    LATENCY LOLWUT MODULE PFSELFTEST PING PUBLISH PUBSUB REPLICAOF ROLE SAVE SLAVEOF SWAPDB TIME TRIMSLOTS
-"""
+_plain: Final = {name.partition(" ")[0] for name in (*KEYS, *KEYLESS, *READ_ONLY) if "." not in name} - SPECIAL
 
-_plain: Final = {name.partition(" ")[0] for name in (*FIRST_KEY, *READ_ONLY, *_OTHERS.split())} - SPECIAL
-
-#: First words of commands that do simply travel, as they are usually spelled: one look-up keeps these fast. Whatever is
-#: not among them, or is spelled in another way, is looked at as the server will read it. Interned, as the names in the
-#: methods are: these are found without a comparison.
+#: First words of commands that simply travel, in upper and in lower case: one look-up keeps these fast. All others are
+#: read as the server will read them. Interned, like the names in the methods: these are found without a comparison.
 PLAIN: Final[frozenset[object]] = frozenset(intern(spelled) for name in _plain for spelled in (name, name.lower()))
 
 
-def full_name(arguments: Sequence[object]) -> str:
-    """Return the command's name in upper case, with its subcommand where such a one is in the tables above."""
-    if not arguments:
-        return ""  # what was unpacked began with a large argument
-    first = word(arguments[0])
-    if len(arguments) > 1 and (name := f"{first} {word(arguments[1])}") in _REFUSED:
-        return name
-    return first
+def full_name(command: Sequence[object] | Traits) -> str:
+    """Return the command's name in upper case, with its subcommand where a client or a lease treats that one apart."""
+    return traits(command).name
 
 
-def locate(arguments: Sequence[object]) -> tuple[str, str | None]:
+def locate(command: Sequence[object] | Traits) -> tuple[str, str | None]:
     """Return the command's name and its first key, shortened, for messages. Never a value or a password."""
-    name = full_name(arguments)
-    two_words = f"{name} {word(arguments[1])}" if len(arguments) > 1 else name
-    position = FIRST_KEY.get(two_words, FIRST_KEY.get(name))
-    if position is None or position >= len(arguments):
-        return name, None
-    if name in COUNTED_KEYS and not _positive(arguments[position - 1]):
-        return name, None  # what stands there is no key
-    return name, shown(arguments[position])
+    facts = traits(command)
+    key = facts.first_key
+    return facts.name, None if key is None else shown(key)
 
 
 def shown(key: object) -> str:
@@ -197,80 +128,29 @@ def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
     raise ValueError(f"{what} {why}")
 
 
-def refusal(arguments: Sequence[object]) -> str | None:
+def refusal(command: Sequence[object] | Traits) -> str | None:
     """Return why a shared connection must not carry this command, or None if it may."""
-    return _REFUSED.get(full_name(arguments))
+    return traits(command).refusal
 
 
-def is_binary(arguments: Sequence[object]) -> bool:
-    """Return whether the reply is to come as bytes to every caller, as it is no text."""
-    name = word(arguments[0])
-    if name == "VEMB":
-        return len(arguments) > 3 and word(arguments[3]) == "RAW"
-    return name in _BINARY or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in _BINARY)
+def is_binary(command: Sequence[object] | Traits) -> bool:
+    """Return whether the reply stays bytes for every caller, as it is not text."""
+    return traits(command).binary
 
 
-def is_read_only(arguments: Sequence[object]) -> bool:
+def is_read_only(command: Sequence[object] | Traits) -> bool:
     """Return whether the servers flag the command as one that only reads."""
-    if not arguments:
-        return False
-    name = word(arguments[0])
-    return name in READ_ONLY or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in READ_ONLY)
+    return traits(command).read_only
 
 
-def blocking_timeout(arguments: Sequence[object]) -> float | None:
-    """Return for how many seconds the server may hold this command back (0: for ever), or None if it does not block."""
-    place = _timeout_place(arguments)
-    return None if place is None else _seconds(arguments[place[0]], place[1])
+def blocking_timeout(command: Sequence[object] | Traits) -> float | None:
+    """Return for how many seconds the server may hold this command back (0: forever), or None if it does not block."""
+    return traits(command).timeout
 
 
-def with_timeout(arguments: Arguments, seconds: float) -> Arguments:
+def with_timeout(command: Arguments | Traits, seconds: float) -> Arguments:
     """Return a blocking command with another time limit, which is rounded up to what the server takes."""
-    place = _timeout_place(arguments)
-    assert place is not None
-    where = place[0] % len(arguments)
-    given: float = math.ceil(seconds * 1000)
-    return (*arguments[:where], given if place[1] == 1000 else given / 1000, *arguments[where + 1 :])
-
-
-def _timeout_place(arguments: Sequence[object]) -> tuple[int, float] | None:
-    """Return where the time limit of a blocking command stands, and how many of its units make a second."""
-    name = word(arguments[0])
-    if name in ("XREAD", "XREADGROUP"):
-        where = stream_options(arguments).get("BLOCK")
-        return None if where is None else (where, 1000)
-    if name == "TS.READ":
-        options = [word(argument) for argument in arguments[3:-1]]
-        return (3 + options.index("BLOCK") + 1, 1000) if "BLOCK" in options else None
-    place = _BLOCKING.get(name)
-    return place if place is not None and len(arguments) > max(2, place[0]) else None
-
-
-def stream_options(arguments: Sequence[object]) -> dict[str, int]:
-    """Return where the values of BLOCK and GROUP stand in an XREAD or XREADGROUP, and the names after STREAMS.
-
-    As the server reads them: in any order, the last of each kind counts, and a group, a consumer or a stream may be
-    called "BLOCK". Where the value of another option is called so, the server refuses the command.
-    """
-    found: dict[str, int] = {}
-    last = len(arguments) - 1
-    position = 1
-    while position < last:
-        option = word(arguments[position])
-        position += 1
-        if option == "GROUP" and position < last:
-            found[option] = position
-            position += 2
-        elif option in ("BLOCK", "STREAMS"):
-            found[option] = position
-            if option == "STREAMS":
-                break
-    return found
-
-
-def _positive(argument: object) -> bool:
-    count = word(argument)
-    return count.isascii() and count.isdigit() and count.strip("0") != ""
+    return tuple(traits(command).with_timeout(seconds).arguments)
 
 
 def words(arguments: tuple[Value, ...]) -> Arguments:
@@ -301,11 +181,3 @@ def _text(part: bytes) -> str | bytes:
         return part.decode()
     except UnicodeDecodeError:
         return part
-
-
-def _seconds(argument: object, units: float) -> float:
-    try:
-        seconds = float(word(argument)) / units
-    except ValueError:
-        return 0.0  # the server will refuse it and say why
-    return seconds if abs(seconds) < FOR_EVER else 0.0

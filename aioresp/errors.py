@@ -308,6 +308,15 @@ def _harmless(repeated: str) -> str:
     return repeated[:1] if repeated[:1] in tuple("<>#!+-~%&@(") else ""
 
 
+R = TypeVar("R", bound=RedisError)
+
+
+def about(error: R, command: str, key: str | None = None) -> R:
+    """Return the error with the name of its command, and with the key as messages show it."""
+    error.command, error.key = command, key
+    return error
+
+
 def copy_error(error: E) -> E:
     """Return the same error once more, for another caller: with its cause, but a traceback and a command of its own."""
     kind, arguments, *state = cast(tuple[Any, ...], error.__reduce__())

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from aioresp.command import AnyStr, Arguments, full_name, locate
-from aioresp.errors import RedisError
+from aioresp.command import AnyStr, locate
+from aioresp.errors import RedisError, about
+from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
 from aioresp.options import Settings, Terms
 from aioresp.pool.loops import PerLoop, running_loop
@@ -100,9 +101,9 @@ class Node:
         """Return the raw reply to a command that failed with `error`, sent again; raise the error if it must not be."""
 
         def repeatable(error: RedisError) -> RedisError | None:
-            arguments = unpack(packed)
-            error.command, error.key = locate(arguments)
-            return error if may_repeat(error, arguments, terms.idempotent) else None
+            facts = traits(unpack(packed))
+            about(error, *locate(facts))
+            return error if may_repeat(error, facts, terms.idempotent) else None
 
         async def attempt(rest: float | None) -> Any:
             future = self.send(self.pools.here(), packed, terms, rest)
@@ -113,23 +114,23 @@ class Node:
 
         return await terms.attempts(error.deadline).run(attempt, repeatable, error)
 
-    async def block(self, arguments: Arguments, reply: Callable[[Any], T], terms: Terms, limit: float) -> T:
+    async def block(self, traits: Traits, reply: Callable[[Any], T], terms: Terms) -> T:
         """Send a blocking command on a connection that it has alone, again where it has not run.
 
-        The server may hold it back for `limit` seconds (0: forever). The middleware of `terms` is not asked: it is
-        around this already.
+        The middleware of `terms` is not asked: it is around this already.
         """
-        borrowed = self.borrow(terms, full_name(arguments))
+        borrowed = self.borrow(terms, traits.name)
+        limit = traits.timeout
         until = running_loop().time() + max(limit, 0.0) if limit else None
 
         async def attempt(_: float | None) -> T:
-            return await borrowed.block(arguments, reply, limit, until)
+            return await borrowed.block(traits, reply, until)
 
         def repeatable(error: RedisError) -> RedisError | None:
-            error.command, error.key = locate(arguments)
+            about(error, *locate(traits))
             # A command that has waited on the server is not sent again, even if it only reads: "$" means another
             # entry then.
-            return error if may_repeat(error, arguments, terms.idempotent, reads=False) else None
+            return error if may_repeat(error, traits, terms.idempotent, reads=False) else None
 
         return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from aioresp.arguments import numeral
 from aioresp.middleware import Middleware
-from aioresp.record import Record, TypedDict
+from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
 from aioresp.url import Reader, boolean, parse_url, seconds, size, tls_version
 from aioresp.wire.credentials import CredentialProvider

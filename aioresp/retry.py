@@ -12,8 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from aioresp.arguments import numeral, word
-from aioresp.command import is_read_only
+from aioresp.arguments import numeral
 from aioresp.errors import (
     AuthenticationError,
     BusyError,
@@ -32,7 +31,7 @@ from aioresp.errors import (
     TryAgainError,
     UnblockedError,
 )
-from aioresp.facts.catalogue import OWN_WORDS
+from aioresp.facts.traits import Traits, traits
 from aioresp.record import Record
 
 T = TypeVar("T")
@@ -157,26 +156,27 @@ class Attempts:
         return None if self._deadline == math.inf else self._deadline - asyncio.get_running_loop().time()
 
 
-def may_repeat(error: BaseException, arguments: Sequence[object], idempotent: bool, *, reads: bool = True) -> bool:
+def may_repeat(
+    error: BaseException, command: Sequence[object] | Traits, idempotent: bool, *, reads: bool = True
+) -> bool:
     """Return whether a command that failed with `error` can be sent again, as it has not run or does no harm.
 
     `idempotent` tells that its caller says so; `reads`, that what only reads may be sent again after a lost connection.
     What a script says is its answer, even if it only reads: it may be costly, and may say the same again.
     """
     if isinstance(error, ConnectionLost):
-        return idempotent or error.outcome == "not sent" or (reads and is_read_only(arguments))
-    return isinstance(error, NOT_NOW) and (idempotent or has_not_run(error, arguments))
+        return idempotent or error.outcome == "not sent" or (reads and traits(command).read_only)
+    return isinstance(error, NOT_NOW) and (idempotent or has_not_run(error, command))
 
 
-def has_not_run(error: object, arguments: Sequence[object]) -> bool:
+def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
     """Return whether `error` proves that the command has not run: only the server's own word to a plain command does.
 
     A command that is in no server's own table, as those of modules, is taken for one that runs code.
     """
     if not isinstance(error, NOT_NOW):
         return False
-    name = word(arguments[0])
-    return name in OWN_WORDS or (len(arguments) > 1 and f"{name} {word(arguments[1])}" in OWN_WORDS)
+    return traits(command).own_words
 
 
 def may_read_on(error: BaseException) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from aioresp import Client, Result
-from aioresp.command import Arguments, locate
+from aioresp.command import Arguments
 from aioresp.commands import Commands
 from aioresp.contexts.large import Replies
 from aioresp.contexts.pipeline import Pipeline
+from aioresp.facts.traits import traits
 from aioresp.node import Node
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Kind, Message, Subscriber, Topic
@@ -51,7 +52,7 @@ class SplitRoute:
 
     def __init__(self, *clients: Client[str]) -> None:
         self.routes = [client.node.route(client.terms) for client in clients]
-        self.find_pool, self.on_lost = self.routes[0].find_pool, None
+        self.find_pool, self.on_lost = self.routes[0].find_pool, self.routes[0].on_lost
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         sides = [home(unpack(packed)) for packed in commands]
@@ -91,7 +92,7 @@ class SplitHub:
 
 
 def home(arguments: Sequence[object]) -> int:
-    return side((locate(arguments)[1] or "''")[1:])  # a key is shown in quotes
+    return side((traits(arguments).keys or ("",))[0])
 
 
 def side(name: str | bytes) -> int:

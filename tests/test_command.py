@@ -28,7 +28,6 @@ from aioresp.command import (
     with_timeout,
     words,
 )
-from aioresp.facts.catalogue import FIRST_KEY
 from aioresp.replies import as_is
 from aioresp.testing import Server
 from tests.spelled import CUT, SPELLED, LyingBytes, LyingStr
@@ -410,25 +409,6 @@ def test_a_long_key_is_shortened() -> None:
 
 
 # --- Facts, checked against the server -------------------------------------------------------------------------------
-
-
-async def test_the_catalogue_agrees_with_the_server(server: Server) -> None:
-    async with Client(server.url) as r:
-        table = {line[0].upper(): line for line in await r.call("COMMAND")}
-    positions = {name: line[3] for name, line in table.items()}
-    for line in table.values():
-        for subcommand in line[9] if len(line) > 9 else ():
-            positions[subcommand[0].replace("|", " ").upper()] = subcommand[3]
-    wrong = {
-        name: (first, FIRST_KEY.get(name))
-        for name, first in positions.items()
-        # 0 stands for none, and for "behind numkeys"; a container of subcommands has no place of its own
-        if first and FIRST_KEY.get(name) != first and not any(known.startswith(f"{name} ") for known in FIRST_KEY)
-    }
-    assert wrong == {}
-    movable = {name for name, line in table.items() if "movablekeys" in line[2]}
-    keyless = [name for name, first in positions.items() if not first and name in FIRST_KEY and name not in movable]
-    assert keyless == []
 
 
 def test_every_blocking_command_of_the_catalogue_is_known() -> None:

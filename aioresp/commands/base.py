@@ -34,16 +34,6 @@ def listed(names: Value | Iterable[Value], more: Iterable[Value] = ()) -> tuple[
     return (*cast(Iterable[Value], names), *more)
 
 
-def named(command: str, argument: str, names: Value | Iterable[Value], more: Iterable[Value] = ()) -> Arguments:
-    """Return the command with its names, as `filled` and `listed` do, in one pass."""
-    if names.__class__ is not list and isinstance(names, _SINGLE):
-        return (command, cast(Value, names), *more)
-    arguments = (command, *cast(Iterable[Value], names), *more)
-    if len(arguments) == 1:
-        raise ValueError(f"{command}: {argument} is empty")
-    return arguments
-
-
 def flat(mapping: Fields) -> tuple[Value, ...]:
     """Return the keys and values of `mapping` in turn."""
     return tuple(part for pair in mapping.items() for part in pair)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, seconds
-from aioresp.record import TypedDict
 from aioresp.replies import boolean, integer, ok, text
 from aioresp.replies.clients import ClientInfo, TrackingInfo, client_info, client_infos, tracking_info
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Required, Unpack, overload
+from typing import Any, Literal, Required, TypedDict, Unpack, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, at_most_one
 from aioresp.commands.geo import Sort, Unit, chosen, described
-from aioresp.record import TypedDict
 from aioresp.replies import array, integer
 from aioresp.replies.geo import Place, places
 

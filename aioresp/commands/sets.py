@@ -7,7 +7,7 @@ from typing import Any, overload
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value
-from aioresp.commands.base import Executor, condition, filled, listed, named
+from aioresp.commands.base import Executor, condition, filled, listed
 from aioresp.replies import array, boolean, booleans, integer, members, scan_page, text
 
 _members_page = scan_page(members)
@@ -26,7 +26,7 @@ class SetCommands(Executor[AnyStr]):
 
     def sdiff(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members of the first set that are in none of the others."""
-        return self.execute(named("SDIFF", "keys", keys, args), members)
+        return self.execute(("SDIFF", *filled("SDIFF", "keys", listed(keys, args))), members)
 
     def sdiffstore(self, dest: Key, keys: Key | Iterable[Key], *args: Key) -> Result[int]:
         """Store what `sdiff` would return and return how many members that is."""
@@ -34,7 +34,7 @@ class SetCommands(Executor[AnyStr]):
 
     def sinter(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members that all of the sets have."""
-        return self.execute(named("SINTER", "keys", keys, args), members)
+        return self.execute(("SINTER", *filled("SINTER", "keys", listed(keys, args))), members)
 
     def sintercard(self, numkeys: int, keys: Key | Iterable[Key], limit: int = 0) -> Result[int]:
         """Return how many members all `numkeys` sets have in common, counting no further than `limit`. Since 7.0."""
@@ -118,7 +118,7 @@ class SetCommands(Executor[AnyStr]):
 
     def sunion(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members that any of the sets has."""
-        return self.execute(named("SUNION", "keys", keys, args), members)
+        return self.execute(("SUNION", *filled("SUNION", "keys", listed(keys, args))), members)
 
     def sunionstore(self, dest: Key, keys: Key | Iterable[Key], *args: Key) -> Result[int]:
         """Store what `sunion` would return and return how many members that is."""

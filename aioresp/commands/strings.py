@@ -14,8 +14,8 @@ from aioresp.commands.base import (
     expiry,
     filled,
     flat,
+    listed,
     milliseconds,
-    named,
     seconds,
 )
 from aioresp.replies import array, boolean, floating, integer, ok, some_text, text
@@ -79,7 +79,7 @@ class StringCommands(Executor[AnyStr]):
 
     def mget(self, keys: Key | Iterable[Key], *args: Key) -> Result[list[AnyStr | None]]:
         """Return the values at `keys` in their order, None where there is none."""
-        return self.execute(named("MGET", "keys", keys, args), array)
+        return self.execute(("MGET", *filled("MGET", "keys", listed(keys, args))), array)
 
     def mset(self, mapping: Fields) -> Result[bool]:
         """Set all keys of `mapping` at once."""

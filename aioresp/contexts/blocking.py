@@ -15,7 +15,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from aioresp.command import Arguments, locate
+from aioresp.command import locate
 from aioresp.contexts.background import PASSING, PATIENCE, Background, unsent
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
@@ -27,7 +27,8 @@ from aioresp.errors import (
     ResponseError,
     UnexpectedReply,
 )
-from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Lost, Popped, guard, moved, popped, report, takes
+from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Lost, Popped, guard, moved, popped, report
+from aioresp.facts.traits import Traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
@@ -117,13 +118,12 @@ class Blocking:
         self,
         pool: Pool[Connection],
         connection: Connection,
-        arguments: Arguments,
+        traits: Traits,
         terms: Terms,
         private: bool,
-        limit: float,
         until: float | None = None,
     ) -> None:
-        """Send the command, whose time limit of `limit` seconds ends at `until` (loop time), by default from now on.
+        """Send the command, whose time limit ends at `until` (loop time), by default counted from now.
 
         `private` tells that the connection is in a state of its own: another database, or a transaction.
         """
@@ -131,8 +131,8 @@ class Blocking:
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._connection = connection
-        self._arguments = arguments
-        self._takes = takes(arguments)
+        self._traits = traits
+        self._takes = traits.undoing is not None
         # Elements that may have to be put back are read as bytes: they need not be text, and must come back unchanged.
         self._decode = terms.decode and self._takes
         self._on_lost = terms.on_lost
@@ -148,18 +148,18 @@ class Blocking:
         self._why = "its connection ended"  # the reason for that, as reports give it
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
-        self._reply = connection.send(pack(arguments), terms.decode and not self._takes, None)
+        self._reply = connection.send(pack(tuple(traits.arguments)), terms.decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
         self._timer: asyncio.TimerHandle | None = None  # of the command's time limit
         self._limit = self._end_of_limit = 0.0
-        if limit:
+        if limit := traits.timeout:
             self._limit = max(limit, 0.0) + GRACE
             self._end_of_limit = self._loop.time() + self._limit if until is None else until + GRACE
             self._timer = self._loop.call_at(self._end_of_limit, self._expire)
 
     def __repr__(self) -> str:
-        return f"Blocking({locate(self._arguments)[0]}, {self._state.value})"
+        return f"Blocking({locate(self._traits)[0]}, {self._state.value})"
 
     def _to(self, state: State) -> None:
         assert (self._state, state) in TRANSITIONS, f"a blocking command goes from {self._state.name} to {state.name}"
@@ -269,7 +269,7 @@ class Blocking:
         elif background.exhausted:
             self._drop(f"the server did not end the command in {PATIENCE:.3g} s")
         else:
-            before = guard(self._arguments)
+            before = guard(self._traits)
             unblock = ("CLIENT", "UNBLOCK", self._connection.id)
             self._unblocking = background.send([pack(each) for each in (before, unblock) if each is not None])
             self._unblocking.add_done_callback(partial(self._unblocked, background))
@@ -334,7 +334,7 @@ class Blocking:
         else:
             self._to(State.PUTTING_BACK)
             background = self._background or Background(self._pool, self._loop, self.in_line)
-            name = " ".join(map(str, locate(self._arguments)))
+            name = " ".join(map(str, locate(self._traits)))
             self._put_back = PutBack(background, self._connection, self._popped, self._private, name, self._back)
             self._put_back.begin()
 
@@ -360,9 +360,9 @@ class Blocking:
     def _is_sound(self, reply: Any) -> bool:
         """Note what was popped; return False if no such command has such a reply."""
         if not self._takes:
-            return moved(self._arguments, reply)
+            return moved(self._traits, reply)
         try:
-            self._popped = popped(self._arguments, reply)
+            self._popped = popped(self._traits, reply)
         except Exception:  # also of arguments that the server should have refused
             return False
         return self._private or reply != QUEUED  # within a transaction
@@ -371,9 +371,9 @@ class Blocking:
         """Return what the caller gets where the converter of the reply raised `error`."""
         if isinstance(error, RedisError) and not isinstance(error, UnexpectedReply):
             return error
-        if self._takes or not moved(self._arguments, reply):
+        if self._takes or not moved(self._traits, reply):
             return self._refuse()
-        return unexpected(reply, self._arguments)  # nothing was taken, and the stream is in step
+        return unexpected(reply, self._traits)  # nothing was taken, and the stream is in step
 
     def _refuse(self) -> ProtocolError:
         """Close the connection, whose peer makes no sense; return the error that says so, and shows nothing of it."""
@@ -389,7 +389,7 @@ class Blocking:
         try:
             if self._takes:
                 outcome = UNKNOWN if self._popped is None else fate
-                report(self._on_lost, self._arguments, self._popped, error, outcome)
+                report(self._on_lost, self._traits, self._popped, error, outcome)
         finally:
             self._settle()
 

@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from aioresp.arguments import exact
 from aioresp.command import (
     CHANGES,
-    FORBIDDEN,
     PLAIN,
     SHUTDOWN,
     Arguments,
     Result,
-    blocking_timeout,
-    full_name,
-    is_binary,
     locate,
-    refusal,
-    with_timeout,
 )
 from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
@@ -39,7 +33,9 @@ from aioresp.errors import (
     ExecAbortError,
     ProtocolError,
     RedisError,
+    about,
 )
+from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import through
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
@@ -134,27 +130,28 @@ class Borrowed:
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
             arguments = exact(arguments)
-        name = full_name(arguments)
+        facts = traits(arguments)
+        name = facts.name
         packed = pack(arguments)  # now, as what is in a buffer may change while this waits
-        limit = blocking_timeout(arguments)
-        until = end_of_wait(limit)
+        limit = facts.timeout
+        until = running_loop().time() + max(limit, 0.0) if limit else None
         try:
             connection = await self._usable(until)
-            if name in FORBIDDEN:
-                raise CommandRefused(f"aioresp does not send this command: {refusal(arguments)}")
-            if name in CHANGES:
+            if facts.forbidden:
+                raise CommandRefused(f"aioresp does not send this command: {facts.refusal}")
+            if facts.changes:
                 self._changed.add(name)
             if limit is not None:
-                return await self._block(connection, arguments, reply, limit, until)
+                return await self._block(connection, facts, reply, until)
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
-                decode = self._decode and not is_binary(arguments)
+                decode = self._decode and not facts.binary
                 value = await connection.send(packed, decode, self._timeout)
         except RedisError as error:
             if name == "EXEC" and isinstance(error, ExecAbortError):  # a script can say the same
                 self._changed -= {"MULTI", "WATCH"}
-            error.command, error.key = locate(arguments)
+            about(error, *locate(facts))
             raise
         if name in ("EXEC", "DISCARD"):
             self._changed -= {"MULTI", "WATCH"}
@@ -185,20 +182,18 @@ class Borrowed:
     async def _block(
         self,
         connection: Connection,
-        arguments: Arguments,
+        traits: Traits,
         reply: Callable[[Any], T],
-        limit: float,
         until: float | None,
     ) -> T:
         """Send a blocking command whose time limit ends at `until`: the server gets what is left of it."""
         assert self._pool is not None
         if until is not None:
             left = until - asyncio.get_running_loop().time()
-            if left < limit - SLACK:
-                limit = max(left, LEAST)
-                arguments = with_timeout(arguments, limit)
+            if left < (traits.timeout or 0.0) - SLACK:
+                traits = traits.with_timeout(max(left, LEAST))
         private = bool(self._changed)
-        self._blocking = Blocking(self._pool, connection, arguments, self.terms, private, limit, until)
+        self._blocking = Blocking(self._pool, connection, traits, self.terms, private, until)
         return await self._blocking.result(reply)
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
@@ -286,11 +281,10 @@ class Borrowed:
 
     # --- One blocking command, and nothing else -----------------------------------------------------------------------
 
-    async def block(self, arguments: Arguments, reply: Callable[[Any], T], limit: float, until: float | None) -> T:
+    async def block(self, traits: Traits, reply: Callable[[Any], T], until: float | None) -> T:
         """Borrow a connection for this command alone, and give it back.
 
-        The wait for the connection is a part of the command's own time limit of `limit` seconds (0: forever), which
-        ends at `until` (loop time).
+        The wait for the connection is a part of the command's own time limit, which ends at `until` (loop time).
         """
         loop = running_loop()
         remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
@@ -300,7 +294,7 @@ class Borrowed:
             if remark is not None:
                 remark.cancel()
         try:
-            return await self._block(connection, arguments, reply, limit, until)
+            return await self._block(connection, traits, reply, until)
         finally:
             self.give_back()
 
@@ -323,8 +317,3 @@ def _return(pool: Pool[Connection], connection: Connection, changed: set[str], *
         # RESET stands behind the replies that nobody waits for any more.
         old = connection.renewal is not None and connection.renewal.waits
         pool.give_back(connection, changed=bool(changed or connection.in_flight or old))
-
-
-def end_of_wait(limit: float | None) -> float | None:
-    """Return when (loop time) the time limit of a blocking command that is called now ends; None if never."""
-    return running_loop().time() + max(limit, 0.0) if limit else None

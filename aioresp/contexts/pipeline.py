@@ -15,27 +15,22 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeV
 
 from aioresp.arguments import exact
 from aioresp.command import (
-    CHANGES,
-    FORBIDDEN,
     PLAIN,
     AnyStr,
     Arguments,
     Key,
     Result,
     Value,
-    blocking_timeout,
-    full_name,
-    is_binary,
     locate,
-    refusal,
     words,
 )
 from aioresp.commands import Commands
 from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
-from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, copy_error
-from aioresp.facts.putback import Lost, takes
+from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
+from aioresp.facts.putback import Lost
+from aioresp.facts.traits import Traits, traits
 from aioresp.replies import as_is, decoded, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Packed, pack, unpack
@@ -115,14 +110,22 @@ class Queued(Result[T]):
         if self._reply is None:
             state = self._state  # values are not shown
             return f"Queued({state!r})" if isinstance(state, Exception) else f"Queued(done: {type(state).__name__})"
-        name, key = locate(unpack(self._state))
+        name, key = locate(self.traits)
         return f"Queued({name} {key}, not executed)"
+
+    @property
+    def traits(self) -> Traits:
+        """What is known of the command until it is executed: its name, all its keys, whether it only reads.
+
+        Read from the packed bytes, which are what is sent: nothing is kept for it, and no buffer can change it.
+        """
+        return traits(unpack(self._state))
 
     def result(self) -> T:
         """Return the value, or raise the error of this command."""
         state: Any = self._state
         if self._reply is not None:
-            name, key = locate(unpack(state))
+            name, key = locate(self.traits)
             where = name if key is None else f"{name} {key}"
             raise RuntimeError(f"{where} is not executed yet: await it after the block, or after `await p.execute()`")
         if isinstance(state, BaseException):
@@ -166,7 +169,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._queue: list[Queued[Any]] = []
         self._binary: set[int] = set()  # positions of commands whose replies are no text
         self._changes: set[str] = set()
-        self._pops: list[tuple[int, Arguments]] = []  # blocking pops in the queue, and their positions
+        self._pops: list[tuple[int, Traits]] = []  # blocking pops in the queue, and their positions
         self._used: set[object] = set()  # scripts and functions of this batch
         self._before: list[Callable[[], Awaitable[None]]] = []  # what must be done before it is sent
 
@@ -240,23 +243,23 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         if self._watching is not None and self._immediate:
             return self._watching.execute(arguments, reply)
         arguments = exact(arguments)
-        name = full_name(arguments)
+        facts = traits(arguments)
+        name = facts.name
         if name in ("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH"):
             raise _refused(name, _HERE)
-        why = refusal(arguments)
-        if why is not None and (self._route.shared or name in FORBIDDEN):
-            raise _refused(name, why)
-        if blocking_timeout(arguments) is not None and not self._transaction and not self._explicit:
+        if facts.refusal is not None and (self._route.shared or facts.forbidden):
+            raise _refused(name, facts.refusal)
+        if facts.timeout is not None and not self._transaction and not self._explicit:
             raise _refused(name, "it would hold up all behind it; it belongs outside, or in a transaction")
         handle: Queued[T] = Queued()
         handle._reply = reply
         handle._state = pack(arguments)
-        if is_binary(arguments):
+        if facts.binary:
             self._binary.add(len(self._queue))
-        if name in CHANGES:
+        if facts.changes:
             self._changes.add(name)
-        if takes(arguments):
-            self._pops.append((len(self._queue), arguments))
+        if facts.undoing is not None:
+            self._pops.append((len(self._queue), facts))
         self._queue.append(handle)
         return handle
 
@@ -312,7 +315,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             _raise_first(values)
         return values
 
-    async def _carry(self, handles: list[Queued[Any]], pops: list[tuple[int, Arguments]], decode: bool) -> Replies:
+    async def _carry(self, handles: list[Queued[Any]], pops: list[tuple[int, Traits]], decode: bool) -> Replies:
         commands: list[Packed] = [handle._state for handle in handles]
         route = self._watching or self._route
         if not self._whole:
@@ -437,7 +440,7 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
 
 def _set_error(handle: Queued[Any], error: Exception) -> None:
     if isinstance(error, RedisError):
-        error.command, error.key = locate(unpack(handle._state))
+        about(error, *locate(handle.traits))
     handle._state = error
     handle._reply = None
 
@@ -473,6 +476,4 @@ def _decoded(replies: Replies, binary: set[int]) -> Replies:
 
 
 def _refused(name: str, why: str) -> CommandRefused:
-    error = CommandRefused(f"a pipeline does not send this command: {why}")
-    error.command = name
-    return error
+    return about(CommandRefused(f"a pipeline does not send this command: {why}"), name)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from aioresp.command import full_name, is_read_only
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
-from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, copy_error
+from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, about, copy_error
+from aioresp.facts.traits import traits
 from aioresp.middleware import PIPELINE, TRANSACTION, within
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
@@ -78,7 +78,7 @@ class SharedRoute:
             return refused  # each command has its own error
 
     def _harmless(self, commands: list[Packed]) -> bool:
-        return self._terms.idempotent or all(_only_reads(unpack(packed)) for packed in commands)
+        return self._terms.idempotent or all(map(_only_reads, commands))
 
     def _not_now(self, replies: list[Any], commands: list[Packed], whole: bool) -> bool:
         """Return whether the server says that nothing of a batch has run, but soon may.
@@ -93,7 +93,7 @@ class SharedRoute:
         if not all(isinstance(reply, NOT_NOW) for reply in replies):
             return False
         pairs = zip(replies, commands, strict=True)
-        return self._terms.idempotent or all(has_not_run(reply, unpack(packed)) for reply, packed in pairs)
+        return self._terms.idempotent or all(has_not_run(reply, traits(unpack(packed))) for reply, packed in pairs)
 
     async def _send(self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None) -> Replies:
         if len(commands) <= LARGE:
@@ -159,14 +159,13 @@ class LeaseRoute:
 
 def _named(error: RedisError, whole: bool) -> RedisError:
     """Return the error with the name of the batch; the one of a command in it is its own."""
-    own = copy_error(error)
-    own.command, own.key = str((TRANSACTION if whole else PIPELINE)[0]), None
-    return own
+    return about(copy_error(error), str((TRANSACTION if whole else PIPELINE)[0]))
 
 
 def _first_error(replies: list[Any]) -> RedisError:
     return next(reply for reply in replies if isinstance(reply, RedisError))
 
 
-def _only_reads(arguments: Sequence[object]) -> bool:
-    return is_read_only(arguments) or full_name(arguments) in ("MULTI", "EXEC")
+def _only_reads(packed: Packed) -> bool:
+    facts = traits(unpack(packed))
+    return facts.read_only or facts.name in ("MULTI", "EXEC")

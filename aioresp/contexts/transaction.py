@@ -1,19 +1,17 @@
-"""What became of a transaction, read from the replies from MULTI to EXEC. Never sends anything."""
+"""Outcome of a transaction, read from the replies from MULTI to EXEC. Never sends anything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aioresp.contexts.large import Replies
-from aioresp.errors import ExecAbortError, RedisError, WatchError
+from aioresp.errors import ExecAbortError, RedisError, WatchError, about
 from aioresp.replies.shapes import unexpected
 from aioresp.wire.packing import Packed, pack
 
 MULTI: Final[Packed] = pack(("MULTI",))
 EXEC: Final[Packed] = pack(("EXEC",))
-
-E = TypeVar("E", bound=RedisError)
 
 
 def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Replies:
@@ -27,13 +25,13 @@ def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Re
         # An error is no proof: a script among them may have run and returned it.
         ran = "ran" if not all(isinstance(reply, RedisError) for reply in queued) else "may have run"
         what = f"; its commands {ran} without it, one by one" if queued else ""
-        raise _about("MULTI", type(greeting)(f"the transaction was not begun{what}: {greeting}")) from greeting
+        raise about(type(greeting)(f"the transaction was not begun{what}: {greeting}"), "MULTI") from greeting
     if last is None:
         raise WatchError("a watched key was changed: nothing was done")
     if isinstance(last, ExecAbortError):
         raise _aborted(last, queued, refused)
     if isinstance(last, RedisError):
-        raise _about("EXEC", last)
+        raise about(last, "EXEC")
     if last.__class__ is not list or len(last) != len(queued):
         raise unexpected(last, ("EXEC",))
     return Replies(last, not any(isinstance(reply, RedisError) for reply in last))
@@ -44,15 +42,10 @@ def _aborted(last: ExecAbortError, queued: list[Any], refused: Callable[[int, Re
     for number, reply in why:
         refused(number, reply)
     if not why:
-        return _about("EXEC", last)
+        return about(last, "EXEC")
     number, first = why[0]
     error = ExecAbortError(f"nothing was done, as command #{number + 1} of {len(queued)} was refused: {first}")
     error.code = last.code
     error.index = number
     error.__cause__ = first
-    return error
-
-
-def _about(command: str, error: E) -> E:
-    error.command = command
     return error

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aioresp.command import Arguments
 from aioresp.contexts.large import Replies
 from aioresp.errors import (
     ClientClosed,
@@ -22,6 +21,7 @@ from aioresp.errors import (
     ResponseError,
 )
 from aioresp.facts.putback import LOST, UNKNOWN, Lost, popped, report
+from aioresp.facts.traits import Traits
 from aioresp.pool.pool import Pool
 
 
@@ -29,7 +29,7 @@ class TransactionPops:
     """The pops of one transaction, each with its number in it. The pool holds them, as its loop may end."""
 
     def __init__(
-        self, pops: list[tuple[int, Arguments]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]
+        self, pops: list[tuple[int, Traits]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]
     ) -> None:
         self.in_line: set[Any] = set()
         self._pops = pops
@@ -90,24 +90,24 @@ class TransactionPops:
             self._tell_unknown(error)
 
     def _tell_unknown(self, error: BaseException) -> None:
-        for _, arguments in self._pops:
-            report(self._on_lost, arguments, None, error, UNKNOWN)
+        for _, pop in self._pops:
+            report(self._on_lost, pop, None, error, UNKNOWN)
 
     def _tell_of(self, values: Any) -> None:
         """Report what the reply to EXEC says that the pops took; if it is an error, or nil, nothing was done."""
         if not isinstance(values, list):
             return
         gone = RedisError("the caller of the transaction had gone; what a transaction took is not put back")
-        for number, arguments in self._pops:
+        for number, pop in self._pops:
             value = values[number] if number < len(values) else gone
             if isinstance(value, ResponseError):
                 continue
             try:
-                taken, outcome = popped(arguments, value), LOST
+                taken, outcome = popped(pop, value), LOST
             except Exception:  # it makes no sense
                 taken, outcome = None, UNKNOWN
             if taken is not None or outcome is UNKNOWN:
-                report(self._on_lost, arguments, taken, gone, outcome)
+                report(self._on_lost, pop, taken, gone, outcome)
 
 
 def _may_have_run(error: RedisError) -> bool:

@@ -1,91 +1,206 @@
-"""Facts of commands by name, taken from the servers' own command tables.
+"""Table of commands: by name, the keys, flags and rules of each, taken from the servers' own command tables.
 
-Data only: which argument is the first key, which commands only read, whose errors are the server's own words, and which
-version brought the command. A subcommand is written as in `XGROUP|CREATE`.
+Owns what is known by the name alone: where keys stand, which commands only read, block, pop or change a connection,
+whose errors are the server's own words, and which version brought the command. Never looks at arguments: `traits` does.
+A subcommand is written as in `XGROUP|CREATE` in the lists below, and as in `XGROUP CREATE` in the tables made of them.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-_COUNTED_KEYS: Final = """
-    BLMPOP BZMPOP EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO LMPOP MSETEX SDIFFCARD SINTERCARD SUNIONCARD
-    ZDIFF ZINTER ZINTERCARD ZMPOP ZUNION
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+# Positions of the keys: first, last and step. A last position below 0 counts from the end, as in the servers' tables.
+# A last position of 0 means that the number of keys stands at the first position, and the keys behind it.
+_KEYS: Final[dict[tuple[int, int, int], str]] = {
+    (1, -2, 1): "BLPOP BRPOP BZPOPMAX BZPOPMIN",
+    (1, -1, 1): """
+    DEL EXISTS MGET PFCOUNT PFMERGE SDIFF SDIFFSTORE SINTER SINTERSTORE SSUBSCRIBE SUNION SUNIONSTORE SUNSUBSCRIBE
+    TOUCH UNLINK WATCH
+    """,
+    (1, -1, 2): "MSET MSETNX",
+    (1, 1, 1): """
+    APPEND ARCOUNT ARDEL ARDELRANGE ARGET ARGETRANGE ARGREP ARINFO ARINSERT ARLASTITEMS ARLEN ARMGET ARMSET ARNEXT
+    AROP ARRING ARSCAN ARSEEK ARSET BITCOUNT BITFIELD BITFIELD_RO BITPOS DECR DECRBY DELEX DELIFEQ DIGEST DUMP
+    EXPIRE EXPIREAT EXPIRETIME GEOADD GEODIST GEOHASH GEOPOS GEORADIUS GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO
+    GEORADIUS_RO GEOSEARCH GET GETBIT GETDEL GETEX GETRANGE GETSET HDEL HEXISTS HEXPIRE HEXPIREAT HEXPIRETIME HGET
+    HGETALL HGETDEL HGETEX HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HPERSIST HPEXPIRE HPEXPIREAT HPEXPIRETIME
+    HPTTL HRANDFIELD HSCAN HSET HSETEX HSETNX HSTRLEN HTTL HVALS INCR INCRBY INCRBYFLOAT INCREX LINDEX LINSERT LLEN
+    LPOP LPOS LPUSH LPUSHX LRANGE LREM LSET LTRIM MOVE PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PFADD PSETEX PTTL
+    RESTORE RESTORE-ASKING RPOP RPUSH RPUSHX SADD SCARD SET SETBIT SETEX SETNX SETRANGE SISMEMBER SMEMBERS
+    SMISMEMBER SORT SORT_RO SPOP SPUBLISH SRANDMEMBER SREM SSCAN STRLEN SUBSTR TTL TYPE VADD VCARD VDIM VEMB
+    VGETATTR VINFO VISMEMBER VLINKS VRANDMEMBER VRANGE VREM VSETATTR VSIM XACK XACKDEL XADD XAUTOCLAIM XCFGSET
+    XCLAIM XDEL XDELEX XIDMPRECORD XLEN XNACK XPENDING XRANGE XREVRANGE XSETID XTRIM ZADD ZCARD ZCOUNT ZDIFFSTORE
+    ZINCRBY ZINTERSTORE ZLEXCOUNT ZMSCORE ZPOPMAX ZPOPMIN ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM
+    ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE
+    ZUNIONSTORE
+    """,
+    (1, 2, 1): """
+    BLMOVE BLMOVEM BRPOPLPUSH COPY GEOSEARCHSTORE LCS LMOVE LMOVEM RENAME RENAMENX RPOPLPUSH SMOVE ZRANGESTORE
+    """,
+    (2, -1, 1): "BITOP",
+    (2, 2, 1): """
+    HIMPORT|SET MEMORY|USAGE OBJECT|ENCODING OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT PFDEBUG XGROUP|CREATE
+    XGROUP|CREATECONSUMER XGROUP|DELCONSUMER XGROUP|DESTROY XGROUP|SETID XINFO|CONSUMERS XINFO|GROUPS XINFO|STREAM
+    """,
+    (3, 3, 1): "MIGRATE",
+    (1, 0, 1): "LMPOP SDIFFCARD SINTERCARD SUNIONCARD ZDIFF ZINTER ZINTERCARD ZMPOP ZUNION",
+    (1, 0, 2): "MSETEX",
+    (2, 0, 1): "BLMPOP BZMPOP EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO",
+}
+
+# Modules' commands: their errors and flags are not known here. All others of a module have one key, at position 1.
+# CLUSTERSCAN has no key, but its cursor holds the hash tag of a slot.
+_FOREIGN_KEYS: Final[dict[tuple[int, int, int], str]] = {
+    (1, -2, 1): "JSON.MGET",
+    (1, -1, 3): "JSON.MSET TS.MADD",
+    (1, 2, 1): "TS.CREATERULE TS.DELETERULE",
+    (2, 2, 1): "JSON.DEBUG|MEMORY",
+    (1, 1, 1): "CLUSTERSCAN CMS.MERGE TDIGEST.MERGE",
+}
+
+# Commands, and containers of subcommands, without a key at any fixed place.
+_KEYLESS: Final = """
+    ACL ASKING AUTH BACKUP BGREWRITEAOF BGSAVE CLIENT CLUSTER CLUSTERSCAN COMMAND COMMANDLOG CONFIG DBSIZE DEBUG DISCARD
+    ECHO EXEC FAILOVER FLUSHALL FLUSHDB FT.AGGREGATE FT.ALIASADD FT.ALIASDEL FT.ALIASUPDATE FT.ALTER FT.CONFIG FT.CREATE
+    FT.CURSOR FT.DICTADD FT.DICTDEL FT.DICTDUMP FT.DROPINDEX FT.EXPLAIN FT.EXPLAINCLI FT.HYBRID FT.INFO FT.PROFILE
+    FT.SEARCH FT.SPELLCHECK FT.SYNDUMP FT.SYNUPDATE FT.TAGVALS FT._LIST FUNCTION HELLO HIMPORT HOST: HOTKEYS INFO
+    JSON.DEBUG KEYS LASTSAVE LATENCY LOLWUT MEMORY MODULE MONITOR MULTI OBJECT PFSELFTEST PING POST PSUBSCRIBE PSYNC
+    PUBLISH PUBSUB PUNSUBSCRIBE QUIT RANDOMKEY READONLY READWRITE REPLCONF REPLICAOF RESET ROLE SAVE SCAN SCRIPT SELECT
+    SHUTDOWN SLAVEOF SLOWLOG SUBSCRIBE SWAPDB SYNC TIME TRIMSLOTS TS.MGET TS.MRANGE TS.MREVRANGE TS.QUERYINDEX
+    UNSUBSCRIBE UNWATCH WAIT WAITAOF XGROUP XINFO
 """
 
-_FIRST_KEY: Final[dict[int, str]] = {
-    1: """
-    APPEND ARCOUNT ARDEL ARDELRANGE ARGET ARGETRANGE ARGREP ARINFO ARINSERT ARLASTITEMS ARLEN ARMGET ARMSET
-    ARNEXT AROP ARRING ARSCAN ARSEEK ARSET BITCOUNT BITFIELD BITFIELD_RO BITPOS BLMOVE BLMOVEM BLPOP BRPOP
-    BRPOPLPUSH BZPOPMAX BZPOPMIN COPY DECR DECRBY DEL DELEX DIGEST DUMP EXISTS EXPIRE EXPIREAT EXPIRETIME GEOADD
-    GEODIST GEOHASH GEOPOS GEORADIUS GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO GEORADIUS_RO GEOSEARCH
-    GEOSEARCHSTORE GET GETBIT GETDEL GETEX GETRANGE GETSET HDEL HEXISTS HEXPIRE HEXPIREAT HEXPIRETIME HGET
-    HGETALL HGETDEL HGETEX HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HPERSIST HPEXPIRE HPEXPIREAT HPEXPIRETIME
-    HPTTL HRANDFIELD HSCAN HSET HSETEX HSETNX HSTRLEN HTTL HVALS INCR INCRBY INCRBYFLOAT INCREX LCS LINDEX
-    LINSERT LLEN LMOVE LMOVEM LPOP LPOS LPUSH LPUSHX LRANGE LREM LSET LTRIM MGET MOVE MSET MSETNX PERSIST
-    PEXPIRE PEXPIREAT PEXPIRETIME PFADD PFCOUNT PFMERGE PSETEX PTTL RENAME RENAMENX RESTORE RESTORE-ASKING RPOP
-    RPOPLPUSH RPUSH RPUSHX SADD SCARD SDIFF SDIFFSTORE SET SETBIT SETEX SETNX SETRANGE SINTER SINTERSTORE
-    SISMEMBER SMEMBERS SMISMEMBER SMOVE SORT SORT_RO SPOP SPUBLISH SRANDMEMBER SREM SSCAN SSUBSCRIBE STRLEN
-    SUBSTR SUNION SUNIONSTORE SUNSUBSCRIBE TOUCH TTL TYPE UNLINK VADD VCARD VDIM VEMB VGETATTR VINFO VISMEMBER
-    VLINKS VRANDMEMBER VRANGE VREM VSETATTR VSIM WATCH XACK XACKDEL XADD XAUTOCLAIM XCFGSET XCLAIM XDEL XDELEX
-    XIDMPRECORD XLEN XNACK XPENDING XRANGE XREVRANGE XSETID XTRIM ZADD ZCARD ZCOUNT ZDIFFSTORE ZINCRBY
-    ZINTERSTORE ZLEXCOUNT ZMSCORE ZPOPMAX ZPOPMIN ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANGESTORE ZRANK
-    ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK
-    ZSCAN ZSCORE ZUNIONSTORE
-    """,
-    2: """
-    BITOP HIMPORT|SET LMPOP MEMORY|USAGE MSETEX OBJECT|ENCODING OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT
-    PFDEBUG SDIFFCARD SINTERCARD SUNIONCARD XGROUP|CREATE XGROUP|CREATECONSUMER XGROUP|DELCONSUMER
-    XGROUP|DESTROY XGROUP|SETID XINFO|CONSUMERS XINFO|GROUPS XINFO|STREAM ZDIFF ZINTER ZINTERCARD ZMPOP ZUNION
-    """,
-    3: """
-    BLMPOP BZMPOP EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO MIGRATE
-    """,
+#: Commands with keys at fixed places, or behind a number of keys: first, last and step, as above.
+KEYS: Final[dict[str, tuple[int, int, int]]] = {
+    name.replace("|", " "): places for places, names in _KEYS.items() for name in names.split()
 }
 
-#: The position of the first key among a command's arguments, for each command that has one at a fixed place.
-FIRST_KEY: Final[dict[str, int]] = {
-    name.replace("|", " "): position for position, names in _FIRST_KEY.items() for name in names.split()
+#: The same for commands of modules.
+FOREIGN_KEYS: Final[dict[str, tuple[int, int, int]]] = {
+    name.replace("|", " "): places for places, names in _FOREIGN_KEYS.items() for name in names.split()
 }
 
-#: Commands whose first key, if there is any, stands behind the number of keys.
-COUNTED_KEYS: Final[frozenset[str]] = frozenset(_COUNTED_KEYS.split())
+#: Commands, and containers of subcommands, that have no key there.
+KEYLESS: Final[frozenset[str]] = frozenset(_KEYLESS.split())
+
+# --- Flags -----------------------------------------------------------------------------------------------------------
 
 _READ_ONLY: Final = """
     ARCOUNT ARGET ARGETRANGE ARGREP ARINFO ARLASTITEMS ARLEN ARMGET ARNEXT AROP ARSCAN BITCOUNT BITFIELD_RO BITPOS
-    DBSIZE DIGEST DUMP EVALSHA_RO EVAL_RO EXISTS EXPIRETIME FCALL_RO GEODIST GEOHASH GEOPOS GEORADIUSBYMEMBER_RO
-    GEORADIUS_RO GEOSEARCH GET GETBIT GETRANGE HEXISTS HEXPIRETIME HGET HGETALL HKEYS HLEN HMGET HPEXPIRETIME HPTTL
-    HRANDFIELD HSCAN HSTRLEN HTTL HVALS KEYS LCS LINDEX LLEN LOLWUT LPOS LRANGE MEMORY|USAGE MGET OBJECT|ENCODING
-    OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT PEXPIRETIME PFCOUNT PTTL RANDOMKEY SCAN SCARD SDIFF SDIFFCARD SINTER
-    SINTERCARD SISMEMBER SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION SUNIONCARD TOUCH TTL
-    TYPE VCARD VDIM VEMB VGETATTR VINFO VISMEMBER VLINKS VRANDMEMBER VRANGE VSIM XINFO|CONSUMERS XINFO|GROUPS
-    XINFO|STREAM XLEN XPENDING XRANGE XREAD XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE
-    ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN
-    ZSCORE ZUNION
+    CLUSTERSCAN DBSIZE DIGEST DUMP EVALSHA_RO EVAL_RO EXISTS EXPIRETIME FCALL_RO GEODIST GEOHASH GEOPOS
+    GEORADIUSBYMEMBER_RO GEORADIUS_RO GEOSEARCH GET GETBIT GETRANGE HEXISTS HEXPIRETIME HGET HGETALL HKEYS HLEN
+    HMGET HPEXPIRETIME HPTTL HRANDFIELD HSCAN HSTRLEN HTTL HVALS KEYS LCS LINDEX LLEN LOLWUT LPOS LRANGE
+    MEMORY|USAGE MGET OBJECT|ENCODING OBJECT|FREQ OBJECT|IDLETIME OBJECT|REFCOUNT PEXPIRETIME PFCOUNT PTTL RANDOMKEY
+    SCAN SCARD SDIFF SDIFFCARD SINTER SINTERCARD SISMEMBER SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN
+    SUBSTR SUNION SUNIONCARD TOUCH TTL TYPE VCARD VDIM VEMB VGETATTR VINFO VISMEMBER VLINKS VRANDMEMBER VRANGE VSIM
+    XINFO|CONSUMERS XINFO|GROUPS XINFO|STREAM XLEN XPENDING XRANGE XREAD XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER
+    ZINTERCARD ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX
+    ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION
 """
 
 #: Commands that the servers themselves flag as read-only.
 READ_ONLY: Final[frozenset[str]] = frozenset(name.replace("|", " ") for name in _READ_ONLY.split())
 
-# Without keys, or with keys behind a word: what a container's subcommands say is the server's own word as well.
-_KEYLESS: Final = """
-    ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER CLUSTERSCAN COMMAND COMMANDLOG CONFIG DELIFEQ ECHO FAILOVER FLUSHALL FLUSHDB
+# Besides commands with keys and those that only read: what these say, and their subcommands, is the server's own word.
+_OWN_WORDS_TOO: Final = """
+    ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER COMMAND COMMANDLOG CONFIG ECHO FAILOVER FLUSHALL FLUSHDB
     FUNCTION|DELETE FUNCTION|DUMP FUNCTION|FLUSH FUNCTION|KILL FUNCTION|LIST FUNCTION|STATS HOTKEYS INFO LASTSAVE
     LATENCY MEMORY OBJECT PING PUBLISH PUBSUB REPLICAOF ROLE SAVE SCRIPT SLAVEOF SLOWLOG SWAPDB TIME XGROUP XINFO
     XREADGROUP
 """
 
-# They run code, or pass on what another server says. FUNCTION LOAD and RESTORE do, too; EXEC, DEBUG, MODULE and what no
-# server's own table has are not listed above either.
+# They run code, or pass on what another server says. So do FUNCTION LOAD and RESTORE. EXEC, DEBUG, MODULE and commands
+# of modules are not listed above either.
 _FOREIGN_WORDS: Final = "EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO MIGRATE"
 
 #: Commands that run no others: an error that says that they have not run is the server's own word, and true.
 OWN_WORDS: Final[frozenset[str]] = frozenset(
-    {*FIRST_KEY, *READ_ONLY, *(name.replace("|", " ") for name in _KEYLESS.split())}.difference(_FOREIGN_WORDS.split())
+    {*KEYS, *READ_ONLY, *(name.replace("|", " ") for name in _OWN_WORDS_TOO.split())}.difference(_FOREIGN_WORDS.split())
 )
 
-# Which versions have these commands. What Redis had before 5.0 is not listed. Read only when a server does not know a
-# command.
+#: Commands whose reply is not text, or contains quoted and shortened text if it is read as such.
+BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP", "SLOWLOG GET", "COMMANDLOG GET", "ACL LOG"})
+
+# --- Commands that wait ----------------------------------------------------------------------------------------------
+
+#: Where the time limit of a blocking command stands, and how many of its units make a second.
+BLOCKING: Final[dict[str, tuple[int, int]]] = {
+    "BLPOP": (-1, 1),
+    "BRPOP": (-1, 1),
+    "BRPOPLPUSH": (-1, 1),
+    "BLMOVE": (-1, 1),
+    "BLMPOP": (1, 1),
+    "BZPOPMIN": (-1, 1),
+    "BZPOPMAX": (-1, 1),
+    "BZMPOP": (1, 1),
+    "BLMOVEM": (5, 1),
+    "WAIT": (-1, 1000),
+    "WAITAOF": (-1, 1000),
+}
+
+#: Commands that wait only with the option BLOCK.
+BLOCKING_BY_OPTION: Final = frozenset({"XREAD", "XREADGROUP", "TS.READ"})
+
+#: The command that puts back what a blocking pop took. Moves leave their element in another list, and reads of streams
+#: leave theirs in place.
+UNDOING: Final[dict[str, str]] = {
+    "BLPOP": "LPUSH",
+    "BRPOP": "RPUSH",
+    "BLMPOP": "LPUSH",  # RPUSH if its direction says so
+    **dict.fromkeys(("BZPOPMIN", "BZPOPMAX", "BZMPOP"), "ZADD"),
+}
+
+# --- Commands that change their connection ---------------------------------------------------------------------------
+
+ON_A_LEASE: Final = "it belongs to one connection: use `async with client.connection() as c`"
+_NEVER: Final = "it would break the connection it is sent on"
+
+#: Commands that a shared connection must not carry, and why: they change it, or refer to earlier commands on it.
+REFUSED: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        ("SELECT", "AUTH", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "READONLY", "READWRITE"),
+        ON_A_LEASE,
+    ),
+    **dict.fromkeys(("ASKING", "WAIT", "WAITAOF", "QUIT", "HELLO"), ON_A_LEASE),
+    **dict.fromkeys(("HIMPORT PREPARE", "HIMPORT SET", "HIMPORT DISCARD", "HIMPORT DISCARDALL"), ON_A_LEASE),
+    **dict.fromkeys(("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"), "use `async with client.subscribe(...) as s`"),
+    **dict.fromkeys(("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"), "use the methods of a subscription"),
+    "MONITOR": "use `async with client.monitor() as m`",
+    **dict.fromkeys(("SYNC", "PSYNC", "REPLCONF", "CLUSTER SYNCSLOTS", "POST", "HOST:"), _NEVER),
+    "CLIENT REPLY": _NEVER,
+    "SCRIPT DEBUG": _NEVER,
+    "DEBUG PROTOCOL": "its RESP3 attributes would be taken for replies",
+    **dict.fromkeys(("CLIENT TRACKING", "CLIENT CACHING", "CLIENT NO-EVICT", "CLIENT NO-TOUCH"), ON_A_LEASE),
+    **dict.fromkeys(("CLIENT SETNAME", "CLIENT SETINFO", "CLIENT CAPA", "CLIENT IMPORT-SOURCE"), ON_A_LEASE),
+}
+
+# Changes that RESET and a new handshake do not undo on every server.
+_LASTING: Final = ("CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT CAPA", "CLIENT IMPORT-SOURCE", "QUIT")
+# Commands after which there is nothing to undo.
+_LEAVING_NOTHING: Final = ("WAIT", "WAITAOF", "EXEC", "DISCARD", "UNWATCH", "READWRITE")
+
+#: Commands that change their connection, and whether RESET undoes it.
+CHANGES: Final[dict[str, bool]] = {
+    name: name not in _LASTING for name, why in REFUSED.items() if why is ON_A_LEASE and name not in _LEAVING_NOTHING
+}
+
+#: Commands that a leased connection refuses, too.
+FORBIDDEN: Final = frozenset(name for name, why in REFUSED.items() if why is not ON_A_LEASE)
+
+#: First words of the commands that have subcommands in the tables above.
+CONTAINERS: Final = frozenset(
+    name.partition(" ")[0]
+    for table in (KEYS, FOREIGN_KEYS, READ_ONLY, OWN_WORDS, REFUSED, BINARY)
+    for name in table
+    if " " in name
+)
+
+# --- Versions --------------------------------------------------------------------------------------------------------
+
+# Which versions have these commands. Those that Redis had before 5.0 are not listed. Read only when a server does not
+# know a command.
 _NEEDED: Final[dict[str, str]] = {
     "Redis 5.0 or Valkey": """
     BZPOPMAX BZPOPMIN CLIENT|ID CLIENT|UNBLOCK CLUSTER|REPLICAS LOLWUT REPLICAOF XACK XADD XCLAIM XDEL XGROUP

@@ -1,7 +1,7 @@
-"""What a blocking pop takes from the server, and how it is given back.
+"""Put-back of a blocking pop: the elements that it took, and the command that returns them to their key.
 
-Owns the facts of the commands that remove elements: which those are, which end they take from, what undoes them, and
-how that is repeated without doing it twice; how a loss is told. Never sends anything.
+Owns how a reply is read for elements, how a put-back is repeated without doing it twice, and how a loss is told.
+Never sends anything.
 """
 
 from __future__ import annotations
@@ -14,24 +14,16 @@ from functools import cache
 from typing import Any, Final, Literal
 
 from aioresp.arguments import word
-from aioresp.command import Arguments, locate, stream_options
+from aioresp.command import Arguments, locate
+from aioresp.facts.traits import Traits, stream_options, traits
 from aioresp.record import Record
 
 logger = logging.getLogger("aioresp")
 
-#: What puts back the elements that a pop removed. Not here: moves, whose elements are in another list, and reads of
-#: streams, which leave theirs where they are.
-_UNDOING: Final[dict[str, str]] = {
-    "BLPOP": "LPUSH",
-    "BRPOP": "RPUSH",
-    "BLMPOP": "LPUSH",  # or RPUSH: its direction says so
-    **dict.fromkeys(("BZPOPMIN", "BZPOPMAX", "BZMPOP"), "ZADD"),
-}
-
 #: The reply to a command that waits for EXEC.
 QUEUED: Final = b"QUEUED"
 
-#: Commands that do nothing, and that a server holds back as it does the blocking ones while CLIENT PAUSE WRITE is on.
+#: Commands that do nothing. While CLIENT PAUSE WRITE is on, a server holds them back like the blocking ones.
 _GUARDS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("BLPOP", "BRPOP", "BLMPOP", "BLMOVE", "BLMOVEM", "BRPOPLPUSH"), ("LPOP", "0")),
     **dict.fromkeys(("BZPOPMIN", "BZPOPMAX", "BZMPOP"), ("ZPOPMIN", "0")),
@@ -79,9 +71,9 @@ UNKNOWN: Final[Fate] = "unknown"
 class Lost(Record):
     """Elements that a blocking pop took, or may have taken, and that its caller did not get.
 
-    `outcome` is "lost" where the elements are surely not in their key: push them again, if you like. It is "unknown"
-    where they may be: the reply to the pop, or to the command that put them back, never came. Then look before you
-    push them again.
+    `outcome` is "lost" if the elements are certainly not in their key: push them again, if you like. It is "unknown"
+    if they may be there, as the reply to the pop, or to the command that put them back, never came. Then look before
+    you push them again.
     """
 
     command: Arguments
@@ -104,7 +96,7 @@ class Lost(Record):
 
 
 class Popped(Record):
-    """What one pop took."""
+    """Elements that one pop took."""
 
     key: bytes
     elements: tuple[bytes, ...]
@@ -117,11 +109,11 @@ class Popped(Record):
         return f"Popped({len(self.elements)} elements, {self.undoing})"
 
     def undo(self) -> Arguments:
-        """Return the command that leaves the key as if nothing had been popped, but for what was added meanwhile."""
+        """Return the command that leaves the key as if nothing had been popped, with later additions kept."""
         if self.undoing != "ZADD":
             # The element that was popped last is pushed first: then the one popped first is outermost again.
             return (self.undoing, self.key, *reversed(self.elements))
-        # NX: who set another score meanwhile would have done so with the element still there, too.
+        # NX: a score that another client set meanwhile stays, as if the element had been there all the time.
         pairs = zip(self.scores, self.elements, strict=True)
         return ("ZADD", self.key, "NX", *(part for pair in pairs for part in pair))
 
@@ -146,8 +138,8 @@ def token_for(key: bytes) -> bytes:
     return name + bits.to_bytes(_DIGITS)
 
 
-# The last characters of a token bring it into the slot of its list. A checksum is linear: each bit of them flips some
-# bits of the slot, whatever stands before. Four bits are free in each of the characters from "0" to "?".
+# The last characters of a token bring it into the slot of its list. The checksum is linear: each bit of these
+# characters flips the same bits of the slot, whatever stands before. Four bits are free in each, from "0" to "?".
 _DIGITS: Final = 4
 _SLOTS: Final = 16383
 
@@ -167,18 +159,18 @@ def _flips() -> dict[int, tuple[int, int]]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def takes(arguments: Sequence[object]) -> bool:
+def takes(command: Sequence[object] | Traits) -> bool:
     """Return whether the command removes what it returns."""
-    return word(arguments[0]) in _UNDOING
+    return traits(command).undoing is not None
 
 
-def popped(arguments: Sequence[Any], reply: Any) -> Popped | None:
+def popped(command: Sequence[Any] | Traits, reply: Any) -> Popped | None:
     """Return what the command took, by its raw reply; None if it took nothing.
 
     Raises ValueError, which shows nothing of the reply, for one that no such command has.
     """
-    name = word(arguments[0])
-    undoing = _UNDOING.get(name)
+    facts = traits(command)
+    name, undoing, arguments = facts.name, facts.undoing, facts.arguments
     if undoing is None or reply is None or (isinstance(reply, bytes) and reply == QUEUED):
         return None
     match reply:
@@ -194,9 +186,9 @@ def popped(arguments: Sequence[Any], reply: Any) -> Popped | None:
     raise ValueError(f"no reply of {name} looks like this")
 
 
-def moved(arguments: Sequence[object], reply: Any) -> bool:
-    """Return whether the reply is one that the command may have, as far as that is known of moves."""
-    if word(arguments[0]) not in ("BLMOVE", "BRPOPLPUSH"):
+def moved(command: Sequence[object] | Traits, reply: Any) -> bool:
+    """Return whether the command may have this reply, as far as that is known of moves."""
+    if traits(command).name not in ("BLMOVE", "BRPOPLPUSH"):
         return True
     return reply is None or isinstance(reply, (str, bytes))
 
@@ -217,20 +209,22 @@ def _is_pair(pair: object) -> bool:
 
 def report(
     on_lost: Callable[[Lost], object] | None,
-    arguments: Arguments,
+    command: Arguments | Traits,
     taken: Popped | None,
     error: BaseException,
     outcome: Fate,
 ) -> None:
-    """Log what a pop took, or may have taken, for nobody, and tell the hook."""
-    command, key = locate(arguments)
+    """Log the elements that a pop took, or may have taken, without a caller to get them, and tell the hook."""
+    facts = traits(command)
+    arguments = tuple(facts.arguments)
+    name, key = locate(facts)
     if taken is None:
         what = "an element may be lost"
     elif outcome == "unknown":
         what = f"elements that may be lost, or back in their key: {len(taken.elements)}"
     else:
         what = f"elements lost: {len(taken.elements)}"
-    logger.error("%s %s: %s: %s", command, key, what, error)
+    logger.error("%s %s: %s: %s", name, key, what, error)
     if on_lost is None:
         return
     assert isinstance(error, Exception)
@@ -245,21 +239,22 @@ def report(
         logger.exception("on_lost raised an error")
 
 
-def guard(arguments: Sequence[Any]) -> Arguments | None:
-    """Return a command that must stand before the CLIENT UNBLOCK of this one, if there is need of one.
+def guard(command: Sequence[Any] | Traits) -> Arguments | None:
+    """Return a command that must stand before the CLIENT UNBLOCK of this one; None if there need not be one.
 
-    While CLIENT PAUSE WRITE is on (FAILOVER uses it, too), a blocking command that writes is held back before it
-    blocks, and CLIENT UNBLOCK of such a one crashes the server (Redis 6.2 to 8.0, Valkey up to 8.1.1). As far as the
-    server can tell, the guard writes, too: it is held back as well, and the CLIENT UNBLOCK behind it.
+    While CLIENT PAUSE WRITE is on (FAILOVER uses it, too), a server holds a blocking command that writes back before
+    it blocks. CLIENT UNBLOCK of such a command crashes the server (Redis 6.2 to 8.0, Valkey up to 8.1.1). To the
+    server the guard writes, too: the server holds back the guard, and the CLIENT UNBLOCK behind it.
     """
-    name = word(arguments[0])
+    facts = traits(command)
+    name, arguments = facts.name, facts.arguments
     try:
         if name == "XREADGROUP":
             options = stream_options(arguments)
             return ("XACK", arguments[options["STREAMS"]], arguments[options["GROUP"]], "0-0")
         if name in _GUARDS:
-            command, count = _GUARDS[name]
-            return (command, arguments[3 if name in ("BLMPOP", "BZMPOP") else 1], count)
+            harmless, count = _GUARDS[name]
+            return (harmless, arguments[3 if name in ("BLMPOP", "BZMPOP") else 1], count)
     except (IndexError, KeyError):
         pass  # the server refuses it, so it never blocks
     return None

@@ -22,6 +22,7 @@ from aioresp.errors import (
     ConnectTimeout,
     RedisError,
     SubscriptionClosed,
+    about,
     copy_error,
 )
 from aioresp.pool.opening import Patience, error_of
@@ -272,7 +273,7 @@ class Hub:
         topic.confirm()
 
     def _refused(self, topic: Topic, error: RedisError) -> None:
-        error.command, error.key = f"{topic.kind}subscribe".upper(), shown(topic.name)
+        about(error, f"{topic.kind}subscribe".upper(), shown(topic.name))
         if isinstance(error, NOT_NOW):
             self._loop.call_later(PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0, self._request_again, topic)
         elif self._has(topic):

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from aioresp.arguments import numeral
-from aioresp.command import FOR_EVER
 from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow, copy_error
+from aioresp.facts.traits import FOREVER
 
 T = TypeVar("T")
 
@@ -169,7 +169,7 @@ class Inbox(AsyncIterator[T]):
         loop = asyncio.get_running_loop()
         if timeout is not None and timeout != timeout:
             raise ValueError("timeout is nan, not a number of seconds")  # its timer would fire forever
-        deadline = None if timeout is None else loop.time() + min(timeout, FOR_EVER)
+        deadline = None if timeout is None else loop.time() + min(timeout, FOREVER)
         waited = False
         while not self._items:
             if self._ended:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 BUFFER: Final = 10_000
 
 
-class Subscribing(Executor[AnyStr]):
-    """Methods that open subscriptions and monitors."""
+class Listening(Record):
+    """Source of the connections of subscriptions, and how their messages are read."""
 
     find_hub: Callable[[], Hub]
     find_pool: Callable[[], Pool[Connection]]
@@ -38,7 +38,7 @@ class Subscribing(Executor[AnyStr]):
 
 
 class Subscribing(Executor[AnyStr]):
-    """Methods that return asynchronous iterators over messages, events and commands."""
+    """Methods that open subscriptions and monitors."""
 
     if TYPE_CHECKING:
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from aioresp.command import AnyStr
-from aioresp.errors import CommandTimeout, RedisError
+from aioresp.errors import CommandTimeout, RedisError, about
 from aioresp.pool.pool import Pool
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
@@ -106,8 +106,7 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             if self._confirmed.done():
                 self.put(_parsed(line, self._decode))
             elif isinstance(line, RedisError):
-                line.command = "MONITOR"
-                self.end(line)
+                self.end(about(line, "MONITOR"))
             elif line == b"OK":
                 self._confirmed.set_result(None)
             else:

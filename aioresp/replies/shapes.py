@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Any, Final
 
 from aioresp.command import locate
-from aioresp.errors import RedisError, UnexpectedReply
+from aioresp.errors import RedisError, UnexpectedReply, about
+from aioresp.facts.traits import Traits
 
 #: How much of a reply messages tell of: parts of each list, levels of nesting, and characters.
 PARTS: Final = 6
@@ -44,11 +45,11 @@ def _shape(reply: Any, depth: int) -> str:
     return f"{head} ({', '.join(parts)}{', ...' if len(reply) > PARTS else ''})"
 
 
-def unexpected(reply: Any, arguments: Sequence[object] = ()) -> UnexpectedReply:
+def unexpected(reply: Any, arguments: Sequence[object] | Traits = ()) -> UnexpectedReply:
     """Return the error for a reply that is none of the command's."""
     error = UnexpectedReply(f"an unexpected reply: {shape(reply)}; `call` returns it as it is")
     if arguments:
-        error.command, error.key = locate(arguments)
+        about(error, *locate(arguments))
     return error
 
 

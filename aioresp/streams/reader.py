@@ -19,7 +19,7 @@ from aioresp.command import AnyStr, Key, Seconds, as_bytes, locate
 from aioresp.commands import Commands
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
-from aioresp.errors import DecodeError, PoolTimeout, RedisError
+from aioresp.errors import DecodeError, PoolTimeout, RedisError, about
 from aioresp.record import Record
 from aioresp.replies.shapes import unexpected
 from aioresp.retry import Retry, may_read_on
@@ -139,8 +139,7 @@ class Reader(Generic[AnyStr]):
             raise unexpected((number, fields), (self._command,))
         where = f"entry {number.decode('utf-8', 'backslashreplace')} is not UTF-8 ({why})"
         failure = DecodeError(f"{where}; use decode_responses=False. To iterate again goes on behind it")
-        failure.command, failure.key = self._command, locate(("XLEN", stream))[1]
-        raise failure
+        raise about(failure, self._command, locate(("XLEN", stream))[1])
 
 
 class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):

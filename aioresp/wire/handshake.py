@@ -25,6 +25,7 @@ from aioresp.errors import (
     ResponseError,
     TLSError,
     UnknownCommandError,
+    about,
 )
 from aioresp.version import VERSION
 from aioresp.wire.brake import Brake
@@ -284,8 +285,7 @@ async def _say(
             if command[0] == "HELLO" and reply.code == "NOPROTO":
                 raise UnknownCommandError(str(reply))
             if isinstance(reply, (UnknownCommandError, AuthenticationError)):
-                reply.command = command[0]
-                raise reply
+                raise about(reply, command[0])
             raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
         if isinstance(reply, DecodeError):
             raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply

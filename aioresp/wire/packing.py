@@ -86,15 +86,26 @@ def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
 
 
 def unpack(packed: Packed) -> list[bytes]:
-    """Return the first arguments of a packed command, as many of the first four as stand before a large one."""
-    head = packed if isinstance(packed, bytes) else packed[0]
-    arguments: list[bytes] = []
-    position = head.index(b"\r\n") + 2
-    while len(arguments) < 4 and head[position : position + 1] == b"$":
-        start = head.index(b"\r\n", position) + 2
-        end = start + int(head[position + 1 : start - 2])
-        if end > len(head):
-            break
-        arguments.append(head[start:end])
-        position = end + 2
+    """Return the arguments of a packed command. Large ones are not copied."""
+    if isinstance(packed, bytes):
+        reader = hiredis.Reader()
+        reader.feed(packed)
+        arguments: list[bytes] = reader.gets()
+        return arguments
+    arguments = []
+    after_large = False
+    for chunk in packed:
+        if after_large:
+            arguments.append(chunk)
+            after_large = False
+            continue
+        position = chunk.index(b"\r\n") + 2  # the number of arguments, or the end of a large one
+        while position < len(chunk):
+            start = chunk.index(b"\r\n", position) + 2
+            end = start + int(chunk[position + 1 : start - 2])
+            position = end + 2
+            if start < len(chunk):
+                arguments.append(chunk[start:end])
+            else:
+                after_large = True
     return arguments

@@ -44,7 +44,7 @@ def leave_unused(hub: Hub) -> None:
 
 async def unused(proxy: Proxy, r: Client[str]) -> None:
     async with r.subscribe("c"):
-        hub = r._hub()
+        hub = r.node.hubs.here()
         assert hub.state is State.CONNECTED
     leave_unused(hub)
     await until(lambda: proxy.open == 0 and hub.state is State.IDLE)
@@ -53,7 +53,7 @@ async def unused(proxy: Proxy, r: Client[str]) -> None:
 
 async def joined_while_leaving(proxy: Proxy, r: Client[str]) -> None:
     async with r.subscribe("c"):
-        hub = r._hub()
+        hub = r.node.hubs.here()
     leave_unused(hub)
     async with r.subscribe("c", gaps=True) as s:
         assert hub.state is State.CONNECTED
@@ -65,13 +65,13 @@ async def joined_while_leaving(proxy: Proxy, r: Client[str]) -> None:
 
 async def closed_while_leaving(proxy: Proxy, r: Client[str]) -> None:
     async with r.subscribe("c"):
-        hub = r._hub()
+        hub = r.node.hubs.here()
     leave_unused(hub)
 
 
 async def lost(proxy: Proxy, r: Client[str]) -> None:
     async with r.subscribe("c", gaps=True) as s:
-        hub = r._hub()
+        hub = r.node.hubs.here()
         proxy.refuse()
         proxy.cut()
         await until(lambda: hub.state is State.CONNECTING)
@@ -82,7 +82,7 @@ async def lost(proxy: Proxy, r: Client[str]) -> None:
 
 async def lost_without_a_topic(proxy: Proxy, r: Client[str]) -> None:
     async with r.subscribe("c"):
-        hub = r._hub()
+        hub = r.node.hubs.here()
     proxy.cut()
     await until(lambda: hub.state is State.IDLE)
 
@@ -92,8 +92,8 @@ async def refused(proxy: Proxy, r: Client[str]) -> None:
     with pytest.raises(aioresp.ConnectError):
         async with r.subscribe("c"):
             pass
-    assert r._hub().state is State.IDLE
-    assert r._hub()._topics == {}
+    assert r.node.hubs.here().state is State.IDLE
+    assert r.node.hubs.here()._topics == {}
 
 
 async def given_up_while_connecting(proxy: Proxy, r: Client[str]) -> None:
@@ -101,7 +101,7 @@ async def given_up_while_connecting(proxy: Proxy, r: Client[str]) -> None:
     entering = asyncio.ensure_future(r.subscribe("c").__aenter__())
     await asyncio.sleep(0)
     entering.cancel()
-    hub = r._hub()
+    hub = r.node.hubs.here()
     await until(lambda: hub.state is State.IDLE)
     assert proxy.connections == 0
 
@@ -116,7 +116,7 @@ async def closed_while_connecting(proxy: Proxy, r: Client[str]) -> None:
 
 
 async def closed_unused(proxy: Proxy, r: Client[str]) -> None:
-    assert r._hub().state is State.IDLE
+    assert r.node.hubs.here().state is State.IDLE
 
 
 Scenario: TypeAlias = Callable[[Proxy, Client[str]], Awaitable[None]]
