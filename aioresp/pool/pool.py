@@ -108,7 +108,7 @@ class Pool(Generic[R]):
         # Another one is on its way: until it is there, a fuller connection is better than a wait.
         least = min((r for r in self._shared if r.capacity), key=lambda r: r.in_flight, default=None)
         if least is not None:
-            least.capacity += self._concurrency
+            least.stretch()
             self.current = least
         return least
 
@@ -259,7 +259,7 @@ class Pool(Generic[R]):
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
         for resource in self._shared:
-            resource.capacity = min(resource.capacity, self._concurrency)  # it was raised until this one came
+            resource.relax()
         error = error_of(task)
         if self._closing.stopped:
             self._closing.look()

@@ -18,8 +18,7 @@ if TYPE_CHECKING:  # protocols take time to import
         in_flight: int
         """How many commands are under way."""
         capacity: int
-        """How many it takes at present: `concurrency`, or 0 while it takes none."""
-
+        """How many it takes at present, or 0 while it takes none; only the resource itself sets it."""
         lent: bool
         """Whether somebody has it alone."""
 
@@ -30,6 +29,14 @@ if TYPE_CHECKING:  # protocols take time to import
 
         def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
             """Have `on_room` called when there is room for more, and `on_close` once with the resource at its end."""
+            ...
+
+        def stretch(self) -> None:
+            """Take as many more commands again, until `relax`; called only while it takes any."""
+            ...
+
+        def relax(self) -> None:
+            """Take no more commands than before `stretch`."""
             ...
 
         def rest(self) -> None:

@@ -1,1 +1,1 @@
-"""One socket to one server, and the bytes on it."""
+"""Connection to one server: one socket, and the bytes on it."""

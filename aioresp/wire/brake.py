@@ -1,4 +1,4 @@
-"""Pauses between logins that a server refuses, for all event loops and threads of one client.
+"""Back-off between logins that a server refuses, for all event loops and threads of one client.
 
 Owns the last refusal and the time of the next attempt. Never waits and never connects: until that time it raises the
 refusal again, so that a wrong password neither locks an account nor floods a log.
@@ -30,16 +30,16 @@ PAUSES_OTHERWISE: Final = (0.1, 1.0)
 class Brake:
     """The refused logins of a client: none, or the last refusal and the time of the next attempt.
 
-    There is no lock: two threads that meet here cost one attempt more. A child after a fork goes on with its copy.
+    There is no lock: two threads that meet here cost one more attempt. A child after a fork goes on with its copy.
     """
 
     def __init__(self) -> None:
         self._refusal: ResponseError | ConnectError | None = None
         self._refused: Credentials | None = None
-        self._refusals = 0  # all of them
-        self._failures = 0  # in a row, of one kind
-        self._due = 0.0
-        self._fresh = True  # whether other credentials than those refused may be tried before the pause is over
+        self._refusals = 0  # the number of all refusals so far
+        self._failures = 0  # the number of consecutive refusals of one kind
+        self._due = 0.0  # the monotonic time of the next attempt
+        self._fresh = True  # set when a pause is over, cleared when other credentials are tried within the next one
 
     def __repr__(self) -> str:
         if self._refusal is None:
@@ -69,7 +69,7 @@ class Brake:
                 self._fresh = False
             else:
                 self._fresh = True
-            self._due = now + self._pause()  # the others wait for what becomes of this one
+            self._due = now + self._pause()  # other attempts wait for the outcome of this one
         return self._refusals
 
     def succeed(self) -> None:
@@ -83,9 +83,9 @@ class Brake:
             self._due = 0.0
 
     def fail(self, attempt: int, error: BaseException, credentials: Credentials | None) -> None:
-        """Note the error that ended an attempt, after the server was told who we are.
+        """Note the error that ended an attempt, after the login was sent.
 
-        What it would have answered is not known if the connection was lost, or the attempt cancelled: the pause stays.
+        If the connection was lost or the attempt cancelled, the server's answer is not known: the pause stays.
         """
         said = _said(error)
         if isinstance(said, NOT_NOW) and not isinstance(said, MaxClientsError):
@@ -95,7 +95,7 @@ class Brake:
             self._refusal, self._refused = _copy(error), credentials
             if self.of_credentials is not before:
                 self._failures = 1
-            elif attempt == self._refusals:  # those that began together are one failure
+            elif attempt == self._refusals:  # attempts that began together are one failure
                 self._failures += 1
             self._refusals += 1
             self._due = monotonic() + self._pause()
@@ -106,12 +106,12 @@ class Brake:
 
 
 def _said(error: BaseException | None) -> BaseException | None:
-    """Return what the server said, if `error` is a refusal."""
+    """Return the server's own error, if `error` is a refusal."""
     return error.__cause__ if isinstance(error, ConnectError) else error
 
 
 def _copy(error: ResponseError | ConnectError) -> ResponseError | ConnectError:
-    """Return the same without the frames that it came through: nothing of a caller is kept."""
+    """Return the same error without its traceback: no object of a caller is kept."""
     own = copy_error(error)
     own.__cause__ = None if error.__cause__ is None else copy_error(error.__cause__)
     return own

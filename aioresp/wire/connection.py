@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = 0
         """How many commands are under way; a batch counts as one."""
         self.capacity = 0
-        """How many it takes at present: `concurrency` while `READY`, and 0 otherwise."""
+        """How many it takes at present: `concurrency` or more while `READY`, and 0 otherwise."""
         self.lent = False
         """Set when a lease or a listener has the connection alone, cleared when the pool shares it again."""
         self.health = Health.HANDSHAKE
@@ -387,6 +387,14 @@ class Connection(asyncio.Protocol):
         waiter = self._waiters[0]
         number = self._answered, len(waiter.replies) if type(waiter) is Batch else 0  # in a batch, one of many
         return self.limits.grows(number, seconds, now)
+
+    def stretch(self) -> None:
+        """Take as many more commands again, until `relax`: the pool is making another connection."""
+        self.capacity += self._concurrency
+
+    def relax(self) -> None:
+        """Take no more commands than before `stretch`."""
+        self.capacity = min(self.capacity, self._concurrency)
 
     def rest(self) -> None:
         """Take no more commands until `wake` has found that the server still answers."""

@@ -1,4 +1,4 @@
-"""Who we are to a server when that changes: what a credential provider is, and what it gives.
+"""Credentials of a login, and the providers that give new ones when they change.
 
 Owns the forms that credentials may have. Never connects, and never shows a password.
 """
@@ -58,13 +58,13 @@ async def ask(provider: CredentialProvider) -> Credentials:
         if isinstance(given, Awaitable):
             given = await given
     except Exception as error:
-        # Its message is not repeated: nobody knows what stands in it.
+        # Its message is not repeated: it may hold a password.
         raise ConnectError(f"the credential provider raised {type(error).__name__}") from error
     return _credentials(given)
 
 
 def _credentials(given: Any) -> Credentials:
-    """Return the same in one form. What does not fit is not shown: it may be a password all the same."""
+    """Return them in one form. Errors do not show the provider's answer: it may be a password of another form."""
     if isinstance(given, str):
         given = Credentials(None, given)
     elif isinstance(given, (tuple, list)) and len(given) in (1, 2):

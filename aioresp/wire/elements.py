@@ -1,7 +1,7 @@
 """Element boundaries of a RESP stream, found by the lengths that the stream itself announces.
 
-Owns the walk over elements: contents are skipped by their length, never looked at, so no content costs more than
-another. Never touches hiredis, and never keeps anything of the stream.
+Owns the walk over elements: contents are skipped by their length, so none costs more than another. Never touches
+hiredis, and never keeps any part of the stream.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LONG: Final = 5
 #: Bytes of a header that may be without an end.
 LONG_HEADER: Final = 32
 
-#: The bytes that are left of a line, whose end is not known.
+#: Stands for the number of bytes that are left of a line, as its end is not known.
 IN_LINE: Final = -1
 
-#: The stop where the walk does not know what it sees.
+#: The stop where the bytes make no sense as an element.
 LOST: Final = -1
 
 #: First bytes of headers that are looked at one by one.
@@ -36,7 +36,7 @@ SPARSE: Final = 1024
 #: Bytes from one to the next in which a pattern takes less time than a look at each byte.
 APART: Final = 128
 
-#: There are more first bytes of headers than that, and not all of them are such.
+#: There are more first bytes of headers than may be tried, and some of them are no headers.
 TOO_MANY: Final = -1
 
 #: First bytes of headers, and from how many digits on they are looked for.

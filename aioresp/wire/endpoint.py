@@ -87,7 +87,7 @@ def tls_context(
     return context
 
 
-# What OpenSSL says, or a number of a refused certificate, and what can be done about it.
+# Advice by the end of OpenSSL's reason, or by its number for a refused certificate.
 _ADVICE: Final[dict[str | int, str]] = {
     10: "the server's certificate has expired: renew it, or look at the clock here",
     9: "the server's certificate is not valid yet: look at the clock here",
@@ -111,7 +111,7 @@ _ADVICE: Final[dict[str | int, str]] = {
 
 
 def why_tls_failed(error: ssl.SSLError) -> str:
-    """Return what OpenSSL said, and what can be done about it where that is known."""
+    """Return OpenSSL's message, with advice where there is some."""
     said = str(error)
     reason = error.reason or ""
     advice = _ADVICE.get(getattr(error, "verify_code", 0))

@@ -1,7 +1,7 @@
-"""RESP without I/O: `pack` arguments into bytes, feed a `Parser` and take replies out of it.
+"""Packing of RESP commands: arguments into bytes, and back.
 
-With `parser`, the only module that imports hiredis. Never touches a socket, never awaits, never knows what a command
-means.
+Owns what hiredis is given to pack. Never touches a socket, never awaits, never knows what a command means. Offers the
+parser's names, too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
     memoryview, int or float (bool is none of these), and ValueError for a str that has no UTF-8 form, an int of more
     than 2048 bits and a memoryview that was released.
     """
-    # hiredis gets the exact types only: it believes the methods of subclasses, and ends the process where one of them,
-    # or the text of a huge int, raises an error. So not by `__class__`, which may say anything.
+    # hiredis gets the exact types only: it trusts the methods of subclasses, and ends the process where one of them, or
+    # the text of a huge int, raises an error. `__class__` may lie, so `type` is asked.
     count = len(arguments)
     try:
         # A key, or a key and a text, as most commands are: looked at without a loop.
@@ -57,7 +57,7 @@ def pack(arguments: tuple[Any, ...]) -> Packed:
                 return _pack_chunks(arguments)
         return _pack_command(arguments)
     except UnicodeEncodeError:
-        pass  # handled below: whatever is raised here has this error behind it, which shows the text
+        pass  # handled below: an error raised here would have this one as its context, which shows the text
     return _pack_chunks(arguments)
 
 
@@ -70,7 +70,7 @@ def _is_short_text(arguments: tuple[Any, ...]) -> bool:
 
 
 def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
-    """Pack what hiredis packs slowly, wrongly (views with strides) or not at all, and name what cannot be sent."""
+    """Pack arguments that hiredis packs slowly, wrongly (views with strides) or not at all, or refuse them by name."""
     head = b"*%d\r\n" % len(arguments)
     chunks: list[bytes] = []
     for data in encoded(arguments):

@@ -1,7 +1,7 @@
-"""New credentials for a connection that lives longer than its old ones.
+"""Renewal of the credentials of a connection that lives longer than they do.
 
-Owns when the provider is asked, and the AUTH that follows. Never sends it where somebody has the connection alone: who
-has, does so by `send` as soon as it is harmless there, or has the connection introduced anew.
+Owns when the provider is asked, and the AUTH that follows. Never sends AUTH on a leased connection: the lease calls
+`send` when it is safe, or the connection goes through its handshake again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from aioresp.wire.packing import Packed, pack
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds until the provider is asked again that failed, while the connection goes on with what it has.
+#: Seconds until a provider that failed is asked again; the connection goes on with its old credentials.
 AGAIN: Final = 5.0
 
 
 if TYPE_CHECKING:  # protocols take time to import
 
     class Carrier(Protocol):
-        """What is renewed: a connection."""
+        """The connection whose credentials are renewed."""
 
         lent: bool
 
@@ -46,29 +46,29 @@ class Renewal:
 
     def __init__(self, carrier: Carrier, provider: CredentialProvider, timeout: float | None) -> None:
         self.asking = False
-        """Whether the provider has been asked and has not answered."""
+        """Set when the provider is asked, cleared when it has answered."""
         self._carrier = carrier
         self._provider = provider
         self._timeout = timeout
-        self._fresh: Credentials | None = None
-        self._refused = False  # the last ones were
+        self._fresh: Credentials | None = None  # new credentials that have not been sent
+        self._refused = False  # set when the server refuses new credentials, cleared when it accepts some
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waits(self) -> bool:
-        """Whether there are new credentials that have not been sent, as somebody has the connection alone."""
+        """Whether there are new credentials that have not been sent, as the connection is leased."""
         return self._fresh is not None
 
     async def ask(self) -> Credentials:
-        """Return what the provider gives now. Raises ConnectError if it fails."""
+        """Return the provider's credentials of this moment. Raises ConnectError if it fails."""
         self.asking = True
         credentials = await ask(self._provider)
         self.asking = False
         return credentials
 
     def begin(self, credentials: Credentials) -> None:
-        """Note what the server has accepted, and when that is to be renewed."""
+        """Note credentials that the server has accepted, and when they are to be renewed."""
         self._fresh = None
         self._refused = False
         self._schedule(credentials.renew_after)
@@ -110,19 +110,19 @@ class Renewal:
             self._task = None
         self._fresh = fresh
         if self._carrier.lent:
-            self._schedule(fresh.renew_after)  # lest they be old when it comes to sending them
+            self._schedule(fresh.renew_after)  # or they might have expired when the lease sends them
         else:
             self.send()
 
     def send(self) -> None:
-        """Send the new credentials; what is sent before them is done by the old ones, and what follows by the new."""
+        """Send the new credentials; earlier commands run with the old ones, and later commands with the new ones."""
         fresh = self.claim()
         if fresh is not None and self._carrier.viable:
             answer = self._carrier.send(pack(("AUTH", *fresh.words)), True, self._timeout)
             answer.add_done_callback(lambda answer: self.settle(fresh, answer.exception()))
 
     def claim(self) -> Credentials | None:
-        """Return new credentials that have not been sent, to who sends them in his own way, and then calls `settle`."""
+        """Return new credentials that have not been sent; the caller sends them, and then calls `settle`."""
         fresh, self._fresh = self._fresh, None
         return fresh
 
@@ -132,9 +132,9 @@ class Renewal:
             self.begin(fresh)
         elif isinstance(error, ResponseError) and not self._refused:
             self._refused = True
-            self._start()  # these may have been new when they were given, and old when they arrived
+            self._start()  # they may have expired between the provider's answer and their arrival
         elif isinstance(error, ResponseError):
             logger.warning("the server refused renewed credentials (%s): %r is dropped", error, self._carrier)
             self._carrier.close(f"the server refused the renewed credentials ({error}); the connection was dropped")
         elif isinstance(error, CommandTimeout):
-            self._schedule(AGAIN)  # unless the connection is silent for good, and ends by itself
+            self._schedule(AGAIN)  # a connection that stays silent ends by itself

@@ -1,8 +1,8 @@
-"""Name look-ups: the addresses of a host, found by threads of their own that nobody has to wait for.
+"""Name resolver: the addresses of a host, looked up in daemon threads.
 
-Owns one look-up at a time for each host and port, which all callers of the process share, in whatever event loop. Never
-connects, and keeps no answer: names may move. The threads are daemons, as a look-up may hang for minutes and cannot be
-ended. In the default executor of a loop it would hold up the application's own work, and the end of the loop.
+Owns one look-up at a time for each host and port, shared by all callers of the process, in any event loop. Never
+connects, and never keeps an answer, as names may move. A look-up may hang for minutes and cannot be ended. In the
+default executor of a loop it would hold up the application's own work, and the end of the loop.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _waiting: Final[dict[Place, deque[Answer]]] = {}
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, the preferred ones first; those of an address are itself.
+    """Return the addresses of a host, the preferred ones first; an address is returned as it is.
 
-    Raises OSError or UnicodeError if the look-up fails. It has no time limit but the system's own.
+    Raises OSError or UnicodeError if the look-up fails. Its only time limit is the system's own.
     """
     if _is_address(host):
         return [host]
@@ -44,7 +44,7 @@ async def resolve(host: str, port: int) -> list[str]:
         waiting.append(answer)
         if _waiting.get(place) is waiting or not _withdraw(answer, waiting):
             break
-        # It ended in this moment, in its own thread, and has not seen us.
+        # It ended in this moment, in its own thread, and has not seen this caller.
     try:
         return await answer
     finally:
@@ -55,7 +55,7 @@ def _withdraw(answer: Answer, waiting: deque[Answer]) -> bool:
     try:
         waiting.remove(answer)
     except ValueError:
-        return False  # it was answered, or is just being so
+        return False  # it was answered, or is being answered now
     return True
 
 
@@ -85,7 +85,7 @@ def _is_address(host: str) -> bool:
 
 
 def _look_up(host: str, port: int) -> None:
-    """Run in a thread: look the host up and hand the answer to all who wait for it by then."""
+    """Run in a thread: look the host up and hand the answer to all callers that wait for it by then."""
     found: list[str] = []
     error: Exception | None = None
     try:

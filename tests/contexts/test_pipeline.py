@@ -334,7 +334,6 @@ async def test_a_batch_that_never_left_is_sent_again(server: Server, prefix: str
         first, second = p.incr(f"{prefix}n"), p.incr(f"{prefix}n")
         task = asyncio.ensure_future(p.execute())
         await asyncio.sleep(0)  # waiting for the write, which comes at the end of this turn
-        connection._outgoing.clear()
         connection.connection_lost(None)
         assert await task == [1, 2]
         assert (await first, await second) == (1, 2)

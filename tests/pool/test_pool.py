@@ -42,6 +42,12 @@ class Thing:
         assert self.in_flight >= 0
         self._on_room()
 
+    def stretch(self) -> None:
+        self.capacity += self.concurrency
+
+    def relax(self) -> None:
+        self.capacity = min(self.capacity, self.concurrency)
+
     def rest(self) -> None:
         self.resting, self.capacity = True, 0
 
