@@ -131,7 +131,14 @@ class Node:
             # entry then.
             return error if may_repeat(error, arguments, terms.idempotent, reads=False) else None
 
-        return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable)
+        try:
+            return await lease.block(arguments, reply, until)
+        except RedisError as error:
+            failed = error
+        try:
+            return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable, failed)
+        finally:
+            del failed  # it holds this frame by its traceback
 
     # --- Contexts ----------------------------------------------------------------------------------------------------
 

@@ -126,22 +126,26 @@ class Attempts:
         `repeatable` returns None if another attempt could do harm, else the error that `repeating` is told. With
         `error`, the first attempt has failed already.
         """
-        while True:
-            if error is None:
-                try:
-                    return await attempt(self._rest())
-                except RedisError as failure:
-                    error = failure
-            told = repeatable(error)
-            if told is None or not await self._pause(error):
-                raise error
-            logger.debug("%s is sent again, as it failed: %s", told.command, error)
-            if self._repeating is not None:
-                self._repeating(told, self._failures)
-            rest = self._rest()
-            if rest is not None and rest <= 0:
-                raise error
-            error = None
+        told: RedisError | None = None
+        try:
+            while True:
+                if error is None:
+                    try:
+                        return await attempt(self._rest())
+                    except RedisError as failure:
+                        error = failure
+                told = repeatable(error)
+                if told is None or not await self._pause(error):
+                    raise error
+                logger.debug("%s is sent again, as it failed: %s", told.command, error)
+                if self._repeating is not None:
+                    self._repeating(told, self._failures)
+                rest = self._rest()
+                if rest is not None and rest <= 0:
+                    raise error
+                error = None
+        finally:
+            error = told = None  # they hold this frame by their tracebacks
 
     async def _pause(self, error: RedisError) -> bool:
         """Wait until the next attempt may begin; return False if there is none left, or no time."""

@@ -26,6 +26,8 @@ class Growth:
     def __init__(self, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
         #: The error of the last attempt; None since a caller was served.
         self.failure: BaseException | None = None
+        #: Set by a failure and by a resource that carried nothing, cleared by `served`.
+        self.troubled = False
         self._loop = loop
         self._patience = patience
         self._failures = 0
@@ -47,7 +49,7 @@ class Growth:
 
     def served(self) -> None:
         """Note that a caller got a resource."""
-        self._failures, self.failure, self._stillborn = 0, None, 0
+        self._failures, self.failure, self._stillborn, self.troubled = 0, None, 0, False
 
     def made(self, resource: object, carried: int) -> None:
         """Note a new resource, which has `carried` so many commands for its handshake."""
@@ -58,6 +60,7 @@ class Growth:
         if self._newest != (resource, carried):
             return False
         self._stillborn += 1
+        self.troubled = True
         return self._stillborn > 1  # to open the next one at once might go on forever
 
     def rest(self) -> float:
@@ -69,6 +72,7 @@ class Growth:
         """Pause after a failure without other resources; return the seconds, or None if there is no hope."""
         self._failures += 1
         self.failure = error
+        self.troubled = True
         pause = self._patience(error, self._failures)
         if pause is None:
             self._failures = 0

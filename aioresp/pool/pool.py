@@ -198,13 +198,15 @@ class Pool(Generic[R]):
             if roomy is None:
                 break
             self._waiting.serve(roomy)
-            self._growth.served()
+            if self._growth.troubled:
+                self._growth.served()
         while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
             self._lease_waiting.serve(idle)
-            self._growth.served()
+            if self._growth.troubled:
+                self._growth.served()
         if self._refusal is not None:
             self._drain_all()
         for drained in [r for r in self._draining if r.in_flight == 0]:
@@ -339,7 +341,7 @@ class Pool(Generic[R]):
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
         """End a lease: the resource is as it was and owes no reply; if `changed`, it will be made so first."""
-        if changed and resource.viable and self._restore is not None and not self._leaving:
+        if changed and resource.viable and self._restore is not None and not (self._closing.stopped or self._refusal):
             task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
             self._restoring.add(task)
             task.add_done_callback(partial(self._restored, resource))
@@ -362,7 +364,7 @@ class Pool(Generic[R]):
 
     def _admit(self, resource: R) -> None:
         resource.lent = False
-        if self._leaving or not resource.viable:
+        if self._closing.stopped or self._refusal is not None or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():
             self._lease_waiting.serve(resource)
@@ -382,7 +384,8 @@ class Pool(Generic[R]):
         """Note that `work`, which was held, is done."""
         self._closing.work.discard(work)
         self._closing.look()
-        self._end_retired()
+        if self._refusal is not None:
+            self._end_retired()
 
     # --- The end of one resource --------------------------------------------------------------------------------------
 
@@ -451,11 +454,6 @@ class Pool(Generic[R]):
             task.cancel()
         self._dispatch()
         self._end_retired()
-
-    @property
-    def _leaving(self) -> bool:
-        """Whether a resource that becomes free is closed."""
-        return self._closing.stopped or self._refusal is not None
 
     def _of_work(self) -> set[asyncio.Future[Any]]:
         """Return the futures of work that began before: it needs the server on which it began."""
