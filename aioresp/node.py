@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from aioresp.command import AnyStr, Arguments, full_name, locate
+from aioresp.command import Arguments, full_name, locate
 from aioresp.errors import RedisError
 from aioresp.middleware import Middleware
 from aioresp.options import Settings, Terms
@@ -142,7 +142,7 @@ class Node:
 
     # --- Contexts ----------------------------------------------------------------------------------------------------
 
-    def lease(self, terms: Terms, why: str) -> Lease[AnyStr]:
+    def lease(self, terms: Terms, why: str) -> Lease[Any]:
         """Return a context with a connection of its own; `why` names its holder in errors of those who wait for one."""
         from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
 

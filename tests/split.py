@@ -51,7 +51,7 @@ class SplitRoute:
 
     def __init__(self, *clients: Client[str]) -> None:
         self.routes = [client.node.route(client.terms) for client in clients]
-        self.find_pool, self.on_lost = self.routes[0].find_pool, None
+        self.find_pool, self.on_lost = self.routes[0].find_pool, self.routes[0].on_lost
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         sides = [home(unpack(packed)) for packed in commands]
