@@ -65,7 +65,7 @@ class View(TypedDict, total=False):
 class Client(
     Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Subscribing[AnyStr], Generic[AnyStr]
 ):
-    """A client of one server, for any number of tasks, event loops and threads, and for forked children.
+    """Client of one server, for any number of tasks, event loops and threads, and for forked children.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
 
@@ -74,10 +74,10 @@ class Client(
         decode_responses: whether replies are str (UTF-8) or bytes.
         options: override the URL. `limit`: connections a loop at most; `concurrency`: commands under way on one
             connection before another is opened, 1 for the classic pool; `timeout`: seconds that a call may take, with
-            the wait for a connection (None: for ever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
+            the wait for a connection (None: forever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
             after which an unused connection is closed; `retry`: how often and how fast what failed, and has not run or
             only reads, is tried again within `timeout` (None: never); `protocol`: 3, or 2 to avoid RESP3;
-            `on_lost`: called with what a cancelled blocking pop took and could not put back, or may not have.
+            `on_lost`: called with elements that a cancelled blocking pop took and could not put back, or perhaps not.
 
     Raises ValueError or TypeError that names the option for one that is unknown or does not fit.
     """

@@ -1,6 +1,6 @@
-"""What a command goes through on its way out and back: the option `middleware`, and who watches for slow calls.
+"""Middleware around each command: the option `middleware`, and the timing of slow calls.
 
-Owns how one is put around another. Never sends anything, and stands in nobody's way where there is nothing around.
+Owns how middleware is nested; costs nothing when there is none. Never sends anything itself.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ T = TypeVar("T")
 #: Sends a command by way of `send`, and may do something before and after; see the option `middleware`.
 Middleware: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
-#: What a batch is called, as its commands do not go through one by one.
+#: Names of a batch for middleware, which sees it as one call.
 PIPELINE: Final[Arguments] = ("PIPELINE",)
 TRANSACTION: Final[Arguments] = ("MULTI",)
 
 
 def within(middleware: Sequence[Middleware], arguments: Arguments, send: Callable[[], Awaitable[T]]) -> Awaitable[T]:
-    """Have the call of `send` go through all that is around, the first of them innermost."""
+    """Call `send` through all middleware, the first of it innermost."""
     for each in middleware:
         send = partial(each, arguments, send)
     return send()
@@ -31,7 +31,7 @@ def within(middleware: Sequence[Middleware], arguments: Arguments, send: Callabl
 def through(
     middleware: Sequence[Middleware], execute: Callable[[Arguments, Callable[[Any], T]], Awaitable[T]]
 ) -> Callable[[Arguments, Callable[[Any], T]], Coroutine[Any, Any, T]]:
-    """Return `execute` as it is with all that is around it."""
+    """Return `execute` with the middleware around it."""
 
     async def observed(arguments: Arguments, reply: Callable[[Any], T]) -> T:
         return await within(middleware, arguments, partial(execute, arguments, reply))

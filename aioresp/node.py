@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from aioresp.command import AnyStr, locate
+from aioresp.command import locate
 from aioresp.errors import RedisError, about
 from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
@@ -132,7 +132,14 @@ class Node:
             # entry then.
             return error if may_repeat(error, traits, terms.idempotent, reads=False) else None
 
-        return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable)
+        try:
+            return await borrowed.block(traits, reply, until)
+        except RedisError as error:
+            failed = error
+        try:
+            return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable, failed)
+        finally:
+            del failed  # it holds this frame by its traceback
 
     # --- Contexts ----------------------------------------------------------------------------------------------------
 
@@ -140,9 +147,9 @@ class Node:
         """Return a context with a connection of its own, without a method for each command and without middleware."""
         from aioresp.contexts.borrowed import Borrowed  # noqa: PLC0415 (many programs need no connection of their own)
 
-        return Borrowed(self.pools.here, terms.replace(middleware=()), why)
+        return Borrowed(self.pools.here, terms.replace(middleware=()) if terms.middleware else terms, why)
 
-    def lease(self, terms: Terms, why: str) -> Lease[AnyStr]:
+    def lease(self, terms: Terms, why: str) -> Lease[Any]:
         """Return a context with a connection of its own; `why` names its holder in errors of those who wait for one."""
         from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
 

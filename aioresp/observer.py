@@ -1,6 +1,6 @@
-"""Tells the `events` hook what happens to connections and commands.
+"""Observer of one node: tells the `events` hook what happens to connections and commands.
 
-Only there while a hook is: a client without one never comes here.
+Owns the events of connecting, repeating, dropping and slow calls. Never made for a client without a hook.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Observer:
-    """What is told of one client, whose server is at the address `server`."""
+    """Source of the events of one node, whose server is at the address `server`."""
 
     def __init__(self, hook: Hook, server: str, slow: float | None) -> None:
         self.hook = hook
@@ -27,7 +27,7 @@ class Observer:
         self._slow = math.inf if slow is None else slow
 
     def connecting(self, connect: Callable[[], Awaitable[Connection]]) -> Callable[[], Awaitable[Connection]]:
-        """Return `connect`, watched."""
+        """Return `connect` with an event for each connection that it makes."""
 
         async def watched() -> Connection:
             start = time.perf_counter()
@@ -45,7 +45,7 @@ class Observer:
     def failing(
         self, patience: Callable[[BaseException, int], float | None]
     ) -> Callable[[BaseException, int], float | None]:
-        """Return `patience`, watched."""
+        """Return `patience` with an event for each failure that it judges."""
 
         def watched(error: BaseException, failures: int) -> float | None:
             pause = patience(error, failures)

@@ -188,7 +188,7 @@ def _duration(name: str, value: Any) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} is {type(value).__name__}, not seconds or None")
     if not 0 < value < math.inf or (isinstance(value, int) and value > _LARGEST):
-        raise ValueError(f"{name} is {numeral(value)}, not a number of seconds above 0; None waits for ever")
+        raise ValueError(f"{name} is {numeral(value)}, not a number of seconds above 0; None waits forever")
 
 
 def _size(name: str, value: Any) -> None:

@@ -52,10 +52,10 @@ NOT_NOW = (
 
 
 class Retry(Record):
-    """How often and how fast what failed is tried again, always within the call's own deadline.
+    """How often and how fast a failed call is sent again, always within its own deadline.
 
     The n-th pause is a random time of at most `base * 2 ** (n - 1)` seconds and at most `cap`; without `jitter` it is
-    that time. The default gives up after 2 s on the average (at most 4.3): long enough for a server that restarts or a
+    that time. The default gives up after 2 s on average (at most 4.3): long enough for a server that restarts or a
     replica that takes over, short enough for a caller to hear of a server that is gone.
     """
 
@@ -85,7 +85,7 @@ class Retry(Record):
         return longest * int.from_bytes(os.urandom(4)) / 2**32 if self.jitter else longest
 
     def pause_without_end(self, failures: int) -> float | None:
-        """Return the seconds to wait for one who never gives up, unless nothing is to be tried again."""
+        """Return the seconds to wait for a caller that never gives up; None only where nothing is tried again."""
         return self.pause(min(failures, max(self.attempts - 1, 1)))
 
     def pause_of_connecting(self, error: BaseException, failures: int) -> float | None:
@@ -125,22 +125,26 @@ class Attempts:
         `repeatable` returns None if another attempt could do harm, else the error that `repeating` is told. With
         `error`, the first attempt has failed already.
         """
-        while True:
-            if error is None:
-                try:
-                    return await attempt(self._rest())
-                except RedisError as failure:
-                    error = failure
-            told = repeatable(error)
-            if told is None or not await self._pause(error):
-                raise error
-            logger.debug("%s is sent again, as it failed: %s", told.command, error)
-            if self._repeating is not None:
-                self._repeating(told, self._failures)
-            rest = self._rest()
-            if rest is not None and rest <= 0:
-                raise error
-            error = None
+        told: RedisError | None = None
+        try:
+            while True:
+                if error is None:
+                    try:
+                        return await attempt(self._rest())
+                    except RedisError as failure:
+                        error = failure
+                told = repeatable(error)
+                if told is None or not await self._pause(error):
+                    raise error
+                logger.debug("%s is sent again, as it failed: %s", told.command, error)
+                if self._repeating is not None:
+                    self._repeating(told, self._failures)
+                rest = self._rest()
+                if rest is not None and rest <= 0:
+                    raise error
+                error = None
+        finally:
+            error = told = None  # they hold this frame by their tracebacks
 
     async def _pause(self, error: RedisError) -> bool:
         """Wait until the next attempt may begin; return False if there is none left, or no time."""
@@ -161,8 +165,8 @@ def may_repeat(
 ) -> bool:
     """Return whether a command that failed with `error` can be sent again, as it has not run or does no harm.
 
-    `idempotent` tells that its caller says so; `reads`, that what only reads may be sent again after a lost connection.
-    What a script says is its answer, even if it only reads: it may be costly, and may say the same again.
+    `idempotent` means that the caller says so; `reads`, that a reading command may follow a lost connection.
+    The error of a script is its answer, even if the script only reads: it may be costly, and may answer the same again.
     """
     if isinstance(error, ConnectionLost):
         return idempotent or error.outcome == "not sent" or (reads and traits(command).read_only)
@@ -180,7 +184,7 @@ def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
 
 
 def may_read_on(error: BaseException) -> bool:
-    """Return whether a reader that keeps its own place may ask again: the way to the server failed, or the moment."""
+    """Return whether a reader that keeps its own place may ask again: the server was out of reach, or not ready."""
     return isinstance(error, (CommandTimeout, UnblockedError)) or may_connect_again(error)
 
 

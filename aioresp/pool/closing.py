@@ -1,7 +1,7 @@
-"""The end of a pool in steps: work ends, replies arrive, connections close.
+"""State machine of closing a pool: work ends, replies arrive, connections close.
 
-Owns the work that must not stop halfway, and how far closing has come. Its steps are callbacks: there is no task that
-could be cancelled. Never knows connections.
+Owns the work that must not stop halfway, and the step that closing has reached. Its steps are callbacks, so there is no
+task to cancel. Never knows connections.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # protocols take time to import
         """The steps that a pool takes to close."""
 
         def turn_away(self, spared: set[Any]) -> None:
-            """Give those in line ClientClosed, but for these futures."""
+            """Fail the callers in line with ClientClosed, except these futures."""
 
         def stop(self) -> None:
             """Take no more callers, and open nothing more."""
@@ -48,12 +48,13 @@ class Closing:
     def __init__(self, pool: Parts, loop: asyncio.AbstractEventLoop) -> None:
         self.work: set[Work] = set()
         self.on_end: Callable[[], None] | None = None
-        self.stopped = False  # the pool takes no more callers
+        #: Set when work has ended or had its time: the pool takes no more callers. Never cleared.
+        self.stopped = False
         self._pool = pool
         self._loop = loop
         self._step = _OPEN
         self._grace = 0.0
-        self._ended: asyncio.Future[None] | None = None  # those who wait for the end wait for this
+        self._ended: asyncio.Future[None] | None = None  # done at the end; made by the first caller of `wait`
 
     @property
     def begun(self) -> bool:
@@ -75,7 +76,7 @@ class Closing:
         self.look()
 
     async def wait(self) -> None:
-        """Wait for the end. Without anyone who waits, replies under way have no more time; work still has."""
+        """Wait for the end. If the waiting task is cancelled, replies under way get no more time; work still does."""
         if self._step == _ENDED:
             return
         if self._ended is None:
@@ -89,7 +90,7 @@ class Closing:
             raise
 
     def look(self) -> None:
-        """Go on as far as things are: something has changed."""
+        """Take the steps that have become possible; called after each change."""
         if self._step == _WORKING and not self.work:
             self._go_on()
         if self._step == _DRAINING and not self._pool.owes():
@@ -120,7 +121,7 @@ class Closing:
                 self.on_end()
 
     def lose_work(self) -> None:
-        """Have work that has not ended say what is lost."""
+        """Have unfinished work report what is lost."""
         for work in list(self.work):
             work.abandon()
         self.work.clear()

@@ -23,6 +23,8 @@ class Growth:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patience: Callable[[BaseException, int], float | None]) -> None:
         self.patience = Patience(patience, "connection")
+        #: Set by a failure and by a resource that carried nothing, cleared by `served`.
+        self.troubled = False
         self._loop = loop
         #: The time (of the loop) before which no attempt begins.
         self._after = 0.0
@@ -43,7 +45,7 @@ class Growth:
     def served(self) -> None:
         """Note that a caller got a resource."""
         self.patience.forget()
-        self._stillborn = 0
+        self._stillborn, self.troubled = 0, False
 
     def made(self, resource: object, carried: int) -> None:
         """Note a new resource, which has `carried` so many commands for its handshake."""
@@ -54,6 +56,7 @@ class Growth:
         if self._newest != (resource, carried):
             return False
         self._stillborn += 1
+        self.troubled = True
         return self._stillborn > 1  # to open the next one at once might go on forever
 
     def rest(self) -> float:
@@ -63,6 +66,7 @@ class Growth:
 
     def failed(self, error: BaseException) -> float | None:
         """Pause after a failure without other resources; return the seconds, or None if there is no hope."""
+        self.troubled = True
         pause = self.patience.fail(error)
         if pause is not None:
             self._after = self._loop.time() + pause

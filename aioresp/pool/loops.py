@@ -1,8 +1,8 @@
 """One pool for each running event loop, found by the loop.
 
 Owns the map from loops to pools: makes a pool at the first use in a loop, closes it when the loop shuts down or the
-client is collected, forgets it when the loop is gone, and starts afresh in a forked child. Knows nothing of what the
-pools hold.
+client is collected, forgets it when the loop is gone, and starts afresh in a forked child. Never knows what the pools
+hold.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # protocols take time to import
         _thread_id: int | None
 
     class Closable(Protocol):
-        """What must be known of a pool here."""
+        """A pool or a hub, as far as this module knows it."""
 
         @property
         def busy(self) -> bool:
@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
         def abandon(self) -> None:
-            """End without the loop, and say what is lost: it will not run any more, or nobody knows when."""
+            """End without the loop, and say what is lost: it will not run any more, or not at a known time."""
             ...
 
         def stats(self) -> PoolStats:
@@ -85,7 +85,7 @@ _keepers: weakref.WeakSet[_Keeper[Any]] = weakref.WeakSet()
 class PerLoop(Generic[P]):
     """The pools of one client, one for each event loop it was used in.
 
-    Only a running loop adds or removes its own entry, or whoever finds it closed.
+    A running loop adds and removes its own entry; entries of closed loops are removed by any caller that finds them.
     """
 
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], P]) -> None:
@@ -198,7 +198,7 @@ class PerLoop(Generic[P]):
         for pool in mine:
             await pool.aclose()
         if others:
-            # A loop may stop before it gets to it: then there is nobody left to wait for.
+            # A loop may stop before it closes its pool: then no end will come.
             await asyncio.wait(others, timeout=FAREWELL)
 
     def stats(self) -> tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]:
@@ -243,7 +243,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        # Who has not imported trio does not run on it.
+        # A program that has not imported trio does not run on it.
         trio = sys.modules.get("trio")
         if trio is None or not trio.lowlevel.in_trio_run():
             raise
@@ -254,7 +254,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 class _Keeper(Generic[P]):
-    """What keeps a pool while its loop may run, also without its client, and learns of the end of the loop.
+    """Keeper of a pool while its loop may run, also without its client; it learns of the end of the loop.
 
     Only the loop refers to it, by a timer that never comes: `loop.close()` drops its timers.
     """

@@ -1,7 +1,7 @@
-"""The pool of one event loop: share, grow, lease, retire, prune, drain.
+"""Connection pool of one event loop: share, grow, lease, retire, prune, drain.
 
-Owns which resources are open and who may use which. Generic: it knows resources by `in_flight`, `capacity` and
-`close()` and never what travels on them. Every decision is a synchronous function, and nothing is awaited between
+Owns which resources are open and which caller may use which. Generic: it knows resources by `in_flight`, `capacity` and
+`close()`. Never knows what travels on them. Every decision is a synchronous function, and nothing is awaited between
 reading the state and changing it; so there is no lock, and a cancellation finds nothing half done.
 """
 
@@ -49,7 +49,7 @@ class Pool(Generic[R]):
 
         `sever` ends a resource without its loop, which may be closed.
         `patience` tells, after an error and so many failures in a row to open a first resource, how many seconds to
-        wait before the next attempt; with None those who wait get the error.
+        wait before the next attempt; with None the callers in line get the error.
         """
         self.limit = limit
         self.made = 0
@@ -121,7 +121,7 @@ class Pool(Generic[R]):
         return None
 
     def _wake(self) -> bool:
-        """Wake one that rests, if there is any: whether it works is known soon, and it saves making another."""
+        """Wake a resting resource, if there is one: whether it works is known soon, and it saves making another."""
         for resource in self._shared:
             if resource.resting:
                 resource.wake()
@@ -152,7 +152,7 @@ class Pool(Generic[R]):
         self.wait(future, serve, None if timeout is None else since + timeout)
 
     def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
-        """Stand in line until `start` can be called with a resource that has room.
+        """Queue until `start` can be called with a resource that has room.
 
         A `future` that is done by then has left the line. At `deadline` (loop time) it gets `PoolTimeout`.
         """
@@ -193,19 +193,21 @@ class Pool(Generic[R]):
         return error
 
     def _dispatch(self) -> None:
-        """Serve those who wait, as far as there is room. Called whenever there may be more of it."""
+        """Serve the callers in line while there is room. Called whenever there may be more of it."""
         while self._waiting.anyone():
             roomy = self._choose()
             if roomy is None:
                 break
             self._waiting.serve(roomy)
-            self._growth.served()
+            if self._growth.troubled:
+                self._growth.served()
         while self._lease_waiting.anyone():
             idle = self._lendable()
             if idle is None:
                 break
             self._lease_waiting.serve(idle)
-            self._growth.served()
+            if self._growth.troubled:
+                self._growth.served()
         if self._refusal is not None:
             self._drain_all()
         for drained in [r for r in self._draining if r.in_flight == 0]:
@@ -339,7 +341,7 @@ class Pool(Generic[R]):
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
         """End a lease: the resource is as it was and owes no reply; if `changed`, it will be made so first."""
-        if changed and resource.viable and self._restore is not None and not self._leaving:
+        if changed and resource.viable and self._restore is not None and not (self._closing.stopped or self._refusal):
             task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
             self._restoring.add(task)
             task.add_done_callback(partial(self._restored, resource))
@@ -357,12 +359,12 @@ class Pool(Generic[R]):
             self.give_back(resource)
 
     def discard(self, resource: R) -> None:
-        """End a lease whose resource nobody else may use."""
+        """End a lease whose resource must not be used again."""
         resource.close()
 
     def _admit(self, resource: R) -> None:
         resource.lent = False
-        if self._leaving or not resource.viable:
+        if self._closing.stopped or self._refusal is not None or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():
             self._lease_waiting.serve(resource)
@@ -382,7 +384,8 @@ class Pool(Generic[R]):
         """Note that `work`, which was held, is done."""
         self._closing.work.discard(work)
         self._closing.look()
-        self._end_retired()
+        if self._refusal is not None:
+            self._end_retired()
 
     # --- The end of one resource --------------------------------------------------------------------------------------
 
@@ -414,7 +417,7 @@ class Pool(Generic[R]):
         self._prune_timer = self._loop.call_later(pause, self._prune)
 
     def _prune(self) -> None:
-        """Close what has carried nothing for `idle_timeout`, and let rest what has carried nothing for long.
+        """Close resources that were idle for `idle_timeout`; let rest those that were idle for `REST_AFTER`.
 
         Looks at counters, so that commands need no clock.
         """
@@ -426,7 +429,7 @@ class Pool(Generic[R]):
             if resource.in_flight or commands != seen:
                 self._idle_since[resource] = (commands, now)
             elif self._idle_timeout is not None and now - since >= self._idle_timeout:
-                # Withdrawn at once: close() takes a turn of the loop, and nobody may be handed it meanwhile.
+                # Withdrawn at once: close() may take a turn of the loop, and no caller may get it meanwhile.
                 self._withdraw(resource)
                 resource.close()
             elif now - since >= REST_AFTER:
@@ -451,11 +454,6 @@ class Pool(Generic[R]):
             task.cancel()
         self._dispatch()
         self._end_retired()
-
-    @property
-    def _leaving(self) -> bool:
-        """Whether a resource that becomes free is closed."""
-        return self._closing.stopped or self._refusal is not None
 
     def _of_work(self) -> set[asyncio.Future[Any]]:
         """Return the futures of work that began before: it needs the server on which it began."""
@@ -495,18 +493,18 @@ class Pool(Generic[R]):
         await self._closing.wait()
 
     def abandon(self) -> None:
-        """End without the loop: work that has not ended says what is lost, connections are cut."""
+        """End without the loop: unfinished work reports what is lost, and connections are cut."""
         self._closing.lose_work()
         for resource in self._resources:
             self._sever(resource)
         try:
             self._loop.call_soon_threadsafe(self.shut)  # if it ever runs again
         except RuntimeError:
-            # It is closed. Tasks that nobody holds are collected, and what they have opened is cut.
+            # The loop is closed. Its tasks are collected when nothing holds them, and their connections are cut.
             self._opening.clear()
 
     def turn_away(self, spared: set[Any]) -> None:
-        """Give those in line ClientClosed, but for these futures."""
+        """Fail the callers in line with ClientClosed, except these futures."""
         self._fail_waiting(ClientClosed("the client was closed"), spared)
 
     def stop(self) -> None:
@@ -547,7 +545,7 @@ class Pool(Generic[R]):
         )
 
     def describe(self) -> str:
-        """Return the repr, and who has held a lease for how long, longest first."""
+        """Return the repr, and the holders of leases with their times, longest first."""
         now = self._loop.time()
         holders = sorted(self._leased.values(), key=lambda h: h.since)
         said = ", ".join(f"{h.name} for {now - h.since:.3g} s" for h in holders[:5])

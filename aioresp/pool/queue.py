@@ -1,7 +1,7 @@
-"""Those who wait for a resource, in the order in which they came.
+"""FIFO wait queue of a pool.
 
-Owns the line and the deadlines of those in it. Whoever gives up leaves at once, and never swallows a wake-up. Never
-knows what is waited for.
+Owns the callers in line and their deadlines. A caller that gives up leaves at once, and takes no wake-up with it. Never
+knows what the callers wait for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLOCK: Final = 0.001
 
 
 def forsake(future: asyncio.Future[Any] | None) -> None:
-    """Note that nobody waits for `future` any more, as its caller was closed by hand or got another error."""
+    """Cancel a `future` whose caller was closed by hand or got another error."""
     if future is not None and not future.done() and not future.get_loop().is_closed():
         future.cancel()
 
@@ -42,15 +42,15 @@ SLICE: Final = 512
 
 
 class WaitQueue(Generic[R]):
-    """A line of callers, each known by his future.
+    """Callers in line, each known by its future.
 
-    `too_late` looks at the state of things once, for what then makes the error of each who has waited so many seconds.
+    `too_late` captures the state of the pool and returns a function from seconds waited to an error.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, too_late: Callable[[], Callable[[float], Exception]]) -> None:
         self._loop = loop
         self._too_late = too_late
-        # A dict, as one that gives up must leave the middle of the line at once.
+        # A dict, as a caller that gives up leaves the middle of the line at once.
         self._waiters: OrderedDict[asyncio.Future[Any], _Waiter[R]] = OrderedDict()
         self._expire_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -60,11 +60,11 @@ class WaitQueue(Generic[R]):
 
     @property
     def waiting(self) -> int:
-        """How many stand in it who have not given up."""
+        """How many callers are in line and have not given up."""
         return sum(not future.done() for future in self._waiters)
 
     def enter(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
-        """Stand in line; a `future` that is done has left it."""
+        """Join the line; a `future` that is done has left it."""
         when = math.inf if deadline is None else deadline
         self._waiters[future] = _Waiter(start, when, self._loop.time())
         future.add_done_callback(self._leave)
@@ -76,7 +76,7 @@ class WaitQueue(Generic[R]):
         self._waiters.pop(future, None)
 
     def anyone(self) -> bool:
-        """Return whether somebody stands in line who has not given up; those who have are let go."""
+        """Return whether a caller in line has not given up; those that have are removed."""
         while self._waiters:
             future = next(iter(self._waiters))
             if not future.done():
@@ -85,14 +85,14 @@ class WaitQueue(Generic[R]):
         return False
 
     def serve(self, resource: R) -> None:
-        """Hand `resource` to the first in line, of whom `anyone` said that he is there."""
+        """Hand `resource` to the first in line; call it only after `anyone` returned True."""
         future = next(iter(self._waiters))
         waiter = self._waiters[future]
         self._leave(future)
         waiter.start(resource)
 
     def fail(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
-        """Turn everybody away with `error`, but for those who are `spared`."""
+        """Fail all callers with `error`, except those that are `spared`."""
         for future in [future for future in self._waiters if future not in spared]:
             deadline = self._waiters[future].deadline
             self._leave(future)
@@ -111,7 +111,7 @@ class WaitQueue(Generic[R]):
         self._timer = None if when == math.inf else self._loop.call_at(when, self._expire)
 
     def _expire(self) -> None:
-        """Turn those away whose deadline has passed."""
+        """Fail the callers whose deadline has passed."""
         now = self._loop.time() + CLOCK
         look_again = math.inf
         error = self._too_late()

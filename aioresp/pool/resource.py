@@ -1,6 +1,6 @@
-"""What a pool lends, and who holds it, and the figures that are kept.
+"""Resources of a pool: their interface, their holders, and the figures of the pool.
 
-Owns the terms on which a pool and its users meet. Never imports asyncio and decides nothing.
+Owns the protocols between a pool, its resources and work on them. Never imports asyncio and decides nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from aioresp.record import Record
 if TYPE_CHECKING:  # protocols take time to import
 
     class Resource(Protocol):
-        """What the pool must know of a connection."""
+        """A connection, as far as the pool knows it."""
 
         in_flight: int
         """How many commands are under way."""
         capacity: int
         """How many it takes at present, or 0 while it takes none; only the resource itself sets it."""
         lent: bool
-        """Whether somebody has it alone."""
+        """Set while a lease has it, cleared when the lease gives it back."""
 
         @property
         def resting(self) -> bool:
@@ -61,17 +61,17 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
     class Work(Protocol):
-        """What goes on behind a lease, perhaps after its caller has gone, and should not end halfway."""
+        """Work on a leased connection that should not end halfway, perhaps after its caller has gone."""
 
         in_line: set[Any]
         """Futures of this that stand in the pool's line."""
 
         def recall(self) -> None:
-            """Come to an end soon: the pool is going to close, and still works."""
+            """End soon: the pool is about to close, and still works."""
             ...
 
         def abandon(self) -> None:
-            """Say what is lost: the pool is closed. Called without a running loop, too."""
+            """Report what is lost: the pool is closed. Called without a running loop, too."""
             ...
 
 
@@ -79,7 +79,7 @@ R = TypeVar("R", bound="Resource")
 
 
 class Holder:
-    """Who leases a resource, for the message of `PoolTimeout`."""
+    """Holder of a lease, for the message of `PoolTimeout`."""
 
     __slots__ = ("name", "since")
 
