@@ -185,7 +185,7 @@ class Client(
             name = word(arguments[0])
             if name in SPECIAL:
                 if (limit := self._time_limit(arguments)) is not None:
-                    return await self._execute_alone(arguments, reply, limit)
+                    return await self._execute_alone(name, arguments, reply, limit)
                 if name == SHUTDOWN:
                     async with self._borrowed(SHUTDOWN) as own:  # it may wait for replicas: nothing gets past it there
                         return await own.execute(arguments, reply)
@@ -231,9 +231,9 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
-    async def _execute_alone(self, arguments: Arguments, reply: Callable[[Any], T], limit: float) -> T:
+    async def _execute_alone(self, name: str, arguments: Arguments, reply: Callable[[Any], T], limit: float) -> T:
         """Send a blocking command, which the server may hold back for `limit` seconds, on a connection of its own."""
-        borrowed = self._borrowed(full_name(arguments))
+        borrowed = self._borrowed(name)
         until = running_loop().time() + max(limit, 0.0) if limit else None
         failures = 0
         while True:

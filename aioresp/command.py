@@ -305,7 +305,7 @@ def _text(part: bytes) -> str | bytes:
 
 def _seconds(argument: object, units: float) -> float:
     try:
-        seconds = float(word(argument)) / units
-    except ValueError:
+        seconds = float(argument if type(argument) is int or type(argument) is float else word(argument)) / units
+    except (ValueError, OverflowError):
         return 0.0  # the server will refuse it and say why
     return seconds if abs(seconds) < FOR_EVER else 0.0

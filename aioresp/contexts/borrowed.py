@@ -102,7 +102,7 @@ class Borrowed:
     async def __aenter__(self) -> Self:
         if self._connection is not None:
             raise RuntimeError("the lease was entered already")
-        await self.borrow(self._timeout)
+        await self.borrow(None if self._timeout is None else running_loop().time() + self._timeout)
         return self
 
     async def __aexit__(
@@ -110,13 +110,12 @@ class Borrowed:
     ) -> None:
         self.give_back()
 
-    async def borrow(self, patience: float | None) -> Connection:
-        """Take a connection from the pool, within so many seconds. Raises PoolTimeout."""
+    async def borrow(self, deadline: float | None) -> Connection:
+        """Take a connection from the pool. Raises PoolTimeout at `deadline` (loop time)."""
         pool = self.find_pool()
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
-        self._connection = await pool.lease(holder, None if patience is None else loop.time() + patience)
+        self._connection = await pool.lease(holder, deadline)
         self._pool = pool
         self._changed = set()
         return self._connection
@@ -148,7 +147,7 @@ class Borrowed:
             if name in CHANGES:
                 self._changed.add(name)
             if limit is not None:
-                return await self._block(connection, arguments, reply, limit, until)
+                return await self._start(connection, arguments, limit, until).result(reply)
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
@@ -185,14 +184,7 @@ class Borrowed:
             renewal.send()
         return self._connection
 
-    async def _block(
-        self,
-        connection: Connection,
-        arguments: Arguments,
-        reply: Callable[[Any], T],
-        limit: float,
-        until: float | None,
-    ) -> T:
+    def _start(self, connection: Connection, arguments: Arguments, limit: float, until: float | None) -> Blocking:
         """Send a blocking command whose time limit ends at `until`: the server gets what is left of it."""
         assert self._pool is not None
         if until is not None:
@@ -202,7 +194,7 @@ class Borrowed:
                 arguments = with_timeout(arguments, limit)
         private = bool(self._changed)
         self._blocking = Blocking(self._pool, connection, arguments, self._decode, self.on_lost, private, limit, until)
-        return await self._blocking.result(reply)
+        return self._blocking
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
         """Return None when the server has closed the connection, or else its reply."""
@@ -295,15 +287,14 @@ class Borrowed:
         The wait for the connection is a part of the command's own time limit of `limit` seconds (0: forever), which
         ends at `until` (loop time).
         """
-        loop = running_loop()
-        remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
+        remark = None if until is not None else running_loop().call_later(self._timeout or LONG, self._remark)
         try:
-            connection = await self.borrow(None if until is None else until + GRACE - loop.time())
+            connection = await self.borrow(None if until is None else until + GRACE)
         finally:
             if remark is not None:
                 remark.cancel()
         try:
-            return await self._block(connection, arguments, reply, limit, until)
+            return await self._start(connection, arguments, limit, until).result(reply)
         finally:
             self.give_back()
 

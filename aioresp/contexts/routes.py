@@ -151,7 +151,7 @@ class SharedRoute:
         borrowed = Borrowed(
             self.find_pool, self._decode, self._timeout, "a transaction", self.on_lost, self._middleware
         )
-        await borrowed.borrow(self._timeout)
+        await borrowed.__aenter__()
         return LeaseRoute(borrowed, self._timeout, owned=True)
 
 
