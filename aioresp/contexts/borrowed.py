@@ -175,8 +175,12 @@ class Borrowed:
 
     async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
-        if self._blocking is not None and not self._blocking.done.done():
-            await self._wait_for(self._blocking, until)
+        blocking = self._blocking
+        if blocking is not None:
+            if not blocking.done.done():
+                await self._wait_for(blocking, until)
+            if not blocking.done.result() and self._connection is not None:
+                self._connection.close()  # a CLIENT UNBLOCK may still come, and would end another command on it
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
         renewal = self._connection.renewal
@@ -217,8 +221,6 @@ class Borrowed:
         await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
         if not blocking.done.done():
             raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
-        if not blocking.done.result() and self._connection is not None:
-            self._connection.close()
 
     if TYPE_CHECKING:
 
