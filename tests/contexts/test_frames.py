@@ -39,4 +39,5 @@ async def test_a_pop_that_finds_its_element(server: Server, prefix: str, timeout
         finally:
             sys.setprofile(before)
     assert found == (f"{prefix}q", "a")
-    assert 20 < len(frames) <= MOST, frames
+    finds = frames.count("_find")  # of the pool: a loop of uvloop does not tell its thread
+    assert 20 < len(frames) <= MOST + finds, frames
