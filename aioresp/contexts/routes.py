@@ -1,6 +1,6 @@
-"""How many commands at once travel: as one batch on a shared connection or, if very many, on one of their own.
+"""Routes of a pipeline: one batch on a shared connection, or a connection of its own for a very large batch.
 
-Owns the way of a batch from its packed commands to the raw replies, and decides when what failed is sent again. A
+Owns the way of a batch from its packed commands to the raw replies, and decides when a failed batch is sent again. A
 batch on a shared connection is written in one, so it is never cut in two. Never knows what becomes of the replies.
 """
 
