@@ -6,7 +6,7 @@ override, and never shows a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 #: What is left of an argument when its class is gone.
@@ -52,16 +52,13 @@ def encoded(arguments: Iterable[object]) -> list[bytes]:
 
     Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
     """
-    name = ""
     found: list[bytes] = []
-    for position, argument in enumerate(arguments):
-        value = _checked(name, position, argument)
+    for argument in arguments:
+        value = _checked(found, argument)
         if isinstance(value, str):
             value = value.encode()
         elif not isinstance(value, bytes):
             value = repr(value).encode()
-        if not position:
-            name = word(value)
         found.append(value)
     return found
 
@@ -71,17 +68,17 @@ def exact(arguments: Iterable[object]) -> tuple[Plain, ...]:
 
     Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
     """
-    name = ""
     found: list[Plain] = []
-    for position, argument in enumerate(arguments):
-        value = _checked(name, position, argument)
-        if not position:
-            name = word(value)
-        found.append(value)
+    for argument in arguments:
+        kind = type(argument)
+        if kind is bytes or kind is float or (kind is str and argument.isascii()):  # type: ignore[attr-defined]
+            found.append(argument)  # type: ignore[arg-type]  # the types were looked at
+        else:
+            found.append(_checked(found, argument))
     return tuple(found)
 
 
-def _checked(name: str, position: int, argument: object) -> Plain:
+def _checked(before: Sequence[Plain], argument: object) -> Plain:
     try:
         value = plain(argument)
         if isinstance(value, str) and not value.isascii():
@@ -101,7 +98,7 @@ def _checked(name: str, position: int, argument: object) -> Plain:
         else:
             return value
     # Not raised above: the errors there show the value.
-    raise error_type(f"{name}: argument {position} {why}" if position else f"the name of a command {why}")
+    raise error_type(f"{word(before[0])}: argument {len(before)} {why}" if before else f"the name of a command {why}")
 
 
 def numeral(value: object) -> str:

@@ -245,7 +245,8 @@ class Blocking:
         """See to it that the command ends and nothing is lost: its caller has gone."""
         if self._state not in _WITH_CALLER:
             return
-        self._cancel_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._loop.is_closed():
             self.abandon()
         elif self._reply.done():
@@ -254,11 +255,6 @@ class Blocking:
             self._to(State.UNBLOCKING)
             self._background = Background(self._pool, self._loop, self.in_line)
             self._unblock(self._background)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # --- The command ends --------------------------------------------------------------------------------------------
 
@@ -302,7 +298,8 @@ class Blocking:
         elif self._state in _ENDED and not self._caller.done():
             self._fail(self._closed())  # nobody could be woken by `abandon`: the loop stood still, and goes on now
         elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
-            self._cancel_timer()
+            if self._timer is not None:
+                self._timer.cancel()
             error = reply.exception()
             if error is not None:
                 self._to(State.ANSWERED)
@@ -395,7 +392,8 @@ class Blocking:
 
     def _settle(self) -> None:
         self._to(State.SETTLED)
-        self._cancel_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._background is not None:
             self._background.cancel()
         self._let_go()
@@ -418,4 +416,7 @@ def _decoded(value: Any) -> Any:
         return value.decode()
     if not isinstance(value, list):
         return value
-    return [item.decode() if type(item) is bytes else _decoded(item) for item in value]
+    found = []
+    for item in value:  # a comprehension is one more frame before Python 3.12
+        found.append(item.decode() if type(item) is bytes else _decoded(item))
+    return found

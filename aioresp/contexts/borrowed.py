@@ -95,7 +95,7 @@ class Borrowed:
     async def __aenter__(self) -> Self:
         if self._connection is not None:
             raise RuntimeError("the lease was entered already")
-        await self.borrow(self._timeout)
+        await self.borrow(None if self._timeout is None else running_loop().time() + self._timeout)
         return self
 
     async def __aexit__(
@@ -103,13 +103,12 @@ class Borrowed:
     ) -> None:
         self.give_back()
 
-    async def borrow(self, patience: float | None) -> Connection:
-        """Take a connection from the pool, within so many seconds. Raises PoolTimeout."""
+    async def borrow(self, deadline: float | None) -> Connection:
+        """Take a connection from the pool. Raises PoolTimeout at `deadline` (loop time)."""
         pool = self.find_pool()
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
-        self._connection = await pool.lease(holder, None if patience is None else loop.time() + patience)
+        self._connection = await pool.lease(holder, deadline)
         self._pool = pool
         self._changed = set()
         return self._connection
@@ -142,7 +141,7 @@ class Borrowed:
             if facts.changes:
                 self._changed.add(name)
             if limit is not None:
-                return await self._block(connection, facts, reply, until)
+                return await self._start(connection, facts, until).result(reply)
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
@@ -170,8 +169,12 @@ class Borrowed:
 
     async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
-        if self._blocking is not None and not self._blocking.done.done():
-            await self._wait_for(self._blocking, until)
+        blocking = self._blocking
+        if blocking is not None:
+            if not blocking.done.done():
+                await self._wait_for(blocking, until)
+            if not blocking.done.result() and self._connection is not None:
+                self._connection.close()  # a CLIENT UNBLOCK may still come, and would end another command on it
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
         renewal = self._connection.renewal
@@ -179,13 +182,7 @@ class Borrowed:
             renewal.send()
         return self._connection
 
-    async def _block(
-        self,
-        connection: Connection,
-        traits: Traits,
-        reply: Callable[[Any], T],
-        until: float | None,
-    ) -> T:
+    def _start(self, connection: Connection, traits: Traits, until: float | None) -> Blocking:
         """Send a blocking command whose time limit ends at `until`: the server gets what is left of it."""
         assert self._pool is not None
         if until is not None:
@@ -194,7 +191,7 @@ class Borrowed:
                 traits = traits.with_timeout(max(left, LEAST))
         private = bool(self._changed)
         self._blocking = Blocking(self._pool, connection, traits, self.terms, private, until)
-        return await self._blocking.result(reply)
+        return self._blocking
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
         """Return None when the server has closed the connection, or else its reply."""
@@ -217,8 +214,6 @@ class Borrowed:
         await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
         if not blocking.done.done():
             raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
-        if not blocking.done.result() and self._connection is not None:
-            self._connection.close()
 
     if TYPE_CHECKING:
 
@@ -286,15 +281,14 @@ class Borrowed:
 
         The wait for the connection is a part of the command's own time limit, which ends at `until` (loop time).
         """
-        loop = running_loop()
-        remark = None if until is not None else loop.call_later(self._timeout or LONG, self._remark)
+        remark = None if until is not None else running_loop().call_later(self._timeout or LONG, self._remark)
         try:
-            connection = await self.borrow(None if until is None else until + GRACE - loop.time())
+            connection = await self.borrow(None if until is None else until + GRACE)
         finally:
             if remark is not None:
                 remark.cancel()
         try:
-            return await self._block(connection, traits, reply, until)
+            return await self._start(connection, traits, until).result(reply)
         finally:
             self.give_back()
 

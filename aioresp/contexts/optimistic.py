@@ -1,6 +1,6 @@
-"""A transaction that is tried again where a watched key was changed meanwhile: with a bound, and a pause between.
+"""Optimistic locking: a transaction that is tried again when a watched key was changed meanwhile.
 
-Owns the attempts. Never sends anything itself.
+Owns the attempts, their number and the pauses between them. Never sends anything itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.errors import WatchError
 from aioresp.retry import Retry
 
-#: Seconds that the first pause between two attempts is long at most, and the longest one.
+#: Upper bounds in seconds of the first pause between two attempts, and of the longest one.
 PAUSES: Final = (0.001, 0.1)
 
 
@@ -24,7 +24,7 @@ async def attempt(
 ) -> tuple[Any, list[Any]]:
     """Call `func` with the pipeline and execute what it queued, until no watched key was changed meanwhile.
 
-    Returns what `func` returned, and the values. Raises WatchError after so many attempts.
+    Returns the result of `func`, and the values. Raises WatchError after `most` attempts.
     """
     if most.__class__ is not int or most < 1:
         raise ValueError(f"attempts is {numeral(most)}, not an int of 1 or more")

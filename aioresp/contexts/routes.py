@@ -1,6 +1,6 @@
-"""How many commands at once travel: as one batch on a shared connection or, if very many, on one of their own.
+"""Routes of a pipeline: one batch on a shared connection, or a connection of its own for a very large batch.
 
-Owns the way of a batch from its packed commands to the raw replies, and decides when what failed is sent again. A
+Owns the way of a batch from its packed commands to the raw replies, and decides when a failed batch is sent again. A
 batch on a shared connection is written in one, so it is never cut in two. Never knows what becomes of the replies.
 """
 
@@ -120,7 +120,7 @@ class SharedRoute:
     async def private(self) -> LeaseRoute:
         """Return the way over a connection that nobody else uses, to watch keys on."""
         borrowed = Borrowed(self.find_pool, self._terms, "a transaction")
-        await borrowed.borrow(self._terms.timeout)
+        await borrowed.__aenter__()
         return LeaseRoute(borrowed, owned=True)
 
 

@@ -1,7 +1,7 @@
-"""Blocking pops within a transaction: what they took is reported if the transaction's caller has gone.
+"""Blocking pops within a transaction: their elements are reported if the transaction's caller has gone.
 
-Owns the wait for the replies of such a batch, which goes on without its caller. Never puts anything back: half of a
-transaction would be undone.
+Owns the wait for the replies of such a batch, which goes on without its caller. Never puts elements back: that would
+undo half of a transaction.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from aioresp.pool.pool import Pool
 
 
 class TransactionPops:
-    """The pops of one transaction, each with its number in it. The pool holds them, as its loop may end."""
+    """Pops of one transaction, each with its number in it. The pool holds them, as its loop may end."""
 
     def __init__(
         self, pops: list[tuple[int, Traits]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]
     ) -> None:
+        #: Always empty: a transaction has nothing in the pool's line that closing would have to spare.
         self.in_line: set[Any] = set()
         self._pops = pops
         self._on_lost = on_lost
         self._pool = pool
-        self._begun = False
-        self._left = False  # the caller has gone
-        self._told = False
+        self._begun = False  # set when the task begins to send; never cleared
+        self._left = False  # set when the caller is cancelled or closed by hand; never cleared
+        self._told = False  # set when the elements are reported, or there are none to report; never cleared
 
     async def carry(self, send: Callable[[], Awaitable[Replies]]) -> Replies:
-        """Return the replies; report what the pops took, or may have taken, where the caller does not get them."""
+        """Return the replies; if the caller does not get them, report what the pops took or may have taken."""
         self._task = asyncio.ensure_future(self._carry(send))
-        self._task.add_done_callback(self._ended)  # it fetches the error, lest asyncio calls it forgotten
+        self._task.add_done_callback(self._ended)  # it fetches the error, lest asyncio logs it as forgotten
         self._pool.hold(self)
         try:
             await asyncio.wait([self._task])  # a cancellation ends this wait, and not the task
@@ -52,7 +53,7 @@ class TransactionPops:
                 self.abandon()
             raise
         self._pool.release(self)
-        if self._told:  # its loop stood still when the client was closed, and goes on now
+        if self._told:  # the loop stood still when the client was closed, and goes on now
             raise ClientClosed("the client was closed meanwhile, and what the transaction took was reported")
         if not self._task.cancelled() and isinstance(self._task.exception(), CommandTimeout):
             self._tell()
@@ -72,7 +73,7 @@ class TransactionPops:
         """Do nothing: no command of a transaction blocks, so the replies come soon."""
 
     def abandon(self) -> None:
-        """Report what the pops took, or may have taken: the caller will not hear of it."""
+        """Report what the pops took or may have taken, as the caller does not wait for the replies any more."""
         self._tell()
         if not self._task.get_loop().is_closed():
             self._pool.release(self)
@@ -94,7 +95,7 @@ class TransactionPops:
             report(self._on_lost, pop, None, error, UNKNOWN)
 
     def _tell_of(self, values: Any) -> None:
-        """Report what the reply to EXEC says that the pops took; if it is an error, or nil, nothing was done."""
+        """Report the elements in the reply to EXEC. If that is an error or nil, nothing was done."""
         if not isinstance(values, list):
             return
         gone = RedisError("the caller of the transaction had gone; what a transaction took is not put back")

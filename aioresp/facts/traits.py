@@ -217,10 +217,10 @@ def stream_options(arguments: Sequence[Any]) -> dict[str, int]:
     return found
 
 
-def _seconds(argument: object, units: float) -> float:
+def _seconds(argument: Any, units: float) -> float:
     try:
-        seconds = float(word(argument)) / units
-    except ValueError:
+        seconds = float(argument if type(argument) is int or type(argument) is float else word(argument)) / units
+    except (ValueError, OverflowError):
         return 0.0  # the server will refuse it and say why
     return seconds if abs(seconds) < FOREVER else 0.0
 

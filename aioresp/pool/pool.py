@@ -210,10 +210,11 @@ class Pool(Generic[R]):
                 self._growth.served()
         if self._refusal is not None:
             self._drain_all()
-        for drained in [r for r in self._draining if r.in_flight == 0]:
-            # The caller for whom it was drained has gone: back to the others.
-            self._draining.remove(drained)
-            self._admit(drained)
+        if self._draining:
+            for drained in [r for r in self._draining if r.in_flight == 0]:
+                # The caller for whom it was drained has gone: back to the others.
+                self._draining.remove(drained)
+                self._admit(drained)
 
     def _on_room(self) -> None:
         if self._closing.stopped:
@@ -294,11 +295,15 @@ class Pool(Generic[R]):
         Ordinary commands always keep one for themselves: at most `limit - 1` are leased. With `limit=1` a second
         resource is opened for the lease. Raises PoolTimeout at `deadline` (loop time).
         """
+        if self._shared and not (self._waiting or self._lease_waiting or self._closing.begun or self._refusal):
+            idle = self._lendable()
+            if idle is not None:
+                self._lend(idle, holder)
+                return idle
         future: asyncio.Future[R] = self._loop.create_future()
 
         def start(resource: R) -> None:
-            resource.lent = True
-            self._leased[resource] = Holder(holder, self._loop.time())
+            self._lend(resource, holder)
             future.set_result(resource)
 
         self._enqueue(self._lease_waiting, future, start, deadline)
@@ -309,6 +314,10 @@ class Pool(Generic[R]):
                 self.give_back(future.result())
             forsake(future)
             raise
+
+    def _lend(self, resource: R, holder: str) -> None:
+        resource.lent = True
+        self._leased[resource] = Holder(holder, self._loop.time())
 
     def _lendable(self) -> R | None:
         """Take an idle resource out of the shared ones, or see to it that there will be one."""
@@ -372,7 +381,8 @@ class Pool(Generic[R]):
             resource.close()  # the second resource of a pool with limit=1
         else:
             self._shared.append(resource)
-        self._dispatch()
+        if self._waiting or self._lease_waiting or self._draining:
+            self._dispatch()
 
     def hold(self, work: Work) -> None:
         """Let `work` come to its end before the pool closes, if that does not take long; `release` ends it."""

@@ -16,6 +16,7 @@ import aioresp
 from aioresp import Client, Lost
 from aioresp.testing import Proxy, Server
 from tests.contexts.blocking import cancel, errors
+from tests.pubsub.listening import until
 from tests.rest import at_rest, in_step, tasks_besides
 
 __all__ = ["errors"]  # fixtures
@@ -126,6 +127,7 @@ async def test_a_cancelled_caller_whose_connection_dies(server: Server, prefix: 
         await cancel(task)
         assert losses == []
         proxy.cut()
+        await until(lambda: bool(losses))  # the client is at rest some turns of the loop before
         await at_rest(r)
         async with asyncio.timeout(10):
             while len(losses) < len(UNKNOWN):

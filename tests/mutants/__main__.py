@@ -43,17 +43,21 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/security/test_credentials.py",
     ),
     "aioresp/contexts/blocking.py": (
-        f"{_CONTEXTS}blocking.py {_CONTEXTS}blocking_ends.py",
+        f"{_CONTEXTS}blocking_states.py {_CONTEXTS}blocking.py {_CONTEXTS}blocking_ends.py",
         f"{_CONTEXTS}blocking_losses.py {_CONTEXTS}blocking_putback.py {_CONTEXTS}time_limits.py",
         "tests/test_nothing_lost.py tests/pool/test_loops.py tests/security/test_hostile_pops.py",
+    ),
+    "aioresp/contexts/undo.py": (
+        f"{_CONTEXTS}blocking_states.py {_CONTEXTS}borrowed.py",
+        f"{_CONTEXTS}blocking_putback.py {_CONTEXTS}blocking_losses.py tests/test_nothing_lost.py",
     ),
     "aioresp/pubsub/hub.py": (
         "tests/pubsub/test_hub.py tests/pubsub/test_gaps.py",
         "tests/pubsub/test_subscription.py tests/security/test_hostile_listening.py "
         "tests/security/test_credentials_listening.py",
     ),
-    "aioresp/contexts/lease.py": (
-        f"{_CONTEXTS}lease.py",
+    "aioresp/contexts/borrowed.py": (
+        f"{_CONTEXTS}lease.py {_CONTEXTS}borrowed.py",
         f"{_CONTEXTS}blocking.py tests/test_client.py {_CONTEXTS}transaction.py {_CONTEXTS}time_limits.py",
         f"tests/security/test_credentials.py tests/test_events.py {_CONTEXTS}pipeline.py",
     ),

@@ -77,6 +77,11 @@ class Module:
             yield "constant", *self._place(node), str(not node.value)
         elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
             yield "number", *self._place(node), repr(node.value + 1)
+        elif isinstance(node, ast.Set) and len(node.elts) > 1 and all(isinstance(e, ast.Tuple) for e in node.elts):
+            # A table of transitions: another one in its place leaves it out.
+            for transition, other in zip(node.elts, node.elts[1:] + node.elts[:1], strict=True):
+                start, end = self._place(other)
+                yield "transition", *self._place(transition), self.source[start:end]
         elif isinstance(node, (ast.If, ast.While, ast.IfExp)):
             start, end = self._place(node.test)
             yield "negation", start, end, f"(not ({self.source[start:end]}))"

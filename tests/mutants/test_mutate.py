@@ -44,6 +44,15 @@ def test_what_is_changed_and_what_is_left_alone() -> None:
     assert len({mutant.source for mutant in mutants}) == len(mutants) == 11  # two statements become `pass`
 
 
+def test_a_transition_is_left_out() -> None:
+    source = "TABLE = frozenset({(A, B), (B, C), (C, A)})\n"
+    assert [mutant.source for mutant in Module(source).mutants() if mutant.kind == "transition"] == [
+        "TABLE = frozenset({(B, C), (B, C), (C, A)})\n",
+        "TABLE = frozenset({(A, B), (C, A), (C, A)})\n",
+        "TABLE = frozenset({(A, B), (B, C), (A, B)})\n",
+    ]
+
+
 def test_the_tests_of_each_module_are_there() -> None:
     for module, stages in MODULES.items():
         for path in (module, *" ".join(stages).split()):
