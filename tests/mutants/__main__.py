@@ -48,7 +48,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/test_nothing_lost.py tests/pool/test_loops.py tests/security/test_hostile_pops.py",
     ),
     "aioresp/pubsub/hub.py": (
-        "tests/pubsub/test_hub.py tests/pubsub/test_gaps.py",
+        "tests/pubsub/test_states.py tests/pubsub/test_hub.py tests/pubsub/test_gaps.py",
         "tests/pubsub/test_subscription.py tests/security/test_hostile_listening.py "
         "tests/security/test_credentials_listening.py",
     ),
