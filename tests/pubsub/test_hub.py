@@ -193,6 +193,24 @@ async def test_it_is_made_anew_once_if_it_is_lost_as_soon_as_it_is_made(server: 
     assert not any(connection.viable for connection in made)
 
 
+async def test_the_figures_count_former_connections(proxy: Proxy, prefix: str) -> None:
+    async with Client(proxy.url) as r, r.subscribe(prefix, gaps=True) as s:
+        hub = r._hub()
+        used = []
+        for n in range(3):
+            assert hub._listener is not None
+            used.append(hub._listener.connection)
+            proxy.cut()
+            await until(lambda: len(s.gaps) == n + 1)  # noqa: B023  # it is called in this turn
+        assert hub._listener is not None
+        used.append(hub._listener.connection)
+        figures = hub.stats()
+        commands, sent, received = (sum(part) for part in zip(*(each.usage() for each in used), strict=True))
+        assert (figures.commands, figures.bytes_sent, figures.bytes_received) == (commands, sent, received)
+        assert 0 < sent != received > 0
+        assert (figures.made, figures.open) == (4, 1)
+
+
 async def test_a_host_that_cannot_be() -> None:
     async with Client("redis://a..b:1", retry=Retry(2, base=0.01)) as r:
         with pytest.raises(aioresp.ConnectError, match="label empty"):
