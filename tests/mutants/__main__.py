@@ -52,7 +52,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         f"{_CONTEXTS}blocking_putback.py {_CONTEXTS}blocking_losses.py tests/test_nothing_lost.py",
     ),
     "aioresp/pubsub/hub.py": (
-        "tests/pubsub/test_hub.py tests/pubsub/test_gaps.py",
+        "tests/pubsub/test_states.py tests/pubsub/test_hub.py tests/pubsub/test_gaps.py",
         "tests/pubsub/test_subscription.py tests/security/test_hostile_listening.py "
         "tests/security/test_credentials_listening.py",
     ),

@@ -30,7 +30,8 @@ def test_it_counts_until_it_gives_up_and_then_begins_again(caplog: pytest.LogCap
         "no connection for tests: nobody there; the next attempt is in 0.5 s",
     ]
     patience.forget()
-    assert repr((patience.failures, patience.failure)) == "(0, None)"
+    forgotten: tuple[int, object] = (patience.failures, patience.failure)
+    assert forgotten == (0, None)
 
 
 def test_beyond_the_rule_only_what_may_go_away_is_tried_again() -> None:

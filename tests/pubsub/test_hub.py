@@ -193,6 +193,24 @@ async def test_it_is_made_anew_once_if_it_is_lost_as_soon_as_it_is_made(server: 
     assert not any(connection.viable for connection in made)
 
 
+async def test_the_figures_count_former_connections(proxy: Proxy, prefix: str) -> None:
+    async with Client(proxy.url) as r, r.subscribe(prefix, gaps=True) as s:
+        hub = r._hub()
+        used = []
+        for n in range(3):
+            assert hub._listener is not None
+            used.append(hub._listener.connection)
+            proxy.cut()
+            await until(lambda: len(s.gaps) == n + 1)  # noqa: B023  # it is called in this turn
+        assert hub._listener is not None
+        used.append(hub._listener.connection)
+        figures = hub.stats()
+        commands, sent, received = (sum(part) for part in zip(*(each.usage() for each in used), strict=True))
+        assert (figures.commands, figures.bytes_sent, figures.bytes_received) == (commands, sent, received)
+        assert 0 < sent != received > 0
+        assert (figures.made, figures.open) == (4, 1)
+
+
 async def test_a_host_that_cannot_be() -> None:
     async with Client("redis://a..b:1", retry=Retry(2, base=0.01)) as r:
         with pytest.raises(aioresp.ConnectError, match="label empty"):
@@ -247,8 +265,10 @@ async def test_a_moment_in_which_the_server_refuses(resp: Literal[2, 3], prefix:
                 async with asyncio.timeout(5), Client(own.url, retry=None) as another:
                     while True:
                         await another.echo("")
+            sent = proxy.bytes_up
             adding = asyncio.create_task(s.subscribe(b))
             await asyncio.sleep(0.1)
+            assert 0 < proxy.bytes_up - sent < 300, "it is asked again and again, but with pauses"
             if cut:
                 proxy.cut()
                 await asyncio.sleep(0.1)

@@ -51,7 +51,9 @@ async def test_what_finds_no_room(
                     pass
         else:
             assert await slow.get(0) is None
-    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    # Those of asyncio itself tell that the machine is busy.
+    ours = [record for record in caplog.records if record.name == "aioresp"]
+    said = [record.getMessage() for record in ours if record.levelno == logging.WARNING]
     assert len(said) == (1 if overflow == "close" else 7), "for 1, 2, 4, 8, 16, 32 and 64 dropped messages"
     assert "read too slowly: 1 messages dropped" in said[0]
 

@@ -157,7 +157,7 @@ def walked(steps: Steps) -> tuple[tuple[State, Event], ...]:
 @pytest.mark.parametrize("scenario", WALKS, ids=lambda scenario: str(scenario.__name__))
 async def test_a_walk(scenario: Scenario, proxy: Proxy, steps: Steps) -> None:
     async with asyncio.timeout(10):
-        r = Client(proxy.url, retry=None)
+        r = Client(proxy.url, retry=None, connect_timeout=60)  # longer than the test: closing waits for no attempt
         async with r:
             await scenario(proxy, r)
     assert walked(steps) == WALKS[scenario]
