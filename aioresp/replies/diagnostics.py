@@ -24,8 +24,8 @@ from aioresp.replies import (
 class SlowCommand(Record):
     """An entry of the slow log: when (Unix time in s), for how long (µs), and who. `argc` is of 8.10.
 
-    The log cuts long arguments and long lists of them, and says so in their place; `argc` is how many there were. What
-    is not UTF-8 is escaped.
+    The log cuts long arguments and long lists of them, with a note in their place; `argc` is their number. Bytes that
+    are not UTF-8 are escaped.
     """
 
     id: int
