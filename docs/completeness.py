@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +29,8 @@ _DIRECTIVE: Final = re.compile(
     r"^::: (aioresp[\w.]*)\n(?:    .*members: \[([^]]*)\]|(?:    .*\n)+?.*members: \[([^]]*)\])?", re.M
 )
 
-#: The overloads of `set` differ in one argument far behind; without a formatter they are cut off before it.
-_OVERLOADS: Final = ("Literal[True]", "Literal[False]")
+#: A line that is longer than a page is wide: a signature that no formatter has broken, cut off in the browser.
+_CUT_OFF: Final = re.compile(r"^\w+\(.{130,}", re.MULTILINE)
 
 _anchors: set[str] = set()
 
@@ -43,10 +44,8 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Note the names on a page of the reference."""
     if page.file.src_uri.startswith("reference/"):
         _anchors.update(_ANCHOR.findall(html))
-        if page.file.src_uri == "reference/strings.md":
-            text = re.sub(r"<[^>]+>", "", html)
-            if any(word not in text for word in _OVERLOADS):
-                raise RuntimeError("signatures are cut off: mkdocstrings found no formatter; install the extra `docs`")
+        if cut := _CUT_OFF.search(unescape(re.sub(r"<[^>]+>", "", html))):
+            raise RuntimeError(f"mkdocstrings found no formatter; install the extra `docs`: {cut[0][:60]}...")
     return html
 
 

@@ -58,9 +58,10 @@ def own_server() -> Iterator[Server]:
         yield running
 
 
-def run(program: Path, server: Server, folder: Path) -> str:
+def run(program: Path, server: Server, folder: Path, *, flush: bool = True) -> str:
     """Run a program and return what it printed; nothing may go to standard error."""
-    server.flush()
+    if flush:
+        server.flush()
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     # The allocator that "-X dev" chooses is slow, and nothing here is written in C.
     environment = os.environ | {"PYTHONPATH": search, "AIORESP_URL": server.url, "PYTHONMALLOC": "pymalloc"}
@@ -101,6 +102,16 @@ def test_snippet(snippet: Snippet, own_server: Server, tmp_path: Path) -> None:
     program.write_text("\n" * (snippet.line - 1) + text, encoding="utf-8")
     printed = run(program, own_server, tmp_path)
     check_output(text, printed.replace(f"redis://{own_server.host}:{own_server.port}", "redis://localhost:6379"))
+
+
+def test_the_first_snippet_runs_twice(own_server: Server, tmp_path: Path) -> None:
+    """A reader runs README's first program on their own server, and then once more."""
+    text = next(snippet.text for snippet in SNIPPETS if snippet.page == "README.md")
+    program = tmp_path / "first.py"
+    program.write_text(text.replace("redis://localhost", own_server.url), encoding="utf-8")
+    first = run(program, own_server, tmp_path)
+    check_output(text, first)
+    assert run(program, own_server, tmp_path, flush=False) == first
 
 
 @pytest.mark.quick

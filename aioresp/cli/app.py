@@ -102,7 +102,7 @@ def demo(
 
 
 def _view(json: bool) -> demonstration.View:
-    """Return the display: live where somebody can see it, also if standard output goes elsewhere as JSON."""
+    """Return the display: live on a terminal, even if standard output gets JSON."""
     stream = sys.stderr if json else sys.stdout
     console = Console(file=stream)
     if stream.isatty() and not console.is_dumb_terminal:

@@ -18,7 +18,7 @@ EXPECTED = (RedisError, OSError, ServerFailed, ServerNotFound)
 
 
 def one_line(error: BaseException, address: str | None = None) -> str | None:
-    """Return what to tell the user, naming the server at `address`; None if it is nothing he could understand."""
+    """Return what to tell the user, naming the server at `address`; None if the user could not understand it."""
     leaves = list(_leaves(error))
     if not leaves or not all(isinstance(leaf, EXPECTED) for leaf in leaves):
         return None

@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
-    """The user, or whoever sent SIGTERM, ended the run, and it has tidied up."""
+    """The run was ended by Ctrl-C or SIGTERM, and has cleaned up."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}")

@@ -69,4 +69,4 @@ class Commands(
     IntrospectionCommands[AnyStr],
     DiagnosticCommands[AnyStr],
 ):
-    """All commands, for whoever has an `execute`."""
+    """All commands, for any object with an `execute`."""

@@ -94,7 +94,7 @@ class DiagnosticCommands(Executor[AnyStr]):
         return self.execute(("LATENCY", "HISTORY", event), samples)
 
     def latency_latest(self) -> Result[list[LatencyEvent]]:
-        """Return the events that took longer than `latency-monitor-threshold`, which is off as it comes."""
+        """Return the events that took longer than `latency-monitor-threshold`, which is off by default."""
         return self.execute(("LATENCY", "LATEST"), latency_events)
 
     def latency_reset(self, *events: str) -> Result[int]:

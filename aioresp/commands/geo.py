@@ -54,7 +54,7 @@ def chosen(command: str, sort: Sort | None, count: int | None, any: bool) -> Arg
 
 
 def described(withcoord: bool, withdist: bool, withhash: bool) -> Arguments:
-    """Return the options that say what is wanted of each place beside its name."""
+    """Return the options for the data of each place besides its name."""
     wanted = {"WITHCOORD": withcoord, "WITHDIST": withdist, "WITHHASH": withhash}
     return tuple([word for word, asked in wanted.items() if asked])
 

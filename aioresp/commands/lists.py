@@ -76,7 +76,7 @@ class ListCommands(Executor[AnyStr]):
         return self.execute(("LINDEX", name, index), text)
 
     def linsert(self, name: Key, where: Literal["BEFORE", "AFTER"], refvalue: Value, value: Value) -> Result[int]:
-        """Insert beside `refvalue` and return the new length; -1: it is not in the list, 0: there is no list."""
+        """Insert next to `refvalue` and return the new length; -1: it is not in the list, 0: there is no list."""
         return self.execute(("LINSERT", name, where, refvalue, value), integer)
 
     def llen(self, name: Key) -> Result[int]:

@@ -36,7 +36,7 @@ class PersistenceCommands(Executor[AnyStr]):
         return self.execute(("BACKUP", "STATUS"), backup_status)
 
     def bgrewriteaof(self) -> Result[str]:
-        """Write the append-only file anew in the background; return what the server says."""
+        """Rewrite the append-only file in the background, and return the server's message."""
         return self.execute(("BGREWRITEAOF",), string)
 
     def bgsave(self, schedule: bool = True, *, cancel: bool = False) -> Result[str]:

@@ -8,7 +8,7 @@ from aioresp.replies import counts, integer, texts
 
 
 class PubSubCommands(Executor[AnyStr]):
-    """Commands on channels. What they tell of subscribers is about this server, not about a cluster."""
+    """Commands on channels. Subscribers are counted on this server, not in a cluster."""
 
     def publish(self, channel: Key, message: Value) -> Result[int]:
         """Send `message` to the subscribers of `channel` and return how many this server has."""

@@ -58,7 +58,7 @@ class ScriptingCommands(Executor[AnyStr]):
     def function_kill(self) -> Result[bool]:
         """Stop the function that runs. Since 7.0. Raises ResponseError if none does, or if it has written.
 
-        It must not wait behind the function, and a busy server lets nobody in: take a lease for it before.
+        Take the lease for it before: a busy server accepts no connections, and this must not queue behind the function.
         """
         return self.execute(("FUNCTION", "KILL"), ok)
 
@@ -96,7 +96,7 @@ class ScriptingCommands(Executor[AnyStr]):
     def script_kill(self) -> Result[bool]:
         """Stop the script that runs. Raises ResponseError if none does, or if it has written.
 
-        It must not wait behind the script, and a busy server lets nobody in: take a lease for it before.
+        Take the lease for it before: a busy server accepts no connections, and this must not queue behind the script.
         """
         return self.execute(("SCRIPT", "KILL"), ok)
 

@@ -99,7 +99,7 @@ class ServerCommands(Executor[AnyStr]):
     ) -> Result[None]:
         """End the server, and return when it has closed the connection; or take that back with `abort`.
 
-        It saves if it is configured to, or as `save` and `nosave` say, and waits for its replicas (10 s as it comes)
+        It saves if it is configured to, or as `save` and `nosave` say, and waits for its replicas (10 s by default)
         unless `now`; `force` goes on where that fails. `now`, `force` and `abort` since 7.0; `safe`, not to end a
         primary of a cluster, and `failover`, to hand over first, since Valkey 9.0. Raises ResponseError if the server
         does not end. Never sent twice.

@@ -17,7 +17,7 @@ ScoreBound: TypeAlias = str | int | float
 #: A member as a bound: "[a" with it, "(a" without; "-" and "+" have no end.
 LexBound: TypeAlias = str | bytes
 
-#: Sorted sets that are put together; a mapping has their weights.
+#: Sorted sets that are combined; a mapping has their weights.
 Sources: TypeAlias = Key | Iterable[Key] | Mapping[str, Number] | Mapping[bytes, Number]
 
 Aggregate: TypeAlias = Literal["SUM", "MIN", "MAX", "COUNT"]

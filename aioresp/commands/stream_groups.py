@@ -168,7 +168,7 @@ class StreamGroupCommands(Executor[AnyStr]):
         return self.execute(("XGROUP", "CREATECONSUMER", name, groupname, consumername), boolean)
 
     def xgroup_delconsumer(self, name: Key, groupname: Key, consumername: Key) -> Result[int]:
-        """Delete a consumer and return how many entries it had pending: nobody can claim these any more."""
+        """Delete a consumer and return how many entries it had pending; these cannot be claimed any more."""
         return self.execute(("XGROUP", "DELCONSUMER", name, groupname, consumername), integer)
 
     def xgroup_destroy(self, name: Key, groupname: Key) -> Result[bool]:

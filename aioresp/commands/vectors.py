@@ -44,7 +44,7 @@ class VectorCommands(Executor[AnyStr]):
         """Add an element or move it, and return whether it is new. Since 8.0.
 
         The first element decides the dimensions (or `reduce_dim` of them, by a random projection), how numbers are kept
-        (`quantization`, Q8 as it comes) and how many links there are (`numlinks`). With `cas` the work is done in a
+        (`quantization`, Q8 by default) and how many links there are (`numlinks`). With `cas` the work is done in a
         thread. `ef` is the effort of the search for neighbours.
         """
         reduce: tuple[Value, ...] = () if reduce_dim is None else ("REDUCE", reduce_dim)

@@ -23,7 +23,7 @@ def as_is(value: Any) -> Any:
     return value
 
 
-# What a converter raises for a reply of another shape becomes an UnexpectedReply where it is called; it is not shown.
+# An error that a converter raises for a wrong shape becomes an UnexpectedReply at its call, and is not shown.
 
 
 def text(value: Any) -> Any:
@@ -178,7 +178,7 @@ def members(value: Any) -> set[Any]:
 
 
 def key_and_element(value: Any) -> tuple[Any, Any] | None:
-    """Return a key and what was popped there, or None for nil."""
+    """Return a key and the element popped there, or None for nil."""
     if value is None:
         return None
     key, element = parts(value)
@@ -186,7 +186,7 @@ def key_and_element(value: Any) -> tuple[Any, Any] | None:
 
 
 def key_and_elements(value: Any) -> tuple[Any, list[Any]] | None:
-    """Return a key and a list of what was popped there, or None for nil."""
+    """Return a key and the list of elements popped there, or None for nil."""
     if value is None:
         return None
     key, elements = parts(value)
@@ -249,7 +249,7 @@ def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
     """Return a converter of a map to a record, field by field: `parts` says how.
 
     Servers add fields as they grow: what an older one does not say is None if the record allows it, and a reply of
-    another shape if not; what a newer one says beside is left out.
+    another shape if not; extra fields of a newer one are left out.
     """
     names = kind.record_fields
     needed = required(kind)

@@ -40,7 +40,7 @@ class User(Record, Generic[AnyStr]):
 
 
 class Denial(Record):
-    """An entry of the ACL log: what was refused, how often, and who asked last.
+    """An entry of the ACL log: the refused command, the number of refusals, and the last client.
 
     `reason` is "command", "key", "channel", "database" or "auth", `context` "toplevel", "multi", "lua" or "module",
     `object` the command, key or channel. The fields that may be None are of 7.2; their times are Unix times in ms.

@@ -9,7 +9,7 @@ from aioresp.replies import complete, mapping, parts, required, some_text, strin
 
 
 class ArrayInfo(Record):
-    """What ARINFO says; the averages and the kinds of slices are None unless `full` was asked for."""
+    """Reply of ARINFO; the averages and the kinds of slices are None without `full`."""
 
     count: int
     len: int
@@ -19,7 +19,7 @@ class ArrayInfo(Record):
     super_dir_entries: int | None
     slice_size: int | None
     extra: dict[str, int | float]
-    """What else the server says."""
+    """Further fields of the server's reply."""
 
 
 _REQUIRED: Final = required(ArrayInfo)

@@ -57,7 +57,7 @@ class ClientInfo(Record):
 
 
 class TrackingInfo(Record, Generic[AnyStr]):
-    """What a connection tracks: `redirect` is the id of the client that is told, 0 for itself, -1 without tracking."""
+    """Tracking state of a connection; `redirect` is the id of the notified client (0: itself, -1: no tracking)."""
 
     flags: set[str]
     redirect: int
@@ -65,7 +65,7 @@ class TrackingInfo(Record, Generic[AnyStr]):
 
 
 class Hello(Record):
-    """Who the server is, and what it calls this connection. `availability_zone` is of Valkey 8.1."""
+    """Greeting of the server: its name and version, and this connection's id. `availability_zone` is of Valkey 8.1."""
 
     server: str
     version: str

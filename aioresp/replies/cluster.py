@@ -11,7 +11,7 @@ from aioresp.replies import complete, each, integer, mapping, parts, record, req
 
 
 class ClusterNode(Record):
-    """A node, as a line of CLUSTER NODES tells of it."""
+    """Node of a cluster, from a line of CLUSTER NODES."""
 
     id: str
     host: str
@@ -32,7 +32,7 @@ class ClusterNode(Record):
     """Slots on their way to another node, with its id; likewise `importing`."""
     importing: dict[int, str]
     auxiliary: dict[str, str]
-    """What newer servers add: the shard's id, the availability zone, ..."""
+    """Further fields of newer servers: the shard's id, the availability zone, ..."""
 
 
 class ClusterLink(Record):
@@ -47,7 +47,7 @@ class ClusterLink(Record):
 
 
 class ShardNode(Record):
-    """A node of a shard; what it does not say is None."""
+    """Node of a shard; a field that the server does not send is None."""
 
     id: str
     host: str
@@ -57,7 +57,7 @@ class ShardNode(Record):
     replication_offset: int
     health: str
     extra: dict[str, int | str]
-    """What else the server says: host name, ..."""
+    """Further fields of the server's reply: host name, ..."""
 
 
 class ClusterShard(Record):

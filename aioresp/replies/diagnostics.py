@@ -24,8 +24,8 @@ from aioresp.replies import (
 class SlowCommand(Record):
     """An entry of the slow log: when (Unix time in s), for how long (µs), and who. `argc` is of 8.10.
 
-    The log cuts long arguments and long lists of them, and says so in their place; `argc` is how many there were. What
-    is not UTF-8 is escaped.
+    The log cuts long arguments and long lists of them, with a note in their place; `argc` is their number. Bytes that
+    are not UTF-8 are escaped.
     """
 
     id: int
@@ -81,7 +81,7 @@ class DatabaseOverhead(Record):
 
 
 class MemoryStats(Record):
-    """What takes the server's memory, in bytes but for counts, ratios and percentages.
+    """Use of the server's memory, in bytes except for counts, ratios and percentages.
 
     `databases` has what each database's tables take, by its number. The fields that may be None came after 6.2, or have
     gone since. `extra` has what newer servers say beside, under the servers' own names.
@@ -124,7 +124,7 @@ class MemoryStats(Record):
 
 
 class HotKeys(Record, Generic[AnyStr]):
-    """What a session of HOTKEYS found: the keys that took most CPU time (µs) and most traffic (bytes), most first.
+    """Result of a HOTKEYS session: the keys with most CPU time (µs) and most traffic (bytes), most first.
 
     The figures of selected slots are None if none were selected, those of sampled commands too if all commands were
     looked at, and those of a metric that was not asked for. `selected_slots` are ranges, both ends included.

@@ -10,7 +10,7 @@ from aioresp.replies import each, integer, parts, some_text
 
 
 class Place(Record, Generic[AnyStr]):
-    """A place that was found; what was not asked for is None. `position` is longitude and latitude."""
+    """Place that was found; a field that was not requested is None. `position` is longitude and latitude."""
 
     member: AnyStr
     distance: float | None

@@ -42,7 +42,7 @@ class Engine(Record):
 
 
 class FunctionStats(Record, Generic[AnyStr]):
-    """What FUNCTION STATS says: the function that runs, if one does, and the engines by name."""
+    """Reply of FUNCTION STATS: the running function, if any, and the engines by name."""
 
     running_script: RunningFunction[AnyStr] | None
     engines: dict[str, Engine]

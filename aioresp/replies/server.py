@@ -34,7 +34,7 @@ class BackupStatus(Record):
 
 
 class Info(dict[str, Any]):
-    """What INFO says, by name: a dict of ints, floats and str, and of more such dicts where a line has several parts.
+    """Reply of INFO, by name: a dict of ints, floats and str, and of such dicts for lines with several parts.
 
     What type a name has is the server's to say: the methods promise it to type checkers. They raise KeyError for what
     the server does not say, and TypeError for what is of another type.

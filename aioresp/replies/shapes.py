@@ -14,7 +14,7 @@ from aioresp.command import locate
 from aioresp.errors import RedisError, UnexpectedReply, about
 from aioresp.facts.traits import Traits
 
-#: How much of a reply messages tell of: parts of each list, levels of nesting, and characters.
+#: Limits of a shape in messages: parts of each list, levels of nesting, and characters.
 PARTS: Final = 6
 DEPTH: Final = 3
 CHARACTERS: Final = 160
@@ -56,6 +56,6 @@ def unexpected(reply: Any, arguments: Sequence[object] | Traits = ()) -> Unexpec
 def failure(error: Exception, reply: Any, arguments: Sequence[object]) -> Exception:
     """Return what the caller gets where a converter raised `error`: the words of Python's own errors show values.
 
-    Raise it outside of the `except` block, lest it carry the other as its context.
+    Raise it outside of the `except` block, or it carries the other error as its context.
     """
     return error if isinstance(error, (RedisError, MemoryError)) else unexpected(reply, arguments)

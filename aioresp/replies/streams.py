@@ -31,7 +31,7 @@ class GroupEntry(NamedTuple, Generic[AnyStr]):
 
 
 class Autoclaimed(Record, Generic[AnyStr]):
-    """What XAUTOCLAIM took over: where to go on (0-0: that was all), the entries, and the ids of deleted ones.
+    """Reply of XAUTOCLAIM: the id for the next call (0-0: the end), the entries, and the ids of deleted ones.
 
     Before 7.0 a deleted entry is claimed too: it is None among the entries, and `deleted` is empty.
     """
@@ -42,7 +42,7 @@ class Autoclaimed(Record, Generic[AnyStr]):
 
 
 class AutoclaimedIds(Record, Generic[AnyStr]):
-    """What XAUTOCLAIM took over, ids only: where to go on (0-0: that was all), the entries, and the deleted ones."""
+    """Reply of XAUTOCLAIM with ids only: the id for the next call (0-0: the end), the entries, and the deleted ones."""
 
     next_id: AnyStr
     ids: list[AnyStr]
@@ -68,7 +68,7 @@ class PendingEntry(Record, Generic[AnyStr]):
 
 
 class StreamInfo(Record, Generic[AnyStr]):
-    """What XINFO STREAM says. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
+    """Reply of XINFO STREAM. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
 
     length: int
     radix_tree_keys: int
@@ -120,7 +120,7 @@ class GroupDetails(Record, Generic[AnyStr]):
 
 
 class StreamDetails(Record, Generic[AnyStr]):
-    """What XINFO STREAM FULL says. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
+    """Reply of XINFO STREAM FULL. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
 
     length: int
     radix_tree_keys: int

@@ -36,12 +36,12 @@ def _span(value: Any) -> tuple[int, int]:
 
 
 def increased(value: Any) -> tuple[int, int]:
-    """Return a counter and what was added to it."""
+    """Return a counter and its increment."""
     counter, added = parts(value)
     return int(counter), int(added)
 
 
 def increased_float(value: Any) -> tuple[float, float]:
-    """Return a counter and what was added to it; RESP2 has both as text."""
+    """Return a counter and its increment; RESP2 has both as text."""
     counter, added = parts(value)
     return float(counter), float(added)

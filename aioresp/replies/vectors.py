@@ -19,7 +19,7 @@ class RawVector(Record):
 
 
 class VectorSetInfo(Record):
-    """What VINFO says; what the server does not say is None."""
+    """Reply of VINFO; a field that the server does not send is None."""
 
     quant_type: str
     vector_dim: int

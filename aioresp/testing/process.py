@@ -43,7 +43,7 @@ class Process:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    start_new_session=True,  # Ctrl-C is for the tests, which need the server while they end
+                    start_new_session=True,  # Ctrl-C goes to the tests, which need the server while they end
                 )
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -51,7 +51,7 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What the process has written so far."""
+        """Output of the process so far."""
         try:
             with open(os.path.join(self.folder, "server.log"), encoding="utf-8", errors="replace") as file:
                 return file.read()
@@ -80,11 +80,11 @@ class Process:
         self._ask(f"stop {grace:g}")
 
     def pause(self) -> None:
-        """Freeze the process and what it has started; return when it is frozen."""
+        """Freeze the process and its children; return when it is frozen."""
         self._order("pause")
 
     def resume(self) -> None:
-        """Let a frozen process go on."""
+        """Resume a frozen process."""
         self._order("resume")
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Process:
                     if pipe is not None:
                         pipe.close()
             if self._supervisor.wait() < 0:
-                # Somebody killed the supervisor: its work is ours.
+                # The supervisor was killed, so this process does its work.
                 if self.pid:
                     with contextlib.suppress(OSError):
                         os.killpg(self.pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ class Proxy:
     same time. A number, a range `(least, most)` to draw from, or a callable that returns the number.
 
     `split`: at most so many bytes in a write, each write in a turn of the loop of its own, so that replies
-    arrive in fragments. A number, a range, or a callable; None leaves the data as it comes.
+    arrive in fragments. A number, a range, or a callable; None leaves the data unsplit.
 
     `seed` makes the draws the same in each run. `receive_buffer` is the kernel's receive buffer for each
     connection from a client: a small one (65536) makes a stalled proxy push back on the client sooner.
@@ -77,32 +77,32 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many connections it has accepted since the start, refused ones included."""
+        """Number of connections accepted since the start, refused ones included."""
         return self._accepted
 
     @property
     def open(self) -> int:
-        """How many clients' connections are open, half-open ones included."""
+        """Number of open client connections, half-open ones included."""
         return sum(not link.client.lost for link in self._links)
 
     @property
     def bytes_up(self) -> int:
-        """How many of the clients' bytes have passed."""
+        """Number of bytes passed from clients to the server."""
         return self._up.passed
 
     @property
     def bytes_down(self) -> int:
-        """How many of the server's bytes have passed."""
+        """Number of bytes passed from the server to clients."""
         return self._down.passed
 
     @property
     def cuts(self) -> int:
-        """How many connections `cut` and `cut_after` have closed."""
+        """Number of connections closed by `cut` and `cut_after`."""
         return self._cuts + self._up.cuts + self._down.cuts
 
     @property
     def delay(self) -> Delay:
-        """How long data waits in each direction; settable."""
+        """Delay of data in each direction; settable."""
         return self._up.delay
 
     @delay.setter
@@ -112,7 +112,7 @@ class Proxy:
 
     @property
     def split(self) -> Split:
-        """How many bytes go into a write; settable."""
+        """Number of bytes in a write; settable."""
         return self._up.split
 
     @split.setter
@@ -125,13 +125,13 @@ class Proxy:
         self._stall(direction, True)
 
     def resume(self, direction: Direction | Literal["both"] = "both") -> None:
-        """Let the bytes pass again that `stall` held up."""
+        """Let bytes pass again after `stall`."""
         self._stall(direction, False)
 
     def cut(self, *, rst: bool = False) -> None:
         """Close all connections now, with an orderly end of the stream or with `rst` (connection reset).
 
-        What is on its way is lost.
+        Bytes on their way are lost.
         """
         for link in list(self._links):
             if not link.finished:
@@ -163,7 +163,7 @@ class Proxy:
             (link.down if direction == "down" else link.up).feed(data)
 
     def half_open(self) -> None:
-        """Let the server be gone without a word: nothing is relayed any more, and the client hears of no end.
+        """Make the server vanish silently: nothing is relayed any more, and clients get no end of the stream.
 
         The connections to the server are closed; those that exist stay so until the client closes them or the
         proxy ends. New ones are accepted and get no answer until `accept`.
@@ -173,7 +173,7 @@ class Proxy:
             link.strand()
 
     def refuse(self) -> None:
-        """Close new connections as they come; those that exist go on."""
+        """Close new connections at once; existing ones stay open."""
         self._mode = "refuse"
 
     def accept(self) -> None:
@@ -181,7 +181,7 @@ class Proxy:
         self._mode = "accept"
 
     def heal(self) -> None:
-        """Take all faults back: delay, split, stall, refusal, and cuts and changes yet to happen.
+        """Undo all faults: delay, split, stall, refusal, and cuts and changes still to come.
 
         Connections that were cut or are half open stay so.
         """
@@ -230,7 +230,7 @@ class Proxy:
         return link.client
 
     def _made(self, link: Link) -> None:
-        """Decide what becomes of a connection that has come in."""
+        """Accept, refuse or strand a new connection."""
         if self._mode == "refuse" or self._listener is None:
             link.abort()
         elif self._mode == "half open":

@@ -159,7 +159,7 @@ class Pipe:
 
 
 class Side(asyncio.Protocol):
-    """One of the two transports: what it reads goes into `outgoing`, and `incoming` writes to it."""
+    """One of the two transports: its input goes into `outgoing`, and `incoming` writes to it."""
 
     def __init__(self, link: Link, outgoing: Pipe, incoming: Pipe) -> None:
         self.link = link
@@ -200,7 +200,7 @@ class Side(asyncio.Protocol):
         self.link.side_lost(exc)
 
     def close(self, *, rst: bool, flush: bool) -> None:
-        """Close the socket with a FIN or an RST, after what was written has gone out or at once."""
+        """Close the socket with a FIN or an RST, at once or after the written bytes have gone out."""
         transport = self.transport
         if transport is None or self.lost:
             return

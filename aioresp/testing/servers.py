@@ -25,7 +25,7 @@ T = TypeVar("T")
 SOCKET_NAME = "redis.sock"
 FOLDER_LIMIT = 103 - len(f"/{SOCKET_NAME}")  # macOS allows a unix socket 104 bytes with the final zero, Linux 108
 PORT_ATTEMPTS = 20
-#: What decides about passwords and users: where one of these is given, the kit sets none.
+#: Settings of passwords and users: if one of these is given, the kit sets no password.
 USERS = ("requirepass", "aclfile", "user")
 OWNED = ("bind", "daemonize", "dir", "port", "tls-port", "unixsocket")
 
@@ -138,7 +138,7 @@ class Server:
 
     @property
     def tls_url(self) -> str:
-        """The TLS port as a URL; who trusts its certificate is up to the test."""
+        """The TLS port as a URL; the test must make its client trust the certificate."""
         if not self.tls_port:
             raise RuntimeError("this server has no TLS port: give server(tls=(certificate, key, ca))")
         return f"rediss://{credentials(self.port)}{HOST}:{self._tls_port}"
@@ -175,12 +175,12 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not stopped or killed since through this object."""
+        """Whether this object started the server, and has not stopped or killed it since."""
         return self._running
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """The server's log so far."""
         return self._opened().log
 
     def start(self) -> None:
@@ -206,7 +206,7 @@ class Server:
                 try:
                     self._launch(self._process, time.monotonic() + self._timeout)
                 except _PortTaken:
-                    # Between the choice and the server's bind somebody else took it.
+                    # Another process took the port between its choice and the server's bind.
                     if self._settled or self._wanted_port or attempt == PORT_ATTEMPTS:
                         raise
                 else:
@@ -230,7 +230,7 @@ class Server:
         self._opened().pause()
 
     def resume(self) -> None:
-        """Let a frozen server go on (SIGCONT)."""
+        """Resume a frozen server (SIGCONT)."""
         self._opened().resume()
 
     def flush(self) -> None:
@@ -356,7 +356,7 @@ class Server:
 
 
 def _for_us_alone(path: str, flags: int) -> int:
-    """Open a file that nobody else can read: it has a password in it."""
+    """Open a file with a password in it, readable only by this user."""
     return os.open(path, flags, 0o600)
 
 
@@ -377,6 +377,6 @@ async def _in_thread(function: Callable[[], T], on_cancel: Callable[[], object] 
             if on_cancel is not None:
                 on_cancel()
     if cancelled is not None:
-        work.exception()  # seen; the cancellation is what the caller hears of
+        work.exception()  # read; the caller gets the cancellation
         raise cancelled
     return work.result()

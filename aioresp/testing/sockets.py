@@ -14,7 +14,7 @@ Address: TypeAlias = str | tuple[str, int]
 #: The password of all servers of this process: one, so that they can be replicas of each other.
 PASSWORD = os.urandom(16).hex()
 
-#: The ports at which these servers are, for those who stand before them.
+#: The ports of these servers, for a `Proxy` in front of one.
 locked: set[int] = set()
 
 
@@ -26,7 +26,7 @@ def credentials(port: int) -> str:
 def ask(address: Address, commands: Sequence[Sequence[str]], timeout: float) -> str:
     """Send commands over a connection of their own and return the first line of the last reply.
 
-    The replies before it must be of one line. Raises OSError if nobody answers.
+    The replies before it must be of one line. Raises OSError without an answer.
     """
     reply = b""
     with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as connection:
@@ -43,7 +43,7 @@ def ask(address: Address, commands: Sequence[Sequence[str]], timeout: float) -> 
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on just now.
+    """Return a TCP port without a listener at this moment.
 
     It lies below the ports that operating systems give to outgoing connections, and so does the one 10,000
     above it, the cluster bus: otherwise a connection of any process might sit on it by the time the server

@@ -58,7 +58,7 @@ class Supervisor:
         return self.status
 
     def send(self, number: int) -> bool:
-        """Send a signal to the server and to what it started; False if there is nobody left."""
+        """Send a signal to the server and its children; False if no process is left."""
         if not self.pid:
             return False
         try:
@@ -92,10 +92,10 @@ class Supervisor:
         self.send(signal.SIGKILL)
         while self.pid and self.poll() is None:
             time.sleep(0.001)
-        self.pid = 0  # from here on the number may be somebody else's
+        self.pid = 0  # from here on another process may have that number
 
     def answer(self, line: str) -> str:
-        """Do what a line says and return the answer to it."""
+        """Run the command of a line, and return its answer."""
         word, _, argument = line.partition(" ")
         if word == "start":
             return self.start()

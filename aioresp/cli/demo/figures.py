@@ -76,7 +76,7 @@ class KeyFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything a run found."""
+    """All figures of a run."""
 
     aioresp: str
     python: str

@@ -13,7 +13,7 @@ from aioresp import Client
 #: Seconds after which a key goes by itself, should the demo be killed.
 TTL = 600
 
-#: What is stored: 32 bytes.
+#: Value that is stored: 32 bytes.
 VALUE = "v" * 32
 
 _BATCH = 1000
@@ -36,7 +36,7 @@ class Keys:
     async def delete(self, client: Client[str]) -> int:
         """Delete them all and return how many there were.
 
-        Again, until none is found: after an interruption a SET may still have been under way on another connection.
+        Again, until none is found: after an interruption a SET may still have been in flight on another connection.
         """
         deleted = 0
         for _ in range(_PASSES):

@@ -21,30 +21,30 @@ class Sample(NamedTuple):
     total: int
     """Connections since the run began."""
     phase: int
-    """The number of the phase that was under way."""
+    """Number of the phase at that moment."""
 
 
 @dataclass(slots=True)
 class Phase:
-    """One way, or the threads: what it is called, and how far it is."""
+    """Phase of a run (one way, or the threads): its name and its progress."""
 
     number: int
     name: str
     colour: str
     total: int
-    """How many SETs it is to send."""
+    """Number of SETs to send."""
     latencies: list[float] = field(default_factory=list)
     """Seconds of each SET that has its reply."""
     baseline: int = 0
-    """How many connections the server had received when it began."""
+    """Number of connections that the server had received at its beginning."""
     connections: int = 0
-    """How many the server has received in this phase so far."""
+    """Number of connections that the server has received in this phase so far."""
     began: float | None = None
     ended: float | None = None
 
     @property
     def seconds(self) -> float:
-        """How long it has been under way, or took."""
+        """Seconds since it began, or from its beginning to its end."""
         if self.began is None:
             return 0.0
         return (time.perf_counter() if self.ended is None else self.ended) - self.began
@@ -68,7 +68,7 @@ class Progress:
     count: int
     phases: tuple[Phase, ...]
     current: Phase
-    """The phase under way, or the last that was."""
+    """The present phase, or the last one."""
     samples: list[Sample] = field(default_factory=list)
 
 

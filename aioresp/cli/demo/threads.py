@@ -55,7 +55,7 @@ class LoopThread:
         try:
             await asyncio.wait([ended])
         except asyncio.CancelledError:
-            # Not left behind: the client is closed next, which would fail what is still under way.
+            # Not left behind: the client is closed next, which would fail commands still in flight.
             self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
             await asyncio.wait([ended])
             raise

@@ -77,14 +77,14 @@ async def client_for_each_job(url: str, keys: Sequence[str], done: Done) -> int:
 
 async def persistent_pool(url: str, keys: Sequence[str], done: Done) -> int:
     """One client with the classic pool: at most 10 connections, one command on each at a time."""
-    # No timeout: the last caller stands in line as long as it takes. The monitor notices a server that is gone.
+    # No timeout, because the last caller queues for long. The monitor notices a server that is gone.
     async with Client(url, limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
         await all_at_once(client, keys, done)
     return client.stats().made
 
 
 async def shared_pool(url: str, keys: Sequence[str], done: Done) -> int:
-    """One client as it comes: all callers share a connection or two, and their commands are written together."""
+    """One default client: all callers share a connection or two, and their commands are written together."""
     async with Client(url, retry=None) as client:
         await all_at_once(client, keys, done)
     return client.stats().made
