@@ -26,7 +26,7 @@ from aioresp.errors import (
     UnexpectedReply,
     WrongTypeError,
 )
-from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, takes, token_for
+from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Lost, Popped, guard, moved, popped, report, token_for
 from aioresp.facts.traits import Traits
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
@@ -78,7 +78,7 @@ class Blocking:
         self._pool = pool
         self._connection = connection
         self._traits = traits
-        self._takes = takes(traits)
+        self._takes = traits.undoing is not None
         # What may have to be put back is read as bytes: it need not be text, and must come back as it was.
         self._decode = decode and self._takes
         self._on_lost = on_lost
