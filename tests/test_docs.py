@@ -24,7 +24,8 @@ from typing import Any
 import pytest
 
 import aioresp
-from aioresp import command, errors
+from aioresp import errors
+from aioresp.facts import catalogue
 from aioresp.options import DEFAULTS, Options
 from aioresp.retry import Retry
 from aioresp.testing import Server
@@ -155,7 +156,7 @@ def test_refused_commands() -> None:
     words = " ".join((ROOT / "docs/migrating.md").read_text(encoding="utf-8").split())
     part = words.partition("## Refused on a client")[2].partition(". ```")[0]
     documented = set(re.split(r", |: ", part.partition("of your own: ")[2]))
-    assert documented == set(command._REFUSED) - command.FORBIDDEN
+    assert documented == set(catalogue.REFUSED) - catalogue.FORBIDDEN
 
 
 def test_every_file_has_a_line() -> None:
