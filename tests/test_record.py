@@ -101,6 +101,7 @@ def test_fields_are_found_however_annotations_are_kept(flags: int) -> None:
 
 
 def kinds(base: type) -> Iterator[type]:
+    kind: type
     for kind in base.__subclasses__():
         yield kind
         yield from kinds(kind)
