@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-#: What is left of an argument when its class is gone.
+#: An argument as plain data, without what its class overrides.
 Plain: TypeAlias = str | bytes | int | float
 
-#: Bits of an int that is sent, or 616 digits: Python turns so many into text whatever its limit of digits is set to.
-#: Beyond that limit, hiredis ends the process.
+#: Bits that an int may have to be sent (617 digits): Python turns so many digits into text under any limit that is set
+#: for them. hiredis ends the process when Python refuses.
 BITS: Final = 2048
 
 #: Bytes of an argument that can be a word of a command: names and options are shorter.
@@ -23,7 +23,7 @@ _WHOLE: Final = slice(None)
 
 
 def plain(argument: object) -> Plain | None:
-    """Return the data of an argument, copied where it could change; None if an argument cannot be of its type.
+    """Return the data of an argument, copied if it could change; None if its type cannot be sent.
 
     Raises ValueError for a memoryview that was released.
     """
@@ -64,7 +64,7 @@ def encoded(arguments: Iterable[object]) -> list[bytes]:
 
 
 def exact(arguments: Iterable[object]) -> tuple[Plain, ...]:
-    """Return a command's arguments as plain data: what is looked at is then what is sent, whatever happens between.
+    """Return a command's arguments as plain data, so that later changes of a buffer change neither facts nor bytes.
 
     Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
     """
@@ -102,12 +102,12 @@ def _checked(before: Sequence[Plain], argument: object) -> Plain:
 
 
 def numeral(value: object) -> str:
-    """Return a number as messages show it: one of thousands of digits has no text that Python would make."""
+    """Return a number as messages show it: Python refuses to write one of thousands of digits."""
     return "a huge int" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
 
 
 def word(argument: object) -> str:
-    """Return a word of a command in upper case as the server reads it; "" for what can be none.
+    """Return a word of a command in upper case as the server reads it; "" for an argument that cannot be a word.
 
     To the server, a word ends with a zero byte if there is one, and only ASCII letters have cases.
     """

@@ -1,4 +1,4 @@
-"""A batch on a connection of its own: written in pieces, so that what is under way stays small.
+"""Large batch on a leased connection: written in pieces, so that few bytes are in flight at a time.
 
 Owns the pieces from the first to the last reply. Never decides where a batch travels.
 """
@@ -16,7 +16,7 @@ from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed
 
-#: Bytes that a piece has, more or less, and how many pieces are under way at a time.
+#: Bytes in a piece, roughly, and pieces in flight at a time.
 PIECE: Final = 128 * 1024
 AHEAD: Final = 3
 
@@ -36,8 +36,8 @@ async def send(
 ) -> Replies:
     """Send a batch on a leased connection, and return the replies.
 
-    Unless `in_one`, it goes in pieces, each with the whole `timeout`, and only some of them are under way at a time:
-    so what is under way stays small, however large the batch, and however slow the server is.
+    Unless `in_one`, it goes in pieces, each with the whole `timeout`. Only a few pieces are in flight at a time, so
+    memory stays bounded, however large the batch and however slow the server.
     """
     loop = asyncio.get_running_loop()
     under_way: deque[Batch] = deque()
@@ -70,7 +70,7 @@ def pieces(commands: list[Packed]) -> Iterator[list[Packed]]:
     """Cut a batch into pieces of about `PIECE` bytes."""
     if len(commands) <= 64:
         total = sum(map(size, commands))
-    else:  # a sample says enough
+    else:  # a sample is exact enough
         sample = commands[:: len(commands) // 64]
         total = sum(map(size, sample)) * len(commands) // len(sample)
     step = max(1, len(commands) * PIECE // max(total, 1))
@@ -79,5 +79,5 @@ def pieces(commands: list[Packed]) -> Iterator[list[Packed]]:
 
 
 def size(packed: Packed) -> int:
-    """Return how many bytes a command, or several, have."""
+    """Return the number of bytes of a packed command, or of several."""
     return len(packed) if isinstance(packed, bytes) else sum(map(len, packed))

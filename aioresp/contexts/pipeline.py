@@ -1,7 +1,7 @@
-"""Commands are queued, sent in one, and each has its own value afterwards.
+"""Pipeline: commands are queued and sent in one write, and each has its own value afterwards.
 
-Owns the queue and the handles of what is in it. Packs each command when it is called, so that bad arguments fail there.
-Never touches a connection: how a batch travels is a matter of its route.
+Owns the queue and the handles of its commands. Packs each command when it is called, so that bad arguments fail there.
+Never touches a connection: the route of a batch decides how it travels.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ if TYPE_CHECKING:  # protocols take time to import
     from aioresp.pool.pool import Pool
 
     class Private(Protocol):
-        """The way over a connection that nobody else uses."""
+        """A route over a connection that only this pipeline uses."""
 
         shared: bool
         find_pool: Callable[[], Pool[Any]]
         on_lost: Callable[[Lost], object] | None
 
         async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-            """Send the commands and return the replies; if `whole`, as a transaction: nothing may come in between."""
+            """Send the commands and return the replies; if `whole`, as a transaction that nothing may interrupt."""
             ...
 
         async def private(self) -> Private:
-            """Return the way over a connection that nobody else uses."""
+            """Return a route over a connection that only this pipeline uses."""
             ...
 
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
@@ -66,15 +66,15 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
         def note(self, changes: set[str]) -> None:
-            """Note commands of a batch that change the connection."""
+            """Note the names of commands of a batch that change the connection."""
             ...
 
         def release(self) -> None:
-            """Give the connection back, watching nothing."""
+            """Stop watching, and give the connection back."""
             ...
 
     class Route(Protocol):
-        """How batches travel. `shared` tells whether others use the connection, so that nothing may change it."""
+        """Route of a batch. `shared`: others use its connection, so commands that change a connection are refused."""
 
         shared: bool
         find_pool: Callable[[], Pool[Any]]
@@ -82,15 +82,15 @@ if TYPE_CHECKING:  # protocols take time to import
 
         @property
         def watching(self) -> bool:
-            """Whether keys are watched on the connection already, and no transaction is begun."""
+            """Whether keys are watched on the connection, and no transaction has begun."""
             ...
 
         async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-            """Send the commands and return the replies; if `whole`, as a transaction: nothing may come in between."""
+            """Send the commands and return the replies; if `whole`, as a transaction that nothing may interrupt."""
             ...
 
         async def private(self) -> Private:
-            """Return the way over a connection that nobody else uses."""
+            """Return a route over a connection that only this pipeline uses."""
             ...
 
 
@@ -100,7 +100,7 @@ class Queued(Result[T]):
     __slots__ = ("_reply", "_state")
 
     _reply: Callable[[Any], T] | None
-    """The converter; None once it was executed, or is known not to be."""
+    """The converter; None once the handle has its value or its error."""
     _state: Any
     """The packed command; then its value, or the error to raise."""
 
@@ -163,15 +163,15 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._route = route
         self._decode = decode
         self._transaction = transaction
-        self._explicit = False  # multi() was called
+        self._explicit = False  # multi() sets it; the end of the batch clears it
         self._watching: Private | None = None
-        self._immediate = False  # between watch() and multi(): commands are sent at once
+        self._immediate = False  # commands are sent at once: watch() sets it; multi(), unwatch() or the end clears it
         self._queue: list[Queued[Any]] = []
-        self._binary: set[int] = set()  # positions of commands whose replies are no text
-        self._changes: set[str] = set()
+        self._binary: set[int] = set()  # positions of commands whose replies are not text
+        self._changes: set[str] = set()  # names of queued commands that change the connection
         self._pops: list[tuple[int, Traits]] = []  # blocking pops in the queue, and their positions
         self._used: set[object] = set()  # scripts and functions of this batch
-        self._before: list[Callable[[], Awaitable[None]]] = []  # what must be done before it is sent
+        self._before: list[Callable[[], Awaitable[None]]] = []  # steps to take before the batch is sent
 
     def __repr__(self) -> str:
         if not hasattr(self, "_queue"):  # its constructor failed
@@ -201,7 +201,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            # Without multi() the reader of watched keys has asked for nothing yet: it may leave.
+            # A caller that watched keys and did not call multi() has asked for nothing yet: it may leave.
             begun = self._explicit or (self._transaction and self._watching is None)
             if error is None and (self._queue or (begun and self._watches)):
                 await self._run(True)
@@ -320,7 +320,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         route = self._watching or self._route
         if not self._whole:
             return await route.carry(commands, decode and self._decode, False)
-        # As bytes: one value that is no text would else take all replies of EXEC with it.
+        # As bytes: otherwise one value that is not UTF-8 would fail all replies of EXEC.
         send = partial(route.carry, [MULTI, *commands, EXEC], False, True)
         replies = await (TransactionPops(pops, route.on_lost, route.find_pool()).carry(send) if pops else send())
         return executed(replies, lambda number, error: _set_error(handles[number], error))
@@ -367,7 +367,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._immediate = False
 
     async def unwatch(self) -> bool:
-        """Watch nothing any more; commands are queued again."""
+        """Stop watching; commands are queued again."""
         if self._watching is not None and self._immediate:
             await self._watching.execute(("UNWATCH",), ok)
             self._release()
@@ -375,7 +375,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
 
     # redis-py's name: RESET itself means nothing in a pipeline.
     async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Forget what is queued, and watch nothing any more."""
+        """Forget the queued commands, and stop watching."""
         handles, self._queue = self._queue, []
         self._binary, self._changes, self._pops, self._before = set(), set(), [], []
         self._used.clear()
@@ -389,7 +389,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             watching.release()
 
 
-# --- What becomes of the replies --------------------------------------------------------------------------------------
+# --- Replies are delivered --------------------------------------------------------------------------------------------
 
 
 async def _deliver(handles: list[Queued[Any]], replies: Replies) -> bool:
@@ -470,7 +470,7 @@ _UNDECODED: Final = (DecodeError, UnexpectedReply)
 
 
 def _decoded(replies: Replies, binary: set[int]) -> Replies:
-    """Decode replies that were read as bytes, but for those that are no text."""
+    """Decode replies that were read as bytes, except those that are not text."""
     raw = [reply if number in binary else decoded(reply) for number, reply in enumerate(replies.raw)]
     return Replies(raw, replies.clean and not any(reply.__class__ in _UNDECODED for reply in raw))
 

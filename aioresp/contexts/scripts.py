@@ -1,7 +1,7 @@
-"""Lua scripts and functions as callables: sent by their short names, and loaded where the server does not know them.
+"""Lua scripts and functions as callables: sent by name, and loaded if the server does not know them.
 
-Owns the text of one script or library, and what is sent for a call of it. Never takes an error for proof that the
-script has not run, as a script can return any error: asks the server what it has loaded.
+Owns the text of one script or library, and the commands that call it. Never takes an error for proof that a script has
+not run, as a script can return any error: asks the server which scripts it has loaded.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
     Place: TypeAlias = tuple[object, int] | None
 
-#: What servers say of a script, or a function, that they do not have; a script can say the same.
+#: Errors of servers that do not have a script, or a function; a script can return the same.
 _NO_SCRIPT: Final = "NOSCRIPT No matching script"
 _NO_FUNCTION: Final = "ERR Function not found"
 
 
 class _Known:
-    """Where a script or library was seen to be loaded: in which pools, by how many connections they had made.
+    """Pools whose server has loaded a script or library, each with the number of connections that it had made then.
 
-    A new connection may be one to a server that has restarted, so there the question is asked again. To be wrong costs
-    a round trip, and no more.
+    A new connection may lead to a restarted server, so the server is asked again after one. A mistake costs one round
+    trip.
     """
 
     def __init__(self) -> None:
         self._made: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
 
     def at(self, place: tuple[object, int]) -> bool:
-        """Return whether it was seen there."""
+        """Return whether the server behind that pool is known to have it."""
         return self._made.get(place[0]) == place[1]
 
     def note(self, place: Place, known: bool) -> None:
-        """Note that it is there, or that it may not be."""
+        """Note that the server has it, or that it may not."""
         if place is None:
             return
         if known:
@@ -76,8 +76,8 @@ class Script:
     ) -> Result[Any]:
         """Run the script and return what it returns, on another `client` if given: a lease or a pipeline, too.
 
-        It is sent by its SHA1, or as a whole if the server says that it does not have it. In a pipeline the first call
-        sends it as a whole, so that it is there in any case.
+        The call sends its SHA1, or the whole script if the server does not have it. In a pipeline the first call sends
+        the whole script, so that later ones find it.
         """
         names = tuple(keys)
         rest = (len(names), *names, *args)
@@ -92,7 +92,7 @@ class Script:
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
-        # Now, as what is in a buffer may change before it is sent, perhaps twice.
+        # Copied now: a caller may change a buffer before it is sent, perhaps twice.
         rest = exact((f"EVALSHA{self._ending}", self.sha, *rest))[2:]
         place = _place(client, self._client)
         if not self._ending and place is not None and not self._known.at(place):
@@ -104,9 +104,9 @@ class Script:
             return await client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
         except NoScriptError as error:
             self._known.note(place, False)
-            # These may be the words of the script itself, after it has run. If it is not there, they are the server's,
-            # unless others have removed it meanwhile. If it is there, it has run, or others have loaded it meanwhile.
-            # Only a script that only reads is repeated then.
+            # The script itself may have returned this error, after it has run. If the server does not have the script,
+            # the error is the server's, unless another client removed the script meanwhile. If the server has it, the
+            # script has run, or another client loaded it meanwhile: only a script that only reads is then repeated.
             said = str(error.args[0]).startswith(_NO_SCRIPT)
             if not said or (
                 not self._ending
@@ -164,7 +164,7 @@ class Function:
         return cast("Result[Any]", self._run(client, arguments))
 
     async def _run(self, client: Executor[Any], arguments: Arguments) -> Any:
-        arguments = exact(arguments)  # the same
+        arguments = exact(arguments)  # copied now: a caller may change a buffer before it is sent
         place = _place(client, self._client)
         if place is not None and not self._known.at(place):
             await self._see_to_it(client)
@@ -175,8 +175,8 @@ class Function:
             if error.args[0] != _NO_FUNCTION:
                 raise
             self._known.note(place, False)
-            # These may be the words of the function itself, after it has run: only if it was not there they are not,
-            # unless others have removed it meanwhile.
+            # The function itself may have returned this error, after it has run. The error is the server's only if the
+            # server did not have the function, unless another client removed it meanwhile.
             if _may_say("Function not found", self.library, arguments[3:]) or not await self._see_to_it(client):
                 raise
         return await client.execute(arguments, as_is)
@@ -189,7 +189,7 @@ class Function:
         try:
             found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
         except NoPermissionError:
-            return False  # it may be there
+            return False  # the server may have it
         names = (function.name for library in found for function in library.functions)
         if any(name in (self.name, self.name.encode()) for name in names):
             return False
@@ -200,7 +200,7 @@ class Function:
 def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
     """Return the pool that `client` uses, with the number of connections that it has made; None within MULTI.
 
-    A pipeline that watches does not tell; most of all it is one of the client with which the script was registered.
+    A pipeline that watches does not tell its pool; usually it is the pool of the client that registered the script.
     """
     for executor in (client, registered):
         if isinstance(executor, Scripts):
@@ -216,7 +216,7 @@ def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
 
 
 def _may_say(word: str, code: str | bytes, arguments: Arguments) -> bool:
-    """Return whether code may have an error with this word of its own, or be given it."""
+    """Return whether code contains this word of an error, or is given it as an argument."""
     return any(word.encode() in text for text in encoded((code, *arguments)))
 
 
@@ -231,12 +231,12 @@ def _name_of(library: str | bytes) -> str:
 
 
 class Scripts(Executor[AnyStr]):
-    """Scripts and functions for whoever awaits its commands."""
+    """Scripts and functions of clients, leases and pipelines."""
 
     def _place(self) -> Place:
-        """Return what stands for the server, and a number that changes when it may have been restarted.
+        """Return an object that stands for the server, and a number that changes when it may have restarted.
 
-        None: nothing can be asked now, as the server queues it.
+        None: the server cannot be asked now, as it queues all commands.
         """
         return self, 0
 

@@ -71,7 +71,19 @@ class Facts:
 class Traits:
     """Facts of one command: `traits()` makes them."""
 
-    __slots__ = ("_facts", "_place", "arguments", "binary", "changes", "forbidden", "name", "read_only", "refusal")
+    __slots__ = (
+        "_facts",
+        "_place",
+        "arguments",
+        "binary",
+        "changes",
+        "forbidden",
+        "name",
+        "read_only",
+        "refusal",
+        "timeout",
+        "undoing",
+    )
 
     arguments: tuple[Any, ...] | Sequence[Any]
     """The command itself."""
@@ -87,6 +99,10 @@ class Traits:
     """Whether its reply stays bytes for every caller, as it is not text."""
     read_only: bool
     """Whether the servers flag it as one that only reads."""
+    timeout: float | None
+    """Seconds for which the server may hold it back (0: forever); None if it does not block."""
+    undoing: str | None
+    """The command that puts back what it took; None if it takes nothing away with its reply."""
 
     def __init__(self, arguments: Sequence[Any]) -> None:
         self.arguments = arguments
@@ -103,7 +119,9 @@ class Traits:
         self.changes = facts.changes
         self.read_only = facts.read_only
         self.binary = facts.binary or (first == "VEMB" and len(arguments) > 3 and word(arguments[3]) == "RAW")
-        self._place = _timeout_place(first, arguments) if facts.blocks else None
+        self.undoing = facts.undoing
+        self._place = place = _timeout_place(first, arguments) if facts.blocks else None
+        self.timeout = None if place is None else _seconds(arguments[place[0]], place[1])
 
     def __repr__(self) -> str:
         return f"Traits({self.name})"  # arguments are not shown
@@ -112,17 +130,6 @@ class Traits:
     def own_words(self) -> bool:
         """Whether an error that says that it has not run is the server's own word, and not that of code that it ran."""
         return self._facts.own_words
-
-    @property
-    def undoing(self) -> str | None:
-        """The command that puts back what it took; None if it takes nothing away with its reply."""
-        return self._facts.undoing
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds for which the server may hold it back (0: forever); None if it does not block."""
-        place = self._place
-        return None if place is None else _seconds(self.arguments[place[0]], place[1])
 
     def with_timeout(self, seconds: float) -> Traits:
         """Return the same command with another time limit, which is rounded up to what the server takes."""

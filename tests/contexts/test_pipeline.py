@@ -16,6 +16,8 @@ import pytest
 import aioresp
 from aioresp import Client, CommandRefused, Pipeline, Retry, UnexpectedReply
 from aioresp.contexts import large, routes
+from aioresp.contexts.pipeline import Queued
+from aioresp.facts.traits import Traits
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.commands.exact import exactly
@@ -505,3 +507,58 @@ async def test_memory_is_bounded_by_commands_and_replies(server: Server, prefix:
         assert queued < 300 * count
         assert peak - queued < 120 * count  # the replies, twice a pointer to each, and what is under way
         assert after < queued / 20
+
+
+# --- What a queued command knows -------------------------------------------------------------------------------------
+
+
+def queued(handle: object) -> Traits:
+    assert isinstance(handle, Queued)
+    return handle.traits
+
+
+@pytest.mark.parametrize("transaction", [False, True])
+async def test_a_queued_command_knows_its_keys_whatever_the_size_of_its_arguments(
+    server: Server, prefix: str, transaction: bool
+) -> None:
+    large, key = "v" * 100_000, "k" * 50_000
+    async with Client(server.url) as r:
+        script = r.register_script("return #KEYS")
+        async with r.pipeline(transaction=transaction) as p:
+            found = {
+                "SET": queued(p.set(f"{prefix}a", large)),
+                "MSET": queued(p.mset({f"{prefix}a": large, key: large, f"{prefix}b": "1"})),
+                "EVAL": queued(script(keys=[f"{prefix}a", f"{prefix}b"], args=[large], client=p)),
+                "EVALSHA": queued(script(keys=[f"{prefix}a", key], args=["1"], client=p)),
+                "ZUNIONSTORE": queued(p.zunionstore(f"{prefix}z", [f"{prefix}y", f"{prefix}x"])),
+                "SORT": queued(p.sort(f"{prefix}l", get="#", store=f"{prefix}m")),
+                "XREAD": queued(p.xread({f"{prefix}s": "0", f"{prefix}t": "0"}, count=1)),
+                "MGET": queued(p.mget([f"{prefix}{number}" for number in range(1000)])),
+                "NOSUCHCOMMAND": queued(p.call("nosuchcommand", f"{prefix}a", large)),
+                "PING": queued(p.ping()),
+            }
+            await p.reset()
+    keys = {name: tuple(str(key, "ascii").removeprefix(prefix) for key in facts.keys) for name, facts in found.items()}
+    assert keys == {
+        "SET": ("a",),
+        "MSET": ("a", key, "b"),
+        "EVAL": ("a", "b"),
+        "EVALSHA": ("a", key),
+        "ZUNIONSTORE": ("z", "y", "x"),
+        "SORT": ("l", "m"),
+        "XREAD": ("s", "t"),
+        "MGET": tuple(map(str, range(1000))),
+        "NOSUCHCOMMAND": ("a",),
+        "PING": (),
+    }
+    assert {name for name, facts in found.items() if facts.read_only} == {"XREAD", "MGET"}
+    assert all(facts.name == name for name, facts in found.items())
+
+
+async def test_a_queued_command_knows_what_is_sent_also_if_its_buffer_changes(server: Server, prefix: str) -> None:
+    buffer = bytearray(prefix.encode())
+    async with Client(server.url) as r, r.pipeline() as p:
+        handle = queued(p.get(memoryview(buffer)))
+        buffer[:] = bytes(len(buffer))
+        assert handle.keys == (prefix.encode(),)
+        await p.reset()

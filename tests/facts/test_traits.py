@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
 
 import pytest
 
+import aioresp
 from aioresp import Client, RedisError
 from aioresp.command import PLAIN
 from aioresp.facts.catalogue import CONTAINERS, KEYLESS, KEYS, OWN_WORDS, READ_ONLY, UNDOING
@@ -14,6 +18,8 @@ from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.commands.left_out import catalogue
 from tests.servers import MATRIX
+
+PACKAGE: Final = Path(aioresp.__file__).parent
 
 #: Calls whose keys stand where only their own rules find them, and wrong calls.
 ODD = """
@@ -303,3 +309,25 @@ def test_the_tables_agree_with_each_other() -> None:
     assert not any("." in name for name in OWN_WORDS)
     assert isinstance(traits(()), Traits)
     assert traits(()).keys == ()
+
+
+async def test_a_blocking_pop_asks_for_its_facts_once(server: Server, prefix: str) -> None:
+    entered: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
+            entered.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
+
+    async with Client(server.url) as r:
+        for _ in range(2):  # the first makes the connection
+            entered.clear()
+            await r.rpush(f"{prefix}list", "element")
+            sys.setprofile(note)
+            try:
+                assert await r.brpop(f"{prefix}list", 1) == (f"{prefix}list", "element")
+            finally:
+                sys.setprofile(None)
+    assert entered.count("traits.__init__") == 1
+    assert entered.count("traits._seconds") == 1
+    assert entered.count("arguments.word") <= 3  # 20 when each fact was asked for by itself
+    assert not [name for name in entered if name.startswith("command.")]
