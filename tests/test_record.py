@@ -102,7 +102,8 @@ def test_fields_are_found_however_annotations_are_kept(flags: int) -> None:
 
 
 def kinds(base: type) -> Iterator[type]:
-    for kind in base.__subclasses__():
+    below: list[type] = base.__subclasses__()
+    for kind in below:
         yield kind
         yield from kinds(kind)
 
