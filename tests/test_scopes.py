@@ -135,17 +135,20 @@ async def test_workers_whose_scopes_end_at_random_lose_no_job(
     key = f"{prefix}jobs"
     taken: list[str] = []
     given_up = 0
+    patience = 0.01
 
     async def worker(r: Client[str]) -> None:
-        nonlocal given_up
+        nonlocal given_up, patience
         while True:
             popped = None
-            with anyio.move_on_after(10), anyio.move_on_after(chance.uniform(0, 0.01)):
+            with anyio.move_on_after(10), anyio.move_on_after(chance.uniform(0, patience)):
                 popped = await r.blpop(key)
             if popped is None:
                 given_up += 1
+                patience *= 1.02  # on a busy machine none would ever come to an element
             else:
                 taken.append(popped[1])
+                patience /= 1.08
 
     async with Proxy(server.host, server.port) as proxy, Client(server.url) as direct:
         proxy.delay = (0.0, 0.003)

@@ -127,6 +127,7 @@ async def test_a_put_back_is_lost_on_its_way(
         assert await found(direct, key, command) != before
         proxy.cut()
         proxy.resume()
+        await becomes(lambda: found(direct, key, command), before)
         await at_rest(r)
         assert await found(direct, key, command) == before
         assert (losses, errors()) == ([], [])

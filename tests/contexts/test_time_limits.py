@@ -53,6 +53,7 @@ async def test_the_server_gets_what_is_left_of_it(server: Server, prefix: str, n
     async with watched(server) as following, Client(server.url, limit=1) as r:
         async with r.connection():
             task = asyncio.ensure_future(call(r, f"{prefix}k", 0.8))
+            await asyncio.sleep(0)  # it has begun, and its time runs
             await asyncio.sleep(0.3)
         given = seconds(await following(), where, units)
         assert 0 < given <= 0.51
