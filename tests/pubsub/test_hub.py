@@ -195,7 +195,7 @@ async def test_it_is_made_anew_once_if_it_is_lost_as_soon_as_it_is_made(server: 
 
 async def test_the_figures_count_former_connections(proxy: Proxy, prefix: str) -> None:
     async with Client(proxy.url) as r, r.subscribe(prefix, gaps=True) as s:
-        hub = r._hub()
+        hub = r.node.hubs.here()
         used = []
         for n in range(3):
             assert hub._listener is not None
