@@ -21,6 +21,7 @@ EXPLAINED: Final = {"CredentialProvider", "Key", "Value", "__version__"}
 INTERNAL: Final = {
     *("put", "put_all", "put_error", "lose", "regain", "deprive", "end", "carry", "note", "block", "watching"),
     *("has_used", "use", "prepare", "queueing", "tell", "copy_error", "copy_with_outcome", "response_error"),
+    *("over", "borrow", "give_back", "mark_changed"),
 }
 
 #: An identifier that mkdocstrings gave to a heading, and a directive of a page with the members it asks for.
@@ -80,7 +81,7 @@ def public() -> dict[str, set[str]]:
     }
     names |= {f"testing.{name}": {f"aioresp.testing.{name}"} for name in testing.__all__}
     for name in dir(aioresp.Client):
-        if not name.startswith("_"):
+        if not name.startswith("_") and name not in INTERNAL:
             homes = [kind for kind in aioresp.Client.__mro__ if name in vars(kind)]
             names[f"Client.{name}"] = {f"{kind.__module__}.{kind.__qualname__}.{name}" for kind in homes}
             names[f"Client.{name}"].add(f"aioresp.Client.{name}")
