@@ -16,6 +16,9 @@ from aioresp.commands import Commands
 from aioresp.commands.base import Executor
 from tests.snippets import ROOT, SNIPPETS
 
+#: mypy takes seconds here, and minutes on a machine that is busy with other work.
+pytestmark = pytest.mark.timeout(660)
+
 CASES: Final = Path(__file__).parent / "typing"
 
 METHODS: Final = sorted(name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name))
@@ -135,7 +138,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=600,
         check=False,
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr

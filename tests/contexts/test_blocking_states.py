@@ -278,7 +278,7 @@ async def the_connection_ends_before_the_command(w: World) -> None:
     assert [lost.outcome for lost in w.losses] == ["unknown"]
 
 
-@walk("WAITING UNBLOCKING DROPPING SETTLED OVER", acl="-client|unblock")
+@walk("WAITING UNBLOCKING DROPPING SETTLED OVER", acl="-client +client|id +client|setname")
 async def the_server_refuses_to_unblock(w: World) -> None:
     task = w.pop()
     await is_blocked(w.direct)
