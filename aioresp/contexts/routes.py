@@ -116,6 +116,7 @@ class SharedRoute:
             return Replies(await batch.future, batch.clean)
         finally:
             forsake(batch.future)
+            del batch  # its error would hold this frame, by its traceback
 
     async def private(self) -> LeaseRoute:
         """Return the way over a connection that nobody else uses, to watch keys on."""
