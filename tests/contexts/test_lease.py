@@ -332,7 +332,9 @@ async def test_of_those_that_wait_for_a_cancelled_pop_one_blocks_and_the_others_
         await is_blocked(r)
         cancelled.cancel()
         await asyncio.wait([cancelled])
-        pop, *others = [asyncio.ensure_future(wait) for wait in (c.blpop(f"{prefix}1"), c.blpop(f"{prefix}2"), c.ping())]
+        pop, *others = [
+            asyncio.ensure_future(wait) for wait in (c.blpop(f"{prefix}1"), c.blpop(f"{prefix}2"), c.ping())
+        ]
         await asyncio.wait(others, timeout=10)
         for other in others:
             assert isinstance(other.exception(), CommandRefused)
