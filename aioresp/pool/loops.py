@@ -113,14 +113,12 @@ class PerLoop(Generic[P]):
         return self.find(_get_running_loop()) or self._add(running_loop())
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> P:
-        if self.closed:
-            raise ClientClosed("the client was closed; enter it again with `async with` to reopen it")
         self._sweep()
         pool = self._make(loop)
         self.pools[loop] = pool
-        if self.closed:  # by another thread, which may have looked at the pools before
+        if self.closed:  # asked only now: another thread may close it, and has looked at the pools before
             self.forget(loop)
-            raise ClientClosed("the client was closed")
+            raise ClientClosed("the client was closed; enter it again with `async with` to reopen it")
         self._choose_recent()
         _Keeper(weakref.ref(self), loop, pool)  # kept by the loop
         return pool

@@ -191,7 +191,7 @@ def test_loops_that_come_and_go_in_many_threads(server: Server) -> None:
         for number in range(20):
             loop = asyncio.new_event_loop()
             try:
-                loop.run_until_complete(r.incr(key))  # type: ignore[arg-type]
+                loop.run_until_complete(r.incr(key))
                 if number % 3 == 0:
                     loop.run_until_complete(loop.shutdown_asyncgens())
             except Exception as error:
