@@ -192,6 +192,7 @@ class Client(
                     value = await future
                 except BaseException:
                     forsake(future)
+                    del future  # its error would hold this frame, by its traceback
                     raise
         except RedisError as error:
             value = await self.node.send_again(error, packed, self.terms)

@@ -111,8 +111,12 @@ class Node:
                 return await future
             finally:
                 forsake(future)
+                del future  # its error would hold this frame, by its traceback
 
-        return await terms.attempts(error.deadline).run(attempt, repeatable, error)
+        try:
+            return await terms.attempts(error.deadline).run(attempt, repeatable, error)
+        finally:
+            del error  # the same
 
     async def block(self, traits: Traits, reply: Callable[[Any], T], terms: Terms) -> T:
         """Send a blocking command on a connection that it has alone, again where it has not run.

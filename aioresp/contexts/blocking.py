@@ -181,6 +181,7 @@ class Blocking:
         except RedisError:
             if self._state is State.ANSWERED:
                 self._settle()  # the server's own words, or the end of the connection: the caller knows all
+            del self  # it has the error, which would hold this frame by its traceback
             raise
         except BaseException:
             self._leave()
@@ -203,7 +204,10 @@ class Blocking:
             self._settle()
             return found
         self._lose(failure)
-        raise failure  # not raised above: the error there shows the value
+        try:
+            raise failure  # not raised above: the error there shows the value
+        finally:
+            del failure  # it holds this frame by its traceback
 
     # --- The caller goes ---------------------------------------------------------------------------------------------
 

@@ -170,11 +170,11 @@ class Borrowed:
     async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
         blocking = self._blocking
-        if blocking is not None:
-            if not blocking.done.done():
-                await self._wait_for(blocking, until)
-            if not blocking.done.result() and self._connection is not None:
-                self._connection.close()  # a CLIENT UNBLOCK may still come, and would end another command on it
+        while blocking is not None and not blocking.done.done():
+            await self._wait_for(blocking, until)
+            blocking = self._blocking  # of those that waited for the same end, another may have begun the next one
+        if blocking is not None and not blocking.done.result() and self._connection is not None:
+            self._connection.close()  # a CLIENT UNBLOCK may still come, and would end another command on it
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
         renewal = self._connection.renewal

@@ -52,6 +52,7 @@ async def send(
             batch = Batch(len(piece), decode, loop.create_future())
             connection.send_batch(joined(piece), batch, timeout)
             under_way.append(batch)
+            del batch  # its error would hold this frame, by its traceback
             sent += len(piece)
         while under_way:
             replies += await under_way[0].future
@@ -61,8 +62,8 @@ async def send(
             error.outcome = "unknown"
         raise
     finally:
-        for batch in under_way:
-            forsake(batch.future)
+        while under_way:
+            forsake(under_way.pop().future)
     return Replies(replies, clean)
 
 

@@ -449,6 +449,8 @@ def _fail(handles: list[Queued[Any]], error: BaseException) -> None:
     """Give all commands that have no value yet the error that failed them all."""
     if not isinstance(error, Exception):
         error = RedisError("the pipeline was cancelled: whether this command has run is not known")
+    elif isinstance(error, RedisError):
+        error = copy_error(error)  # the caller's own one holds the handles, by its traceback
     for handle in handles:
         if handle._reply is not None:
             handle._state = error
@@ -463,7 +465,10 @@ def _raise_first(values: list[Any]) -> None:
             error.args = (message, *value.args[1:])
             if isinstance(error, RedisError):
                 error.index = number
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame by its traceback
 
 
 _UNDECODED: Final = (DecodeError, UnexpectedReply)

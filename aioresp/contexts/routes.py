@@ -107,15 +107,12 @@ class SharedRoute:
 
     async def _send_small(self, packed: Packed, count: int, decode: bool, timeout: float | None) -> Replies:
         batch = Batch(count, decode, asyncio.get_running_loop().create_future())
-
-        def start(connection: Connection, rest: float | None) -> None:
-            connection.send_batch(packed, batch, rest)
-
-        self.find_pool().place(batch.future, start, timeout)
+        self.find_pool().place(batch.future, partial(_start, packed, batch), timeout)
         try:
             return Replies(await batch.future, batch.clean)
         finally:
             forsake(batch.future)
+            del batch  # its error would hold this frame, by its traceback
 
     async def private(self) -> LeaseRoute:
         """Return the way over a connection that nobody else uses, to watch keys on."""
@@ -155,6 +152,10 @@ class LeaseRoute:
     def release(self) -> None:
         """Watch nothing any more."""
         self._borrowed.unwatch(leave=self._owned)
+
+
+def _start(packed: Packed, batch: Batch, connection: Connection, rest: float | None) -> None:
+    connection.send_batch(packed, batch, rest)
 
 
 def _named(error: RedisError, whole: bool) -> RedisError:

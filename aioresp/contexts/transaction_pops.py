@@ -57,7 +57,12 @@ class TransactionPops:
             raise ClientClosed("the client was closed meanwhile, and what the transaction took was reported")
         if not self._task.cancelled() and isinstance(self._task.exception(), CommandTimeout):
             self._tell()
-        return self._task.result()
+        task = self._task
+        del self._task  # its error would hold this object, by its traceback
+        try:
+            return task.result()
+        finally:
+            del task  # the same
 
     async def _carry(self, send: Callable[[], Awaitable[Replies]]) -> Replies:
         self._begun = True

@@ -113,58 +113,72 @@ class PerLoop(Generic[P]):
         return self.find(_get_running_loop()) or self._add(running_loop())
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> P:
-        if self.closed:
-            raise ClientClosed("the client was closed; enter it again with `async with` to reopen it")
         self._sweep()
         pool = self._make(loop)
         self.pools[loop] = pool
+        if self.closed:  # asked only now: another thread may close it, and has looked at the pools before
+            self.forget(loop)
+            raise ClientClosed("the client was closed; enter it again with `async with` to reopen it")
         self._choose_recent()
         _Keeper(weakref.ref(self), loop, pool)  # kept by the loop
         return pool
 
-    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the next use in `loop` begin with a new pool."""
+    def forget(self, loop: asyncio.AbstractEventLoop) -> P | None:
+        """Let the next use in `loop` begin with a new pool; return the old one, to one caller only."""
         gone = self.pools.pop(loop, None)
         if gone is not None and self.recent[1] is gone:
             self._choose_recent()
+        return gone
 
     def _choose_recent(self) -> None:
         """Let `recent` be the loop that came last, of those that say in which thread they run: not uvloop's."""
         for loop, pool in reversed(list(self.pools.items())):
             if isinstance(loop, asyncio.BaseEventLoop):
                 self.recent = cast("_Threaded", loop), pool
+                if self.pools.get(loop) is pool:
+                    return
+                self._choose_recent()  # another thread has just made it forget this one
                 return
         self.recent = (_NOWHERE, cast(P, None))
 
     def replace(self, leave: Callable[[P], object]) -> None:
         """Let the next use in each loop begin with a new pool; `leave` gets each old one, in its loop, and ends it."""
         here = running_loop()
-        for loop, pool in list(self.pools.items()):
-            self.forget(loop)
-            self._replaced.append((loop, pool))
+        for loop in list(self.pools):
+            if (pool := self.forget(loop)) is None:
+                continue  # it has ended meanwhile, in its own thread
+            with self._lock:
+                self._replaced.append((loop, pool))
             if loop is here:
                 leave(pool)
             else:
                 try:
                     loop.call_soon_threadsafe(leave, pool)
                 except RuntimeError:  # it is closed
-                    pool.abandon()
+                    self._give_up(pool)
 
     def _sweep(self) -> None:
         """Forget the pools of loops that were closed without shutting down their asynchronous generators."""
+        # Other threads may do the same at this moment: each pool goes to one of them.
         for loop in list(self.pools):
-            if loop.is_closed():
-                self.pools[loop].abandon()
-                self.forget(loop)
-        for entry in [entry for entry in self._replaced if entry[0].is_closed()]:
-            entry[1].abandon()
-            self._replaced.remove(entry)
+            if loop.is_closed() and (pool := self.forget(loop)) is not None:
+                self._give_up(pool)
+        with self._lock:
+            gone = [pool for loop, pool in self._replaced if loop.is_closed()]
+            self._replaced = [entry for entry in self._replaced if not entry[0].is_closed()]
+        for pool in gone:
+            self._give_up(pool)
+
+    def _give_up(self, pool: P) -> None:
+        """End a pool whose loop is closed."""
+        pool.abandon()
+        self.keep_figures(pool)
 
     def keep_figures(self, pool: P) -> None:
         """Keep the figures of a pool that has closed."""
         stats = pool.stats()
-        self._replaced[:] = [entry for entry in self._replaced if entry[1] is not pool]
         with self._lock:  # loops in other threads may end at the same time
+            self._replaced = [entry for entry in self._replaced if entry[1] is not pool]
             self._past += PoolStats(
                 made=stats.made,
                 commands=stats.commands,
@@ -179,6 +193,7 @@ class PerLoop(Generic[P]):
         """
         here = running_loop()
         self.closed = True
+        self._sweep()
         mine: list[P] = []
         others: list[asyncio.Future[None]] = []
         for loop, pool in [*self.pools.items(), *self._replaced]:

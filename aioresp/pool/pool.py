@@ -170,7 +170,10 @@ class Pool(Generic[R]):
         if self._refusal is not None and future not in self._of_work():
             refusal = copy_error(self._refusal)
             refusal.deadline = math.inf if deadline is None else deadline
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # it holds this frame by its traceback
         first = not line
         if not self._waiting and not self._lease_waiting and not self._open:
             self._growth.forget()
@@ -313,6 +316,7 @@ class Pool(Generic[R]):
             if future.done() and not future.cancelled() and future.exception() is None and not self._loop.is_closed():
                 self.give_back(future.result())
             forsake(future)
+            del future  # its error would hold this frame, by its traceback
             raise
 
     def _lend(self, resource: R, holder: str) -> None:

@@ -61,7 +61,7 @@ class WaitQueue(Generic[R]):
     @property
     def waiting(self) -> int:
         """How many callers are in line and have not given up."""
-        return sum(not future.done() for future in self._waiters)
+        return sum(not future.done() for future in list(self._waiters))  # copied: other threads ask, too
 
     def enter(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
         """Join the line; a `future` that is done has left it."""

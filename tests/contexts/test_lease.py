@@ -323,6 +323,32 @@ async def test_a_second_task_is_refused_while_one_is_blocked(server: Server, pre
         assert await c.ping()
 
 
+async def test_of_those_that_wait_for_a_cancelled_pop_one_blocks_and_the_others_are_refused(
+    r: Client[str], prefix: str
+) -> None:
+    """Otherwise two pops are under way on one connection, and the lease gives it back at the end of either."""
+    async with r.connection() as c:
+        cancelled = asyncio.ensure_future(c.blpop(f"{prefix}q", 0))
+        await is_blocked(r)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        pop, *others = [
+            asyncio.ensure_future(wait) for wait in (c.blpop(f"{prefix}1"), c.blpop(f"{prefix}2"), c.ping())
+        ]
+        await asyncio.wait(others, timeout=10)
+        for other in others:
+            assert isinstance(other.exception(), CommandRefused)
+        await r.rpush(f"{prefix}1", "x")
+        assert await pop == (f"{prefix}1", "x")
+        assert await c.ping()
+
+
+async def is_blocked(r: Client[str]) -> None:
+    async with asyncio.timeout(10):
+        while (await r.info("clients")).integer("blocked_clients") < 1:
+            await asyncio.sleep(0.005)
+
+
 async def test_the_wait_for_a_cancelled_pop_has_an_end(server: Server, prefix: str) -> None:
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.2) as r:
         await r.ping()
