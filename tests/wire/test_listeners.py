@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +14,7 @@ from aioresp import Client
 from aioresp.errors import ConnectError, ConnectionLost, TLSError
 from aioresp.options import settings
 from aioresp.testing import Proxy, Server
+from aioresp.testing import server as start_server
 from aioresp.wire.batch import Batch
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
@@ -56,6 +57,12 @@ async def opened() -> AsyncIterator[Opener]:
     opener = Opener()
     yield opener
     await opener.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    with start_server() as running:
+        yield running
 
 
 @pytest.mark.parametrize("batched", [False, True])
@@ -162,6 +169,28 @@ async def test_words_that_the_server_refuses_end_the_handshake(opened: Opener, s
     with pytest.raises(ConnectError, match="refused CLIENT") as caught:
         await opened(server.url, words=(("CLIENT", "TRACKING", "ON", "PREFIX", "secret"),))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((("NOSUCH", "secret"),), "refused NOSUCH: .*unknown command"),
+        ((("PING",), ("CLIENT", "NOSUCH")), "refused CLIENT: .*nknown subcommand"),
+        ((("HELLO", 9),), "refused HELLO: NOPROTO"),
+        ((("SELECT", 9999),), "refused SELECT"),
+    ],
+)
+async def test_words_that_the_server_does_not_know_are_no_reason_for_another_handshake(
+    own_server: Server, opened: Opener, resp: Literal[2, 3], words: Words, said: str
+) -> None:
+    async with Client(own_server.url) as admin:
+        await admin.config_resetstat()
+        with pytest.raises(ConnectError, match=said) as caught:
+            await opened(own_server.url, protocol=resp, words=words)
+        assert "secret" not in str(caught.value)
+        calls = await admin.info("commandstats")
+    # Where RESP3 is unknown, AUTH is sent instead of HELLO.
+    assert calls.get("cmdstat_auth", {}).get("calls", 0) == (resp == 2)
 
 
 async def test_words_are_sent_again_to_restore_a_connection(
