@@ -292,8 +292,10 @@ class Hub:
             self._listener.hold()
 
     def release(self, subscriber: Subscriber) -> None:
-        """Read on, unless another subscriber is full."""
-        self._full.discard(subscriber)
+        """Read on if `subscriber` alone was full; any other changes nothing, least of all the time of a PING."""
+        if subscriber not in self._full:
+            return
+        self._full.remove(subscriber)
         if self._listener is not None and not self._full:
             self._listener.release()
             self._life.resumed()

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from aioresp.command import Key, as_bytes, shown
 from aioresp.errors import RedisError
@@ -62,8 +62,8 @@ class Subscription(Inbox[T]):
         #: Topics whose connection was lost; the gap ends when the last of them is live again, or dropped.
         self._lost: set[Topic] = set()
         self._entered = self._lost_since = Moment.now()
-        #: Ticks at which the last gap that was put among the messages began.
-        self._gap_began = 0.0
+        #: Ticks at which the gaps among the buffered messages began; each makes room for one item more.
+        self._began: deque[float] = deque()
 
     def __repr__(self) -> str:
         if not hasattr(self, "_topics"):  # its constructor failed
@@ -210,19 +210,32 @@ class Subscription(Inbox[T]):
             return
         began = self._lost_since.ticks
         if self._items and isinstance(self._items[-1], Gap):
-            self._items[-1] = Gap(self._items[-1].at, began + gap.seconds - self._gap_began)
+            self._items[-1] = Gap(self._items[-1].at, began + gap.seconds - self._began[-1])
             return
-        self._gap_began = began
-        self._items.append(gap)  # beyond the bound: at most one gap follows each message
+        self._began.append(began)
+        self._room += 1  # beyond the bound, which is one of messages: at most one gap follows each
+        self._careful = True
+        self._items.append(gap)
         self._wake_next()
+
+    def _taken(self, item: Any) -> None:
+        if isinstance(item, Gap):
+            self._began.popleft()
+            self._room -= 1
+        super()._taken(item)
 
     # --- Overflow -------------------------------------------------------------------------------------------------
 
     def _drop_oldest(self) -> None:
-        for position, item in enumerate(self._items):
-            if not isinstance(item, Gap):
-                del self._items[position]
-                break
+        items = self._items
+        if not isinstance(items[0], Gap):
+            items.popleft()
+            return
+        del items[1]  # a message: no gap follows another
+        if len(items) > 1 and isinstance(items[1], Gap):
+            items[0] = Gap(items[0].at, self._began[1] + items[1].seconds - self._began[0])
+            del items[1], self._began[1]
+            self._room -= 1
 
     def _on_drop(self) -> None:
         if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...: too rare to flood a log

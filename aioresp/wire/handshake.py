@@ -282,9 +282,12 @@ async def _say(
         if isinstance(reply, ResponseError):
             if command[0] == "PING" and isinstance(reply, BusyError):
                 continue  # it takes SCRIPT KILL, at least
-            if command[0] == "HELLO" and reply.code == "NOPROTO":
-                raise UnknownCommandError(str(reply))
-            if isinstance(reply, (UnknownCommandError, AuthenticationError)):
+            if command is login[0] and command[0] == "HELLO":  # a word that is unknown says nothing of RESP3
+                if reply.code == "NOPROTO":
+                    raise UnknownCommandError(str(reply))
+                if isinstance(reply, UnknownCommandError):
+                    raise about(reply, command[0])
+            if isinstance(reply, AuthenticationError):
                 raise about(reply, command[0])
             raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
         if isinstance(reply, DecodeError):

@@ -48,9 +48,12 @@ class Listeners:
 
     def hear(self, push: list[Any]) -> None:
         """Tell all of a push; without listeners it goes to `unheard`."""
-        if not self._push:
+        listeners = self._push
+        if not listeners:
             self._unheard(push)
-        for listener in self._push:
+        for listener in listeners:
+            if self._push is not listeners and listener not in self._push:
+                continue  # one before it has removed it
             try:
                 listener(push)
             except Exception as error:
@@ -59,7 +62,10 @@ class Listeners:
 
     def end(self, connection: object) -> None:
         """Tell all of the end of `connection`."""
-        for listener in self._end:
+        listeners = self._end
+        for listener in listeners:
+            if self._end is not listeners and listener not in self._end:
+                continue
             try:
                 listener(connection)
             except Exception as error:

@@ -111,6 +111,24 @@ async def test_a_dead_peer_is_noticed(
         assert isinstance(await s.get(5), Gap)
 
 
+async def test_a_dead_peer_is_noticed_while_subscriptions_come_and_go(
+    proxy: Proxy, resp: Literal[2, 3], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of those that leave was full, so none gives the server more time for its answer."""
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.3)
+    async with Client(proxy.url, protocol=resp, connect_timeout=0.5) as r, r.subscribe(prefix, gaps=True) as s:
+        proxy.half_open()
+        async with asyncio.timeout(5):
+            while r.stats().open:
+                entering = asyncio.create_task(r.subscribe(f"{prefix}other").__aenter__())
+                await asyncio.sleep(0.02)
+                entering.cancel()
+                await asyncio.wait((entering,))
+        proxy.heal()
+        assert isinstance(await s.get(5), Gap)
+
+
 async def test_who_may_not_ping_is_answered_all_the_same(
     own_server: Server, resp: Literal[2, 3], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,20 +139,65 @@ async def test_who_is_held_up_is_told_by_whom(r: Client[str], other: Client[str]
 async def test_a_gap_is_never_dropped(r: Client[str], prefix: str) -> None:
     async with r.subscribe(prefix, gaps=True, buffer=2) as s:
         (topic,) = s._topics.values()
-        for n in range(3):
+        for n in range(4):
             s.put(Message(prefix, str(n)))
+            await asyncio.sleep(0.01)
             s.lose(topic, Moment.now())
             s.regain(topic)
         s.lose(topic, Moment.now())
         s.regain(topic)
-        got = [await s.get() for _ in range(4)]
-        assert [type(item) for item in got] == [Gap, Gap, Message, Gap]
-        assert got[2] == Message(prefix, "2")
-        assert (s.dropped, len(s.gaps)) == (2, 4)
+        first, *got = [await s.get() for _ in range(5)]
+        assert [type(item) for item in got] == [Message, Gap, Message, Gap]
+        assert (got[0], got[2]) == (Message(prefix, "2"), Message(prefix, "3"))
+        assert (s.dropped, len(s.gaps)) == (2, 5)
+        assert isinstance(first, Gap)
+        assert first.at == s.gaps[0].at, "the messages between the first two were dropped, so they are one"
+        assert first.at + first.seconds == pytest.approx(s.gaps[1].at + s.gaps[1].seconds, abs=0.005)
         last = got[3]
         assert isinstance(last, Gap)
-        assert last.at == s.gaps[2].at, "two gaps with nothing between them are one"
+        assert last.at == s.gaps[3].at, "two gaps with nothing between them are one"
         assert await s.get(0) is None
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "close"])
+async def test_gaps_take_no_room_from_messages(
+    r: Client[str], prefix: str, overflow: Literal["drop_oldest", "drop_newest", "close"]
+) -> None:
+    async with r.subscribe(prefix, gaps=True, buffer=2, overflow=overflow) as s:
+        (topic,) = s._topics.values()
+        expected: list[object] = []
+        for n in range(6):
+            if n % 2 == 0:
+                s.lose(topic, Moment.now())
+                s.regain(topic)
+                expected.append(Gap)
+            s.put(Message(prefix, str(n)))
+            expected.append(Message)
+            if n > 0:
+                assert type(await s.get()) is expected.pop(0)
+            if expected[0] is Gap:
+                await s.get()
+                expected.pop(0)
+        assert (s.dropped, s.waiting) == (0, len(expected))
+        s.put_all([Message(prefix, "in the last place"), Message(prefix, "one more")])
+        assert s.dropped == len(expected), "the bound is as it was"
+        assert s.waiting == 2
+
+
+async def test_a_reader_that_sleeps_keeps_few_gaps(r: Client[str], prefix: str) -> None:
+    async with r.subscribe(prefix, gaps=True, buffer=2) as s:
+        (topic,) = s._topics.values()
+        for n in range(100):
+            s.put(Message(prefix, str(n)))
+            s.lose(topic, Moment.now())
+            s.regain(topic)
+        assert (s.waiting, s.dropped, len(s._began)) == (5, 98, 3)
+        s.put_all([Message(prefix, "a"), Message(prefix, "b"), Message(prefix, "c")])
+        assert [type(await s.get()) for _ in range(3)] == [Gap, Message, Message]
+        s.put_all([Message(prefix, "d"), Message(prefix, "e")])
+        assert (s.waiting, s.dropped, len(s._began)) == (2, 101, 0)
+        s.put(Message(prefix, "f"))
+        assert (s.waiting, s.dropped) == (2, 102)
 
 
 async def test_a_drop_is_an_event(server: Server, prefix: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +15,7 @@ from aioresp import Client
 from aioresp.errors import ConnectError, ConnectionLost, TLSError
 from aioresp.options import settings
 from aioresp.testing import Proxy, Server
+from aioresp.testing import server as start_server
 from aioresp.wire.batch import Batch
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
@@ -56,6 +58,12 @@ async def opened() -> AsyncIterator[Opener]:
     opener = Opener()
     yield opener
     await opener.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    with start_server() as running:
+        yield running
 
 
 @pytest.mark.parametrize("batched", [False, True])
@@ -156,12 +164,103 @@ async def test_listeners_are_removed_one_by_one(opened: Opener, proxy: Proxy, ca
     assert (first, second) == ([connection], [[b"x"]])
 
 
+async def test_a_listener_removes_itself_and_others_and_adds_one_while_it_is_called(
+    opened: Opener, proxy: Proxy
+) -> None:
+    heard: list[str] = []
+    connection = await opened(proxy.url)
+
+    def first(_: object) -> None:
+        heard.append("first")
+        connection.remove_push_listener(first)
+        connection.remove_push_listener(second)
+        connection.add_push_listener(last)
+
+    def second(_: object) -> None:
+        heard.append("second")
+
+    def last(_: object) -> None:
+        heard.append("last")
+
+    def first_end(_: object) -> None:
+        connection.remove_end_listener(first_end)
+        connection.remove_end_listener(second)
+
+    connection.add_push_listener(first)
+    connection.add_push_listener(second)
+    connection.add_push_listener(lambda _: heard.append("third"))
+    connection.add_end_listener(first_end)
+    connection.add_end_listener(second)
+    proxy.inject(b">1\r\n+x\r\n")
+    await connection.send(pack(("PING",)))
+    assert heard == ["first", "third"]
+    proxy.inject(b">1\r\n+x\r\n")
+    await connection.send(pack(("PING",)))
+    assert heard == ["first", "third", "third", "last"]
+    proxy.cut()
+    with pytest.raises(ConnectionLost):
+        await connection.send(pack(("PING",)))
+    assert "second" not in heard
+
+
+async def test_a_listener_may_send_and_close(opened: Opener, proxy: Proxy) -> None:
+    """Also while a batch takes its replies; what arrives is handed to whom it belongs, all else fails."""
+    connection = await opened(proxy.url)
+    sent: list[asyncio.Future[Any]] = []
+
+    def sends(_: object) -> None:
+        sent.append(connection.send(pack(("ECHO", f"{len(sent)}")), len(sent) % 2 == 0, 5))
+        if len(sent) == 4:
+            connection.close()
+
+    connection.add_push_listener(sends)
+    for count in (1, 2, 3):
+        proxy.stall("down")
+        proxy.corrupt(b">1\r\n+x\r\n", after=len(b"$1\r\na\r\n"), replace=0)
+        batch: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        connection.send_batch(b"".join(pack(("ECHO", text)) for text in "abc"), Batch(3, True, batch), 5)  # type: ignore[misc]
+        proxy.resume("down")
+        assert await batch == ["a", "b", "c"]
+        assert await sent[-1] == ("0", b"1", "2")[count - 1]
+    assert await connection.send(pack(("PING",)), False, 5) == b"PONG"
+    proxy.inject(b">1\r\n+x\r\n")
+    waiting = connection.send(pack(("ECHO", "a")), True, 5)
+    with suppress(ConnectionLost):  # the push comes first, most likely, and with it the end
+        assert await waiting == "a"
+    with pytest.raises(ConnectionLost):
+        connection.send(pack(("PING",)))
+    with suppress(ConnectionLost):
+        assert await sent[3] == b"3"
+
+
 async def test_words_that_the_server_refuses_end_the_handshake(opened: Opener, server: Server) -> None:
     with pytest.raises(ConnectError, match=r"refused READONLY: .*cluster support disabled"):
         await opened(server.url, words=(("READONLY",),))
     with pytest.raises(ConnectError, match="refused CLIENT") as caught:
         await opened(server.url, words=(("CLIENT", "TRACKING", "ON", "PREFIX", "secret"),))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((("NOSUCH", "secret"),), "refused NOSUCH: .*unknown command"),
+        ((("PING",), ("CLIENT", "NOSUCH")), "refused CLIENT: .*nknown subcommand"),
+        ((("HELLO", 9),), "refused HELLO: NOPROTO"),
+        ((("SELECT", 9999),), "refused SELECT"),
+    ],
+)
+async def test_words_that_the_server_does_not_know_are_no_reason_for_another_handshake(
+    own_server: Server, opened: Opener, resp: Literal[2, 3], words: Words, said: str
+) -> None:
+    async with Client(own_server.url) as admin:
+        await admin.config_resetstat()
+        with pytest.raises(ConnectError, match=said) as caught:
+            await opened(own_server.url, protocol=resp, words=words)
+        assert "secret" not in str(caught.value)
+        calls = await admin.info("commandstats")
+    # Where RESP3 is unknown, AUTH is sent instead of HELLO.
+    assert calls.get("cmdstat_auth", {}).get("calls", 0) == (resp == 2)
 
 
 async def test_words_are_sent_again_to_restore_a_connection(
