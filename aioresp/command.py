@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
 from aioresp.facts.catalogue import BINARY, BLOCKING, BLOCKING_BY_OPTION, KEYLESS, KEYS, READ_ONLY, REFUSED
-from aioresp.facts.catalogue import CHANGES as CHANGES
-from aioresp.facts.catalogue import FORBIDDEN as FORBIDDEN
 from aioresp.facts.traits import Traits, traits
 
 if TYPE_CHECKING:
@@ -126,31 +124,6 @@ def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
             raise TypeError(f"{what} is {type(name).__name__}, not str or bytes")
         return encoded
     raise ValueError(f"{what} {why}")
-
-
-def refusal(command: Sequence[object] | Traits) -> str | None:
-    """Return why a shared connection must not carry this command, or None if it may."""
-    return traits(command).refusal
-
-
-def is_binary(command: Sequence[object] | Traits) -> bool:
-    """Return whether the reply stays bytes for every caller, as it is not text."""
-    return traits(command).binary
-
-
-def is_read_only(command: Sequence[object] | Traits) -> bool:
-    """Return whether the servers flag the command as one that only reads."""
-    return traits(command).read_only
-
-
-def blocking_timeout(command: Sequence[object] | Traits) -> float | None:
-    """Return for how many seconds the server may hold this command back (0: forever), or None if it does not block."""
-    return traits(command).timeout
-
-
-def with_timeout(command: Arguments | Traits, seconds: float) -> Arguments:
-    """Return a blocking command with another time limit, which is rounded up to what the server takes."""
-    return tuple(traits(command).with_timeout(seconds).arguments)
 
 
 def words(arguments: tuple[Value, ...]) -> Arguments:
