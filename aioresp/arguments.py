@@ -12,18 +12,18 @@ from typing import Any, Final, TypeAlias
 #: An argument as plain data, without what its class overrides.
 Plain: TypeAlias = str | bytes | int | float
 
-#: Bits that an int may have to be sent (617 digits): Python turns so many digits into text under any limit that is set
-#: for them. hiredis ends the process when Python refuses.
+#: Most bits of an int that is sent, which are 617 digits. Python turns so many into text whatever limit is set for
+#: digits; if Python refuses, hiredis ends the process.
 BITS: Final = 2048
 
-#: Bytes of an argument that can be a word of a command: names and options are shorter.
+#: Most bytes of an argument that are read as a word of a command. Names and options are shorter.
 WORD: Final = 64
 
 _WHOLE: Final = slice(None)
 
 
 def plain(argument: object) -> Plain | None:
-    """Return the data of an argument, copied if it could change; None if its type cannot be sent.
+    """Return the data of an argument, copied if the argument could change; None if its type cannot be sent.
 
     Raises ValueError for a memoryview that was released.
     """

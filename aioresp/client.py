@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: No names at all.
+#: The names that the fast path sends if there is middleware: none.
 NONE: Final[frozenset[str]] = frozenset()
 
 #: Attempts at a transaction by default: with the pauses between them, about a second on average.
@@ -72,14 +72,14 @@ class Client(
     Args:
         url: redis://, rediss://, valkey://, valkeys:// or unix://, with user, password, database and options.
         decode_responses: whether replies are str (UTF-8) or bytes.
-        options: override the URL. `limit`: connections a loop at most; `concurrency`: commands under way on one
-            connection before another is opened, 1 for the classic pool; `timeout`: seconds that a call may take, with
-            the wait for a connection (None: forever); `connect_timeout`: seconds to connect; `idle_timeout`: seconds
-            after which an unused connection is closed; `retry`: how often and how fast what failed, and has not run or
-            only reads, is tried again within `timeout` (None: never); `protocol`: 3, or 2 to avoid RESP3;
-            `on_lost`: called with elements that a cancelled blocking pop took and could not put back, or perhaps not.
+        options: override the URL. `limit` is the most connections of one loop. `concurrency` is the number of commands
+            under way on one connection before another is opened (1: the classic pool). `timeout` is the number of
+            seconds that a call may take, with its wait for a connection (None: forever). `connect_timeout` is in
+            seconds, too. A connection is closed after `idle_timeout` seconds without use. `retry` says how often and
+            how fast calls are tried again within `timeout` (None: never). `protocol` is 3, or 2 to avoid RESP3.
+            `on_lost` is called with elements that a cancelled blocking pop took and may not have put back.
 
-    Raises ValueError or TypeError that names the option for one that is unknown or does not fit.
+    Raises ValueError or TypeError, naming the option, for an unknown option or a value that does not fit.
     """
 
     @overload
@@ -97,7 +97,7 @@ class Client(
 
     @classmethod
     def over(cls, node: Node, terms: Terms | None = None) -> Self:
-        """Return a client of a node that exists already; with `terms`, by default those of the node's options."""
+        """Return a client of a node that exists already. `terms` are those of the node's options by default."""
         client = cls.__new__(cls)
         client._take(node, node.terms if terms is None else terms)
         return client
@@ -105,16 +105,16 @@ class Client(
     def _take(self, node: Node, terms: Terms) -> None:
         self.node = node
         self.terms = terms
-        # Out of `node` and `terms`, for the fast path.
+        # Copies of attributes of `node` and `terms`, for the fast path.
         self._pools = node.pools
         self._decode = terms.decode
         self._timeout = terms.timeout
-        #: The names that the fast path sends; with middleware it sends none, so that a client without pays nothing.
+        #: The names that the fast path sends. There are none with middleware, so a client without it pays nothing.
         self._plain = NONE if terms.middleware else PLAIN
 
     def _with(self, terms: Terms) -> Self:
         view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__)  # what a subclass has put there
+        view.__dict__.update(self.__dict__)  # with the attributes of a subclass
         view._take(self.node, terms)
         return view
 
@@ -169,14 +169,14 @@ class Client(
             if facts.timeout is not None:
                 return await self.node.block(facts, reply, self.terms)
             if facts.name == SHUTDOWN:
-                # It may wait for replicas: nothing gets past it there.
+                # The server may wait for replicas, and runs no other command of that connection meanwhile.
                 async with self.node.borrow(self.terms, SHUTDOWN) as own:
                     return await own.execute(arguments, reply)
             if self._decode and facts.binary:
                 return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
-            del facts  # it holds the arguments
+            del facts  # which holds the arguments
         packed = pack(arguments)
-        # Let go of now: tens of thousands of calls under way would make the garbage collector go through them all.
+        # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
         del arguments
         try:
             loop, pool = self._pools.recent
@@ -196,7 +196,7 @@ class Client(
                     raise
         except RedisError as error:
             value = await self.node.send_again(error, packed, self.terms)
-        # Most replies are what they should be already: the call is spared.
+        # Most replies have the right type already, and are returned without a call of the converter.
         kind = type(value)
         if reply is text:
             if kind is str or kind is bytes or value is None:
@@ -219,9 +219,9 @@ class Client(
             del wrong  # it holds this frame by its traceback
 
     if TYPE_CHECKING:
-        # A coroutine function in truth. Declared as what its callers may rely on, pipelines included: see `Result`.
+        # In truth a coroutine function. The declaration promises only as much as pipelines can keep: see `Result`.
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
-            """Send the command; its raw reply becomes the result by way of `reply`."""
+            """Send the command; `reply` converts its raw reply to the result."""
             ...
     else:
         execute = _execute
@@ -230,8 +230,8 @@ class Client(
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.
 
         A first argument of several words is split at white space, without regard to quotes; all else is sent as given.
-        The shape follows the protocol in use; typed methods are the same under both. `idempotent` tells that to run
-        the command twice does no harm, so that it is sent again if the connection was lost before the reply.
+        The shape follows the protocol in use; typed methods are the same under both. With `idempotent` the command is
+        sent again if the connection was lost before the reply: give it if running the command twice does no harm.
         """
         client = self.with_options(idempotent=True) if idempotent else self
         return client.execute(words(arguments), as_is)
@@ -249,8 +249,8 @@ class Client(
     def with_options(self, **options: Any) -> Client[Any]:
         """Return a view on the same pools with another decoding, deadline or retries; closing one closes both.
 
-        `idempotent=True` says of all commands of the view that to run them twice does no harm: they are sent again
-        also if the connection was lost before the reply.
+        With `idempotent=True` all commands of the view are sent again if the connection was lost before the reply. Give
+        it if running any of them twice does no harm.
         """
         for name, value in options.items():
             if name not in ("decode_responses", "timeout", "retry", "idempotent"):
@@ -273,7 +273,7 @@ class Client(
         return self.node.lease(self.terms, "connection()")
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
-        """Return a context that queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
+        """Return a context that queues commands and sends them in one write; with `transaction`, within MULTI and EXEC.
 
         Each method returns a handle, which awaits to its own value after the block, or after `await p.execute()`.
         """
@@ -312,11 +312,11 @@ class Client(
         attempts: int = ATTEMPTS,
         value_from_callable: bool = False,
     ) -> Any:
-        """Watch keys, let `func` read them and queue commands, execute these, and do all again if a key was changed.
+        """Watch keys, let `func` read them and queue commands, execute these, and repeat all if a key was changed.
 
-        `func` gets a pipeline: what it sends before `p.multi()` is answered at once, what comes then is queued. Without
-        `watches` all is queued. Returns the values of the queued commands, or with `value_from_callable` what `func`
-        returns. Raises WatchError after so many `attempts`, with short pauses between.
+        `func` gets a pipeline. Commands before `p.multi()` are answered at once, and those after it are queued. Without
+        `watches` all are queued. Returns the values of the queued commands, or with `value_from_callable` the result of
+        `func`. Raises WatchError after so many `attempts`, with short pauses between them.
         """
         from aioresp.contexts.optimistic import attempt  # noqa: PLC0415 (many programs have none)
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
 from aioresp.facts.catalogue import BINARY, BLOCKING, BLOCKING_BY_OPTION, KEYLESS, KEYS, READ_ONLY, REFUSED
-from aioresp.facts.catalogue import CHANGES as CHANGES
-from aioresp.facts.catalogue import FORBIDDEN as FORBIDDEN
 from aioresp.facts.traits import Traits, traits
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ Arguments: TypeAlias = tuple[Value, ...]
 
 
 class Fields(Protocol):
-    """A mapping of names to values; `Mapping` itself would want one exact type of names."""
+    """A mapping of names to values. `Mapping` itself accepts only one exact type of names."""
 
     def items(self) -> ItemsView[Key, Value]:
         """Return the pairs."""
@@ -39,7 +37,7 @@ class Fields(Protocol):
 #: Characters of a key that messages show.
 KEY_SHOWN: Final = 60
 
-#: What a client's replies are: str or bytes.
+#: Type of the text in a client's replies: str or bytes.
 AnyStr = TypeVar("AnyStr", bound=str | bytes)
 
 T_co = TypeVar("T_co", covariant=True)
@@ -49,10 +47,10 @@ Converter: TypeAlias = Callable[[Any], T_co]
 
 
 class Result(Coroutine[Any, Any, T_co]):
-    """What a command method returns: await it for the value, or hand it to `create_task`.
+    """Result of a command method: await it for the value, or hand it to `create_task`.
 
-    On a client it is a coroutine, which sends when it is first awaited. It is declared as a class of its own, so that
-    type checkers accept it wherever a coroutine may stand and do not call a queued command a forgotten one.
+    On a client it is a coroutine, which sends when it is first awaited. This class is for type checkers: they accept it
+    wherever a coroutine may stand, and do not report a queued command as one that was never awaited.
     """
 
     __slots__ = ()
@@ -63,7 +61,7 @@ class Result(Coroutine[Any, Any, T_co]):
 #: The command that succeeds when its connection ends, and that delays the commands behind it until then.
 SHUTDOWN: Final = "SHUTDOWN"
 
-#: First words of all commands that do not simply travel on a shared connection.
+#: First words of commands that may be refused, block, have a binary reply, or end the server.
 SPECIAL: Final[frozenset[str]] = frozenset(
     {
         SHUTDOWN,
@@ -76,8 +74,8 @@ SPECIAL: Final[frozenset[str]] = frozenset(
 
 _plain: Final = {name.partition(" ")[0] for name in (*KEYS, *KEYLESS, *READ_ONLY) if "." not in name} - SPECIAL
 
-#: First words of commands that simply travel, in upper and in lower case: one look-up keeps these fast. All others are
-#: read as the server will read them. Interned, like the names in the methods: these are found without a comparison.
+#: First words of all other commands, in upper and in lower case: one look-up keeps these fast. Words that are not in it
+#: are read as the server will read them. It is interned like the names in the methods, so these need no comparison.
 PLAIN: Final[frozenset[object]] = frozenset(intern(spelled) for name in _plain for spelled in (name, name.lower()))
 
 
@@ -106,10 +104,10 @@ def shown(key: object) -> str:
 
 
 def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
-    """Return a name as the server has it.
+    """Return a name as the server has it; `what` names it in errors.
 
-    Raises ValueError, which says what is wrong, if it has no UTF-8 form; of bytes that is asked only for `text`. Raises
-    TypeError if it is neither text nor bytes.
+    Raises TypeError if it is neither text nor bytes, and ValueError if it has no UTF-8 form. Bytes need one only with
+    `text`.
     """
     why = "has no UTF-8 form; pass bytes, with decode_responses=False"
     try:
@@ -118,7 +116,7 @@ def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
         if text and isinstance(encoded, bytes):
             encoded.decode()
     except UnicodeError:
-        pass  # nothing is raised from here: this error shows all of the name
+        pass  # an error raised here would have this one as its context, which shows all of the name
     except ValueError:
         why = "is a memoryview that was released"
     else:
@@ -128,33 +126,8 @@ def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
     raise ValueError(f"{what} {why}")
 
 
-def refusal(command: Sequence[object] | Traits) -> str | None:
-    """Return why a shared connection must not carry this command, or None if it may."""
-    return traits(command).refusal
-
-
-def is_binary(command: Sequence[object] | Traits) -> bool:
-    """Return whether the reply stays bytes for every caller, as it is not text."""
-    return traits(command).binary
-
-
-def is_read_only(command: Sequence[object] | Traits) -> bool:
-    """Return whether the servers flag the command as one that only reads."""
-    return traits(command).read_only
-
-
-def blocking_timeout(command: Sequence[object] | Traits) -> float | None:
-    """Return for how many seconds the server may hold this command back (0: forever), or None if it does not block."""
-    return traits(command).timeout
-
-
-def with_timeout(command: Arguments | Traits, seconds: float) -> Arguments:
-    """Return a blocking command with another time limit, which is rounded up to what the server takes."""
-    return tuple(traits(command).with_timeout(seconds).arguments)
-
-
 def words(arguments: tuple[Value, ...]) -> Arguments:
-    """Return a command as it is sent: all as it was given, but a first argument like "CONFIG GET" as two words."""
+    """Return the arguments unchanged, but for a first one like "CONFIG GET", which becomes two words."""
     if not arguments:
         raise TypeError("call() needs the name of a command")
     name = arguments[0]

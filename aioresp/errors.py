@@ -62,8 +62,8 @@ class ConnectTimeout(ConnectError, TimeoutError):
 class ConnectionLost(RedisError, ConnectionError):
     """The connection ended before the reply arrived.
 
-    `outcome` is "not sent" where no byte of the command left, so that it is safe to call again, and "unknown" where
-    the server may or may not have run it.
+    `outcome` is "not sent" if no byte of the command left: it is safe to call again. It is "unknown" if the server may
+    have run the command.
     """
 
     def __init__(self, message: str, outcome: Outcome = "unknown") -> None:
@@ -87,14 +87,14 @@ class DecodeError(RedisError, ValueError):
 
 
 class UnexpectedReply(RedisError):
-    """The command's replies never have this shape; the message shows its types and no value.
+    """The reply has a shape that its command never has; the message shows types and no value.
 
     The command has run, and the connection goes on.
     """
 
 
 class CommandTimeout(RedisError, TimeoutError):
-    """The call's deadline passed; `phase` tells what it was waiting for."""
+    """The call's deadline passed; `phase` is "pool" or "reply", for which the call was waiting."""
 
     phase: Literal["pool", "reply"] = "reply"
 
@@ -140,7 +140,7 @@ class WrongTypeError(ResponseError):
 
 
 class UnknownCommandError(ResponseError):
-    """The server does not know this command: it is too old, a module is missing, or it was renamed.
+    """The server does not know this command: the server is too old, lacks a module, or has renamed the command.
 
     The message says which versions of Redis and Valkey have the command, where that is known.
     """
@@ -278,7 +278,7 @@ def response_error(message: str) -> ResponseError:
 def _without_secrets(message: str) -> str:
     """Return the server's message without the arguments that it repeats: values, perhaps a password.
 
-    Also where it repeats that in the error of a script, or line by line for a file of users.
+    Servers also repeat arguments within the error of a script, and line by line for a file of users.
     """
     message = message.partition(", with args beginning with:")[0]
     for before, behind in _REPEATED:
@@ -296,7 +296,7 @@ _REPEATED: Final = (
     ("acl selector starting at '", "'"),
     ("username '", "' contains"),
     ("Invalid argument '", "' for CONFIG SET '"),  # up to 6.2
-    ("Unsupported CONFIG parameter: ", "\n"),  # likewise
+    ("Unsupported CONFIG parameter: ", "\n"),  # up to 6.2, too
     ("arguments for CONFIG SET - '", "'"),
     ("option '", "'"),
     ("unknown argument: ", "\n"),  # HSETEX: a value behind the last field
@@ -318,7 +318,7 @@ def about(error: R, command: str, key: str | None = None) -> R:
 
 
 def copy_error(error: E) -> E:
-    """Return the same error once more, for another caller: with its cause, but a traceback and a command of its own."""
+    """Return a copy of an error for another caller: with the same cause, but its own traceback and command."""
     kind, arguments, *state = cast(tuple[Any, ...], error.__reduce__())
     own: E = kind(*arguments)
     vars(own).update(*state)
@@ -327,7 +327,7 @@ def copy_error(error: E) -> E:
 
 
 def copy_with_outcome(error: RedisError, outcome: Outcome) -> RedisError:
-    """Return the same error for the caller of a command with that outcome."""
+    """Return a copy of an error for the caller of a command with that outcome."""
     own = copy_error(error)
     if isinstance(own, ConnectionLost):
         own.outcome = outcome

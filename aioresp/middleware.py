@@ -1,6 +1,6 @@
 """Middleware around each command: the option `middleware`, and the timing of slow calls.
 
-Owns how middleware is nested; costs nothing when there is none. Never sends anything itself.
+Owns how middleware is nested. Never sends anything itself, and costs nothing when there is none.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from aioresp.command import Arguments
 
 T = TypeVar("T")
 
-#: Sends a command by way of `send`, and may do something before and after; see the option `middleware`.
+#: Function that sends a command by calling `send`, and may act before and after it; see the option `middleware`.
 Middleware: TypeAlias = Callable[[Arguments, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
-#: Names of a batch for middleware, which sees it as one call.
+#: Arguments that middleware gets for a pipeline and for a transaction, each of which is one call.
 PIPELINE: Final[Arguments] = ("PIPELINE",)
 TRANSACTION: Final[Arguments] = ("MULTI",)
 

@@ -1,7 +1,7 @@
 """One server as an object: its pools and hubs, one of each for every event loop.
 
-Owns how connections are made, and each way of a command beside the fast path: overflow, retry, leases, closing. Stable
-seam for what uses many servers: no private name is needed to build on it. Never converts a reply.
+Owns how connections are made, and each way of a command beside the fast path: overflow, retry, leases, closing. Code
+that uses many servers builds on it by public names alone. Never converts a reply.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Makes a connection to an endpoint, with all that the options say about connecting.
+#: Function that makes a connection to an endpoint, by the options about connecting.
 Dial: TypeAlias = Callable[[Endpoint], Awaitable[Connection]]
 
-#: Seconds that replies under way have to arrive when a node is closed.
+#: Seconds in which replies under way must arrive when a node is closed.
 CLOSE_GRACE: Final = 1.0
 
 
 class Stats(PoolStats):
-    """The figures of a client: the sum of all its loops, counters since the start."""
+    """The figures of a client: sums over all its loops, with counters since the start."""
 
     loops: tuple[PoolStats, ...] = ()
     """The figures of each loop in which the client is in use."""
@@ -61,8 +61,8 @@ class Node:
     def __init__(self, settings: Settings, connect: Callable[[Dial], Awaitable[Connection]] | None = None) -> None:
         """Make a node that has no connection yet.
 
-        `connect` makes each connection: it chooses an endpoint and returns `await dial(endpoint)`. By default it is
-        always that of `settings`.
+        `connect` is called for each connection: it chooses an endpoint and returns `await dial(endpoint)`. By default
+        the endpoint is always that of `settings`.
         """
         self.settings = settings
         self.observer = _observing(settings)
@@ -87,7 +87,7 @@ class Node:
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     def send(self, pool: Pool[Connection], packed: Packed, terms: Terms, timeout: float | None) -> asyncio.Future[Any]:
-        """Return the future of the reply: the command goes to any connection with room, or to the first that has it."""
+        """Send a command to a connection with room, or to the first that gets room; return the future of its reply."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         decode = terms.decode
 
@@ -98,7 +98,7 @@ class Node:
         return future
 
     async def send_again(self, error: RedisError, packed: Packed, terms: Terms) -> Any:
-        """Return the raw reply to a command that failed with `error`, sent again; raise the error if it must not be."""
+        """Send a command that failed with `error` again; return its raw reply, or raise the error if that may harm."""
 
         def repeatable(error: RedisError) -> RedisError | None:
             facts = traits(unpack(packed))
@@ -119,9 +119,9 @@ class Node:
             del error  # the same
 
     async def block(self, traits: Traits, reply: Callable[[Any], T], terms: Terms) -> T:
-        """Send a blocking command on a connection that it has alone, again where it has not run.
+        """Send a blocking command on a connection of its own, and send it again if it has not run.
 
-        The middleware of `terms` is not asked: it is around this already.
+        The middleware of `terms` is not called, because the caller has called it already.
         """
         borrowed = self.borrow(terms, traits.name)
         limit = traits.timeout
@@ -143,7 +143,7 @@ class Node:
         try:
             return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable, failed)
         finally:
-            del failed  # it holds this frame by its traceback
+            del failed  # whose traceback holds this frame
 
     # --- Contexts ----------------------------------------------------------------------------------------------------
 
@@ -154,13 +154,13 @@ class Node:
         return Borrowed(self.pools.here, terms.replace(middleware=()) if terms.middleware else terms, why)
 
     def lease(self, terms: Terms, why: str) -> Lease[Any]:
-        """Return a context with a connection of its own; `why` names its holder in errors of those who wait for one."""
+        """Return a context with a connection of its own; `why` names its holder in the errors of other callers."""
         from aioresp.contexts.lease import Lease  # noqa: PLC0415 (many programs need no connection of their own)
 
         return Lease(self.pools.here, terms, why)
 
     def route(self, terms: Terms) -> SharedRoute:
-        """Return the way of pipelines over shared connections."""
+        """Return the route of pipelines over shared connections."""
         from aioresp.contexts.routes import SharedRoute  # noqa: PLC0415 (many programs have no pipelines)
 
         return SharedRoute(self.pools.here, terms)
@@ -176,10 +176,10 @@ class Node:
         return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
 
     def retire(self, error: Exception) -> None:
-        """Leave the server that `connect` has found, in all loops: the next command goes where `connect` leads then.
+        """Leave the server that `connect` has found, in all loops: the next command calls `connect` again.
 
-        Callers in line get ConnectionLost with the outcome "not sent", which is sent again where the terms allow it.
-        Replies under way arrive, leases last until they are given back. Subscriptions stay where they are.
+        Callers in line get ConnectionLost with the outcome "not sent", and their commands are sent again where the
+        terms allow it. Replies under way arrive, and leases last until they are given back. Subscriptions stay.
         """
         self.pools.replace(lambda pool: pool.retire(error))
 
@@ -198,7 +198,7 @@ class Node:
 
 
 class _Dialing:
-    """Way to a new connection, and how long to be patient with failures; the same for pools and hubs."""
+    """Function that connects, and the patience with its failures: the same for all pools and hubs of a node."""
 
     def __init__(
         self,
@@ -253,6 +253,6 @@ def _observing(settings: Settings) -> Observer | None:
 
 
 def _around(settings: Settings, observer: Observer | None) -> tuple[Middleware, ...]:
-    """Return what is around each command: the user's middleware, and outside it the timing of slow calls."""
+    """Return the middleware of each command: the user's, and outside it the timing of slow calls."""
     own = () if settings.middleware is None else (settings.middleware,)
     return own if observer is None else (*own, observer.timing)

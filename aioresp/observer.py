@@ -1,4 +1,4 @@
-"""Observer of one node: tells the `events` hook what happens to connections and commands.
+"""Observer of one node: calls the `events` hook for its connections and commands.
 
 Owns the events of connecting, repeating, dropping and slow calls. Never made for a client without a hook.
 """
@@ -59,7 +59,7 @@ class Observer:
         tell(self.hook, Repeated(self.server, error.command, error.key, error, attempt))
 
     def dropping(self, channel: str, dropped: int) -> None:
-        """Tell that a subscription has dropped so many messages by now."""
+        """Tell that a subscription has dropped a message, its `dropped`-th."""
         tell(self.hook, Dropped(self.server, channel, dropped))
 
     async def timing(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:

@@ -75,9 +75,9 @@ class Settings(Record):
 
 
 class Terms(Record):
-    """How a call travels: what `with_options` can override, and what is around each call.
+    """Terms on which a call travels: the options that `with_options` can override, and the middleware and hooks.
 
-    Frozen and shared by all calls of a view; `replace` makes the terms of another.
+    All calls of a view share them. They are frozen: `replace` makes the terms of another view.
     """
 
     decode: bool = True
@@ -86,13 +86,13 @@ class Terms(Record):
     """Seconds that a call may take, with its wait for a connection; None is forever."""
     retry: Retry = NEVER
     idempotent: bool = False
-    """Whether the caller says that no command does harm when it runs twice."""
+    """Whether running any of these commands twice is harmless, by the caller's word."""
     middleware: tuple[Middleware, ...] = ()
-    """Around each call, the first of them innermost."""
+    """Functions around each call, the first of them innermost."""
     on_lost: Callable[[Lost], object] | None = None
-    """Called with the elements that a cancelled blocking pop took and could not put back."""
+    """Function that gets the elements that a cancelled blocking pop took and could not put back."""
     observer: Observer | None = None
-    """Tells the `events` hook of commands that are sent again; None without a hook."""
+    """Source of the events of commands that are sent again; None without an `events` hook."""
 
     def attempts(self, deadline: float) -> Attempts:
         """Return the retry loop of one call, which no attempt begins after `deadline` (loop time)."""
@@ -100,7 +100,7 @@ class Terms(Record):
 
 
 def settings(url: str | None, options: Options) -> Settings:
-    """Return what `url` and `options` say together, keywords first, then the URL, then the defaults."""
+    """Return the settings of `url` and `options`: keywords come first, then the URL, then the defaults."""
     if not issubclass(type(url), (str, type(None))):
         raise TypeError(f"url is {type(url).__name__}, not str")
     spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS, ELSEWHERE) if url is not None else {}
@@ -125,7 +125,7 @@ def settings(url: str | None, options: Options) -> Settings:
 
 
 def check(name: str, value: object) -> None:
-    """Raise TypeError or ValueError, naming the option, unless there is such a one and `value` fits."""
+    """Raise TypeError or ValueError, naming the option, if it does not exist or `value` does not fit."""
     option = OPTIONS.get(name)
     if option is None:
         hint = ELSEWHERE.get(name)
@@ -138,7 +138,7 @@ def _named(place: str) -> list[str]:
 
 
 def _misfit(name: str, value: object) -> str | None:
-    """Return what is wrong with a value out of a URL, which is not shown: it may be a piece of a password."""
+    """Return the fault of a value from a URL, or None. The value is not shown: it may be a piece of a password."""
     try:
         check(name, value)
     except (TypeError, ValueError) as error:
@@ -167,7 +167,7 @@ def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
 # --- Checks: each takes the option's name and value, and raises an error that shows both, except for a password ------
 
 
-#: The largest int that is no mistake.
+#: The largest int that is accepted; a larger one is a mistake.
 _LARGEST: Final = 2**63 - 1
 
 
@@ -236,7 +236,7 @@ def _credential(name: str, value: Any) -> None:
     try:
         str.encode(value or "")
     except UnicodeEncodeError:
-        pass  # nothing is raised from here: this error shows the value
+        pass  # an error raised here would have this one as its context, which shows the value
     else:
         return
     raise ValueError(f"{name} is something else, not text that has a UTF-8 form")
@@ -268,13 +268,13 @@ class Option(Record):
     """One option: how its value is checked, where it goes, how a URL spells it, and its default."""
 
     check: Callable[[str, Any], None]
-    """Raises TypeError or ValueError for the name and a value that does not fit."""
+    """Function of the name and a value; it raises TypeError or ValueError if the value does not fit."""
     place: Literal["endpoint", "tls", "node", "view"]
-    """Whether it says where the server is, is for TLS, is for the pools and hubs, or is for one view on them."""
+    """Object that the option is for: the endpoint, its TLS context, the node, or one view on the node."""
     read: Reader | None = None
-    """Reads its text in a URL; None for one that no URL can have."""
+    """Function that reads its text in a URL; None if it cannot stand in a URL."""
     default: Any = None
-    """Of options with the place "node"; those of an endpoint are in `Endpoint`."""
+    """Default of an option with the place "node"; `Endpoint` has those of its own."""
 
 
 OPTIONS: Final[dict[str, Option]] = {
@@ -313,10 +313,10 @@ OPTIONS: Final[dict[str, Option]] = {
 #: The defaults of the options that are for pools and hubs.
 DEFAULTS: Final[dict[str, Any]] = {name: option.default for name, option in OPTIONS.items() if option.place == "node"}
 
-#: How a URL spells options.
+#: Functions that read the options of a URL, by name.
 SPELLINGS: Final[dict[str, Reader]] = {name: option.read for name, option in OPTIONS.items() if option.read is not None}
 
-#: Names that other clients, redis-py above all, have for something that exists here, and what it is called.
+#: Option names of other clients, redis-py above all, each with advice on the option to use here.
 ELSEWHERE: Final[dict[str, str]] = {
     "around": "it is `middleware` here",
     "connection_pool": "the pool is the client's own; see `limit` and `concurrency`",

@@ -1,7 +1,7 @@
 """Frozen records with named fields: dataclasses that take no time to import.
 
-Owns one set of methods for all record classes: `@dataclass` compiles new ones for each class, which takes 0.4 ms, and a
-client has a hundred classes. Never knows what a value means.
+Owns one set of methods for all record classes. (`@dataclass` compiles new ones for each class, which takes 0.4 ms, and
+the package has a hundred classes.) Never knows the meaning of a value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """A frozen value: its fields are the annotations of its class, in order; those with a value are optional.
+    """A frozen value. Its fields are the annotations of its class, in order; a field with a default is optional.
 
     Records compare by class and fields, and work in `match` statements.
     """
@@ -58,9 +58,9 @@ class Record:
         return self
 
     def replace(self, **fields: Any) -> Self:
-        """Return the same with other values of some fields."""
+        """Return a copy with other values of some fields."""
         return type(self)(**{**vars(self), **fields})
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields by name; records within stay records."""
+        """Return the fields by name; a field that is a record stays one."""
         return dict(vars(self))

@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("aioresp")
 
-#: Errors by which a server says that it has not run the command, and that it may do so soon. A script, a function or a
-#: module's command can say the same after it has run: see `has_not_run`.
+#: Errors by which a server says that it has not run the command, and may run it soon. A script, a function or a
+#: module's command can return the same errors after it has run: see `has_not_run`.
 NOT_NOW = (
     BusyError,
     ClusterDownError,
@@ -54,9 +54,9 @@ NOT_NOW = (
 class Retry(Record):
     """How often and how fast a failed call is sent again, always within its own deadline.
 
-    The n-th pause is a random time of at most `base * 2 ** (n - 1)` seconds and at most `cap`; without `jitter` it is
-    that time. The default gives up after 2 s on average (at most 4.3): long enough for a server that restarts or a
-    replica that takes over, short enough for a caller to hear of a server that is gone.
+    The n-th pause is a random time of at most `base * 2 ** (n - 1)` seconds and at most `cap`. Without `jitter` it is
+    that time. The default gives up after 2 s on average (at most 4.3). That is long enough for a server to restart or a
+    replica to take over, and short enough to report a server that is gone.
     """
 
     attempts: int
@@ -65,7 +65,7 @@ class Retry(Record):
     jitter: bool
 
     def __init__(self, attempts: int = 10, *, base: float = 0.02, cap: float = 1.0, jitter: bool = True) -> None:
-        """Make `attempts` at most, the first one included; 1 tries nothing again. `base` and `cap` are seconds."""
+        """Allow so many `attempts`, the first one included; 1 tries nothing again. `base` and `cap` are seconds."""
         for name, value, kinds, least in (
             ("attempts", attempts, (int,), 1),
             ("base", base, (int, float), 0),
@@ -85,7 +85,7 @@ class Retry(Record):
         return longest * int.from_bytes(os.urandom(4)) / 2**32 if self.jitter else longest
 
     def pause_without_end(self, failures: int) -> float | None:
-        """Return the seconds to wait for a caller that never gives up; None only where nothing is tried again."""
+        """Return the seconds to wait for a caller that never gives up; None only if `attempts` is 1."""
         return self.pause(min(failures, max(self.attempts - 1, 1)))
 
     def pause_of_connecting(self, error: BaseException, failures: int) -> float | None:
@@ -120,10 +120,10 @@ class Attempts:
         repeatable: Callable[[RedisError], RedisError | None],
         error: RedisError | None = None,
     ) -> T:
-        """Call `attempt` with the seconds that are left until it succeeds; raise its error when that is the last word.
+        """Call `attempt` with the seconds that are left until it succeeds; raise its error if it must not be repeated.
 
-        `repeatable` returns None if another attempt could do harm, else the error that `repeating` is told. With
-        `error`, the first attempt has failed already.
+        `repeatable` returns None if another attempt could do harm, else the error for `repeating`. With `error`, the
+        first attempt has failed already.
         """
         told: RedisError | None = None
         try:
@@ -163,10 +163,11 @@ class Attempts:
 def may_repeat(
     error: BaseException, command: Sequence[object] | Traits, idempotent: bool, *, reads: bool = True
 ) -> bool:
-    """Return whether a command that failed with `error` can be sent again, as it has not run or does no harm.
+    """Return whether a command that failed with `error` may be sent again: it has not run, or may run twice.
 
-    `idempotent` means that the caller says so; `reads`, that a reading command may follow a lost connection.
-    The error of a script is its answer, even if the script only reads: it may be costly, and may answer the same again.
+    `idempotent` is the caller's word that it may run twice. With `reads`, a command that only reads may run again after
+    a lost connection. An error reply of a script counts as its answer, even if the script only reads: it may be costly,
+    and may fail in the same way again.
     """
     if isinstance(error, ConnectionLost):
         return idempotent or error.outcome == "not sent" or (reads and traits(command).read_only)
@@ -174,9 +175,9 @@ def may_repeat(
 
 
 def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
-    """Return whether `error` proves that the command has not run: only the server's own word to a plain command does.
+    """Return whether `error` proves that the command has not run. Only the server's own error to a plain command does.
 
-    A command that is in no server's own table, as those of modules, is taken for one that runs code.
+    A command that is in no server's own table, such as one of a module, is treated like a script.
     """
     if not isinstance(error, NOT_NOW):
         return False
@@ -184,12 +185,12 @@ def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
 
 
 def may_read_on(error: BaseException) -> bool:
-    """Return whether a reader that keeps its own place may ask again: the server was out of reach, or not ready."""
+    """Return whether a stream reader may read again: the server was out of reach, or not ready."""
     return isinstance(error, (CommandTimeout, UnblockedError)) or may_connect_again(error)
 
 
 def may_connect_again(error: BaseException) -> bool:
-    """Return whether an attempt to connect may succeed later: not with wrong credentials or a wrong certificate."""
+    """Return whether another attempt to connect may succeed: not after wrong credentials or a wrong certificate."""
     if isinstance(error, (AuthenticationError, NoPermissionError)):
         return False
     if not isinstance(error, ConnectError):

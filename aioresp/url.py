@@ -1,6 +1,6 @@
 """URL of a server: its scheme, credentials, address, database and the options in its query.
 
-Owns the schemes and how a value is spelled in a URL. Never shows a part of the URL that may be a password, and never
+Owns the schemes, and the spelling of values in a URL. Never shows a part of the URL that may be a password, and never
 checks whether a value fits.
 """
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _NONE: Final[Mapping[str, str]] = {}
 
-#: Reads the text of one option. Raises ValueError or KeyError for a text that spells no value.
+#: Function that reads the text of one option. It raises ValueError or KeyError for a text that spells no value.
 Reader: TypeAlias = Callable[[str], Any]
 
 _SCHEMES: Final[dict[str, dict[str, Any]]] = {
@@ -26,10 +26,10 @@ _SCHEMES: Final[dict[str, dict[str, Any]]] = {
     "unix": {},
 }
 
-# Those that people mistake for ours. No other is shown.
+# Schemes that are easily mistaken for these. An error shows no other one: it may be a user name.
 _OTHER_SCHEMES: Final = ("http", "https", "tcp", "redis+tls", "redis+ssl", "redis+socket", "redis+sentinel")
 
-# Says nothing of what stands in the URL: it may be a piece of a password.
+# Shows no part of the URL, which may be a piece of a password.
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
 
@@ -38,25 +38,25 @@ def parse_url(
 ) -> dict[str, Any]:
     """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
 
-    `readers` has what reads the text of each option that a URL can have; `known` are names that errors may show,
-    and `hints` says of names of other clients what stands for them here.
+    `readers` has a function for each option that a URL can have. Errors may show the names in `known`. `hints` has
+    advice for the option names of other clients.
 
-    Raises ValueError, never showing what may be a password, for an unknown scheme or option and for a value that does
-    not fit.
+    Raises ValueError for an unknown scheme or option, and for a value that does not fit. The error never shows a text
+    that may be a password.
     """
-    # Here, as it is a twentieth of what `import aioresp` may take, and a client may do without a URL.
+    # Imported here: it takes a twentieth of the time that `import aioresp` may take, and some clients have no URL.
     from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
 
     parts = None
     try:
         parts = urlsplit(url)
     except ValueError:
-        pass  # nothing is raised from here: this error shows a part of the URL
-    # urlsplit leaves out line ends and tabs, wherever they are, and what is blank around it.
+        pass  # an error raised here would have this one as its context, which shows a part of the URL
+    # urlsplit drops line ends and tabs anywhere, and blanks at both ends.
     if parts is None or any(letter <= " " or letter == "\x7f" for letter in url):
         raise ValueError(_MALFORMED)
     if parts.scheme not in _SCHEMES:
-        # In user:password@host what stands before the first colon is no scheme.
+        # In user:password@host the text before the first colon is a user name.
         said = f"scheme is {parts.scheme!r}" if parts.scheme in _OTHER_SCHEMES else "scheme is unknown or missing"
         raise ValueError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
     # An @ in the path of a socket is one only if nothing stands before that path.
@@ -91,11 +91,11 @@ def parse_url(
 
 
 def _spelled(read: Callable[..., T], text: str) -> T:
-    """Return what a part of the URL spells, which would else be another one where its %xx are not UTF-8."""
+    """Return the text that a part of the URL spells; raise ValueError if its %xx are not UTF-8."""
     try:
         return read(text, errors="strict")
     except UnicodeDecodeError:
-        pass  # nothing is raised from here: this error shows the part
+        pass  # an error raised here would have this one as its context, which shows the part
     raise ValueError("the URL is malformed; what its percent signs spell is not UTF-8")
 
 
@@ -105,13 +105,13 @@ def _port(netloc: str, readers: Mapping[str, Reader]) -> dict[str, int]:
     if ":" in host:
         raise ValueError(_MALFORMED)
     if colon and not (port.isdecimal() and len(port) < 20):
-        # Not shown: in redis://user:password, whose host is missing, it is the password.
+        # The port is not shown: in redis://user:password, without a host, it is the password.
         raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
     return {"port": _read("port", port, readers)} if colon else {}
 
 
 def _looks_known(name: str, readers: Mapping[str, Reader], known: Collection[str]) -> bool:
-    """Return whether a name is that of an option, or lacks letters of one, or has a few too many."""
+    """Return whether a name is that of an option, or differs from one by a few missing or added letters."""
     return name in known or any(
         abs(len(other) - len(name)) <= 2 and (_within(name, other) or _within(other, name)) for other in readers
     )
@@ -126,7 +126,7 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
     try:
         return readers[name](text)
     except (ValueError, KeyError):
-        pass  # nothing is raised from here: this error shows the text, which may be a piece of a password
+        pass  # an error raised here would have this one as its context, which shows a piece of a password, perhaps
     raise ValueError(f"option {name!r} in the URL does not fit: it is of another kind")
 
 
@@ -134,7 +134,7 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
 
 
 def boolean(text: str) -> bool:
-    """Return what "true", "yes" or "1" says, or the opposite."""
+    """Return True for "true", "yes" or "1", and False for "false", "no" or "0"."""
     try:
         return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
     except KeyError:

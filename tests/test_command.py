@@ -12,22 +12,18 @@ import pytest
 
 from aioresp import Client, CommandRefused
 from aioresp.command import (
-    FORBIDDEN,
     KEY_SHOWN,
     PLAIN,
     SPECIAL,
     Result,
     as_bytes,
-    blocking_timeout,
     full_name,
-    is_binary,
-    is_read_only,
     locate,
-    refusal,
     shown,
-    with_timeout,
     words,
 )
+from aioresp.facts.catalogue import FORBIDDEN
+from aioresp.facts.traits import traits
 from aioresp.replies import as_is
 from aioresp.testing import Server
 from tests.spelled import CUT, SPELLED, LyingBytes, LyingStr
@@ -69,17 +65,17 @@ def test_full_name(arguments: tuple[Any, ...], name: str) -> None:
 @pytest.mark.parametrize("spell", [*SPELLED.values(), *CUT.values()], ids=[*SPELLED, *CUT])
 def test_names_and_options_in_any_spelling(spell: Callable[[str], Any]) -> None:
     assert full_name((spell("CLIENT"), spell("REPLY"), "SKIP")) == "CLIENT REPLY"
-    assert refusal((spell("SUBSCRIBE"), "c"))
-    assert refusal((spell("SCRIPT"), spell("DEBUG"), "YES"))
-    assert is_binary((spell("ACL"), spell("LOG")))
-    assert is_binary((spell("VEMB"), "k", "e", spell("RAW")))
-    assert is_read_only((spell("XINFO"), spell("STREAM"), "s"))
+    assert traits((spell("SUBSCRIBE"), "c")).refusal
+    assert traits((spell("SCRIPT"), spell("DEBUG"), "YES")).refusal
+    assert traits((spell("ACL"), spell("LOG"))).binary
+    assert traits((spell("VEMB"), "k", "e", spell("RAW"))).binary
+    assert traits((spell("XINFO"), spell("STREAM"), "s")).read_only
     assert locate((spell("OBJECT"), spell("ENCODING"), "k")) == ("OBJECT", "'k'")
-    assert blocking_timeout((spell("BLPOP"), "k", spell("2"))) == 2
-    assert blocking_timeout((spell("XREAD"), spell("BLOCK"), spell("500"), spell("STREAMS"), "s", "$")) == 0.5
-    assert blocking_timeout((spell("XREAD"), spell("STREAMS"), "BLOCK", "5")) is None
+    assert traits((spell("BLPOP"), "k", spell("2"))).timeout == 2
+    assert traits((spell("XREAD"), spell("BLOCK"), spell("500"), spell("STREAMS"), "s", "$")).timeout == 0.5
+    assert traits((spell("XREAD"), spell("STREAMS"), "BLOCK", "5")).timeout is None
     group = (spell("XREADGROUP"), spell("BLOCK"), 0, spell("GROUP"), "BLOCK", "c", spell("STREAMS"), "s", ">")
-    assert blocking_timeout(group) == 0
+    assert traits(group).timeout == 0
 
 
 @pytest.mark.parametrize("name", ["SUBSCRIBE", "BLPOP", "XREAD", "CLIENT", "DUMP", "POST", "HOST:"])
@@ -200,7 +196,7 @@ FREE = [
 @pytest.mark.parametrize("line", ON_A_LEASE)
 def test_what_belongs_on_a_lease(line: str) -> None:
     arguments = tuple(line.split())
-    why = refusal(arguments)
+    why = traits(arguments).refusal
     assert why is not None
     assert "client.connection()" in why
     assert full_name(arguments) not in FORBIDDEN
@@ -210,14 +206,14 @@ def test_what_belongs_on_a_lease(line: str) -> None:
 @pytest.mark.parametrize("line", NOWHERE)
 def test_what_is_refused_everywhere(line: str) -> None:
     arguments = tuple(line.split())
-    assert refusal(arguments)
+    assert traits(arguments).refusal
     assert full_name(arguments) in FORBIDDEN
     assert arguments[0].upper() in SPECIAL
 
 
 @pytest.mark.parametrize("line", FREE)
 def test_what_may_travel_anywhere(line: str) -> None:
-    assert refusal(tuple(line.split())) is None
+    assert traits(tuple(line.split())).refusal is None
 
 
 @pytest.mark.parametrize("line", [*ON_A_LEASE, *NOWHERE])
@@ -246,8 +242,8 @@ async def test_the_seam_refuses_too(name: Any) -> None:
 
 
 def test_the_script_debugger_takes_the_connection_over() -> None:
-    assert refusal(("SCRIPT", "DEBUG", "YES"))
-    assert refusal(("SCRIPT", "EXISTS", "0" * 40)) is None
+    assert traits(("SCRIPT", "DEBUG", "YES")).refusal
+    assert traits(("SCRIPT", "EXISTS", "0" * 40)).refusal is None
 
 
 # --- What blocks -----------------------------------------------------------------------------------------------------
@@ -324,17 +320,26 @@ def brief(argument: object) -> str:
     ids=lambda value: " ".join(map(brief, value)) if isinstance(value, tuple) else str(value),
 )
 def test_blocking_timeout(arguments: tuple[Any, ...], seconds: float | None) -> None:
-    assert blocking_timeout(arguments) == seconds
+    assert traits(arguments).timeout == seconds
 
 
-def test_the_time_limit_that_counts_is_replaced() -> None:
-    assert with_timeout(("BLPOP", "k", 5), 2) == ("BLPOP", "k", 2)
-    assert with_timeout(("XREAD", "BLOCK", 1, "BLOCK", 5000, "STREAMS", "BLOCK", "5"), 2) == (
-        *("XREAD", "BLOCK", 1, "BLOCK", 2000, "STREAMS", "BLOCK", "5"),
-    )
-    assert with_timeout(("XREADGROUP", "BLOCK", 5000, "GROUP", "g", "c", "STREAMS", "s", ">"), 2) == (
-        *("XREADGROUP", "BLOCK", 2000, "GROUP", "g", "c", "STREAMS", "s", ">"),
-    )
+@pytest.mark.parametrize(
+    ("arguments", "replaced"),
+    [
+        (("BLPOP", "k", 5), ("BLPOP", "k", 2)),
+        (
+            ("XREAD", "BLOCK", 1, "BLOCK", 5000, "STREAMS", "BLOCK", "5"),
+            ("XREAD", "BLOCK", 1, "BLOCK", 2000, "STREAMS", "BLOCK", "5"),
+        ),
+        (
+            ("XREADGROUP", "BLOCK", 5000, "GROUP", "g", "c", "STREAMS", "s", ">"),
+            ("XREADGROUP", "BLOCK", 2000, "GROUP", "g", "c", "STREAMS", "s", ">"),
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_the_time_limit_that_counts_is_replaced(arguments: tuple[Any, ...], replaced: tuple[Any, ...]) -> None:
+    assert tuple(traits(arguments).with_timeout(2).arguments) == replaced
 
 
 async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server) -> None:
@@ -416,7 +421,7 @@ def test_every_blocking_command_of_the_catalogue_is_known() -> None:
     blocking = {name for name, facts in catalogue.items() if "blocking" in facts.get("flags", ())}
     assert len(blocking) >= 13
     arguments = ("BLOCK", "1", "2", "3", "4", "BLOCK", "1", "STREAMS")  # for each of them a time limit is among these
-    assert blocking == {name for name in catalogue if blocking_timeout((name, *arguments)) is not None}
+    assert blocking == {name for name in catalogue if traits((name, *arguments)).timeout is not None}
 
 
 async def test_every_blocking_command_of_the_server_is_known(server: Server) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 import aioresp
 from aioresp import Client, Retry
-from aioresp.command import is_read_only
 from aioresp.events import ConnectFailed, Event
+from aioresp.facts.traits import traits
 from aioresp.retry import may_connect_again, may_read_on, may_repeat
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
@@ -159,12 +159,12 @@ def test_whether_connecting_may_succeed_later() -> None:
 
 @pytest.mark.parametrize("words", [("GET", "k"), (b"get", "k"), ("OBJECT", "ENCODING", "k"), ("XREAD",)], ids=repr)
 def test_what_only_reads(words: tuple[Any, ...]) -> None:
-    assert is_read_only(words)
+    assert traits(words).read_only
 
 
 @pytest.mark.parametrize("words", [("GETDEL", "k"), ("INCR", "k"), ("GETEX", "k"), ("EVAL", "x"), ("SORT", "k")])
 def test_what_does_not_only_read(words: tuple[Any, ...]) -> None:
-    assert not is_read_only(words)
+    assert not traits(words).read_only
 
 
 # --- Lost connections ------------------------------------------------------------------------------------------------

@@ -20,15 +20,15 @@ _SINGLE: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview, int, floa
 
 
 class Executor(Generic[AnyStr]):
-    """Whoever can send a command: a client, a leased connection, a pipeline."""
+    """Object that sends commands: a client, a leased connection, a pipeline."""
 
     def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
-        """Send the command; its raw reply becomes the result by way of `reply`."""
+        """Send the command; `reply` converts its raw reply to the result."""
         raise NotImplementedError
 
 
 def listed(names: Value | Iterable[Value], more: Iterable[Value] = ()) -> tuple[Value, ...]:
-    """Return one name, or several, as redis-py takes them: `f("a")`, `f("a", "b")` or `f(["a", "b"])`."""
+    """Return names as a tuple, however redis-py's callers give them: `f("a")`, `f("a", "b")` or `f(["a", "b"])`."""
     if isinstance(names, _SINGLE):
         return (cast(Value, names), *more)
     return (*cast(Iterable[Value], names), *more)
@@ -40,13 +40,13 @@ def flat(mapping: Fields) -> tuple[Value, ...]:
 
 
 def filled(command: str, argument: str, items: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Return `items`, of which there must be one at least."""
+    """Return `items`. Raises ValueError if there are none."""
     if not items:
         raise ValueError(f"{command}: {argument} is empty")
     return items
 
 
-# Whoever passes a timedelta or a datetime has imported them: to import aioresp needs neither.
+# A caller that passes a timedelta or a datetime has imported its module, so aioresp need not.
 
 
 def _micros(duration: timedelta) -> int:
@@ -64,7 +64,7 @@ def _unix_micros(instant: datetime) -> int:
 
 
 def seconds(duration: Seconds) -> int:
-    """Return whole seconds, rounded up: a key must not be gone before its time."""
+    """Return whole seconds, rounded up: a key must not expire early."""
     return duration if isinstance(duration, int) else -(-_micros(duration) // 1_000_000)
 
 
@@ -75,7 +75,7 @@ def milliseconds(duration: Seconds) -> int:
 
 def blocking(timeout: Wait) -> Number:
     """Return seconds as blocking commands take them; a timedelta rounded up to hundredths."""
-    # Not to thousandths: Redis 6.2 takes 0.001 for 0, which is forever.
+    # Not to thousandths: Redis 6.2 reads 0.001 as 0, which means forever.
     return timeout if isinstance(timeout, (int, float)) else -(-_micros(timeout) // 10_000) / 100
 
 
@@ -136,7 +136,7 @@ def conditions(command: str, nx: bool, xx: bool, gt: bool, lt: bool) -> Argument
 def comparison(
     command: str, ifeq: Value | None, ifne: Value | None, ifdeq: Value | None, ifdne: Value | None
 ) -> tuple[Value, ...]:
-    """Return the option that compares with what is there; at most one may be given."""
+    """Return the option that compares with the present value; at most one may be given."""
     given = {"ifeq": ifeq, "ifne": ifne, "ifdeq": ifdeq, "ifdne": ifdne}
     at_most_one(command, **given)
     return tuple(part for word, value in given.items() if value is not None for part in (word.upper(), value))

@@ -27,7 +27,7 @@ from aioresp.errors import (
     ResponseError,
     UnexpectedReply,
 )
-from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Lost, Popped, guard, moved, popped, report
+from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Popped, guard, moved, popped, report
 from aioresp.facts.traits import Traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
@@ -40,9 +40,6 @@ from aioresp.wire.packing import pack
 T = TypeVar("T")
 
 logger = logging.getLogger("aioresp")
-
-#: What is called with the elements that could not be put back.
-OnLost = Callable[[Lost], object]
 
 #: Seconds that a reply may come later than the server's own time limit of a blocking command.
 GRACE: Final = 2.0

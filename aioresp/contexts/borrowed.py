@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from aioresp.arguments import exact
 from aioresp.command import (
-    CHANGES,
     PLAIN,
     SHUTDOWN,
     Arguments,
@@ -35,6 +34,7 @@ from aioresp.errors import (
     RedisError,
     about,
 )
+from aioresp.facts.catalogue import CHANGES
 from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import through
 from aioresp.options import Terms

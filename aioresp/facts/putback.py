@@ -159,11 +159,6 @@ def _flips() -> dict[int, tuple[int, int]]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def takes(command: Sequence[object] | Traits) -> bool:
-    """Return whether the command removes what it returns."""
-    return traits(command).undoing is not None
-
-
 def popped(command: Sequence[Any] | Traits, reply: Any) -> Popped | None:
     """Return what the command took, by its raw reply; None if it took nothing.
 

@@ -1,7 +1,7 @@
 """State machine of closing a pool: work ends, replies arrive, connections close.
 
-Owns the work that must not stop halfway, and the step that closing has reached. Its steps are callbacks, so there is no
-task to cancel. Never knows connections.
+Owns the work that must not stop halfway, and the step that closing has reached. The steps are callbacks, because a task
+could be cancelled. Never knows connections.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
 
-#: Seconds that work under way has to come to its end when the pool closes.
+#: Seconds in which work under way must end when the pool closes.
 WORK_GRACE: Final = 2.0
 
 _OPEN, _WORKING, _DRAINING, _CLOSING, _ENDED = range(5)
@@ -48,13 +48,13 @@ class Closing:
     def __init__(self, pool: Parts, loop: asyncio.AbstractEventLoop) -> None:
         self.work: set[Work] = set()
         self.on_end: Callable[[], None] | None = None
-        #: Set when work has ended or had its time: the pool takes no more callers. Never cleared.
+        #: Set when all work has ended, or its time is over: the pool takes no more callers. Never cleared.
         self.stopped = False
         self._pool = pool
         self._loop = loop
         self._step = _OPEN
         self._grace = 0.0
-        self._ended: asyncio.Future[None] | None = None  # done at the end; made by the first caller of `wait`
+        self._ended: asyncio.Future[None] | None = None  # the future of the end, made by the first caller of `wait`
 
     @property
     def begun(self) -> bool:
@@ -68,7 +68,7 @@ class Closing:
         self._step = _WORKING
         self._grace = grace
         if self.work:
-            # What puts elements back may stand in line.
+            # Put-backs may stand in line, and keep their places.
             self._pool.turn_away({future for work in self.work for future in work.in_line})
             for work in list(self.work):
                 work.recall()
@@ -76,13 +76,13 @@ class Closing:
         self.look()
 
     async def wait(self) -> None:
-        """Wait for the end. If the waiting task is cancelled, replies under way get no more time; work still does."""
+        """Wait for the end. If the waiting task is cancelled, replies get no more time, but work does."""
         if self._step == _ENDED:
             return
         if self._ended is None:
             self._ended = self._loop.create_future()
         try:
-            await asyncio.wait((self._ended,))  # others may wait for the same: none cancels it
+            await asyncio.wait((self._ended,))  # other tasks may wait for this future: no cancellation reaches it
         except BaseException:
             self._grace = 0.0
             if self._step == _DRAINING and not self._loop.is_closed():
@@ -99,7 +99,7 @@ class Closing:
             self._go_on()
 
     def _hurry(self, step: int) -> None:
-        """Wait no longer for what keeps the pool from this step."""
+        """Go to this step at once, whatever the pool still waits for."""
         while self._step < step:
             self._go_on()
         self.look()

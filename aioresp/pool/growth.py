@@ -19,7 +19,7 @@ GROWTH_PAUSE: Final = 1.0
 
 
 class Growth:
-    """Attempts of one pool to open connections: what failed, and when the next attempt may begin."""
+    """Attempts of one pool to open connections: their failures, and the time of the next attempt."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patience: Callable[[BaseException, int], float | None]) -> None:
         self.patience = Patience(patience, "connection")
@@ -28,7 +28,7 @@ class Growth:
         self._loop = loop
         #: The time (of the loop) before which no attempt begins.
         self._after = 0.0
-        #: The newest resource, and how many commands it had carried when it was made.
+        #: The newest resource, and the number of commands in its handshake.
         self._newest: tuple[object, int] = (None, 0)
         #: Consecutive new resources that closed before carrying a command.
         self._stillborn = 0
@@ -39,7 +39,7 @@ class Growth:
         return self._loop.time() + CLOCK < self._after
 
     def forget(self) -> None:
-        """Begin afresh: no caller is left who waited for the next attempt."""
+        """Begin afresh: no caller waits for the next attempt any more."""
         self.patience.failures, self._after = 0, 0.0
 
     def served(self) -> None:
@@ -48,7 +48,7 @@ class Growth:
         self._stillborn, self.troubled = 0, False
 
     def made(self, resource: object, carried: int) -> None:
-        """Note a new resource, which has `carried` so many commands for its handshake."""
+        """Note a new resource, whose handshake has `carried` commands."""
         self._newest = (resource, carried)
 
     def is_stillborn(self, resource: Any, carried: int) -> bool:
@@ -57,7 +57,7 @@ class Growth:
             return False
         self._stillborn += 1
         self.troubled = True
-        return self._stillborn > 1  # to open the next one at once might go on forever
+        return self._stillborn > 1  # opening the next one at once might go on forever
 
     def rest(self) -> float:
         """Pause after a failure while other resources work; return the time of the next attempt."""
@@ -65,7 +65,7 @@ class Growth:
         return self._after
 
     def failed(self, error: BaseException) -> float | None:
-        """Pause after a failure without other resources; return the seconds, or None if there is no hope."""
+        """Pause after a failure without other resources; return the seconds, or None if it would fail again."""
         self.troubled = True
         pause = self.patience.fail(error)
         if pause is not None:

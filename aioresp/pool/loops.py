@@ -1,8 +1,8 @@
 """One pool for each running event loop, found by the loop.
 
-Owns the map from loops to pools: makes a pool at the first use in a loop, closes it when the loop shuts down or the
-client is collected, forgets it when the loop is gone, and starts afresh in a forked child. Never knows what the pools
-hold.
+Owns the map from loops to pools. A pool is made at the first use in a loop, and closed when the loop shuts down or the
+client is collected. It is forgotten when the loop is gone. A forked child begins without pools. Never knows what the
+pools hold.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 from aioresp.errors import ClientClosed
 from aioresp.pool.resource import PoolStats
 
-#: Seconds that the loops of other threads have to close their pools.
+#: Seconds in which the loops of other threads must close their pools.
 FAREWELL: Final = 5.0
 
-#: Seconds of a timer that never comes: more than the life of any process, and as much as loops take.
+#: Seconds of a timer that never fires: more than the life of any process, and no more than loops accept.
 NEVER: Final = 1e9
 
 
 if TYPE_CHECKING:  # protocols take time to import
 
     class _Threaded(Protocol):
-        """An event loop of asyncio's own: it knows in which thread it runs, None while it does not."""
+        """An event loop of asyncio's own, with the thread in which it runs; None while it does not run."""
 
         _thread_id: int | None
 
@@ -44,21 +44,21 @@ if TYPE_CHECKING:  # protocols take time to import
 
         @property
         def busy(self) -> bool:
-            """Whether something would be lost if its loop did not run any more."""
+            """Whether something would be lost if its loop never ran again."""
             ...
 
         def notify(self, on_end: Callable[[], None]) -> None:
-            """Have `on_end` called once, when all it held is closed."""
+            """Call `on_end` once, when all connections are closed."""
 
         def shut(self, grace: float = 0.0) -> None:
-            """Begin to close everything it holds, in its own loop; `on_end` follows. A second time does nothing."""
+            """Begin to close all connections, in its own loop; `on_end` follows. A second call does nothing."""
 
         def aclose(self, grace: float = 0.0) -> Coroutine[Any, Any, None]:
             """Do as `shut`, and wait for the end."""
             ...
 
         def abandon(self) -> None:
-            """End without the loop, and say what is lost: it will not run any more, or not at a known time."""
+            """End without the loop, which may never run again, and report what is lost."""
             ...
 
         def stats(self) -> PoolStats:
@@ -90,14 +90,14 @@ class PerLoop(Generic[P]):
 
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], P]) -> None:
         self.pools: dict[asyncio.AbstractEventLoop, P] = {}
-        #: Looks up a pool by its loop: the running one, or None where none runs.
+        #: Function that returns the pool of a loop; None for a loop without one, or for no loop.
         self.find: Callable[[asyncio.AbstractEventLoop | None], P | None] = cast(Any, self.pools.get)
-        #: One of the loops, and its pool. While its `_thread_id` is `get_ident()`, it is the running one: to see that
-        #: takes a sixth of the time of `_get_running_loop()` on Python 3.11, which asks the kernel each time.
+        #: One of the loops, and its pool. While its `_thread_id` is `get_ident()`, it is the running loop. That look
+        #: takes a sixth of the time of `_get_running_loop()`, which asks the kernel each time on Python 3.11.
         self.recent: tuple[_Threaded, P] = (_NOWHERE, cast(P, None))
         #: Pools that were replaced, with their loops, until they have ended.
         self._replaced: list[tuple[asyncio.AbstractEventLoop, P]] = []
-        #: Set when the client is closed, cleared when it is entered again.
+        #: Set when the client is closed, cleared when the client is entered again.
         self.closed = False
         self._make = make
         self._past = PoolStats()
@@ -120,7 +120,7 @@ class PerLoop(Generic[P]):
             self.forget(loop)
             raise ClientClosed("the client was closed; enter it again with `async with` to reopen it")
         self._choose_recent()
-        _Keeper(weakref.ref(self), loop, pool)  # kept by the loop
+        _Keeper(weakref.ref(self), loop, pool)  # only the loop keeps it
         return pool
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> P | None:
@@ -131,7 +131,7 @@ class PerLoop(Generic[P]):
         return gone
 
     def _choose_recent(self) -> None:
-        """Let `recent` be the loop that came last, of those that say in which thread they run: not uvloop's."""
+        """Let `recent` be the newest loop that tells its thread: uvloop's do not."""
         for loop, pool in reversed(list(self.pools.items())):
             if isinstance(loop, asyncio.BaseEventLoop):
                 self.recent = cast("_Threaded", loop), pool
@@ -142,7 +142,7 @@ class PerLoop(Generic[P]):
         self.recent = (_NOWHERE, cast(P, None))
 
     def replace(self, leave: Callable[[P], object]) -> None:
-        """Let the next use in each loop begin with a new pool; `leave` gets each old one, in its loop, and ends it."""
+        """Let the next use in each loop begin with a new pool; `leave` is called with each old one, in its loop."""
         here = running_loop()
         for loop in list(self.pools):
             if (pool := self.forget(loop)) is None:
@@ -187,9 +187,9 @@ class PerLoop(Generic[P]):
             )
 
     def shut(self, grace: float) -> tuple[list[P], list[asyncio.Future[None]]]:
-        """Begin to close the pools of all loops, each in its own; a loop that is not running just loses its pool.
+        """Begin to close the pools of all loops, each in its own; the pool of a loop that does not run is abandoned.
 
-        Replies under way have `grace` seconds to arrive. Returns what `ended` waits for.
+        Replies under way have `grace` seconds to arrive. Returns the argument of `ended`.
         """
         here = running_loop()
         self.closed = True
@@ -213,11 +213,11 @@ class PerLoop(Generic[P]):
         for pool in mine:
             await pool.aclose()
         if others:
-            # A loop may stop before it closes its pool: then no end will come.
+            # A loop may stop before its pool is closed: then the future is never done.
             await asyncio.wait(others, timeout=FAREWELL)
 
     def stats(self) -> tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]:
-        """Return the sum since the start, past loops included, and the figures of each loop in use."""
+        """Return the sum since the start, with past loops, and the figures of each loop in use."""
         figures = {loop: pool.stats() for loop, pool in list(self.pools.items())}
         for loop, pool in list(self._replaced):
             figures[loop] = figures.get(loop, PoolStats()) + pool.stats()
@@ -225,7 +225,7 @@ class PerLoop(Generic[P]):
 
     def after_fork(self) -> None:
         """Start afresh in a child: the sockets belong to the parent."""
-        # Kept, not closed: finalizers would talk to the parent's selector and servers.
+        # They are kept and not closed: finalizers would act on the parent's selector and sockets.
         self._inherited.append((dict(self.pools), self._replaced))
         self.pools.clear()
         self.recent = (_NOWHERE, cast(P, None))
@@ -247,7 +247,7 @@ class PerLoop(Generic[P]):
             )
         for loop, pool in pools:
             try:
-                # The loop may be about to end: its guard waits for what begins here.
+                # The loop may be about to end: then its guard waits for the end of the pool.
                 loop.call_soon_threadsafe(pool.shut)
             except RuntimeError:  # it is closed
                 pool.abandon()
@@ -269,9 +269,10 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 class _Keeper(Generic[P]):
-    """Keeper of a pool while its loop may run, also without its client; it learns of the end of the loop.
+    """Keeper of a pool for as long as its loop may run, even after its client is collected.
 
-    Only the loop refers to it, by a timer that never comes: `loop.close()` drops its timers.
+    Only the loop refers to the keeper, by a timer that never fires. `loop.close()` drops the timers, and so the keeper:
+    that is how it notices a loop that was closed without shutting down.
     """
 
     __slots__ = ("__weakref__", "_guard", "_loop", "_owner", "_pool", "_timer", "over")
@@ -282,14 +283,14 @@ class _Keeper(Generic[P]):
         self._loop = loop
         self._pool = pool
         self._guard = _guard(owner, loop, pool)
-        _step(self._guard.__anext__())  # it does not suspend, so it can be taken by hand
-        # An empty context: the timer outlives the caller, whose own it must not keep.
+        _step(self._guard.__anext__())  # the first step does not suspend, so no loop is needed for it
+        # An empty context, because the timer would keep the caller's for as long as the loop.
         self._timer = weakref.ref(loop.call_later(NEVER, _keep, self, context=Context()))
         pool.notify(partial(_end, weakref.ref(self)))
         _keepers.add(self)
 
     def end(self) -> None:
-        """Go, as the pool has closed."""
+        """End, as the pool has closed."""
         self.over = True
         owner = self._owner()
         if owner is not None:
@@ -300,14 +301,14 @@ class _Keeper(Generic[P]):
         try:
             _step(self._guard.aclose())
         except RuntimeError:
-            pass  # it is at work: the loop shuts down
+            pass  # the generator is running: the loop shuts down
 
     def hurry(self) -> concurrent.futures.Future[None] | None:
-        """Begin to close the pool as the process exits, if something would be lost and its loop runs somewhere."""
+        """Begin to close the pool at the exit of the process, if something would be lost and its loop still runs."""
         return None if self.over or not self._pool.busy else _close_in(self._loop, self._pool, 0.0)
 
     def abandon(self) -> None:
-        """Give the pool up, unless that has nothing to lose and its loop still runs somewhere."""
+        """Abandon the pool, unless its loop still runs and nothing would be lost."""
         if not self.over and (self._pool.busy or not self._loop.is_running()):
             self.over = True
             self._pool.abandon()
@@ -318,7 +319,7 @@ class _Keeper(Generic[P]):
 
 
 def _keep(keeper: _Keeper[Any]) -> None:
-    """Do nothing: the timer only holds what it would be called with."""
+    """Do nothing: the timer is there to hold its argument."""
 
 
 def _end(keeper: weakref.ref[_Keeper[Any]]) -> None:
@@ -332,8 +333,8 @@ async def _guard(
 ) -> AsyncGenerator[None, None]:
     """Close `pool` when its loop shuts down.
 
-    An asynchronous generator that still waits is closed by `loop.shutdown_asyncgens()`, which `asyncio.run()` calls
-    while the loop can still say good-bye to servers.
+    It is an asynchronous generator because `asyncio.run()` closes these by `loop.shutdown_asyncgens()`, while the loop
+    still runs.
     """
     try:
         yield
@@ -345,7 +346,7 @@ async def _guard(
 
 
 def _step(step: Awaitable[None]) -> None:
-    """Take a step that does not suspend."""
+    """Run an awaitable that does not suspend."""
     try:
         step.__await__().__next__()
     except (StopIteration, StopAsyncIteration):
@@ -353,7 +354,7 @@ def _step(step: Awaitable[None]) -> None:
 
 
 def _close_in(loop: asyncio.AbstractEventLoop, pool: Closable, grace: float) -> concurrent.futures.Future[None] | None:
-    """Have a pool closed by its loop, which runs in another thread; return None if it does not run."""
+    """Close a pool in its loop, which runs in another thread; return None if the loop does not run."""
     if not loop.is_running():
         return None
     closing = pool.aclose(grace)
@@ -366,13 +367,13 @@ def _close_in(loop: asyncio.AbstractEventLoop, pool: Closable, grace: float) -> 
 
 def _after_fork() -> None:
     for keeper in list(_keepers):
-        keeper.over = True  # what the parent has under way is not lost because its child goes
+        keeper.over = True  # the end of a child loses nothing of its parent
     for loops in list(_all):
         loops.after_fork()
 
 
 def _at_exit() -> None:
-    """Close what loops of daemon threads have under way, and say what is lost in those that only stopped."""
+    """Close busy pools whose loops still run in daemon threads; abandon those whose loops have stopped."""
     closings = [closing for keeper in list(_keepers) if (closing := keeper.hurry()) is not None]
     concurrent.futures.wait(closings, FAREWELL)
     for keeper in list(_keepers):

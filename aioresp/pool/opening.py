@@ -1,6 +1,6 @@
-"""Patience with failed attempts to connect: failures in a row, and the pause before the next attempt.
+"""Patience with failed attempts to connect: consecutive failures, and the pause before the next attempt.
 
-Owns that count and the last failure, for a pool as well as for a subscription hub. Never connects and never waits.
+Owns the count and the last failure, for a pool or a subscription hub. Never connects and never waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ logger = logging.getLogger("aioresp")
 
 
 class Patience:
-    """Failed attempts in a row, and the rule that says when to give up."""
+    """Consecutive failures, and the rule that says when to give up."""
 
     def __init__(self, pause: Callable[[BaseException, int], float | None], missing: str) -> None:
         """Begin without a failure.
@@ -34,7 +34,7 @@ class Patience:
     def fail(self, error: BaseException, beyond: Retry | None = None) -> float | None:
         """Count a failure; return the seconds until the next attempt, or None to give up, which ends the count.
 
-        Where the rule gives up, `beyond` goes on forever, unless the error will not go away.
+        If the rule gives up, `beyond` continues forever, unless another attempt would fail in the same way.
         """
         self.failures += 1
         self.failure = error

@@ -1,8 +1,8 @@
 """Connection pool of one event loop: share, grow, lease, retire, prune, drain.
 
 Owns which resources are open and which caller may use which. Generic: it knows resources by `in_flight`, `capacity` and
-`close()`. Never knows what travels on them. Every decision is a synchronous function, and nothing is awaited between
-reading the state and changing it; so there is no lock, and a cancellation finds nothing half done.
+`close()`. Never knows what travels on them. Every decision is a synchronous function: nothing is awaited between
+reading the state and changing it. So there is no lock, and a cancellation finds no half-made change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds of idling after which a resource is asked whether it is still there before it is used again.
+#: Seconds of idling after which a resource must show that it still works before its next use.
 REST_AFTER: Final = 15.0
 
 
@@ -47,9 +47,9 @@ class Pool(Generic[R]):
     ) -> None:
         """Make an empty pool.
 
-        `sever` ends a resource without its loop, which may be closed.
-        `patience` tells, after an error and so many failures in a row to open a first resource, how many seconds to
-        wait before the next attempt; with None the callers in line get the error.
+        `sever` ends a resource without its loop, which may be closed. `patience` is asked after a failure to open a
+        first resource. It gets the error and the number of failures in a row, and returns the seconds until the next
+        attempt. If it returns None, the callers in line get the error.
         """
         self.limit = limit
         self.made = 0
@@ -90,7 +90,7 @@ class Pool(Generic[R]):
         if resource.in_flight < resource.capacity:
             return resource
         if self._waiting or self._refusal is not None:
-            return None  # an earlier caller would have taken what there is
+            return None  # earlier callers wait already, so there is no room
         return self._choose()
 
     def _choose(self) -> R | None:
@@ -105,7 +105,7 @@ class Pool(Generic[R]):
         self._grow()
         if not self._opening or self._concurrency == 1:
             return None
-        # Another one is on its way: until it is there, a fuller connection is better than a wait.
+        # Another one is being opened: meanwhile an overfull connection is better than a wait.
         least = min((r for r in self._shared if r.capacity), key=lambda r: r.in_flight, default=None)
         if least is not None:
             least.stretch()
@@ -113,7 +113,7 @@ class Pool(Generic[R]):
         return least
 
     def _choose_for_work(self) -> R | None:
-        """Return a resource of a retired pool for work that began before: work ends where it began."""
+        """Return a resource of a retired pool, for work that began on its server and must end there."""
         for resource in self._draining:
             if resource.in_flight < resource.capacity:
                 return resource
@@ -121,7 +121,7 @@ class Pool(Generic[R]):
         return None
 
     def _wake(self) -> bool:
-        """Wake a resting resource, if there is one: whether it works is known soon, and it saves making another."""
+        """Wake a resting resource, if there is one: it may save opening another."""
         for resource in self._shared:
             if resource.resting:
                 resource.wake()
@@ -133,8 +133,8 @@ class Pool(Generic[R]):
     ) -> None:
         """Call `start` with a resource that has room, and the seconds that are left: now, or in the caller's turn.
 
-        A caller in line whose `future` is done has left the line. After `timeout` seconds there `future` gets
-        `PoolTimeout`. Raises ClientClosed.
+        A caller in line leaves it by cancelling its `future`, which gets PoolTimeout after `timeout` seconds in line.
+        Raises ClientClosed.
         """
         resource = self.share()
         if resource is not None:
@@ -145,7 +145,7 @@ class Pool(Generic[R]):
 
         def serve(resource: R) -> None:
             waited = loop.time() - since
-            # A short wait is not counted: callers who waited together then share one deadline, and one timer.
+            # A short wait is not counted, so that callers that waited together share one deadline and one timer.
             rest = timeout if timeout is None or waited < timeout / 100 else max(timeout - waited, 0.0)
             start(resource, rest)
 
@@ -154,7 +154,7 @@ class Pool(Generic[R]):
     def wait(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
         """Queue until `start` can be called with a resource that has room.
 
-        A `future` that is done by then has left the line. At `deadline` (loop time) it gets `PoolTimeout`.
+        A caller leaves the line by cancelling its `future`, which gets PoolTimeout at `deadline` (loop time).
         """
         self._enqueue(self._waiting, future, start, deadline)
 
@@ -196,7 +196,7 @@ class Pool(Generic[R]):
         return error
 
     def _dispatch(self) -> None:
-        """Serve the callers in line while there is room. Called whenever there may be more of it."""
+        """Serve the callers in line while there is room. Called whenever there may be more room."""
         while self._waiting.anyone():
             roomy = self._choose()
             if roomy is None:
@@ -215,7 +215,7 @@ class Pool(Generic[R]):
             self._drain_all()
         if self._draining:
             for drained in [r for r in self._draining if r.in_flight == 0]:
-                # The caller for whom it was drained has gone: back to the others.
+                # The caller that it was drained for has gone: share it again.
                 self._draining.remove(drained)
                 self._admit(drained)
 
@@ -237,7 +237,7 @@ class Pool(Generic[R]):
 
     @property
     def _ceiling(self) -> int:
-        """How many may be open: `limit`, but with a limit of 1 a lease has a second one beside the shared."""
+        """How many may be open: `limit`; but with a limit of 1, a second one for a lease."""
         return max(2, self.limit) if self._leased or self._lease_waiting else self.limit
 
     def _grow(self) -> None:
@@ -256,7 +256,7 @@ class Pool(Generic[R]):
         self.made += 1
         self._growth.made(resource, resource.usage()[0])
         resource.attach(self._on_room, self._on_close)
-        self._shared.append(resource)  # even if it died already: then on_close is not called any more, so look
+        self._shared.append(resource)  # even if it has ended: then the next lines call `_on_close`
         if not resource.viable:
             self._on_close(resource)
         elif self._prune_timer is None:
@@ -293,10 +293,10 @@ class Pool(Generic[R]):
     # --- Leasing -----------------------------------------------------------------------------------------------------
 
     async def lease(self, holder: str, deadline: float | None) -> R:
-        """Return a resource for exclusive use; hand it to `give_back` or `discard` afterwards.
+        """Return a resource for exclusive use; pass it to `give_back` or `discard` afterwards.
 
-        Ordinary commands always keep one for themselves: at most `limit - 1` are leased. With `limit=1` a second
-        resource is opened for the lease. Raises PoolTimeout at `deadline` (loop time).
+        Shared use always keeps one resource: at most `limit - 1` are leased. With `limit=1` a second resource is opened
+        for the lease. Raises PoolTimeout at `deadline` (loop time).
         """
         if self._shared and not (self._waiting or self._lease_waiting or self._closing.begun or self._refusal):
             idle = self._lendable()
@@ -324,7 +324,7 @@ class Pool(Generic[R]):
         self._leased[resource] = Holder(holder, self._loop.time())
 
     def _lendable(self) -> R | None:
-        """Take an idle resource out of the shared ones, or see to it that there will be one."""
+        """Take an idle resource out of the shared ones; if there is none, open or drain one and return None."""
         for resource in self._draining:
             if resource.in_flight == 0:
                 self._draining.remove(resource)
@@ -353,7 +353,7 @@ class Pool(Generic[R]):
             self.current = cast("R", NOBODY)
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
-        """End a lease: the resource is as it was and owes no reply; if `changed`, it will be made so first."""
+        """End a lease. A resource that was changed, or owes a reply, is `changed`: it is restored first."""
         if changed and resource.viable and self._restore is not None and not (self._closing.stopped or self._refusal):
             task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
             self._restoring.add(task)
@@ -389,13 +389,13 @@ class Pool(Generic[R]):
             self._dispatch()
 
     def hold(self, work: Work) -> None:
-        """Let `work` come to its end before the pool closes, if that does not take long; `release` ends it."""
+        """Give `work` two seconds to end before the pool closes; `release` tells that it has ended."""
         self._closing.work.add(work)
         if self._closing.begun:
             self._loop.call_soon(work.recall)
 
     def release(self, work: Work) -> None:
-        """Note that `work`, which was held, is done."""
+        """Note that the held `work` has ended."""
         self._closing.work.discard(work)
         self._closing.look()
         if self._refusal is not None:
@@ -431,9 +431,9 @@ class Pool(Generic[R]):
         self._prune_timer = self._loop.call_later(pause, self._prune)
 
     def _prune(self) -> None:
-        """Close resources that were idle for `idle_timeout`; let rest those that were idle for `REST_AFTER`.
+        """Close resources that were idle for `idle_timeout`; put those to rest that were idle for `REST_AFTER`.
 
-        Looks at counters, so that commands need no clock.
+        It compares counters with those of its last run, so commands need no clock.
         """
         self._prune_timer = None
         now = self._loop.time()
@@ -443,7 +443,7 @@ class Pool(Generic[R]):
             if resource.in_flight or commands != seen:
                 self._idle_since[resource] = (commands, now)
             elif self._idle_timeout is not None and now - since >= self._idle_timeout:
-                # Withdrawn at once: close() may take a turn of the loop, and no caller may get it meanwhile.
+                # It is withdrawn first: close() may take a turn of the loop, and no caller may get it meanwhile.
                 self._withdraw(resource)
                 resource.close()
             elif now - since >= REST_AFTER:
@@ -454,10 +454,10 @@ class Pool(Generic[R]):
     # --- Retiring the pool -------------------------------------------------------------------------------------------
 
     def retire(self, error: Exception) -> None:
-        """Take no more callers, as the server is not to be used any more; the pool ends when all have left it.
+        """Take no more callers, because the server is left; the pool closes when its last connection is free.
 
-        Callers in line, and those that come later, get ConnectionLost with the outcome "not sent", whose cause is
-        `error`. Replies under way arrive, leases last until they are given back, and idle connections close now.
+        Callers in line, and later ones, get ConnectionLost with the outcome "not sent" and the cause `error`. Replies
+        under way arrive, leases last until they are given back, and idle connections close now.
         """
         if self._refusal is not None or self._closing.begun:
             return
@@ -470,11 +470,11 @@ class Pool(Generic[R]):
         self._end_retired()
 
     def _of_work(self) -> set[asyncio.Future[Any]]:
-        """Return the futures of work that began before: it needs the server on which it began."""
+        """Return the futures of held work, which still gets connections, because it must end on this server."""
         return {future for work in self._closing.work for future in work.in_line}
 
     def _drain_all(self) -> None:
-        """Keep shared resources for their last replies only."""
+        """Share no resource any more: each closes after its last reply."""
         for resource in list(self._shared):
             self._withdraw(resource)
             self._draining.append(resource)
@@ -491,13 +491,13 @@ class Pool(Generic[R]):
         return bool(self._closing.work)
 
     def notify(self, on_end: Callable[[], None]) -> None:
-        """Have `on_end` called when all is closed."""
+        """Call `on_end` when all is closed."""
         self._closing.on_end = on_end
 
     def shut(self, grace: float = 0.0) -> None:
-        """Begin to close everything: callers in line get ClientClosed, and work under way two seconds to end.
+        """Begin to close everything: callers in line get ClientClosed, and work under way has two seconds to end.
 
-        Replies under way have `grace` seconds to arrive after that.
+        After that, replies under way have `grace` seconds to arrive.
         """
         self._closing.begin(grace)
 
@@ -512,9 +512,9 @@ class Pool(Generic[R]):
         for resource in self._resources:
             self._sever(resource)
         try:
-            self._loop.call_soon_threadsafe(self.shut)  # if it ever runs again
+            self._loop.call_soon_threadsafe(self.shut)  # in case it runs again
         except RuntimeError:
-            # The loop is closed. Its tasks are collected when nothing holds them, and their connections are cut.
+            # The loop is closed. Tasks that nothing holds are collected, and their connections are cut.
             self._opening.clear()
 
     def turn_away(self, spared: set[Any]) -> None:

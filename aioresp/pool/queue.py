@@ -1,7 +1,7 @@
 """FIFO wait queue of a pool.
 
-Owns the callers in line and their deadlines. A caller that gives up leaves at once, and takes no wake-up with it. Never
-knows what the callers wait for.
+Owns the callers in line and their deadlines. A caller that gives up leaves at once, and no wake-up is lost with it.
+Never knows what the callers wait for.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ CLOCK: Final = 0.001
 
 
 def forsake(future: asyncio.Future[Any] | None) -> None:
-    """Cancel a `future` whose caller was closed by hand or got another error."""
+    """Cancel a `future` whose caller was cancelled, closed by hand, or got another error."""
     if future is not None and not future.done() and not future.get_loop().is_closed():
         future.cancel()
 
 
 class _Waiter(Generic[R]):
-    """One caller in line: `start` is called with a resource as soon as there is one, unless the caller has gone."""
+    """One caller in line: `start` is called with a resource in its turn, unless the caller has gone."""
 
     __slots__ = ("deadline", "since", "start")
 
@@ -37,7 +37,7 @@ class _Waiter(Generic[R]):
         self.since = since
 
 
-#: Callers that are turned away in one turn of the loop: thousands would keep it, and the garbage collector, busy.
+#: Callers whose deadline has passed that are failed in one turn of the loop: thousands would keep the loop busy.
 SLICE: Final = 512
 
 
@@ -50,7 +50,7 @@ class WaitQueue(Generic[R]):
     def __init__(self, loop: asyncio.AbstractEventLoop, too_late: Callable[[], Callable[[float], Exception]]) -> None:
         self._loop = loop
         self._too_late = too_late
-        # A dict, as a caller that gives up leaves the middle of the line at once.
+        # A dict, because a caller that gives up leaves the middle of the line at once.
         self._waiters: OrderedDict[asyncio.Future[Any], _Waiter[R]] = OrderedDict()
         self._expire_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -60,11 +60,11 @@ class WaitQueue(Generic[R]):
 
     @property
     def waiting(self) -> int:
-        """How many callers are in line and have not given up."""
+        """Number of callers in line that have not given up."""
         return sum(not future.done() for future in list(self._waiters))  # copied: other threads ask, too
 
     def enter(self, future: asyncio.Future[Any], start: Callable[[R], None], deadline: float | None) -> None:
-        """Join the line; a `future` that is done has left it."""
+        """Join the line; the caller leaves it by cancelling its `future`."""
         when = math.inf if deadline is None else deadline
         self._waiters[future] = _Waiter(start, when, self._loop.time())
         future.add_done_callback(self._leave)
@@ -76,7 +76,7 @@ class WaitQueue(Generic[R]):
         self._waiters.pop(future, None)
 
     def anyone(self) -> bool:
-        """Return whether a caller in line has not given up; those that have are removed."""
+        """Return whether a caller waits, after removing those that have given up."""
         while self._waiters:
             future = next(iter(self._waiters))
             if not future.done():
@@ -92,14 +92,14 @@ class WaitQueue(Generic[R]):
         waiter.start(resource)
 
     def fail(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
-        """Fail all callers with `error`, except those that are `spared`."""
+        """Fail all callers with `error`, except those whose futures are `spared`."""
         for future in [future for future in self._waiters if future not in spared]:
             deadline = self._waiters[future].deadline
             self._leave(future)
             if not future.done():
                 own = copy_error(error)
                 if isinstance(own, RedisError):
-                    own.deadline = deadline  # a caller that may try again has the rest of its time for that
+                    own.deadline = deadline  # the end of the time for further attempts
                 self._turn_away(future, own)
         if not self._waiters:
             self._expire_later(math.inf)
@@ -130,4 +130,4 @@ class WaitQueue(Generic[R]):
     @staticmethod
     def _turn_away(future: asyncio.Future[Any], error: BaseException) -> None:
         future.set_exception(error)
-        future.exception()  # if its caller was cancelled meanwhile, that is no reason for a log line
+        future.exception()  # so that asyncio logs nothing if the caller was cancelled meanwhile

@@ -16,23 +16,23 @@ if TYPE_CHECKING:  # protocols take time to import
         """A connection, as far as the pool knows it."""
 
         in_flight: int
-        """How many commands are under way."""
+        """Number of commands under way."""
         capacity: int
-        """How many it takes at present, or 0 while it takes none; only the resource itself sets it."""
+        """Number of commands that it takes at present, 0 while it takes none; only the resource itself sets it."""
         lent: bool
-        """Set while a lease has it, cleared when the lease gives it back."""
+        """Set when it is leased, cleared when the lease gives it back."""
 
         @property
         def resting(self) -> bool:
-            """Whether it takes nothing because `rest` was called."""
+            """Whether it takes no commands because `rest` was called."""
             ...
 
         def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
-            """Have `on_room` called when there is room for more, and `on_close` once with the resource at its end."""
+            """Call `on_room` when there is room for more, and `on_close` with the resource once, at its end."""
             ...
 
         def stretch(self) -> None:
-            """Take as many more commands again, until `relax`; called only while it takes any."""
+            """Take more commands than allowed, until `relax`; called only while it takes any."""
             ...
 
         def relax(self) -> None:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
         def rest(self) -> None:
-            """Take nothing until `wake` has found it alive."""
+            """Take no commands until `wake` has found it alive."""
             ...
 
         def wake(self) -> None:
@@ -64,10 +64,10 @@ if TYPE_CHECKING:  # protocols take time to import
         """Work on a leased connection that should not end halfway, perhaps after its caller has gone."""
 
         in_line: set[Any]
-        """Futures of this that stand in the pool's line."""
+        """Futures of this work in the pool's line."""
 
         def recall(self) -> None:
-            """End soon: the pool is about to close, and still works."""
+            """End soon: the pool is about to close, and still gives connections."""
             ...
 
         def abandon(self) -> None:

@@ -90,7 +90,7 @@ def texts_or_none(value: Any) -> list[Any] | None:
 
 
 def binary(value: Any) -> bytes:
-    """Return bytes as they came: command.is_binary() has them come as bytes."""
+    """Return bytes as they came: the traits of the command are `binary`, so that its reply is not decoded."""
     if value.__class__ is bytes:
         return value
     raise TypeError("not bytes")

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import pytest
 
 from aioresp import Client, UnknownCommandError
-from aioresp.command import refusal
 from aioresp.facts.catalogue import needed
+from aioresp.facts.traits import traits
 from aioresp.testing import Server
 from tests.commands.exact import Since
 from tests.commands.left_out import catalogue
@@ -98,7 +98,7 @@ async def test_what_a_server_does_not_know_it_says_so_and_we_say_where_it_is(r: 
     for name in catalogue():
         container, _, subcommand = name.partition(" ")
         words = (container, subcommand) if subcommand else (name,)
-        if has(server, name) or name.endswith(" HELP") or refusal(words):
+        if has(server, name) or name.endswith(" HELP") or traits(words).refusal is not None:
             continue
         if container == "CLUSTER" and server.version < (7,):
             continue  # it says that it is no cluster, whatever was asked

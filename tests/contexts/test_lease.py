@@ -12,7 +12,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, CommandRefused, Lease
-from aioresp.command import CHANGES
+from aioresp.facts.catalogue import CHANGES
 from aioresp.replies.clients import ClientInfo
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest, in_step

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from aioresp.facts.putback import guard, popped, takes, token_for
+from aioresp.facts.putback import guard, popped, token_for
+from aioresp.facts.traits import traits
 
 pytestmark = pytest.mark.quick
 
@@ -29,7 +30,7 @@ POPS: list[tuple[tuple[Any, ...], Any, tuple[Any, ...]]] = [
 
 @pytest.mark.parametrize(("command", "reply", "undo"), POPS, ids=[str(pop[0]) for pop in POPS])
 def test_what_undoes_a_pop(command: tuple[Any, ...], reply: Any, undo: tuple[Any, ...]) -> None:
-    assert takes(command)
+    assert traits(command).undoing is not None
     found = popped(command, reply)
     assert found is not None
     assert found.undo() == undo
@@ -44,7 +45,7 @@ def test_a_reply_without_elements(reply: Any) -> None:
     "line", ["BLMOVE a b LEFT RIGHT 0", "BRPOPLPUSH a b 0", "XREAD BLOCK 0 STREAMS s $", "WAIT 1 0"]
 )
 def test_what_takes_nothing_away(line: str) -> None:
-    assert not takes(line.split())
+    assert traits(line.split()).undoing is None
     assert popped(line.split(), [b"a", b"b"]) is None
 
 

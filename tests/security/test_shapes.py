@@ -18,8 +18,9 @@ import pytest
 
 import aioresp
 from aioresp import Client, Pipeline, UnexpectedReply
-from aioresp.command import blocking_timeout, full_name
+from aioresp.command import full_name
 from aioresp.commands import Commands
+from aioresp.facts.traits import traits
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Parser
 from tests.commands.test_complete import GROUPS, METHODS
@@ -210,7 +211,7 @@ def blocks(call: Call) -> bool:
     recorder = Recorder()
     call(recorder)
     arguments = recorder.calls[0][0]
-    return blocking_timeout(arguments) is not None or full_name(arguments) in ("SHUTDOWN", "QUIT", "ECHO", "PING")
+    return traits(arguments).timeout is not None or full_name(arguments) in ("SHUTDOWN", "QUIT", "ECHO", "PING")
 
 
 #: Each shape under one protocol, in turns; under the other one in a long run.
