@@ -109,7 +109,7 @@ class Traits:
         first = word(arguments[0]) if arguments else ""
         if first in CONTAINERS and len(arguments) > 1:
             full = f"{first} {word(arguments[1])}"
-            facts = _FACTS.get(full) or _facts(first, full)
+            facts = _WITH_SUBCOMMAND.get(full) or _facts(first, full)
         else:
             facts = _FACTS.get(first) or _facts(first, first)
         self._facts = facts
@@ -168,8 +168,10 @@ def traits(command: Sequence[Any] | Traits) -> Traits:
     return command if type(command) is Traits else Traits(command)  # type: ignore[arg-type]
 
 
-# Facts by name, or by name and subcommand: made when a command is first used.
+# Facts by name, and by name and subcommand, made when a command is first used. "CONFIG GET" as one word is a name of
+# its own.
 _FACTS: Final[dict[str, Facts]] = {}
+_WITH_SUBCOMMAND: Final[dict[str, Facts]] = {}
 
 _NAMES: Final = frozenset(
     (*KEYS, *FOREIGN_KEYS, *KEYLESS, *READ_ONLY, *OWN_WORDS, *REFUSED, *BINARY, *BLOCKING, *BLOCKING_BY_OPTION)
@@ -180,10 +182,11 @@ def _facts(first: str, full: str) -> Facts:
     """Make the facts of a name. Those of names that are in no table are not kept: callers may make up any number."""
     if full not in _NAMES:
         full = first
-    if (facts := _FACTS.get(full)) is None:
+    kept = _FACTS if full == first else _WITH_SUBCOMMAND
+    if (facts := kept.get(full)) is None:
         facts = Facts(first, full)
         if full in _NAMES:
-            _FACTS[full] = facts
+            kept[full] = facts
     return facts
 
 

@@ -12,6 +12,7 @@ import pytest
 import aioresp
 from aioresp import Client, RedisError
 from aioresp.command import PLAIN
+from aioresp.facts import traits as facts
 from aioresp.facts.catalogue import CONTAINERS, KEYLESS, KEYS, OWN_WORDS, READ_ONLY, UNDOING
 from aioresp.facts.traits import FOREVER, Traits, traits
 from aioresp.testing import Server
@@ -331,3 +332,16 @@ async def test_a_blocking_pop_asks_for_its_facts_once(server: Server, prefix: st
     assert entered.count("traits._seconds") == 1
     assert entered.count("arguments.word") <= 3  # 20 when each fact was asked for by itself
     assert not [name for name in entered if name.startswith("command.")]
+
+
+@pytest.mark.parametrize("line", ["CONFIG GET a", "OBJECT ENCODING a", "XINFO STREAM a", "FUNCTION DUMP"])
+def test_a_name_with_a_space_is_another_name(line: str) -> None:
+    """To ask for the facts of "CONFIG GET" as one word, which no server knows, leaves those of CONFIG GET alone."""
+    words = line.split()
+    name = " ".join(words[:2])
+    for kept in (facts._FACTS, facts._WITH_SUBCOMMAND):
+        kept.pop(name, None)
+    traits((name, *words[2:]))
+    asked = traits(words)
+    assert asked._facts.movable is facts._MOVABLE.get(words[0])
+    assert (asked.own_words, asked.keys) == (True, tuple(words[2:]) if words[0] in ("OBJECT", "XINFO") else ())
