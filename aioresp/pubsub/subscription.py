@@ -110,6 +110,7 @@ class Subscription(Inbox[T]):
         """End, and drop buffered messages. The server is told, but its answer is not awaited."""
         self.end()
         self._items.clear()
+        self._began.clear()
 
     def end(self, error: RedisError | None = None) -> None:
         """Leave all channels; messages that were received can still be read."""
