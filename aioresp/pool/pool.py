@@ -197,6 +197,8 @@ class Pool(Generic[R]):
 
     def _dispatch(self) -> None:
         """Serve the callers in line while there is room. Called whenever there may be more of it."""
+        if self._refusal is not None:
+            self._drain_all()
         while self._waiting.anyone():
             roomy = self._choose()
             if roomy is None:
@@ -211,8 +213,6 @@ class Pool(Generic[R]):
             self._lease_waiting.serve(idle)
             if self._growth.troubled:
                 self._growth.served()
-        if self._refusal is not None:
-            self._drain_all()
         if self._draining:
             for drained in [r for r in self._draining if r.in_flight == 0]:
                 # The caller for whom it was drained has gone: back to the others.
@@ -468,6 +468,11 @@ class Pool(Generic[R]):
             task.cancel()
         self._dispatch()
         self._end_retired()
+
+    @property
+    def retired(self) -> bool:
+        """Whether `retire` was called."""
+        return self._refusal is not None
 
     def _of_work(self) -> set[asyncio.Future[Any]]:
         """Return the futures of work that began before: it needs the server on which it began."""
