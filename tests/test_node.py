@@ -236,6 +236,18 @@ async def test_a_cancelled_pop_on_a_retired_pool_loses_nothing(r: Client[str], p
     assert await other.lrange(prefix, 0, -1) == ["kept"]
 
 
+async def test_several_idle_connections_close_at_once(r: Client[str]) -> None:
+    async with r.connection(), r.connection(), r.connection():
+        await r.ping()
+    pool = r.node.pools.here()
+    assert pool.stats().open >= 3
+    r.node.retire(ConnectionError("it has moved"))
+    async with asyncio.timeout(5):
+        while pool.stats().open:
+            await asyncio.sleep(0)
+    assert await r.ping()
+
+
 async def test_a_retired_pool_opens_one_connection_to_end_a_pop(
     r: Client[str], prefix: str, other: Client[str]
 ) -> None:

@@ -214,10 +214,11 @@ class Pool(Generic[R]):
             if self._growth.troubled:
                 self._growth.served()
         if self._draining:
-            for drained in [r for r in self._draining if r.in_flight == 0]:
-                # The caller for whom it was drained has gone: back to the others.
-                self._draining.remove(drained)
-                self._admit(drained)
+            for drained in list(self._draining):
+                # The caller for whom it was drained has gone: back to the others. (`_admit` may come here, too.)
+                if drained.in_flight == 0 and drained in self._draining:
+                    self._draining.remove(drained)
+                    self._admit(drained)
 
     def _on_room(self) -> None:
         if self._closing.stopped:
