@@ -6,12 +6,13 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aioresp import Client, ClientClosed, ConnectionLost, Retry
+from aioresp import Client, ClientClosed, ConnectionLost, Lost, Retry
 from aioresp.node import Dial, Node
 from aioresp.options import Options, settings
 from aioresp.testing import Proxy, Server
@@ -233,6 +234,74 @@ async def test_a_cancelled_pop_on_a_retired_pool_loses_nothing(r: Client[str], p
         while pool.stats().open:
             await asyncio.sleep(0)
     assert await other.lrange(prefix, 0, -1) == ["kept"]
+
+
+async def test_several_idle_connections_close_at_once(r: Client[str]) -> None:
+    async with r.connection(), r.connection(), r.connection():
+        await r.ping()
+    pool = r.node.pools.here()
+    assert pool.stats().open >= 3
+    r.node.retire(ConnectionError("it has moved"))
+    async with asyncio.timeout(5):
+        while pool.stats().open:
+            await asyncio.sleep(0)
+    assert await r.ping()
+
+
+async def test_a_retired_pool_opens_one_connection_to_end_a_pop(
+    r: Client[str], prefix: str, other: Client[str]
+) -> None:
+    """Not one after another, each of which was closed before it had carried CLIENT UNBLOCK."""
+    pop = asyncio.create_task(r.blpop((prefix,), 20))
+    async with asyncio.timeout(10):
+        while not await waits(other):
+            await asyncio.sleep(0.01)
+    pool = r.node.pools.here()
+    r.node.retire(ConnectionError("it has moved"))
+    before = pool.stats().made
+    pop.cancel()
+    await asyncio.wait([pop])
+    async with asyncio.timeout(10):
+        while pool.stats().open:
+            await asyncio.sleep(0)
+    assert pool.stats().made <= before + 2
+    await other.rpush(prefix, "kept")
+    assert await other.lrange(prefix, 0, -1) == ["kept"]
+
+
+async def test_a_pop_is_not_ended_by_its_number_at_another_server(prefix: str) -> None:
+    """There, the connection of that number is somebody else's."""
+    lost: list[Lost] = []
+    with start_server() as old, start_server() as new:
+        here = old
+        async with moving(lambda: here, on_lost=lost.append) as r, Client(old.url) as one, Client(new.url) as two:
+            pop = asyncio.create_task(r.blpop((prefix,), 30))
+            async with asyncio.timeout(10):
+                while not await waits(one):
+                    await asyncio.sleep(0.01)
+            mine = next(client.id for client in await one.client_list() if client.cmd == "blpop")
+            async with AsyncExitStack() as stack:
+                while True:
+                    client = await stack.enter_async_context(Client(new.url))
+                    namesake = await stack.enter_async_context(client.connection())
+                    if await namesake.client_id() >= mine:
+                        break
+                assert await namesake.client_id() == mine
+                theirs = asyncio.create_task(namesake.blpop((prefix,), 30))
+                while not await waits(two):
+                    await asyncio.sleep(0.01)
+                here = new
+                pool = r.node.pools.here()
+                r.node.retire(ConnectionError("it has moved"))
+                pop.cancel()
+                await asyncio.wait([pop])
+                async with asyncio.timeout(5):
+                    while pool.stats().open:
+                        await asyncio.sleep(0.01)
+                await two.rpush(prefix, "x")
+                assert await theirs == (prefix, "x")
+            assert [(loss.elements, loss.outcome) for loss in lost] == [((), "unknown")]
+            assert not await waits(one)
 
 
 async def waits(r: Client[str]) -> bool:

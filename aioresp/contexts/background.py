@@ -26,6 +26,10 @@ PASSING: Final = frozenset(
 )
 
 
+class Elsewhere(ConnectionLost):
+    """Connections lead to another server by now."""
+
+
 class Background:
     """Commands without a caller, and the pauses between attempts. `in_line` has those that wait for a connection."""
 
@@ -40,12 +44,18 @@ class Background:
         self._give_up_at = 0.0
         self.begin()
 
-    def send(self, commands: list[Packed]) -> asyncio.Future[Any]:
-        """Send commands in one on a shared connection; return the future of the last one's reply."""
+    def send(self, commands: list[Packed], server_of: Connection | None = None) -> asyncio.Future[Any]:
+        """Send commands in one on a shared connection; return the future of the last one's reply.
+
+        With `server_of`, they are for the server of that connection: one to another address does not send them.
+        """
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def start(connection: Connection, _: float | None) -> None:
             self.in_line.discard(future)
+            if server_of is not None and _elsewhere(server_of.peer, connection.peer):
+                future.set_exception(Elsewhere("the pool has another server by now", "not sent"))
+                return
             for packed in commands[:-1]:
                 connection.send(packed, False, PATIENCE)
             connection.send(commands[-1], False, PATIENCE, future)
@@ -86,6 +96,10 @@ class Background:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _elsewhere(peer: object, other: object) -> bool:
+    return peer is not None is not other and peer != other
 
 
 def unsent(error: BaseException) -> bool:

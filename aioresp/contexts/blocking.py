@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from aioresp.command import locate
-from aioresp.contexts.background import PASSING, PATIENCE, Background, unsent
+from aioresp.contexts.background import PASSING, PATIENCE, Background, Elsewhere, unsent
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
     ClientClosed,
@@ -268,7 +268,9 @@ class Blocking:
         else:
             before = guard(self._traits)
             unblock = ("CLIENT", "UNBLOCK", self._connection.id)
-            self._unblocking = background.send([pack(each) for each in (before, unblock) if each is not None])
+            commands = [pack(each) for each in (before, unblock) if each is not None]
+            # At another server, the connection of that number is somebody else's.
+            self._unblocking = background.send(commands, self._connection)
             self._unblocking.add_done_callback(partial(self._unblocked, background))
 
     def _unblocked(self, background: Background, answer: asyncio.Future[Any]) -> None:
@@ -283,6 +285,8 @@ class Blocking:
             pass  # the command has ended
         elif isinstance(error, ResponseError) and error.code not in PASSING:
             self._drop(f"CLIENT UNBLOCK was refused: {error}")
+        elif isinstance(error, Elsewhere) and self._pool.retired:
+            self._drop("no connection leads to its server any more, which CLIENT UNBLOCK needs")
         else:
             background.again(partial(self._unblock, background))
 

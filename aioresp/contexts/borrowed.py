@@ -80,6 +80,7 @@ class Borrowed:
         self._why = why
         self._pool: Pool[Connection] | None = None
         self._connection: Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one in which the connection was borrowed
         #: Names of the commands that have changed the connection, without those that were undone since.
         self._changed: set[str] = set()
         #: The last blocking command, which may have to come to its end before the connection can be used.
@@ -110,6 +111,7 @@ class Borrowed:
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
         self._connection = await pool.lease(holder, deadline)
         self._pool = pool
+        self._loop = asyncio.get_running_loop()
         self._changed = set()
         return self._connection
 
@@ -169,6 +171,8 @@ class Borrowed:
 
     async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("the lease was entered in another event loop, and cannot be used in this one")
         blocking = self._blocking
         while blocking is not None and not blocking.done.done():
             await self._wait_for(blocking, until)

@@ -197,6 +197,8 @@ class Pool(Generic[R]):
 
     def _dispatch(self) -> None:
         """Serve the callers in line while there is room. Called whenever there may be more room."""
+        if self._refusal is not None:
+            self._drain_all()
         while self._waiting.anyone():
             roomy = self._choose()
             if roomy is None:
@@ -211,13 +213,12 @@ class Pool(Generic[R]):
             self._lease_waiting.serve(idle)
             if self._growth.troubled:
                 self._growth.served()
-        if self._refusal is not None:
-            self._drain_all()
         if self._draining:
-            for drained in [r for r in self._draining if r.in_flight == 0]:
-                # The caller that it was drained for has gone: share it again.
-                self._draining.remove(drained)
-                self._admit(drained)
+            for drained in list(self._draining):
+                # The caller that it was drained for has gone: share it again. `_admit` may come here, too.
+                if drained.in_flight == 0 and drained in self._draining:
+                    self._draining.remove(drained)
+                    self._admit(drained)
 
     def _on_room(self) -> None:
         if self._closing.stopped:
@@ -468,6 +469,11 @@ class Pool(Generic[R]):
             task.cancel()
         self._dispatch()
         self._end_retired()
+
+    @property
+    def retired(self) -> bool:
+        """Whether `retire` was called."""
+        return self._refusal is not None
 
     def _of_work(self) -> set[asyncio.Future[Any]]:
         """Return the futures of held work, which still gets connections, because it must end on this server."""

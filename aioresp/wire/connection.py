@@ -104,6 +104,12 @@ class Connection(asyncio.Protocol):
         return self.greeting.id
 
     @property
+    def peer(self) -> object:
+        """The address of the server's end of the socket; None if it is not known."""
+        transport = self._wire.transport
+        return None if transport is None else transport.get_extra_info("peername")
+
+    @property
     def resting(self) -> bool:
         """Whether it takes nothing until `wake` has found that the server still answers."""
         return self.health in (Health.RESTING, Health.WAKING)

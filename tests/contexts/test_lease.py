@@ -349,6 +349,20 @@ async def is_blocked(r: Client[str]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def test_a_lease_belongs_to_its_loop(r: Client[str], prefix: str) -> None:
+    """Otherwise two threads would write on one connection, and a caller would wait for a future of another loop."""
+
+    async def use(c: Lease[str]) -> None:
+        for call in (c.get(prefix), c.blpop(prefix, 1), _executed(c, transaction=False, value="v")):
+            with pytest.raises(RuntimeError, match="the lease was entered in another event loop"):
+                await call
+
+    async with r.connection() as c:
+        await asyncio.to_thread(lambda: asyncio.run(use(c)))
+        assert await c.ping()
+        assert await c.exists(prefix) == 0
+
+
 async def test_the_wait_for_a_cancelled_pop_has_an_end(server: Server, prefix: str) -> None:
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.2) as r:
         await r.ping()
