@@ -20,14 +20,14 @@ PATIENCE: Final = 10.0
 #: Seconds between two attempts: the first pause, which doubles, and the longest.
 PAUSES: Final = (0.002, 0.25)
 
-#: Codes of errors that pass by themselves, perhaps in time.
+#: Codes of errors that may pass by themselves.
 PASSING: Final = frozenset(
     ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
 )
 
 
 class Background:
-    """Commands without a caller, and the pauses between attempts. `in_line` has those that wait for a connection."""
+    """Commands without a caller, and the pauses between attempts. `in_line` has the futures in the pool's line."""
 
     def __init__(
         self, pool: Pool[Connection], loop: asyncio.AbstractEventLoop, in_line: set[asyncio.Future[Any]]
@@ -41,7 +41,7 @@ class Background:
         self.begin()
 
     def send(self, commands: list[Packed]) -> asyncio.Future[Any]:
-        """Send commands in one on a shared connection; return the future of the last one's reply."""
+        """Send commands in one write on a shared connection; return the future of the last one's reply."""
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def start(connection: Connection, _: float | None) -> None:
@@ -61,7 +61,7 @@ class Background:
     # --- Attempts ----------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Begin with attempts at something else: with the shortest pause, and all of the patience."""
+        """Begin attempts at something new, with the shortest pause and the whole `PATIENCE`."""
         self.cancel()
         self._pause = PAUSES[0]
         self._give_up_at = self.loop.time() + PATIENCE
@@ -89,14 +89,14 @@ class Background:
 
 
 def unsent(error: BaseException) -> bool:
-    """Return whether the command has never left."""
+    """Return whether `error` proves that the command was not sent."""
     if isinstance(error, ConnectionLost):
         return error.outcome == "not sent"
     return isinstance(error, (PoolTimeout, ConnectError, ClientClosed))
 
 
 def passing(error: BaseException) -> bool:
-    """Return whether the command has had no effect, and may have one later."""
+    """Return whether the command has had no effect, and another attempt may have one."""
     if isinstance(error, ResponseError):
         return error.code in PASSING
     return unsent(error) and not isinstance(error, ClientClosed)
