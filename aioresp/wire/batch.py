@@ -180,7 +180,7 @@ def joined(commands: list[Packed]) -> Packed:
 
 
 def write_chunks(transport: asyncio.Transport, commands: list[Packed]) -> int:
-    """Write commands, some in chunks, copying only the bytes that the socket does not take at once; return their number."""
+    """Write commands, some in chunks, and return the number of bytes; no byte that the socket takes is copied."""
     chunks = cast("list[bytes]", joined(commands))
     if WRITELINES:
         transport.writelines(chunks)
