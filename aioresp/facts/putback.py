@@ -34,8 +34,8 @@ REMEMBERED: Final = 300_000
 
 # Script that puts elements back, unless it has done so before. It returns 0 if it has, else 1, or 2 if the key was not
 # there. A second key, the token, remembers that: "1" once the elements are back, "0" for a millisecond after an error.
-# (Deleting the token would need one more permission.) An error gets the code of its cause, which Redis 6.2 hides in its
-# text. The script reads the token first, as even a server that takes no writes can tell it. The elements go in
+# Deleting the token instead would need one more permission. An error gets the code of its cause, which Redis 6.2 hides
+# in its text. The script reads the token first: even a server that takes no writes can tell it. The elements go in
 # thousands, because Lua passes no more than a few thousand arguments.
 _SCRIPT: Final = """\
 local function refused(reply)

@@ -126,8 +126,8 @@ class MemoryStats(Record):
 class HotKeys(Record, Generic[AnyStr]):
     """Result of a HOTKEYS session: the keys with most CPU time (µs) and most traffic (bytes), most first.
 
-    The figures of selected slots are None if none were selected, those of sampled commands too if all commands were
-    looked at, and those of a metric that was not asked for. `selected_slots` are ranges, both ends included.
+    The figures of selected slots are None if none were selected. Those of sampled commands are None if all commands
+    were sampled, and those of a metric if it was not requested. `selected_slots` are ranges, both ends included.
     """
 
     tracking_active: bool

@@ -62,8 +62,8 @@ if TYPE_CHECKING:  # protocols take time to import
 class Batch:
     """Waiter for `count` commands in one write; it stays in the FIFO until its last reply has arrived.
 
-    The result of `future` is the list of the raw replies, in which an error reply, or a reply that is not UTF-8, is an
-    error. An error of the whole batch, such as the end of the connection, fails the future.
+    The result of `future` is the list of the raw replies. Error replies, and replies that are not UTF-8, are errors in
+    it. An error of the whole batch, such as the end of the connection, fails the future.
     """
 
     __slots__ = ("_carrier", "_count", "_decode", "_owed", "_parser", "clean", "future", "replies")

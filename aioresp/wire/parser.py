@@ -90,8 +90,8 @@ class Parser:
     Lists, pushes and attributes that announce too many parts are refused before hiredis makes room for them. Too many
     is more than fit into `max_reply` bytes. hiredis itself refuses nesting deeper than 1024 levels.
 
-    The parser searches for headers of these kinds, and a value may hold bytes that look like one. So that such a value
-    costs no more than plain text, the parser changes its state when a header proves false, or when there are too many
+    The parser searches for headers of these kinds, and a value may hold bytes that look like one. Such a value costs no
+    more than plain text. For that the parser changes its state when a header proves false, or when there are too many
     to try.
 
     | state | known by | bytes that arrive | next state |
@@ -150,8 +150,8 @@ class Parser:
         ):
             self._examine(data, 0, partial)
         else:
-            # The reader keeps the bytes of an unfinished element, except the first. So if it has none after a line end,
-            # that was the end of an element or of a header, and the next one begins here.
+            # The reader keeps the bytes of an unfinished element, except the first. If it has none after a line end,
+            # an element or a header ended there, and the next one begins here.
             reader = self._reader
             if not partial or (self._last == 10 and not reader.has_data()):
                 self._tail = [data]
