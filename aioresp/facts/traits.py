@@ -181,7 +181,8 @@ def _facts(first: str, full: str) -> Facts:
     if full not in _NAMES:
         full = first
     if (facts := _FACTS.get(full)) is None:
-        facts = Facts(first, full)
+        # A first argument like "FUNCTION LIST", which no server knows, must not spoil the facts kept for the two words.
+        facts = Facts(full.partition(" ")[0] if full in _NAMES else first, full)
         if full in _NAMES:
             _FACTS[full] = facts
     return facts

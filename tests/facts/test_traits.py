@@ -331,3 +331,9 @@ async def test_a_blocking_pop_asks_for_its_facts_once(server: Server, prefix: st
     assert entered.count("traits._seconds") == 1
     assert entered.count("arguments.word") <= 3  # 20 when each fact was asked for by itself
     assert not [name for name in entered if name.startswith("command.")]
+
+
+def test_two_words_in_one_argument_do_not_spoil_the_facts_of_the_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioresp.facts.traits._FACTS", {})
+    traits(("FUNCTION LIST", "LIBRARYNAME", "l"))
+    assert traits(("FUNCTION", "LIST", "LIBRARYNAME", "l")).keys == ()
