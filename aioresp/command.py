@@ -49,8 +49,8 @@ Converter: TypeAlias = Callable[[Any], T_co]
 class Result(Coroutine[Any, Any, T_co]):
     """Result of a command method: await it for the value, or hand it to `create_task`.
 
-    On a client it is a coroutine, which sends when it is first awaited. This class is for type checkers: they accept it
-    wherever a coroutine may stand, and do not report a queued command as one that was never awaited.
+    On a client it is a coroutine, which sends when it is first awaited. This class is for type checkers. They accept it
+    wherever a coroutine may stand, and do not report a queued command as never awaited.
     """
 
     __slots__ = ()

@@ -1,7 +1,7 @@
 """Frozen records with named fields: dataclasses that take no time to import.
 
-Owns one set of methods for all record classes. (`@dataclass` compiles new ones for each class, which takes 0.4 ms, and
-the package has a hundred classes.) Never knows the meaning of a value.
+Owns one set of methods for all record classes. `@dataclass` compiles new ones for each class in 0.4 ms, and the package
+has a hundred classes. Never knows the meaning of a value.
 """
 
 from __future__ import annotations

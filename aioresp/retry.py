@@ -166,8 +166,8 @@ def may_repeat(
     """Return whether a command that failed with `error` may be sent again: it has not run, or may run twice.
 
     `idempotent` is the caller's word that it may run twice. With `reads`, a command that only reads may run again after
-    a lost connection. An error reply of a script counts as its answer, even if the script only reads: it may be costly,
-    and may fail in the same way again.
+    a lost connection. An error reply of a script counts as its answer, even if the script only reads. Another run may
+    be costly, and may fail in the same way.
     """
     if isinstance(error, ConnectionLost):
         return idempotent or error.outcome == "not sent" or (reads and traits(command).read_only)

@@ -52,11 +52,11 @@ class ClusterCommands(Executor[AnyStr]):
         return self.execute(("CLUSTER", "COUNTKEYSINSLOT", slot), integer)
 
     def cluster_delslots(self, *slots: int) -> Result[bool]:
-        """Let this node forget who serves slots."""
+        """Let this node forget which nodes serve these slots."""
         return self.execute(("CLUSTER", "DELSLOTS", *filled("CLUSTER DELSLOTS", "slots", slots)), ok)
 
     def cluster_delslotsrange(self, *ranges: Range) -> Result[bool]:
-        """Let this node forget who serves ranges of slots, each with both its ends. Since 7.0."""
+        """Let this node forget which nodes serve these ranges of slots, both ends included. Since 7.0."""
         return self.execute(("CLUSTER", "DELSLOTSRANGE", *_bounds("CLUSTER DELSLOTSRANGE", ranges)), ok)
 
     def cluster_failover(self, option: Literal["FORCE", "TAKEOVER"] | None = None) -> Result[bool]:
@@ -197,7 +197,7 @@ class ClusterCommands(Executor[AnyStr]):
         return self.execute((*head, "ORDERBY", orderby, *options), slot_stats)
 
     def cluster_slots(self) -> Result[list[SlotRange]]:
-        """Return who serves which slots; `cluster_shards` is the newer way."""
+        """Return the slots, and the nodes that serve them; `cluster_shards` is the newer way."""
         return self.execute(("CLUSTER", "SLOTS"), cluster_slots)
 
     def cluster_migrateslots(self, node_id: str, *ranges: Range) -> Result[bool]:

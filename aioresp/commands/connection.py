@@ -27,7 +27,7 @@ class ConnectionCommands(Executor[AnyStr]):
         auth: tuple[str, str] | None = None,
         clientname: str | None = None,
     ) -> Result[Hello]:
-        """Return who the server is, and change the protocol, user or name of a leased connection. Since 6.0.
+        """Return the server's greeting, and change the protocol, user or name of a leased connection. Since 6.0.
 
         `auth` is a user and a password. Both it and `clientname` need `protover`, which is optional since 6.2.
         """

@@ -29,7 +29,7 @@ LogType = Literal["slow", "large-request", "large-reply"]
 
 
 class DiagnosticCommands(Executor[AnyStr]):
-    """Commands for those who look for what is slow or large."""
+    """Commands that find slow commands and large values."""
 
     def commandlog_get(self, count: int, type: LogType = "slow") -> Result[list[LoggedCommand]]:
         """Return the latest commands that took long or were large, -1: all. Since Valkey 8.1; not in Redis."""

@@ -15,7 +15,7 @@ class PubSubCommands(Executor[AnyStr]):
         return self.execute(("PUBLISH", channel, message), integer)
 
     def pubsub_channels(self, pattern: Key = "*") -> Result[list[AnyStr]]:
-        """Return the channels with subscribers that match the glob; those who subscribe to patterns do not count."""
+        """Return the channels with subscribers that match the glob; pattern subscribers do not count."""
         return self.execute(("PUBSUB", "CHANNELS", pattern), texts)
 
     def pubsub_numpat(self) -> Result[int]:
@@ -23,7 +23,7 @@ class PubSubCommands(Executor[AnyStr]):
         return self.execute(("PUBSUB", "NUMPAT"), integer)
 
     def pubsub_numsub(self, *args: Key) -> Result[dict[AnyStr, int]]:
-        """Return how many subscribers each channel has, without those who subscribe to patterns."""
+        """Return how many subscribers each channel has, without pattern subscribers."""
         return self.execute(("PUBSUB", "NUMSUB", *args), counts)
 
     def pubsub_shardchannels(self, pattern: Key = "*") -> Result[list[AnyStr]]:

@@ -27,10 +27,11 @@ class ReplicationCommands(Executor[AnyStr]):
         abort: bool = False,
         timeout: Seconds | None = None,
     ) -> Result[bool]:
-        """Begin to change places with a replica, any or that at `to`; or take that back with `abort`. Since 6.2.
+        """Begin to change places with a replica, any or that at `to`; `abort` ends a failover under way. Since 6.2.
 
-        It must catch up within `timeout` ms, or for as long as it takes; `force`, with `to` and `timeout`, goes on
-        without what it lacks then. `role()` says who is who, INFO how far it is.
+        The replica must catch up within `timeout` ms, by default without a limit. With `force`, which needs `to` and
+        `timeout`, the server then fails over even if the replica lacks writes. `role()` returns the roles, and INFO the
+        progress of the failover.
         """
         if force and (to is None or timeout is None):
             raise ValueError("FAILOVER: force needs to and timeout")

@@ -112,7 +112,7 @@ class ServerCommands(Executor[AnyStr]):
         return self.execute(("SHUTDOWN", *(("ABORT",) if abort else options)), nothing)
 
     def swapdb(self, first: int, second: int) -> Result[bool]:
-        """Exchange two databases, under all who use them."""
+        """Exchange two databases, for all clients that use them."""
         return self.execute(("SWAPDB", first, second), ok)
 
     def time(self) -> Result[tuple[int, int]]:

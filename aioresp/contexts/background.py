@@ -20,7 +20,7 @@ PATIENCE: Final = 10.0
 #: Seconds between two attempts: the first pause, which doubles, and the longest.
 PAUSES: Final = (0.002, 0.25)
 
-#: Codes of errors that pass by themselves, perhaps in time.
+#: Codes of errors that may pass by themselves.
 PASSING: Final = frozenset(
     ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
 )
@@ -31,7 +31,7 @@ class Elsewhere(ConnectionLost):
 
 
 class Background:
-    """Commands without a caller, and the pauses between attempts. `in_line` has those that wait for a connection."""
+    """Commands without a caller, and the pauses between attempts. `in_line` has the futures in the pool's line."""
 
     def __init__(
         self, pool: Pool[Connection], loop: asyncio.AbstractEventLoop, in_line: set[asyncio.Future[Any]]
@@ -71,7 +71,7 @@ class Background:
     # --- Attempts ----------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Begin with attempts at something else: with the shortest pause, and all of the patience."""
+        """Begin attempts at something new, with the shortest pause and the whole `PATIENCE`."""
         self.cancel()
         self._pause = PAUSES[0]
         self._give_up_at = self.loop.time() + PATIENCE
@@ -103,14 +103,14 @@ def _elsewhere(peer: object, other: object) -> bool:
 
 
 def unsent(error: BaseException) -> bool:
-    """Return whether the command has never left."""
+    """Return whether `error` proves that the command was not sent."""
     if isinstance(error, ConnectionLost):
         return error.outcome == "not sent"
     return isinstance(error, (PoolTimeout, ConnectError, ClientClosed))
 
 
 def passing(error: BaseException) -> bool:
-    """Return whether the command has had no effect, and may have one later."""
+    """Return whether the command has had no effect, and another attempt may have one."""
     if isinstance(error, ResponseError):
         return error.code in PASSING
     return unsent(error) and not isinstance(error, ClientClosed)

@@ -1,9 +1,8 @@
 """State machine of one blocking command, from sending it until its connection is free again.
 
-Owns the connection for that time. When the caller goes (cancelled, too late, the client closed), it is released at
-once, and the rest is done behind it, by callbacks: CLIENT UNBLOCK ends the command on the server, its reply is read,
-and the elements that it had popped are put back. There is no task in this: nobody can cancel it, and nothing is left
-when the loop ends. Never drops an element silently.
+Owns the connection for that time. A caller that goes (cancelled, too late, the client closed) is released at once. In
+the background CLIENT UNBLOCK ends the command on the server, its reply is read, and popped elements are put back.
+These steps are callbacks: no task can be cancelled, or be left when the loop ends. Never drops an element silently.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ GRACE: Final = 2.0
 
 
 class State(Enum):
-    """How far a blocking command has come. Two things are told apart: its caller, and its command on the server.
+    """Progress of a blocking command: of its caller, and of the command on the server.
 
     ============  ============  ====================================================================================
     From          To            When
@@ -98,18 +97,18 @@ TRANSITIONS: Final = frozenset(
     }
 )
 
-#: Those in which the caller still waits.
+#: States in which the caller still waits.
 _WITH_CALLER: Final = frozenset({State.WAITING, State.ANSWERED})
 
-#: Those in which the reply decides what comes next.
+#: States without a caller, in which the reply decides the next state.
 _LEFT: Final = frozenset({State.UNBLOCKING, State.DROPPING})
 
-#: Those in which nothing can be lost any more.
+#: States in which nothing can be lost any more.
 _ENDED: Final = frozenset({State.SETTLED, State.OVER})
 
 
 class Blocking:
-    """A blocking command under way. `done` tells, once all is over, whether the connection can be used again."""
+    """A blocking command under way. `done` is set at the end, to whether the connection can be used again."""
 
     def __init__(
         self,
@@ -122,7 +121,7 @@ class Blocking:
     ) -> None:
         """Send the command, whose time limit ends at `until` (loop time), by default counted from now.
 
-        `private` tells that the connection is in a state of its own: another database, or a transaction.
+        `private` tells that the connection was changed: it may be in another database, or in a transaction.
         """
         self._state = State.WAITING
         self._loop = asyncio.get_running_loop()
@@ -130,25 +129,25 @@ class Blocking:
         self._connection = connection
         self._traits = traits
         self._takes = traits.undoing is not None
-        # Elements that may have to be put back are read as bytes: they need not be text, and must come back unchanged.
+        # The reply of a pop is read as bytes: elements need not be UTF-8, and are put back unchanged.
         self._decode = terms.decode and self._takes
         self._on_lost = terms.on_lost
         self._private = private
-        #: Whether the connection can be used again. Cleared when it is closed, or a CLIENT UNBLOCK may be on its way.
+        #: Set at first; cleared when the connection is closed, or when a late CLIENT UNBLOCK may still reach it.
         self._clean = True
-        #: Background commands that wait for a connection. The pool spares them when it closes.
+        #: Futures of background commands in the pool's line. The pool spares them when it closes.
         self.in_line: set[asyncio.Future[Any]] = set()
-        self._background: Background | None = None  # made when the caller goes
+        self._background: Background | None = None  # its background commands, made when the caller goes
         self._unblocking: asyncio.Future[Any] | None = None  # the answer to a CLIENT UNBLOCK under way
-        self._popped: Popped | None = None  # the elements in the reply, once it was looked at
+        self._popped: Popped | None = None  # the elements in the reply, once `_look` has read it
         self._put_back: PutBack | None = None
-        self._why = "its connection ended"  # the reason for that, as reports give it
+        self._why = "its connection ended"  # the reason of a lost connection, for reports
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
         self._reply = connection.send(pack(tuple(traits.arguments)), terms.decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
-        self._timer: asyncio.TimerHandle | None = None  # of the command's time limit
+        self._timer: asyncio.TimerHandle | None = None  # the timer of the command's time limit
         self._limit = self._end_of_limit = 0.0
         if limit := traits.timeout:
             self._limit = max(limit, 0.0) + GRACE
@@ -164,14 +163,14 @@ class Blocking:
 
     @property
     def left(self) -> bool:
-        """Whether the caller does not wait any more."""
+        """Whether the caller has gone."""
         return self._state not in _WITH_CALLER
 
     async def result(self, reply: Callable[[Any], T]) -> T:
         """Return the reply as `reply` converts it.
 
-        Raises CommandTimeout when the server is later than it said, ClientClosed when the client is closed meanwhile,
-        ProtocolError for a reply that the command does not have.
+        Raises CommandTimeout if the server exceeds the time limit, ClientClosed if the client is closed meanwhile, and
+        ProtocolError for an impossible reply.
         """
         try:
             value = await self._caller
@@ -183,7 +182,7 @@ class Blocking:
         except BaseException:
             self._leave()
             raise
-        if self._state is not State.ANSWERED:  # the loop stood still when the client was closed, and goes on now
+        if self._state is not State.ANSWERED:  # the client was closed while the loop stood still
             raise self._closed()
         try:
             found = reply(_decoded(value) if self._decode else value)
@@ -192,7 +191,7 @@ class Blocking:
         except Exception as error:
             if self._private and value in (QUEUED, QUEUED.decode()):
                 self._settle()
-                raise  # within a transaction on a lease, and nothing is in it that could be shown
+                raise  # within a transaction on a lease; the reply "QUEUED" shows no value
             failure = self._failure(error, value)
         except BaseException:
             self._leave()
@@ -209,11 +208,11 @@ class Blocking:
     # --- The caller goes ---------------------------------------------------------------------------------------------
 
     def recall(self) -> None:
-        """End the command, as the client is closed; a caller whose reply is here already gets it."""
+        """End the command, as the client is closed; a caller whose reply has arrived still gets it."""
         self._turn_away(ClientClosed("the client was closed"))
 
     def abandon(self) -> None:
-        """Report elements that may be lost, as the pool or the loop is closed: nothing more can be done."""
+        """Report elements that may be lost: the pool or the loop is closed, and cannot put them back."""
         closed = ClientClosed("the client was closed, or its event loop")
         if self._put_back is not None:
             self._put_back.abandon(closed)
@@ -224,7 +223,7 @@ class Blocking:
                 self._lose(closed)
 
     def _took_nothing(self) -> bool:
-        """Return whether the command has certainly popped nothing, also by a reply that nobody has looked at yet."""
+        """Return whether the command has certainly popped nothing; a reply that has arrived is read for that."""
         if not self._reply.done():
             return self._connection.unsent(self._reply)
         return self._look() is None and self._popped is None
@@ -243,7 +242,7 @@ class Blocking:
             self._leave()
 
     def _leave(self) -> None:
-        """See to it that the command ends and nothing is lost: its caller has gone."""
+        """End the command without losing an element: its caller has gone."""
         if self._state not in _WITH_CALLER:
             return
         if self._timer is not None:
@@ -260,7 +259,7 @@ class Blocking:
     # --- The command ends --------------------------------------------------------------------------------------------
 
     def _unblock(self, background: Background) -> None:
-        """Send CLIENT UNBLOCK. It comes too early if the command has not reached the server yet: then again."""
+        """Send CLIENT UNBLOCK. If it overtakes the command, `_unblocked` sends it again."""
         if self._connection.id is None:
             self._drop("the server did not tell the connection's id, which CLIENT UNBLOCK needs")
         elif background.exhausted:
@@ -277,7 +276,7 @@ class Blocking:
         self._unblocking = None
         error = None if answer.cancelled() else answer.exception()
         if error is not None and not isinstance(error, ResponseError) and not unsent(error):
-            # It may still come, and would end another command on this connection.
+            # It may arrive late, and would end the next command on this connection.
             self._clean = False
         if self._state is State.SETTLED:
             self._let_go()
@@ -291,7 +290,7 @@ class Blocking:
             background.again(partial(self._unblock, background))
 
     def _drop(self, why: str) -> None:
-        """Close the connection, which ends the command as well, but tells nothing of its outcome."""
+        """Close the connection: that ends the command, and leaves its outcome unknown."""
         self._to(State.DROPPING)
         self._why = why
         self._clean = False
@@ -301,7 +300,7 @@ class Blocking:
         if self._state in _LEFT:
             self._take_outcome()
         elif self._state in _ENDED and not self._caller.done():
-            self._fail(self._closed())  # nobody could be woken by `abandon`: the loop stood still, and goes on now
+            self._fail(self._closed())  # `abandon` cannot wake a caller whose loop stands still
         elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
             if self._timer is not None:
                 self._timer.cancel()
@@ -322,10 +321,10 @@ class Blocking:
 
     def _fail(self, error: BaseException) -> None:
         self._caller.set_exception(error)
-        self._caller.exception()  # if its task is cancelled in this turn, that is no reason for a log line
+        self._caller.exception()  # so that asyncio logs nothing if the task is cancelled in this turn
 
     def _take_outcome(self) -> None:
-        """Find out, by the reply for which nobody waits any more, what there is to put back."""
+        """Put back the elements of a reply whose caller has gone, or settle if there are none."""
         if self._background is not None:
             self._background.cancel()
         error = self._look()
@@ -341,7 +340,7 @@ class Blocking:
             self._put_back.begin()
 
     def _back(self, error: BaseException | None, fate: Fate) -> None:
-        """Take the word of the put-back: the elements are back, or here is why not."""
+        """Take the outcome of the put-back: an error if the elements are not back."""
         if error is None:
             self._settle()
         else:
@@ -350,27 +349,27 @@ class Blocking:
     # --- The reply is looked at --------------------------------------------------------------------------------------
 
     def _look(self) -> BaseException | None:
-        """Find out by the reply what the command took. Return why that is not known, or None if it is."""
+        """Read the popped elements from the reply. Return an error if it does not tell them, else None."""
         error = self._reply.exception()
         if error is None:
             return None if self._is_sound(self._reply.result()) else self._refuse()
         if isinstance(error, ConnectionLost):
             self._clean = False
             return ConnectionLost(f"{self._why} ({error})") if error.outcome == "unknown" else None
-        return None if isinstance(error, ResponseError) else error  # one that is too large, for instance: it has run
+        return None if isinstance(error, ResponseError) else error  # such as ReplyTooLarge: the command has run
 
     def _is_sound(self, reply: Any) -> bool:
-        """Note what was popped; return False if no such command has such a reply."""
+        """Note the popped elements; return False if the command never has this reply."""
         if not self._takes:
             return moved(self._traits, reply)
         try:
             self._popped = popped(self._traits, reply)
-        except Exception:  # also of arguments that the server should have refused
+        except Exception:  # also for arguments that a server refuses
             return False
-        return self._private or reply != QUEUED  # within a transaction
+        return self._private or reply != QUEUED  # which is a sound reply within a transaction only
 
     def _failure(self, error: Exception, reply: Any) -> RedisError:
-        """Return what the caller gets where the converter of the reply raised `error`."""
+        """Return the error for the caller, after the converter of the reply raised `error`."""
         if isinstance(error, RedisError) and not isinstance(error, UnexpectedReply):
             return error
         if self._takes or not moved(self._traits, reply):
@@ -378,7 +377,7 @@ class Blocking:
         return unexpected(reply, self._traits)  # nothing was taken, and the stream is in step
 
     def _refuse(self) -> ProtocolError:
-        """Close the connection, whose peer makes no sense; return the error that says so, and shows nothing of it."""
+        """Close the connection after an impossible reply; return an error that shows nothing of the reply."""
         self._clean = False
         why = "the reply has a shape that no reply of this command has; the connection was dropped"
         self._connection.end(ProtocolError(why))
@@ -387,7 +386,7 @@ class Blocking:
     # --- The end -----------------------------------------------------------------------------------------------------
 
     def _lose(self, error: BaseException, fate: Fate = LOST) -> None:
-        """Tell the user of elements that could not be put back, or that the command may have popped."""
+        """Report elements that could not be put back, or that the command may have popped."""
         try:
             if self._takes:
                 outcome = UNKNOWN if self._popped is None else fate
@@ -404,7 +403,7 @@ class Blocking:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Let go of the connection, unless a CLIENT UNBLOCK is under way: it would end the next command on it."""
+        """Free the connection, unless a CLIENT UNBLOCK is under way, which would end the next command on it."""
         if self._loop.is_closed():
             return
         if self._unblocking is not None and (not self._clean or self._unblocking in self.in_line):

@@ -1,7 +1,7 @@
 """Bare borrowed connection: borrow it, send on it, give it back.
 
-Owns the connection from borrowing to giving back, and what was changed on it: that is undone, or the connection
-dropped, before anyone else gets it. Never gives one back that owes a reply.
+Owns the connection from borrowing to giving back, and the list of changes to it. They are undone before the next use of
+the connection, or it is dropped. Never leaves an unread reply to the next user.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ T = TypeVar("T")
 #: Seconds after which an unbounded wait for a connection is logged.
 LONG: Final = 10.0
 
-#: Seconds of a command's time limit that may have passed before the server is given less of it.
+#: Seconds of a time limit that may pass before the command is sent with a shorter one.
 SLACK: Final = 0.01
 
-#: Shortest time limit in seconds that the server is given: less might become 0 there, which means forever.
+#: Shortest time limit in seconds for the server, which might round less to 0, and 0 means forever.
 LEAST: Final = 0.01
 
 # The server's answer between MULTI and EXEC, whatever the command.
 _QUEUED: Final = ("QUEUED", b"QUEUED")
 
-# After these, AUTH would be queued, or undo what the lease's owner wanted.
+# Commands after which AUTH would be queued, or would undo a login of the lease's owner.
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
 
 class Borrowed:
-    """A connection that nobody else uses meanwhile, without a method for each command."""
+    """A connection for exclusive use, without a method for each command."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Borrowed:
         self._loop: asyncio.AbstractEventLoop | None = None  # the one in which the connection was borrowed
         #: Names of the commands that have changed the connection, without those that were undone since.
         self._changed: set[str] = set()
-        #: The last blocking command, which may have to come to its end before the connection can be used.
+        #: The last blocking command, whose end the next command waits for.
         self._blocking: Blocking | None = None
         if terms.middleware:
             self.__dict__["execute"] = through(terms.middleware, self._execute)
@@ -133,7 +133,7 @@ class Borrowed:
             arguments = exact(arguments)
         facts = traits(arguments)
         name = facts.name
-        packed = pack(arguments)  # now, as what is in a buffer may change while this waits
+        packed = pack(arguments)  # now, because a buffer may change during the wait
         limit = facts.timeout
         until = running_loop().time() + max(limit, 0.0) if limit else None
         try:
@@ -150,7 +150,7 @@ class Borrowed:
                 decode = self._decode and not facts.binary
                 value = await connection.send(packed, decode, self._timeout)
         except RedisError as error:
-            if name == "EXEC" and isinstance(error, ExecAbortError):  # a script can say the same
+            if name == "EXEC" and isinstance(error, ExecAbortError):  # not of a script, which can return the same error
                 self._changed -= {"MULTI", "WATCH"}
             about(error, *locate(facts))
             raise
@@ -159,7 +159,7 @@ class Borrowed:
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
         if "MULTI" in self._changed and value in _QUEUED:
-            return value  # type: ignore[no-any-return]  # its reply is a part of the one to EXEC
+            return value  # type: ignore[no-any-return]  # the reply of EXEC holds its own
         try:
             return reply(value)
         except Exception as error:
@@ -167,7 +167,7 @@ class Borrowed:
         try:
             raise wrong
         finally:
-            del wrong  # it holds this frame by its traceback
+            del wrong  # whose traceback holds this frame
 
     async def _usable(self, until: float | None = None) -> Connection:
         """Return the connection once it can be used."""
@@ -187,7 +187,7 @@ class Borrowed:
         return self._connection
 
     def _start(self, connection: Connection, traits: Traits, until: float | None) -> Blocking:
-        """Send a blocking command whose time limit ends at `until`: the server gets what is left of it."""
+        """Send a blocking command, with the time that is left until `until` (loop time) as its limit."""
         assert self._pool is not None
         if until is not None:
             left = until - asyncio.get_running_loop().time()
@@ -199,7 +199,7 @@ class Borrowed:
 
     async def _shut_down(self, connection: Connection, packed: Packed) -> Any:
         """Return None when the server has closed the connection, or else its reply."""
-        # Lest the end of a connection that was dead already look like that of the server.
+        # A PING first: on a dead connection, its end would look like the success of SHUTDOWN.
         await connection.send(pack(("PING",)), False, self._timeout)
         try:
             return await connection.send(packed, self._decode, self._timeout)
@@ -238,10 +238,10 @@ class Borrowed:
         transaction: bool = False,
         exclusive: bool = False,
     ) -> Replies:
-        """Send a batch and return the raw replies; if `transaction`, the batch goes from MULTI to EXEC.
+        """Send a batch and return the raw replies; if `transaction`, the batch begins with MULTI and ends with EXEC.
 
-        `exclusive` tells that no other task sends on this connection meanwhile. Otherwise a transaction is written in
-        one, lest another command comes in between.
+        `exclusive` tells that no other task sends on this connection meanwhile. Otherwise a transaction is one write,
+        so that no other command comes in between.
         """
         connection = await self._usable()
         if transaction:
@@ -263,7 +263,7 @@ class Borrowed:
         self._changed |= changes
 
     def unwatch(self, *, leave: bool = False) -> None:
-        """Watch nothing any more; with `leave`, give the connection back as soon as the server has said so."""
+        """Send UNWATCH, if keys are watched; with `leave`, give the connection back after the reply."""
         connection = self._connection
         if self._changed == {"WATCH"} and connection is not None and connection.viable:
             self._changed.clear()
@@ -283,7 +283,7 @@ class Borrowed:
     async def block(self, traits: Traits, reply: Callable[[Any], T], until: float | None) -> T:
         """Borrow a connection for this command alone, and give it back.
 
-        The wait for the connection is a part of the command's own time limit, which ends at `until` (loop time).
+        The command's own time limit ends at `until` (loop time), and includes the wait for the connection.
         """
         remark = None if until is not None else running_loop().call_later(self._timeout or LONG, self._remark)
         try:
@@ -297,7 +297,7 @@ class Borrowed:
             self.give_back()
 
     def _remark(self) -> None:
-        """Log that a wait without an end has become long, lest it look like an empty queue."""
+        """Log that an unbounded wait has become long: otherwise it would look like an empty queue."""
         pool = self.find_pool()
         logger.warning(
             "%s has waited %.3g s for a connection of its own, and goes on: %s; a higher `limit` would let it begin",
@@ -308,10 +308,10 @@ class Borrowed:
 
 
 def _return(pool: Pool[Connection], connection: Connection, changed: set[str], *, clean: bool) -> None:
-    """Give a connection back to its pool, or drop it where the changes cannot be undone."""
+    """Give a connection back to its pool, or drop it if its changes cannot be undone."""
     if not clean or (changed and not all(CHANGES[name] for name in changed)):
         pool.discard(connection)
     else:
-        # RESET stands behind the replies that nobody waits for any more.
+        # With replies outstanding it is restored, too: the reply to RESET comes behind them.
         old = connection.renewal is not None and connection.renewal.waits
         pool.give_back(connection, changed=bool(changed or connection.in_flight or old))

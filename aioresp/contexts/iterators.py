@@ -1,7 +1,7 @@
 """Whole collections, page by page, as asynchronous iterators.
 
-Owns the way from one cursor to the next: the one place where a page is awaited. Between two pages nothing is held, on
-the server or here, so that a loop may be left at any time.
+Owns the step from one cursor to the next. Never holds anything between two pages, on the server or here: a loop may be
+left at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pattern = str | bytes
 
 
 class Scan(AsyncIterator[T]):
-    """Iterates over a collection of which `page` returns the next cursor and some elements, cursor by cursor."""
+    """Iterator over a collection; `page` takes a cursor and returns the next one, with some elements."""
 
     def __init__(self, page: Callable[[int], Awaitable[tuple[int, Iterable[T]]]]) -> None:
         self._page = page
@@ -34,14 +34,14 @@ class Scan(AsyncIterator[T]):
                 return element
             if self._cursor is None:
                 raise StopAsyncIteration
-            # Cancelled here, or after an error, the same page is asked for once more.
+            # After a cancellation or an error here, the next call requests the same page again.
             cursor, found = await self._page(self._cursor)
             self._cursor = cursor or None
             self._found = iter(found)
 
 
 class Iterators(KeyCommands[AnyStr], HashCommands[AnyStr], SetCommands[AnyStr], SortedSetCommands[AnyStr]):
-    """Iterators for whoever awaits its commands: what is there all the time is found, and may be found twice."""
+    """Iterators of clients and leases. Elements that are present throughout are returned at least once."""
 
     def scan_iter(
         self, match: Pattern | None = None, count: int | None = None, _type: str | None = None

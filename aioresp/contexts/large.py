@@ -16,13 +16,13 @@ from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed
 
-#: Bytes in a piece, roughly, and pieces in flight at a time.
+#: About how many bytes a piece has, and how many pieces are in flight at a time.
 PIECE: Final = 128 * 1024
 AHEAD: Final = 3
 
 
 class Replies:
-    """The raw replies to a batch; errors are among them unless it is `clean`."""
+    """The raw replies to a batch. If they are `clean`, there is no error among them."""
 
     __slots__ = ("clean", "raw")
 
@@ -36,8 +36,8 @@ async def send(
 ) -> Replies:
     """Send a batch on a leased connection, and return the replies.
 
-    Unless `in_one`, it goes in pieces, each with the whole `timeout`. Only a few pieces are in flight at a time, so
-    memory stays bounded, however large the batch and however slow the server.
+    Unless it goes `in_one` write, it goes in pieces, each with the whole `timeout`. Only a few pieces are in flight at
+    a time. So memory stays bounded, however large the batch and however slow the server.
     """
     loop = asyncio.get_running_loop()
     under_way: deque[Batch] = deque()

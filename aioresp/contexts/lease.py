@@ -18,9 +18,9 @@ from aioresp.replies import as_is
 
 
 class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
-    """All commands on one connection that nobody else uses meanwhile.
+    """All commands, on one connection for exclusive use.
 
-    Also those that change a connection or refer to what was sent on it before: SELECT, WATCH, WAIT, CLIENT TRACKING, ….
+    These include SELECT, WATCH, WAIT, CLIENT TRACKING and others that change a connection or refer to earlier commands.
     """
 
     def call(self, *arguments: Value) -> Result[Any]:
@@ -33,8 +33,8 @@ class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Gene
         return (self, 0) if self._pool is None else (self._pool, self._pool.made)
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
-        """Return a context that queues commands and sends them in one on this connection; see `Client.pipeline`.
+        """Return a context that queues commands and sends them in one write on this connection; see `Client.pipeline`.
 
-        It takes commands with connection state, too. What it watches is watched on this connection.
+        It takes commands with connection state, too, and watches keys on this connection.
         """
         return Pipeline(LeaseRoute(self, owned=False), self._decode, transaction)

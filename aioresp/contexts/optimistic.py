@@ -1,4 +1,4 @@
-"""Optimistic locking: a transaction that is tried again when a watched key was changed meanwhile.
+"""Optimistic locking: a transaction that is tried again if a watched key was changed meanwhile.
 
 Owns the attempts, their number and the pauses between them. Never sends anything itself.
 """
@@ -22,9 +22,9 @@ PAUSES: Final = (0.001, 0.1)
 async def attempt(
     pipeline: Pipeline[Any], func: Callable[[Any], Any], names: tuple[Key, ...], most: int
 ) -> tuple[Any, list[Any]]:
-    """Call `func` with the pipeline and execute what it queued, until no watched key was changed meanwhile.
+    """Call `func` with the pipeline and execute the queued commands, until no watched key was changed meanwhile.
 
-    Returns the result of `func`, and the values. Raises WatchError after `most` attempts.
+    Returns the result of `func` and the values. Raises WatchError after `most` attempts.
     """
     if most.__class__ is not int or most < 1:
         raise ValueError(f"attempts is {numeral(most)}, not an int of 1 or more")

@@ -37,7 +37,7 @@ from aioresp.wire.packing import Packed, pack, unpack
 
 T = TypeVar("T")
 
-#: Replies that are converted in one turn of the loop.
+#: Number of replies that are converted in one turn of the loop.
 SLICE: Final = 10_000
 
 _HERE: Final = "use `pipeline(transaction=True)`, and `watch()`, `multi()`, `unwatch()` of the pipeline"
@@ -115,9 +115,10 @@ class Queued(Result[T]):
 
     @property
     def traits(self) -> Traits:
-        """What is known of the command until it is executed: its name, all its keys, whether it only reads.
+        """The traits of the command until it is executed: its name, all its keys, whether it only reads.
 
-        Read from the packed bytes, which are what is sent: nothing is kept for it, and no buffer can change it.
+        They are read from the packed bytes. So they cost no memory, and match the bytes on the wire even if the caller
+        changes a buffer.
         """
         return traits(unpack(self._state))
 
@@ -137,7 +138,7 @@ class Queued(Result[T]):
         yield from ()  # a generator that ends at once
         return self.result()
 
-    # A coroutine to `create_task`, too.
+    # `create_task` takes it for a coroutine, by these methods.
 
     def send(self, value: Any) -> NoReturn:
         """End at once, with the value."""
@@ -153,7 +154,7 @@ class Queued(Result[T]):
 
 
 class Pipeline(Commands[AnyStr], Generic[AnyStr]):
-    """Queues commands and sends them in one; with `transaction`, between MULTI and EXEC.
+    """Queue of commands that are sent in one write; with `transaction`, between MULTI and EXEC.
 
     Each method returns a handle, which awaits to its own typed value after the block, or after `await p.execute()`. The
     end of the block executes what is queued; if it is left by an exception, nothing is sent.
@@ -163,9 +164,9 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._route = route
         self._decode = decode
         self._transaction = transaction
-        self._explicit = False  # multi() sets it; the end of the batch clears it
+        self._explicit = False  # set by multi(), cleared by the end of the batch
         self._watching: Private | None = None
-        self._immediate = False  # commands are sent at once: watch() sets it; multi(), unwatch() or the end clears it
+        self._immediate = False  # set by watch(): commands are sent at once; multi(), unwatch() or the end clears it
         self._queue: list[Queued[Any]] = []
         self._binary: set[int] = set()  # positions of commands whose replies are not text
         self._changes: set[str] = set()  # names of queued commands that change the connection
@@ -217,14 +218,14 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     def execute(
         self, arguments: Any = None, reply: Callable[[Any], Any] | None = None, raise_on_error: bool = True
     ) -> Any:
-        """Send what is queued in one and return the values in order; the pipeline can then be filled again.
+        """Send the queued commands and return their values in order; the pipeline can then be filled again.
 
-        The first error is raised, with the command and its number in the message, when all replies have been read; its
-        `index` counts from 0. With `raise_on_error=False` errors are values. What fails all commands is raised always:
-        ConnectionLost, CommandTimeout, WatchError, ExecAbortError.
+        When all replies have been read, the first error is raised. Its message has the command and its number, and its
+        `index` counts from 0. With `raise_on_error=False` errors are values. An error of the whole batch is always
+        raised: ConnectionLost, CommandTimeout, WatchError, ExecAbortError.
 
-        After `watch()` it sends MULTI and EXEC, also without `multi()` and if nothing is queued. WatchError tells that
-        a watched key was changed meanwhile.
+        After `watch()` it sends MULTI and EXEC, even without `multi()` and if nothing is queued. It raises WatchError
+        if a watched key was changed.
 
         Command methods call it with two arguments, to queue a command.
         """
@@ -281,7 +282,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._used.add(what)
 
     def prepare(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Have `step` done before the batch is sent."""
+        """Await `step()` before the batch is sent."""
         self._before.append(step)
 
     # --- Executing ---------------------------------------------------------------------------------------------------
@@ -320,19 +321,19 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         route = self._watching or self._route
         if not self._whole:
             return await route.carry(commands, decode and self._decode, False)
-        # As bytes: otherwise one value that is not UTF-8 would fail all replies of EXEC.
+        # The replies are read as bytes: otherwise one value that is not UTF-8 would fail the whole reply of EXEC.
         send = partial(route.carry, [MULTI, *commands, EXEC], False, True)
         replies = await (TransactionPops(pops, route.on_lost, route.find_pool()).carry(send) if pops else send())
         return executed(replies, lambda number, error: _set_error(handles[number], error))
 
     @property
     def _whole(self) -> bool:
-        """Whether what is queued goes between MULTI and EXEC."""
+        """Whether the batch goes between MULTI and EXEC."""
         return self._transaction or self._explicit or self._watching is not None
 
     @property
     def _watches(self) -> bool:
-        """Whether EXEC would tell of watched keys: this pipeline's, or those of the lease that it is on."""
+        """Whether EXEC would tell of watched keys, of this pipeline or of its lease."""
         return self._watching is not None or (self._whole and self._route.watching)
 
     # --- Watching ----------------------------------------------------------------------------------------------------
@@ -340,8 +341,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     async def watch(self, *names: Key) -> bool:
         """Watch keys, on a connection that is this pipeline's until it is executed.
 
-        Commands are sent at once from now on, and return their values; from `multi()` on they are queued. If one of the
-        keys is changed before EXEC, `execute()` raises WatchError and nothing is done, also if nothing is queued.
+        From now on commands are sent at once, and return their values; from `multi()` on they are queued. If a key is
+        changed before EXEC, `execute()` raises WatchError and the transaction does not run.
         """
         if not names:
             raise ValueError("WATCH: names is empty")
@@ -373,7 +374,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
             self._release()
         return True
 
-    # redis-py's name: RESET itself means nothing in a pipeline.
+    # The name is redis-py's. The command RESET has no meaning in a pipeline.
     async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Forget the queued commands, and stop watching."""
         handles, self._queue = self._queue, []
@@ -403,7 +404,7 @@ async def _deliver(handles: list[Queued[Any]], replies: Replies) -> bool:
             end = settled + SLICE
             clean = _settle(handles[settled:end], raw[settled:end], clean)
             settled = end
-            await asyncio.sleep(0)  # other tasks have their turns between
+            await asyncio.sleep(0)  # so that other tasks get their turns
     except BaseException:  # cancelled, or closed by hand
         _settle(handles[settled:], raw[settled:], clean)
         raise
@@ -423,7 +424,7 @@ def _settle(handles: list[Queued[Any]], raw: list[Any], clean: bool) -> bool:
                 handle._reply = None
             return True
         except Exception:
-            pass  # a converter's: one by one from there
+            pass  # of a converter: the rest is converted one by one
     for handle, reply in zip(handles, raw, strict=True):
         if handle._reply is None:
             continue
@@ -446,7 +447,7 @@ def _set_error(handle: Queued[Any], error: Exception) -> None:
 
 
 def _fail(handles: list[Queued[Any]], error: BaseException) -> None:
-    """Give all commands that have no value yet the error that failed them all."""
+    """Give the error that failed the batch to each command without a value."""
     if not isinstance(error, Exception):
         error = RedisError("the pipeline was cancelled: whether this command has run is not known")
     elif isinstance(error, RedisError):

@@ -1,7 +1,7 @@
 """Routes of a pipeline: one batch on a shared connection, or a connection of its own for a very large batch.
 
-Owns the way of a batch from its packed commands to the raw replies, and decides when a failed batch is sent again. A
-batch on a shared connection is written in one, so it is never cut in two. Never knows what becomes of the replies.
+Owns the way of a batch from its packed commands to the raw replies, and decides when a failed batch is sent again. On a
+shared connection a batch is one write, so no other command comes between. Never converts a reply.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, unpack
 
-#: Commands, and bytes, from which on a batch takes a connection of its own, so that it holds nobody up.
+#: Numbers of commands and of bytes above which a batch leases a connection, so that no other caller waits behind it.
 LARGE: Final = 10_000
 LARGE_BYTES: Final = 1024 * 1024
 
@@ -43,7 +43,7 @@ class SharedRoute:
         self._terms = terms
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
-        """Send the commands, and if all of them failed in vain and it can do no harm, send all of them again."""
+        """Send the commands; send all of them again if none has run, or if running them twice is harmless."""
         if not self._terms.middleware:
             return await self._carry(commands, decode, whole)
         name = TRANSACTION if whole else PIPELINE
@@ -81,9 +81,9 @@ class SharedRoute:
         return self._terms.idempotent or all(map(_only_reads, commands))
 
     def _not_now(self, replies: list[Any], commands: list[Packed], whole: bool) -> bool:
-        """Return whether the server says that nothing of a batch has run, but soon may.
+        """Return whether the server says that no command of a batch has run, but may run soon.
 
-        What stands between MULTI and EXEC says so of itself: there the server queues, and no script has a word.
+        Between MULTI and EXEC the server only queues, so no script can return these errors.
         """
         if whole:
             if not isinstance(replies[-1], ExecAbortError) or isinstance(replies[0], RedisError):
@@ -115,7 +115,7 @@ class SharedRoute:
             del batch  # its error would hold this frame, by its traceback
 
     async def private(self) -> LeaseRoute:
-        """Return the way over a connection that nobody else uses, to watch keys on."""
+        """Return a route over a leased connection, to watch keys on."""
         borrowed = Borrowed(self.find_pool, self._terms, "a transaction")
         await borrowed.__aenter__()
         return LeaseRoute(borrowed, owned=True)
@@ -146,11 +146,11 @@ class LeaseRoute:
         return await within(terms.middleware, TRANSACTION if whole else PIPELINE, send)
 
     async def private(self) -> LeaseRoute:
-        """Return this route: nobody else uses it."""
+        """Return this route, whose connection is leased already."""
         return self
 
     def release(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching, and give the connection back if the pipeline owns it."""
         self._borrowed.unwatch(leave=self._owned)
 
 
@@ -159,7 +159,7 @@ def _start(packed: Packed, batch: Batch, connection: Connection, rest: float | N
 
 
 def _named(error: RedisError, whole: bool) -> RedisError:
-    """Return the error with the name of the batch; the one of a command in it is its own."""
+    """Return a copy of the error with the name of the batch."""
     return about(copy_error(error), str((TRANSACTION if whole else PIPELINE)[0]))
 
 

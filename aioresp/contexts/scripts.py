@@ -1,7 +1,7 @@
 """Lua scripts and functions as callables: sent by name, and loaded if the server does not know them.
 
 Owns the text of one script or library, and the commands that call it. Never takes an error for proof that a script has
-not run, as a script can return any error: asks the server which scripts it has loaded.
+not run, because a script can return any error. It asks the server which scripts are loaded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     Place: TypeAlias = tuple[object, int] | None
 
-#: Errors of servers that do not have a script, or a function; a script can return the same.
+#: Beginnings of the errors for an unknown script, or an unknown function; a script can return the same.
 _NO_SCRIPT: Final = "NOSCRIPT No matching script"
 _NO_FUNCTION: Final = "ERR Function not found"
 
 
 class _Known:
-    """Pools whose server has loaded a script or library, each with the number of connections that it had made then.
+    """Pools whose server has loaded a script or library, each with the number of connections made by then.
 
-    A new connection may lead to a restarted server, so the server is asked again after one. A mistake costs one round
+    After a new connection, which may lead to a restarted server, the server is asked again. A mistake costs one round
     trip.
     """
 
@@ -38,11 +38,11 @@ class _Known:
         self._made: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
 
     def at(self, place: tuple[object, int]) -> bool:
-        """Return whether the server behind that pool is known to have it."""
+        """Return whether the server of that pool is known to have the script or library."""
         return self._made.get(place[0]) == place[1]
 
     def note(self, place: Place, known: bool) -> None:
-        """Note that the server has it, or that it may not."""
+        """Note that the server has the script or library, or that it may not."""
         if place is None:
             return
         if known:
@@ -74,7 +74,7 @@ class Script:
     def __call__(
         self, keys: Iterable[Key] = (), args: Iterable[Value] = (), client: Executor[Any] | None = None
     ) -> Result[Any]:
-        """Run the script and return what it returns, on another `client` if given: a lease or a pipeline, too.
+        """Run the script and return its result, on another `client` if given: a lease or a pipeline, too.
 
         The call sends its SHA1, or the whole script if the server does not have it. In a pipeline the first call sends
         the whole script, so that later ones find it.
@@ -92,7 +92,7 @@ class Script:
         return cast("Result[Any]", self._run(client, rest))
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
-        # Copied now: a caller may change a buffer before it is sent, perhaps twice.
+        # Copied now, because a caller may change a buffer before it is sent.
         rest = exact((f"EVALSHA{self._ending}", self.sha, *rest))[2:]
         place = _place(client, self._client)
         if not self._ending and place is not None and not self._known.at(place):
@@ -147,10 +147,10 @@ class Function:
     def __call__(
         self, keys: Iterable[Key] = (), args: Iterable[Value] = (), client: Executor[Any] | None = None
     ) -> Result[Any]:
-        """Call the function and return what it returns, on another `client` if given: a lease or a pipeline, too.
+        """Call the function and return its result, on another `client` if given: a lease or a pipeline, too.
 
-        If the server does not know it, its library is loaded, in place of an older one of that name. A pipeline asks
-        for it before it sends its commands. Since 7.0.
+        If the server does not know the function, its library is loaded, in place of an older one of that name. A
+        pipeline does so before it sends its commands. Since 7.0.
         """
         names = tuple(keys)
         arguments = (self._command, self.name, len(names), *names, *args)
@@ -185,7 +185,7 @@ class Function:
         await self._see_to_it(self._client)
 
     async def _see_to_it(self, client: Executor[Any]) -> bool:
-        """Load the library if the server does not have the function, and return whether that was so."""
+        """Load the library if the server does not have the function; return whether it was loaded."""
         try:
             found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
         except NoPermissionError:
@@ -209,14 +209,14 @@ def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
 
 
 def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
-    """Return the client if it is a pipeline that queues what it is given."""
+    """Return the client if it is a pipeline that queues its commands, else None."""
     from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415 (many programs have no pipelines)
 
     return client if isinstance(client, Pipeline) and client.queueing else None
 
 
 def _may_say(word: str, code: str | bytes, arguments: Arguments) -> bool:
-    """Return whether code contains this word of an error, or is given it as an argument."""
+    """Return whether the code or an argument contains this word of an error."""
     return any(word.encode() in text for text in encoded((code, *arguments)))
 
 
@@ -234,9 +234,9 @@ class Scripts(Executor[AnyStr]):
     """Scripts and functions of clients, leases and pipelines."""
 
     def _place(self) -> Place:
-        """Return an object that stands for the server, and a number that changes when it may have restarted.
+        """Return an object that stands for the server, and a number that changes when the server may have restarted.
 
-        None: the server cannot be asked now, as it queues all commands.
+        None means that the server cannot be asked now, because it queues all commands.
         """
         return self, 0
 

@@ -17,12 +17,12 @@ EXEC: Final[Packed] = pack(("EXEC",))
 def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Replies:
     """Return the replies to the commands of a transaction.
 
-    Raises WatchError or ExecAbortError if nothing was done; `refused` is told which commands the server refused, and
-    why, by their numbers.
+    Raises WatchError or ExecAbortError if the transaction did not run. `refused` gets the number and the error of each
+    command that the server refused to queue.
     """
     greeting, *queued, last = replies.raw
     if isinstance(greeting, RedisError):
-        # An error is no proof: a script among them may have run and returned it.
+        # An error does not prove that its command has not run: a script can return any.
         ran = "ran" if not all(isinstance(reply, RedisError) for reply in queued) else "may have run"
         what = f"; its commands {ran} without it, one by one" if queued else ""
         raise about(type(greeting)(f"the transaction was not begun{what}: {greeting}"), "MULTI") from greeting

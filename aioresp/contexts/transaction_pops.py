@@ -26,12 +26,12 @@ from aioresp.pool.pool import Pool
 
 
 class TransactionPops:
-    """Pops of one transaction, each with its number in it. The pool holds them, as its loop may end."""
+    """Pops of one transaction, each with its number in it. The pool holds them as work, in case the loop ends."""
 
     def __init__(
         self, pops: list[tuple[int, Traits]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]
     ) -> None:
-        #: Always empty: a transaction has nothing in the pool's line that closing would have to spare.
+        #: Always empty: closing the pool spares no future of a transaction.
         self.in_line: set[Any] = set()
         self._pops = pops
         self._on_lost = on_lost
@@ -43,7 +43,7 @@ class TransactionPops:
     async def carry(self, send: Callable[[], Awaitable[Replies]]) -> Replies:
         """Return the replies; if the caller does not get them, report what the pops took or may have taken."""
         self._task = asyncio.ensure_future(self._carry(send))
-        self._task.add_done_callback(self._ended)  # it fetches the error, lest asyncio logs it as forgotten
+        self._task.add_done_callback(self._ended)  # which fetches the error, so that asyncio does not log it
         self._pool.hold(self)
         try:
             await asyncio.wait([self._task])  # a cancellation ends this wait, and not the task
@@ -53,7 +53,7 @@ class TransactionPops:
                 self.abandon()
             raise
         self._pool.release(self)
-        if self._told:  # the loop stood still when the client was closed, and goes on now
+        if self._told:  # the client was closed while the loop stood still
             raise ClientClosed("the client was closed meanwhile, and what the transaction took was reported")
         if not self._task.cancelled() and isinstance(self._task.exception(), CommandTimeout):
             self._tell()
@@ -100,7 +100,7 @@ class TransactionPops:
             report(self._on_lost, pop, None, error, UNKNOWN)
 
     def _tell_of(self, values: Any) -> None:
-        """Report the elements in the reply to EXEC. If that is an error or nil, nothing was done."""
+        """Report the elements in the reply to EXEC. An error or nil means that the transaction did not run."""
         if not isinstance(values, list):
             return
         gone = RedisError("the caller of the transaction had gone; what a transaction took is not put back")

@@ -1,7 +1,8 @@
-"""Put-back of what a blocking pop took for a caller who has gone.
+"""Put-back of the elements that a blocking pop took for a caller that has gone.
 
-Owns the attempts, over one connection or several: a script that does it once, however often it is sent, or else a
-plain command that is sent once. Never drops elements silently: they are back, or the owner hears why not.
+Owns the attempts, over one connection or several. An attempt is a script, which takes effect once however often it is
+sent, or else a plain command, which is sent once. Never drops elements silently: they are back, or `on_end` gets the
+reason.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from aioresp.wire.packing import Packed, pack
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds after which a put-back without a reply is sent again, over another connection; then twice as many, and so on.
+#: Seconds after which a put-back without a reply is sent again, over another connection; each time twice as many.
 ATTEMPT: Final = 2.0
 
 
 class Step(Enum):
-    """How far a put-back has come.
+    """Progress of a put-back.
 
     ==========  ==========  ======================================================================================
     From        To          When
@@ -71,7 +72,7 @@ class PutBack:
         name: str,
         on_end: Callable[[BaseException | None, Fate], None],
     ) -> None:
-        """`private` tells that the connection is in a state of its own: others may be in another database."""
+        """Prepare a put-back. `private` tells that the connection was changed: others may be in another database."""
         self.step = Step.SCRIPT
         self._background = background
         self._connection = connection
@@ -83,7 +84,7 @@ class PutBack:
         self._token = token_for(popped.key)
         #: Attempts under way, over several connections perhaps.
         self._attempts: set[asyncio.Future[Any]] = set()
-        #: Attempts that may have run, or may yet, and whose reply will never come.
+        #: Number of attempts that may have run, or may run yet, and whose reply will never come.
         self._unanswered = 0
 
     def __repr__(self) -> str:
@@ -119,13 +120,13 @@ class PutBack:
         self._attempts.add(answer)
         answer.add_done_callback(self._answered)
         if once:
-            # Ever later, as more of them are under way: elements may be large.
+            # Later each time, because large elements take long to send.
             self._background.after(ATTEMPT * 2 ** (len(self._attempts) - 1), self._attempt)
 
     def _send(self, packed: Packed, *, elsewhere: bool = False) -> asyncio.Future[Any] | None:
-        """Send a command to where the pop was run; return None if there is no way. `elsewhere` prefers another one."""
+        """Send a command to the pop's database; return None if there is no way. `elsewhere` avoids its connection."""
         if self._connection.viable and (self._private or not elsewhere):
-            # On the same connection: it may be in another database than others, or be another user's.
+            # The same connection is sure to have the database and the user of the pop.
             return self._connection.send(packed, False, PATIENCE)
         return None if self._private else self._background.send([packed])
 
@@ -150,7 +151,7 @@ class PutBack:
             self._fail(error)
 
     def _may_be_plain(self, error: BaseException) -> bool:
-        """Return whether only the script is refused: it is unknown or forbidden here, or its token is."""
+        """Return whether the plain command may succeed: only the script, or the key of its token, is refused."""
         if not isinstance(error, ResponseError) or isinstance(error, WrongTypeError):
             return False
         return self.step is Step.SCRIPT and not self._may_have_run()
@@ -174,7 +175,7 @@ class PutBack:
         if how == 2 and once:
             logger.info("%s: the key was gone and is there again, without a time to live", self._name)
         self._stop()
-        # An attempt without an answer may be on its way still: then the token stays, and expires by itself.
+        # If another attempt may still be on its way, the token stays until it expires.
         forgetting = self._send(pack(("DEL", self._token))) if once and not self._may_have_run() else None
         if forgetting is None:
             self._end(None)
@@ -184,12 +185,12 @@ class PutBack:
 
     def _forgotten(self, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled():
-            answer.exception()  # a token that cannot be deleted expires
+            answer.exception()  # if the token cannot be deleted, it expires
         self._end(None)
 
     def _fail(self, error: BaseException) -> None:
         if any(map(_succeeded, self._attempts)):
-            self._end(None)  # they are back, and `_answered` was about to say so
+            self._end(None)  # the elements are back: an attempt has just succeeded
             return
         self._stop()
         if not self._may_have_run():
@@ -200,7 +201,7 @@ class PutBack:
         self._end(error, UNKNOWN)
 
     def _stop(self) -> None:
-        """Make no more attempts, and take those that were not sent out of the pool's line."""
+        """Make no more attempts, and cancel those in the pool's line."""
         self._background.cancel()
         for waiting in self._attempts & self._background.in_line:
             self._attempts.discard(waiting)

@@ -1,1 +1,1 @@
-"""Facts of commands: what is known of one by its name and arguments."""
+"""Facts of commands, known by their names and arguments."""

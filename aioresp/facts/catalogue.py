@@ -1,8 +1,8 @@
 """Table of commands: by name, the keys, flags and rules of each, taken from the servers' own command tables.
 
-Owns what is known by the name alone: where keys stand, which commands only read, block, pop or change a connection,
-whose errors are the server's own words, and which version brought the command. Never looks at arguments: `traits` does.
-A subcommand is written as in `XGROUP|CREATE` in the lists below, and as in `XGROUP CREATE` in the tables made of them.
+Owns the facts that depend on the name alone. These are the places of keys, the versions, and the commands that only
+read, block, pop, run code or change a connection. Never looks at arguments: `traits` does. A subcommand is written
+like `XGROUP|CREATE` in the lists below, and like `XGROUP CREATE` in the tables made of them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _KEYS: Final[dict[tuple[int, int, int], str]] = {
     (2, 0, 1): "BLMPOP BZMPOP EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO",
 }
 
-# Modules' commands: their errors and flags are not known here. All others of a module have one key, at position 1.
+# Commands of modules, whose errors and flags are not known here. All others of a module have one key, at position 1.
 # CLUSTERSCAN has no key, but its cursor holds the hash tag of a slot.
 _FOREIGN_KEYS: Final[dict[tuple[int, int, int], str]] = {
     (1, -2, 1): "JSON.MGET",
@@ -103,7 +103,7 @@ _READ_ONLY: Final = """
 #: Commands that the servers themselves flag as read-only.
 READ_ONLY: Final[frozenset[str]] = frozenset(name.replace("|", " ") for name in _READ_ONLY.split())
 
-# Besides commands with keys and those that only read: what these say, and their subcommands, is the server's own word.
+# Commands that run no code, in addition to those with keys and those that only read. Their subcommands run none either.
 _OWN_WORDS_TOO: Final = """
     ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER COMMAND COMMANDLOG CONFIG ECHO FAILOVER FLUSHALL FLUSHDB
     FUNCTION|DELETE FUNCTION|DUMP FUNCTION|FLUSH FUNCTION|KILL FUNCTION|LIST FUNCTION|STATS HOTKEYS INFO LASTSAVE
@@ -111,16 +111,16 @@ _OWN_WORDS_TOO: Final = """
     XREADGROUP
 """
 
-# They run code, or pass on what another server says. So do FUNCTION LOAD and RESTORE. EXEC, DEBUG, MODULE and commands
-# of modules are not listed above either.
+# Commands that run code, or pass on errors of another server. FUNCTION LOAD, FUNCTION RESTORE, EXEC, DEBUG, MODULE and
+# commands of modules do so, too: they are in no list above.
 _FOREIGN_WORDS: Final = "EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO MIGRATE"
 
-#: Commands that run no others: an error that says that they have not run is the server's own word, and true.
+#: Commands that run no code of users: an error that says that they have not run is the server's own, and true.
 OWN_WORDS: Final[frozenset[str]] = frozenset(
     {*KEYS, *READ_ONLY, *(name.replace("|", " ") for name in _OWN_WORDS_TOO.split())}.difference(_FOREIGN_WORDS.split())
 )
 
-#: Commands whose reply is not text, or contains quoted and shortened text if it is read as such.
+#: Commands whose reply is not text, or holds text that the server has escaped and cut.
 BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP", "SLOWLOG GET", "COMMANDLOG GET", "ACL LOG"})
 
 # --- Commands that wait ----------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ UNDOING: Final[dict[str, str]] = {
 ON_A_LEASE: Final = "it belongs to one connection: use `async with client.connection() as c`"
 _NEVER: Final = "it would break the connection it is sent on"
 
-#: Commands that a shared connection must not carry, and why: they change it, or refer to earlier commands on it.
+#: Commands that a shared connection must not carry, with the reason: most change it, or refer to earlier commands.
 REFUSED: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("SELECT", "AUTH", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "READONLY", "READWRITE"),

@@ -1,7 +1,7 @@
 """Put-back of a blocking pop: the elements that it took, and the command that returns them to their key.
 
-Owns how a reply is read for elements, how a put-back is repeated without doing it twice, and how a loss is told.
-Never sends anything.
+Owns the reading of elements from a reply, the script that takes effect once, and the report of a loss. Never sends
+anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger("aioresp")
 #: The reply to a command that waits for EXEC.
 QUEUED: Final = b"QUEUED"
 
-#: Commands that do nothing. While CLIENT PAUSE WRITE is on, a server holds them back like the blocking ones.
+#: Commands that do nothing, by the blocking command that they precede. CLIENT PAUSE WRITE holds back both.
 _GUARDS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("BLPOP", "BRPOP", "BLMPOP", "BLMOVE", "BLMOVEM", "BRPOPLPUSH"), ("LPOP", "0")),
     **dict.fromkeys(("BZPOPMIN", "BZPOPMAX", "BZMPOP"), ("ZPOPMIN", "0")),
@@ -32,10 +32,11 @@ _GUARDS: Final[dict[str, tuple[str, ...]]] = {
 #: Milliseconds for which a server remembers a put-back: longer than any attempt may take to reach it.
 REMEMBERED: Final = 300_000
 
-# Puts elements back unless that was done before. Its replies: 0 if so, else 1, or 2 if the key was not there. A key
-# beside the list, the token, remembers it: "1" once it was done, "0" for a moment after an error. (To delete it then
-# would take one more permission.) Errors keep the code of their cause, which Redis 6.2 hides in its text. It asks for
-# the token first: that can be read on a server that takes no writes. Lua passes a few thousand arguments at most.
+# Script that puts elements back, unless it has done so before. It returns 0 if it has, else 1, or 2 if the key was not
+# there. A second key, the token, remembers that: "1" once the elements are back, "0" for a millisecond after an error.
+# Deleting the token instead would need one more permission. An error gets the code of its cause, which Redis 6.2 hides
+# in its text. The script reads the token first: even a server that takes no writes can tell it. The elements go in
+# thousands, because Lua passes no more than a few thousand arguments.
 _SCRIPT: Final = """\
 local function refused(reply)
   return {err = string.match(reply.err, ': %-(%u+ .*)') or reply.err}
@@ -62,7 +63,7 @@ end
 return known == 0 and 2 or 1
 """
 
-#: What `Lost.outcome` says of the elements.
+#: Values of `Lost.outcome`.
 Fate = Literal["lost", "unknown"]
 LOST: Final[Fate] = "lost"
 UNKNOWN: Final[Fate] = "unknown"
@@ -71,9 +72,8 @@ UNKNOWN: Final[Fate] = "unknown"
 class Lost(Record):
     """Elements that a blocking pop took, or may have taken, and that its caller did not get.
 
-    `outcome` is "lost" if the elements are certainly not in their key: push them again, if you like. It is "unknown"
-    if they may be there, as the reply to the pop, or to the command that put them back, never came. Then look before
-    you push them again.
+    `outcome` is "lost" if the elements are certainly not in their key: you may push them again. It is "unknown" if the
+    reply to the pop, or to its put-back, never came: they may be in the key. Look before you push them again.
     """
 
     command: Arguments
@@ -81,11 +81,11 @@ class Lost(Record):
     key: bytes | None
     """The key that the elements were taken from; None if it is not known whether any were."""
     elements: tuple[bytes, ...]
-    """The elements, in the order in which they were popped. Empty if the reply never came, or made no sense."""
+    """The elements, in the order in which they were popped; empty if the reply never came, or made no sense."""
     scores: tuple[float, ...]
     """Their scores, if the key holds a sorted set."""
     error: Exception
-    """Why they were not put back, or why nobody knows whether they were."""
+    """The reason why they were not put back, or why that is not known."""
     outcome: Fate = "lost"
     """"lost": the elements are not in the key. "unknown": they may be, or may never have been popped."""
 
@@ -101,7 +101,7 @@ class Popped(Record):
     key: bytes
     elements: tuple[bytes, ...]
     scores: tuple[bytes | float, ...]
-    """As the server gave them: as text under RESP2, so that nothing is lost on the way back."""
+    """The scores as the server sent them: under RESP2 as text, so that a put-back changes no digit."""
     undoing: str
     """The command that puts them back."""
 
@@ -113,18 +113,18 @@ class Popped(Record):
         if self.undoing != "ZADD":
             # The element that was popped last is pushed first: then the one popped first is outermost again.
             return (self.undoing, self.key, *reversed(self.elements))
-        # NX: a score that another client set meanwhile stays, as if the element had been there all the time.
+        # NX keeps a score that another client has set meanwhile, as if the element had never been away.
         pairs = zip(self.scores, self.elements, strict=True)
         return ("ZADD", self.key, "NX", *(part for pair in pairs for part in pair))
 
     def undo_once(self, token: bytes) -> Arguments:
-        """Return a command that does the same, and nothing if it was done with this token before."""
+        """Return a command with the same effect, and with none if it has run with this token before."""
         command, key, *rest = self.undo()
         return ("EVAL", _SCRIPT, 2, key, token, REMEMBERED, command, *rest)
 
 
 def token_for(key: bytes) -> bytes:
-    """Return a new key beside `key`: it begins with it, for the sake of ACLs, and is in the same slot of a cluster."""
+    """Return a new key that begins with `key`, for the sake of ACLs, and is in the same slot of a cluster."""
     name = key + b":put-back:" + os.urandom(8).hex().encode()
     start = key.find(b"{")
     if start >= 0 and key.find(b"}", start + 1) > start + 1:
@@ -138,15 +138,15 @@ def token_for(key: bytes) -> bytes:
     return name + bits.to_bytes(_DIGITS)
 
 
-# The last characters of a token bring it into the slot of its list. The checksum is linear: each bit of these
-# characters flips the same bits of the slot, whatever stands before. Four bits are free in each, from "0" to "?".
+# The last characters of a token bring it into the slot of its list. The checksum is linear, so each bit of these
+# characters flips the same bits of the slot in any token. Each has four free bits, from "0" to "?".
 _DIGITS: Final = 4
 _SLOTS: Final = 16383
 
 
 @cache
 def _flips() -> dict[int, tuple[int, int]]:
-    """Return changes of the slot by the height of their highest bit, highest first, and the bits that make them."""
+    """Return changes of the slot, and the bits of a token that make them, by the highest bit that changes."""
     found: dict[int, tuple[int, int]] = {}
     for bit in range(4 * _DIGITS):
         flips = 1 << 8 * (bit // 4) + bit % 4
@@ -160,9 +160,9 @@ def _flips() -> dict[int, tuple[int, int]]:
 
 
 def popped(command: Sequence[Any] | Traits, reply: Any) -> Popped | None:
-    """Return what the command took, by its raw reply; None if it took nothing.
+    """Return the elements in the raw reply of a pop; None if it took nothing.
 
-    Raises ValueError, which shows nothing of the reply, for one that no such command has.
+    Raises ValueError, which shows nothing of the reply, for one that the command never has.
     """
     facts = traits(command)
     name, undoing, arguments = facts.name, facts.undoing, facts.arguments
@@ -182,7 +182,7 @@ def popped(command: Sequence[Any] | Traits, reply: Any) -> Popped | None:
 
 
 def moved(command: Sequence[object] | Traits, reply: Any) -> bool:
-    """Return whether the command may have this reply, as far as that is known of moves."""
+    """Return whether the command may have this reply; of commands that move no element, any reply."""
     if traits(command).name not in ("BLMOVE", "BRPOPLPUSH"):
         return True
     return reply is None or isinstance(reply, (str, bytes))
@@ -209,7 +209,7 @@ def report(
     error: BaseException,
     outcome: Fate,
 ) -> None:
-    """Log the elements that a pop took, or may have taken, without a caller to get them, and tell the hook."""
+    """Log elements that a pop took, or may have taken, and that no caller got; call the hook."""
     facts = traits(command)
     arguments = tuple(facts.arguments)
     name, key = locate(facts)
@@ -235,11 +235,11 @@ def report(
 
 
 def guard(command: Sequence[Any] | Traits) -> Arguments | None:
-    """Return a command that must stand before the CLIENT UNBLOCK of this one; None if there need not be one.
+    """Return a command to send before the CLIENT UNBLOCK of this one; None if none is needed.
 
-    While CLIENT PAUSE WRITE is on (FAILOVER uses it, too), a server holds a blocking command that writes back before
-    it blocks. CLIENT UNBLOCK of such a command crashes the server (Redis 6.2 to 8.0, Valkey up to 8.1.1). To the
-    server the guard writes, too: the server holds back the guard, and the CLIENT UNBLOCK behind it.
+    While CLIENT PAUSE WRITE is on (FAILOVER uses it, too), a server holds back blocking commands that write. A CLIENT
+    UNBLOCK of a command that is held back crashes the server (Redis 6.2 to 8.0, Valkey up to 8.1.1). The guard is a
+    write, too. So the server holds back the guard, and with it the CLIENT UNBLOCK behind it.
     """
     facts = traits(command)
     name, arguments = facts.name, facts.arguments

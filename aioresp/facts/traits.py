@@ -1,6 +1,6 @@
 """Traits of one command: its name, keys, time limit, and how it may travel.
 
-Owns how the catalogue is read for given arguments: they are looked at once, as the server will read them, and the
+Owns the reading of the catalogue for given arguments. These are looked at once, as the server will read them, and the
 result is handed on. Never sends anything, and never changes an argument.
 """
 
@@ -86,23 +86,23 @@ class Traits:
     )
 
     arguments: tuple[Any, ...] | Sequence[Any]
-    """The command itself."""
+    """The command and its arguments, as they were given."""
     name: str
-    """Its name in upper case, with the subcommand where a lease or a client treats that one in its own way."""
+    """Its name in upper case, with the subcommand if a client or a lease treats that subcommand apart."""
     refusal: str | None
-    """Why a shared connection must not carry it; None if it may."""
+    """The reason why a shared connection must not carry it; None if it may."""
     forbidden: bool
     """Whether a leased connection refuses it, too."""
     changes: bool
-    """Whether it changes its connection, which is undone before the next user gets it."""
+    """Whether it changes its connection; the change is undone before the next use."""
     binary: bool
     """Whether its reply stays bytes for every caller, as it is not text."""
     read_only: bool
-    """Whether the servers flag it as one that only reads."""
+    """Whether the servers flag it as read-only."""
     timeout: float | None
     """Seconds for which the server may hold it back (0: forever); None if it does not block."""
     undoing: str | None
-    """The command that puts back what it took; None if it takes nothing away with its reply."""
+    """The command that puts its elements back; None if its reply takes none out of a key."""
 
     def __init__(self, arguments: Sequence[Any]) -> None:
         self.arguments = arguments
@@ -128,11 +128,11 @@ class Traits:
 
     @property
     def own_words(self) -> bool:
-        """Whether an error that says that it has not run is the server's own word, and not that of code that it ran."""
+        """Whether an error that says that it has not run is the server's own; a script can return the same error."""
         return self._facts.own_words
 
     def with_timeout(self, seconds: float) -> Traits:
-        """Return the same command with another time limit, which is rounded up to what the server takes."""
+        """Return the same command with another time limit, rounded up to the milliseconds that the server takes."""
         assert self._place is not None
         where, units = self._place
         where %= len(self.arguments)
@@ -142,10 +142,10 @@ class Traits:
 
     @property
     def keys(self) -> tuple[Any, ...]:
-        """All keys, where the servers' key specifications find them, as they were given.
+        """All keys, by the servers' key specifications, as they were given.
 
-        The channel of SPUBLISH or SSUBSCRIBE counts: it has a slot, too. A command that is not in the catalogue has
-        one key, its first argument. A command that the server is going to refuse may have none, or wrong ones.
+        The channel of SPUBLISH or SSUBSCRIBE counts, because it has a slot. A command that is not in the catalogue has
+        one key, its first argument. For a command that the server will refuse, the keys may be wrong or missing.
         """
         facts = self._facts
         if facts.movable is not None:
@@ -154,7 +154,7 @@ class Traits:
 
     @property
     def first_key(self) -> Any | None:
-        """The first key for messages; None if the catalogue knows no place for it: any argument may be a secret."""
+        """The first key, for messages; None if the catalogue has no place for it, as other arguments may be secret."""
         places = self._facts.known_keys
         if places is None:
             return None
@@ -164,7 +164,7 @@ class Traits:
 
 
 def traits(command: Sequence[Any] | Traits) -> Traits:
-    """Return what is known of a command; what is known already is returned as it is."""
+    """Return the traits of a command; traits are returned as they are."""
     return command if type(command) is Traits else Traits(command)  # type: ignore[arg-type]
 
 
@@ -179,7 +179,7 @@ _NAMES: Final = frozenset(
 
 
 def _facts(first: str, full: str) -> Facts:
-    """Make the facts of a name. Those of names that are in no table are not kept: callers may make up any number."""
+    """Make the facts of a name, and keep them if a table has it: callers may make up any number of others."""
     if full not in _NAMES:
         full = first
     kept = _FACTS if full == first else _WITH_SUBCOMMAND
@@ -209,7 +209,7 @@ def stream_options(arguments: Sequence[Any]) -> dict[str, int]:
     """Return where the values of BLOCK and GROUP stand in an XREAD or XREADGROUP, and the names after STREAMS.
 
     The server takes options in any order, and the last of each kind counts. A group, a consumer or a stream may be
-    called "BLOCK". The server refuses the command if the value of another option is called so.
+    called "BLOCK". If the value of another option is "BLOCK", the server refuses the command.
     """
     found: dict[str, int] = {}
     last = len(arguments) - 1
@@ -231,7 +231,7 @@ def _seconds(argument: Any, units: float) -> float:
     try:
         seconds = float(argument if type(argument) is int or type(argument) is float else word(argument)) / units
     except (ValueError, OverflowError):
-        return 0.0  # the server will refuse it and say why
+        return 0.0  # the server will refuse the command and say why
     return seconds if abs(seconds) < FOREVER else 0.0
 
 
@@ -247,7 +247,7 @@ def _at(places: tuple[int, int, int], arguments: Sequence[Any]) -> tuple[Any, ..
 
 
 def _counted(arguments: Sequence[Any], where: int, step: int = 1, most: int | None = None) -> tuple[Any, ...]:
-    """Return the keys behind their number; none if the server would refuse the number."""
+    """Return the keys behind their number, at most `most`; none if the server would refuse the number."""
     text = word(arguments[where]) if where < len(arguments) else ""
     if not (text.isascii() and text.isdigit()) or (text[0] == "0" and len(text) > 1):
         return ()
@@ -263,7 +263,7 @@ def _stored(arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _behind_streams(arguments: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the first half of what stands behind STREAMS: the other half are the entries to begin at."""
+    """Return the first half of the words behind STREAMS: the other half are ids to begin at."""
     where = stream_options(arguments).get("STREAMS", len(arguments))
     return tuple(arguments[where : where + (len(arguments) - where) // 2])
 

@@ -60,9 +60,9 @@ class Subscribing(Executor[AnyStr]):
         """Return a context that yields the messages of channels; more can be added and dropped while it runs.
 
         After a lost connection it subscribes again by itself, and yields a `Gap` if `gaps`. At most `buffer` messages
-        wait for the reader; of one more, `overflow` says what happens: "drop_oldest", "drop_newest", "close" (an
-        iteration gets SubscriptionOverflow after the others), or "wait": nothing more is read from the server then,
-        which holds up all subscriptions of this event loop, and the server may cut the connection.
+        wait for the reader. `overflow` is the policy for one more. "drop_oldest" and "drop_newest" drop a message. With
+        "close" an iteration gets SubscriptionOverflow after the buffered messages. With "wait" nothing more is read
+        from the server: that delays all subscriptions of this event loop, and the server may cut the connection.
         """
         return self._subscription("", channels, gaps, buffer, overflow)
 
@@ -134,7 +134,7 @@ class Subscribing(Executor[AnyStr]):
         """Return a context that yields the events of keys that match a glob: of all keys, if there is none.
 
         `events` names what is of interest, as the server calls it: "set", "expired", .... `db` is a database, or "*"
-        for all; by default the client's own. What comes late or too fast is as in `subscribe`. Entering raises
+        for all; by default the client's own. Overflow is handled as in `subscribe`. Entering raises
         NotificationsDisabled if the server is not configured to tell (`notify-keyspace-events`).
         """
         from aioresp.pubsub.keyspace import KeyEvents  # noqa: PLC0415 (many programs have none)

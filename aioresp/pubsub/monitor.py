@@ -112,7 +112,7 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             else:
                 raise ValueError("something else where the answer to MONITOR was due")
             if self._ended:
-                self._listener.connection.close()  # nobody reads what follows
+                self._listener.connection.close()  # no task reads the lines that follow
                 break
             if self._full:
                 break

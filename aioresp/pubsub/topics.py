@@ -66,7 +66,7 @@ _CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Subscriber(Protocol):
-    """What topics and hub must know of a subscription."""
+    """Subscription, as topics and hub know it."""
 
     decode: bool
     """Whether it takes text or bytes."""
@@ -103,7 +103,7 @@ class Subscriber(Protocol):
 
 
 class Broker(Protocol):
-    """What a subscription must know of the object that serves its topics: a hub, or several behind one face."""
+    """Source of topics, as a subscription knows it: a hub, or several behind one face."""
 
     @property
     def on_drop(self) -> Callable[[str, int], None] | None:
@@ -201,7 +201,7 @@ class Topic:
         self._choose()
 
     def confirm(self) -> None:
-        """Note that the server has confirmed it, and tell all who wait for that or have lost it."""
+        """Note that the server has confirmed it, and tell the callers that wait and the subscribers that lost it."""
         self.standing = Standing.LIVE
         if not self.confirmed.done():
             self.confirmed.set_result(None)
@@ -216,7 +216,7 @@ class Topic:
             subscriber.lose(self, since)
 
     def fail(self, error: RedisError) -> None:
-        """Turn away all who wait for it, and end the subscriptions that had it."""
+        """Fail the callers that wait for it, and end the subscriptions that had it."""
         fail(self.confirmed, error)
         for subscriber in self.subscribers:
             subscriber.deprive(self, error)

@@ -1,7 +1,7 @@
 """Converters from raw replies to the values that callers see: the same under RESP2 and RESP3.
 
-Each converter takes a parsed reply, with its text decoded or not, as the caller asked. Never imports asyncio or
-hiredis, and never keeps state.
+Owns one function for each shape of a reply, with its text decoded or not. Never imports asyncio or hiredis, and never
+keeps state.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ R = TypeVar("R", bound=Record)
 
 
 def as_is(value: Any) -> Any:
-    """Return the reply as it came. The client knows this one and does not call it."""
+    """Return the reply unchanged. The client knows this converter and does not call it."""
     return value
 
 
-# An error that a converter raises for a wrong shape becomes an UnexpectedReply at its call, and is not shown.
+# For a wrong shape a converter raises any error. The client does not show it, and raises UnexpectedReply instead.
 
 
 def text(value: Any) -> Any:
-    """Return text or nil as it came. The client knows this one and seldom calls it."""
+    """Return text or nil unchanged. The client knows this converter and seldom calls it."""
     kind = value.__class__
     if kind is str or kind is bytes or value is None:
         return value
@@ -35,7 +35,7 @@ def text(value: Any) -> Any:
 
 
 def some_text(value: Any) -> Any:
-    """Return text as it came."""
+    """Return text unchanged."""
     kind = value.__class__
     if kind is str or kind is bytes:
         return value
@@ -43,31 +43,31 @@ def some_text(value: Any) -> Any:
 
 
 def integer(value: Any) -> int:
-    """Return an integer as it came. The client knows this one and seldom calls it."""
+    """Return an integer unchanged. The client knows this converter and seldom calls it."""
     if value.__class__ is int:
         return value
     raise TypeError("not an integer")
 
 
 def integer_or_none(value: Any) -> int | None:
-    """Return an integer or nil as it came."""
+    """Return an integer or nil unchanged."""
     return None if value is None else integer(value)
 
 
 def array(value: Any) -> list[Any]:
-    """Return a list as it came."""
+    """Return a list unchanged."""
     if value.__class__ is list:
         return value
     raise TypeError("not a list")
 
 
 def array_or_none(value: Any) -> list[Any] | None:
-    """Return a list or nil as it came."""
+    """Return a list or nil unchanged."""
     return None if value is None else array(value)
 
 
 def list_of(*kinds: type) -> Converter[list[Any]]:
-    """Return a converter that takes a list of these types alone, for replies whose elements are not many."""
+    """Return a converter that accepts a list of these types only, for replies with few elements."""
     fit = frozenset(kinds)
 
     def convert(value: Any) -> list[Any]:
@@ -90,19 +90,19 @@ def texts_or_none(value: Any) -> list[Any] | None:
 
 
 def binary(value: Any) -> bytes:
-    """Return bytes as they came: the traits of the command are `binary`, so that its reply is not decoded."""
+    """Return bytes unchanged, for commands with `binary` traits, whose replies are never decoded."""
     if value.__class__ is bytes:
         return value
     raise TypeError("not bytes")
 
 
 def binary_or_none(value: Any) -> bytes | None:
-    """Return bytes or nil as they came."""
+    """Return bytes or nil unchanged."""
     return None if value is None else binary(value)
 
 
 def parts(value: Any, size: int | None = None) -> Sequence[Any]:
-    """Return a list, of so many parts if `size` is given: what else can be gone through is no list, text above all."""
+    """Return a list, of so many parts if `size` is given. Other iterables are refused, above all text."""
     if not isinstance(value, (list, tuple)):
         raise TypeError("not a list")
     if size is not None and len(value) != size:
@@ -111,7 +111,7 @@ def parts(value: Any, size: int | None = None) -> Sequence[Any]:
 
 
 def ok(value: Any) -> bool:
-    """Return True for OK, and False for nil: a condition was not met."""
+    """Return True for OK, and False for nil, which means that a condition was not met."""
     kind = value.__class__
     if kind is str or kind is bytes:
         return True
@@ -121,7 +121,7 @@ def ok(value: Any) -> bool:
 
 
 def nothing(value: Any) -> None:
-    """Return None: that the reply came is all there is to know."""
+    """Return None, whatever the reply is."""
 
 
 def boolean(value: Any) -> bool:
@@ -160,7 +160,7 @@ def counts(value: Any) -> dict[Any, int]:
 
 
 def text_mapping(value: Any) -> dict[Any, Any]:
-    """Return a dict of texts, for replies whose elements are not many."""
+    """Return a dict of texts, for replies with few elements."""
     return {some_text(name): some_text(item) for name, item in mapping(value).items()}
 
 
@@ -211,12 +211,12 @@ mapping_page = scan_page(mapping)
 
 
 def string(value: Any) -> str:
-    """Return what is always ASCII text, a name or a number of the server's own, as str for every client."""
+    """Return a name or a number of the server's own, which is ASCII, as str for every client."""
     return value.decode() if isinstance(value, bytes) else _str(value)
 
 
 def shown(value: Any) -> str:
-    """Return what the server quotes for people to read as str for every client; escaped where it is not UTF-8."""
+    """Return quoted text, meant for people, as str for every client; bytes that are not UTF-8 are escaped."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _str(value)
 
 
@@ -227,7 +227,7 @@ def _str(value: Any) -> str:
 
 
 def words(value: Any) -> set[str]:
-    """Return a set of the server's own words, of flags for instance."""
+    """Return a set of the server's own words, such as flags."""
     return {string(word) for word in _several(value)}
 
 
@@ -235,7 +235,7 @@ def _several(value: Any) -> Iterable[Any]:
     return () if value is None else value if isinstance(value, set) else parts(value)
 
 
-#: The converters of a record's fields that need none but have to be what they are declared as.
+#: Converters of a record's fields by their declared types, which only check the type.
 _PLAIN: Final[dict[str, Converter[Any]]] = {
     "int": integer,
     "int | None": integer,
@@ -246,10 +246,10 @@ _PLAIN: Final[dict[str, Converter[Any]]] = {
 
 
 def record(kind: type[Record], **parts: Converter[Any]) -> Converter[Any]:
-    """Return a converter of a map to a record, field by field: `parts` says how.
+    """Return a converter of a map to a record; `parts` has the converters of its fields.
 
-    Servers add fields as they grow: what an older one does not say is None if the record allows it, and a reply of
-    another shape if not; extra fields of a newer one are left out.
+    Newer servers send more fields. A missing field is None if the record allows that; if not, the reply has a wrong
+    shape. Extra fields are left out.
     """
     names = kind.record_fields
     needed = required(kind)
@@ -316,7 +316,7 @@ def time(value: Sequence[Any]) -> tuple[int, int]:
 
 
 def decoded(value: Any) -> Any:
-    """Return a reply that was read as bytes as the parser decodes it; one that is not UTF-8 becomes a DecodeError."""
+    """Decode a reply that was read as bytes, as the parser would; return a DecodeError if it is not UTF-8."""
     try:
         return _text_of(value)
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from aioresp.replies.server import Module, modules
 
 
 class ClientInfo(Record):
-    """A connection, as the server sees it. What may be None came with 7.0 or later, `capa` with Valkey 9.0.
+    """A connection, as the server sees it. Fields that may be None came with 7.0 or later, `capa` with Valkey 9.0.
 
     `age` and `idle` are seconds, `tot_net_in` and `tot_net_out` bytes, as are all figures of buffers and memory.
     `extra` has what newer servers say beside.
@@ -57,7 +57,7 @@ class ClientInfo(Record):
 
 
 class TrackingInfo(Record, Generic[AnyStr]):
-    """Tracking state of a connection; `redirect` is the id of the notified client (0: itself, -1: no tracking)."""
+    """Tracking state of a connection; `redirect` is the id of the notified client (0 for itself, -1 for none)."""
 
     flags: set[str]
     redirect: int

@@ -119,7 +119,7 @@ def cluster_replicas(value: Any) -> list[ClusterNode]:
 
 
 def cluster_node(line: str) -> ClusterNode:
-    """Return the node that a line tells of.
+    """Return the node of a line.
 
     It is `id host:port@bus,hostname,name=value flags primary ping pong epoch link slots`.
     """
@@ -205,7 +205,7 @@ _REQUIRED: Final = required(ShardNode)
 
 
 def cluster_slots(value: Any) -> list[SlotRange]:
-    """Return who serves which slots."""
+    """Return the slots, and the nodes that serve them."""
     return [
         SlotRange(integer(first), integer(last), _slot_node(primary), [_slot_node(replica) for replica in replicas])
         for first, last, primary, *replicas in map(parts, parts(value))

@@ -22,7 +22,7 @@ from aioresp.replies import (
 
 
 class SlowCommand(Record):
-    """An entry of the slow log: when (Unix time in s), for how long (µs), and who. `argc` is of 8.10.
+    """An entry of the slow log: when (Unix time in s), for how long (µs), and by which client. `argc` is of 8.10.
 
     The log cuts long arguments and long lists of them, with a note in their place; `argc` is their number. Bytes that
     are not UTF-8 are escaped.
@@ -126,8 +126,8 @@ class MemoryStats(Record):
 class HotKeys(Record, Generic[AnyStr]):
     """Result of a HOTKEYS session: the keys with most CPU time (µs) and most traffic (bytes), most first.
 
-    The figures of selected slots are None if none were selected, those of sampled commands too if all commands were
-    looked at, and those of a metric that was not asked for. `selected_slots` are ranges, both ends included.
+    The figures of selected slots are None if none were selected. Those of sampled commands are None if all commands
+    were sampled, and those of a metric if it was not requested. `selected_slots` are ranges, both ends included.
     """
 
     tracking_active: bool
@@ -192,7 +192,7 @@ def _field(name: str) -> str:
 
 
 def _figure(item: Any) -> int | float | str:
-    """Return a figure, which RESP2 has as text unless it is an integer; what newer servers say may be no figure."""
+    """Return a figure, which RESP2 has as text unless it is an integer; newer servers may send something else."""
     if not isinstance(item, (str, bytes)):
         if not isinstance(item, (int, float)):
             raise TypeError("no figure")

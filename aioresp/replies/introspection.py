@@ -9,7 +9,7 @@ from aioresp.replies import integer, mapping, parts, shown, some_text, string, w
 
 
 class KeyStep(Record):
-    """How a command's keys are looked for: the way, and its figures."""
+    """Method by which a command's keys are found, and its parameters."""
 
     type: str
     spec: dict[str, int | str]

@@ -9,7 +9,7 @@ from aioresp.replies import integer, parts, shown, string
 
 
 class ConnectedReplica(Record):
-    """A replica of a server, and how far it has come."""
+    """A replica of a server, and its offset."""
 
     ip: str
     port: int
@@ -25,7 +25,7 @@ class MasterRole(Record):
 
 
 class ReplicaRole(Record):
-    """A replica: of whom, the state of the link ("connect", "connecting", "sync", "connected"), and how far it is."""
+    """A replica: its primary, the state of the link ("connect", "connecting", "sync", "connected"), and its offset."""
 
     host: str
     port: int

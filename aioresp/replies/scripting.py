@@ -27,7 +27,7 @@ class Library(Record, Generic[AnyStr]):
 
 
 class RunningFunction(Record, Generic[AnyStr]):
-    """The function that runs at the moment, the command that called it, and for how long it has been running."""
+    """The function that is running, the command that called it, and for how long it has been running."""
 
     name: AnyStr
     command: list[AnyStr]
@@ -35,7 +35,7 @@ class RunningFunction(Record, Generic[AnyStr]):
 
 
 class Engine(Record):
-    """How much an engine has loaded."""
+    """Numbers of libraries and functions that an engine has loaded."""
 
     libraries_count: int
     functions_count: int

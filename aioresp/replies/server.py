@@ -36,7 +36,7 @@ class BackupStatus(Record):
 class Info(dict[str, Any]):
     """Reply of INFO, by name: a dict of ints, floats and str, and of such dicts for lines with several parts.
 
-    What type a name has is the server's to say: the methods promise it to type checkers. They raise KeyError for what
+    The server decides the type of each field: the methods assert one for type checkers. They raise KeyError for what
     the server does not say, and TypeError for what is of another type.
     """
 
@@ -80,7 +80,7 @@ def info(value: Any) -> Info:
     return found
 
 
-# What may look like a number, or like a line of pairs, and is none.
+# Fields that may look like a number, or like a line of pairs, and are text.
 _TEXT: Final = frozenset(
     (
         *("availability_zone", "config_file", "executable", "gcc_version", "master_host", "master_replid"),

@@ -46,7 +46,7 @@ def _shape(reply: Any, depth: int) -> str:
 
 
 def unexpected(reply: Any, arguments: Sequence[object] | Traits = ()) -> UnexpectedReply:
-    """Return the error for a reply that is none of the command's."""
+    """Return the error for a reply of a shape that its command never has."""
     error = UnexpectedReply(f"an unexpected reply: {shape(reply)}; `call` returns it as it is")
     if arguments:
         about(error, *locate(arguments))
@@ -54,8 +54,8 @@ def unexpected(reply: Any, arguments: Sequence[object] | Traits = ()) -> Unexpec
 
 
 def failure(error: Exception, reply: Any, arguments: Sequence[object]) -> Exception:
-    """Return what the caller gets where a converter raised `error`: the words of Python's own errors show values.
+    """Return the error for the caller after a converter raised `error`, whose message may show values.
 
-    Raise it outside of the `except` block, or it carries the other error as its context.
+    Raise it outside of the `except` block, or its context is the other error.
     """
     return error if isinstance(error, (RedisError, MemoryError)) else unexpected(reply, arguments)

@@ -31,7 +31,7 @@ class GroupEntry(NamedTuple, Generic[AnyStr]):
 
 
 class Autoclaimed(Record, Generic[AnyStr]):
-    """Reply of XAUTOCLAIM: the id for the next call (0-0: the end), the entries, and the ids of deleted ones.
+    """Reply of XAUTOCLAIM: the id for the next call (0-0 at the end), the entries, and the ids of deleted ones.
 
     Before 7.0 a deleted entry is claimed too: it is None among the entries, and `deleted` is empty.
     """
@@ -42,7 +42,7 @@ class Autoclaimed(Record, Generic[AnyStr]):
 
 
 class AutoclaimedIds(Record, Generic[AnyStr]):
-    """Reply of XAUTOCLAIM with ids only: the id for the next call (0-0: the end), the entries, and the deleted ones."""
+    """Reply of XAUTOCLAIM with ids only: the id for the next call (0-0 at the end), the entries, the deleted ones."""
 
     next_id: AnyStr
     ids: list[AnyStr]
@@ -59,7 +59,7 @@ class PendingSummary(Record, Generic[AnyStr]):
 
 
 class PendingEntry(Record, Generic[AnyStr]):
-    """An entry that was delivered and not acknowledged: to whom, how many ms ago, and how often."""
+    """An entry that was delivered and not acknowledged: its consumer, the ms since then, and its deliveries."""
 
     id: AnyStr
     consumer: AnyStr
@@ -89,7 +89,7 @@ class StreamInfo(Record, Generic[AnyStr]):
 
 
 class DeliveredEntry(Record, Generic[AnyStr]):
-    """A pending entry in XINFO STREAM FULL: to whom it was delivered, at what Unix time in ms, and how often."""
+    """A pending entry in XINFO STREAM FULL: its consumer, Unix time in ms, and the number of deliveries."""
 
     id: AnyStr
     consumer: AnyStr
@@ -151,7 +151,7 @@ class GroupInfo(Record, Generic[AnyStr]):
 
 
 class ConsumerInfo(Record, Generic[AnyStr]):
-    """A consumer: ms since it last asked (`idle`), and since it last got something (`inactive`, of 7.2; -1: never)."""
+    """A consumer: ms since its last request (`idle`) and its last entry (`inactive`, since 7.2, -1 if never)."""
 
     name: AnyStr
     pending: int

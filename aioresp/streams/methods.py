@@ -57,10 +57,11 @@ class Readers(Executor[AnyStr]):
     ) -> GroupReader[AnyStr]:
         """Return a context that iterates over the entries that a group delivers to a consumer, without an end.
 
-        First come entries that this consumer has pending, then those that any consumer had pending for `min_idle` ms
-        (None: nothing is claimed; needs 6.2), then new ones. Claims are repeated every `min_idle / 2`. An entry is
-        acknowledged when the loop asks for the next one: not if its body is left by an exception or by `break`, nor
-        after `entry.nack()`. Without `auto_ack` it is by `await entry.ack()`, or by `async with entry:`.
+        First come the pending entries of this consumer. Then come entries that were pending for `min_idle` ms with any
+        consumer (since 6.2; None claims nothing), and then new ones. Claims are repeated every `min_idle / 2`. An entry
+        is acknowledged when the loop asks for the next one, unless `entry.nack()` was called. It stays pending if the
+        body is left by an exception or by `break`. Without `auto_ack`, `await entry.ack()` or `async with entry:`
+        acknowledges it.
 
         With `create` a missing group or stream is created, also later; the group begins with the entries behind
         `start`. One read brings `count` entries a stream and waits on the server for `block` ms; None ends the

@@ -1,7 +1,7 @@
 """Batch in the FIFO of a connection: many commands behind one waiter.
 
-Owns the replies of one batch from the first to the last, what a connection calls on any waiter, and how the bytes of
-many commands are put together. Never knows what a command means.
+Owns the replies of one batch from the first to the last, the interface of any waiter, and the joined bytes of many
+commands. Never knows what a command means.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from aioresp.errors import ERROR_TYPES, DecodeError, RedisError
 from aioresp.wire.packing import Packed, Parser, Push
 from aioresp.wire.parser import undecodable as undecodable
 
-#: Replies taken from the parser at a time. To ask for one that is not complete costs little, but something.
+#: Number of replies requested from the parser at a time: each request beyond the complete ones costs a little.
 BLOCK: Final = 256
 
-#: Whether `writelines` copies nothing, as since Python 3.12, and asks for a pause when the transport's buffer is full,
-#: as not before 3.12.9 and 3.13.2 (CVE-2024-12254).
+#: Whether `writelines` can be used. Since Python 3.12 it copies nothing; before 3.12.9 and 3.13.2 it never asks for a
+#: pause when the transport's buffer is full (CVE-2024-12254).
 WRITELINES: Final = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
 
 
 class Unfinished(Exception):
-    """The waiter at the head of the FIFO stays there, as more replies to it are to come: a signal, not an error."""
+    """Signal of `set_result`, and no error: the waiter stays at the head of the FIFO, for more replies."""
 
 
 if TYPE_CHECKING:  # protocols take time to import
@@ -32,11 +32,11 @@ if TYPE_CHECKING:  # protocols take time to import
         """Entry in a connection's FIFO: a future, which takes one reply, or a batch, which takes several."""
 
         def done(self) -> bool:
-            """Return whether nobody waits any more."""
+            """Return whether its caller has been answered or has gone."""
             ...
 
         def set_result(self, result: Any, /) -> None:
-            """Take the next reply. Raises InvalidStateError if nobody waits, and Unfinished if more are to come."""
+            """Take the next reply. Raises InvalidStateError if `done`, and Unfinished if more are to come."""
             ...
 
         def set_exception(self, exception: Any, /) -> None:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
         def exception(self) -> BaseException | None:
-            """Return the error that the caller gets; afterwards it is not logged if the caller has gone."""
+            """Return the error that the caller gets; asyncio does not log an error that was fetched."""
             ...
 
     class Carrier(Protocol):
@@ -60,10 +60,10 @@ if TYPE_CHECKING:  # protocols take time to import
 
 
 class Batch:
-    """Waiter for `count` commands, which are written in one; it stays in the FIFO until the last reply is here.
+    """Waiter for `count` commands in one write; it stays in the FIFO until its last reply has arrived.
 
-    The result of `future` is the list of the raw replies; error replies and text that cannot be decoded are values in
-    it. What fails all of them, as the end of the connection does, fails the future.
+    The result of `future` is the list of the raw replies. Error replies, and replies that are not UTF-8, are errors in
+    it. An error of the whole batch, such as the end of the connection, fails the future.
     """
 
     __slots__ = ("_carrier", "_count", "_decode", "_owed", "_parser", "clean", "future", "replies")
@@ -71,9 +71,9 @@ class Batch:
     def __init__(self, count: int, decode: bool, future: asyncio.Future[list[Any]]) -> None:
         self.future = future
         self.replies: list[Any] = []
-        """The replies that are here; none are kept once the caller has gone."""
+        """The replies that have arrived; it is emptied once the caller has gone."""
         self.clean = True
-        """Set at first; an error reply, or text that cannot be decoded, clears it."""
+        """Set at first; cleared by an error reply, or a reply that is not UTF-8."""
         self._count = count
         self._decode = decode
         self._owed = count
@@ -93,7 +93,7 @@ class Batch:
     # --- Replies -----------------------------------------------------------------------------------------------------
 
     def set_result(self, reply: Any) -> None:
-        """Take the next reply, and with it all others that are here. Raises Unfinished if there are more to come."""
+        """Take the next reply, and all others that are complete. Raises Unfinished if more are to come."""
         self.replies.append(reply)
         self._owed -= 1
         try:
@@ -101,12 +101,12 @@ class Batch:
                 if not self._take():
                     raise Unfinished
         except BaseException:
-            self._stay()  # also where the stream is broken: then the end of the connection fails the caller
+            self._stay()  # after a broken stream, too: then the end of the connection fails the caller
             raise
         self._finish()
 
     def take_error(self, error: RedisError) -> None:
-        """Take the next reply, which is an error, or text that cannot be decoded."""
+        """Take an error as the next reply: an error reply, or one for a reply that is not UTF-8."""
         self.replies.append(error)
         self.clean = False
         self._owed -= 1
@@ -116,7 +116,7 @@ class Batch:
             self._finish()
 
     def _take(self) -> bool:
-        """Take a block of replies; return False if fewer are here."""
+        """Take a block of replies; return False if fewer are complete."""
         wanted = min(self._owed, BLOCK)
         came = self._parser.take(wanted, self._decode)
         complete = len(came) == wanted
@@ -135,7 +135,7 @@ class Batch:
     def _stay(self) -> None:
         self._carrier.stay(self)
         if self.future.done():
-            self.replies.clear()  # for nobody
+            self.replies.clear()  # the caller has gone
 
     def _finish(self) -> None:
         if self.future.done():
@@ -146,7 +146,7 @@ class Batch:
     # --- As a waiter -------------------------------------------------------------------------------------------------
 
     def done(self) -> bool:
-        """Return whether nobody waits any more."""
+        """Return whether its caller has been answered or has gone."""
         return self.future.done()
 
     def set_exception(self, error: RedisError) -> None:
@@ -154,7 +154,7 @@ class Batch:
         self.future.set_exception(error)
 
     def exception(self) -> BaseException | None:
-        """Return the error that the caller gets; afterwards it is not logged if the caller has gone."""
+        """Return the error that the caller gets; asyncio does not log an error that was fetched."""
         return self.future.exception()
 
 
@@ -162,7 +162,7 @@ _ERRORS: Final = frozenset({DecodeError, *ERROR_TYPES})
 
 
 def joined(commands: list[Packed]) -> Packed:
-    """Return commands as one: bytes, or chunks if one of them comes in chunks."""
+    """Return commands joined: bytes, or chunks if one of them has chunks."""
     try:
         return b"".join(commands)  # type: ignore[arg-type]  # or it raises
     except TypeError:
@@ -180,7 +180,7 @@ def joined(commands: list[Packed]) -> Packed:
 
 
 def write_chunks(transport: asyncio.Transport, commands: list[Packed]) -> int:
-    """Write commands, some in chunks, without a copy of what the socket takes at once; return how many bytes."""
+    """Write commands, some in chunks, and return the number of bytes; no byte that the socket takes is copied."""
     chunks = cast("list[bytes]", joined(commands))
     if WRITELINES:
         transport.writelines(chunks)
@@ -191,7 +191,7 @@ def write_chunks(transport: asyncio.Transport, commands: list[Packed]) -> int:
 
 
 def fail(waiter: Waiter, error: Exception) -> None:
-    """Fail a waiter, unless it is done; asyncio does not log the error if nobody fetches it."""
+    """Fail a waiter, unless it is done, and fetch the error, so that asyncio never logs it."""
     if not waiter.done():
         waiter.set_exception(error)
         waiter.exception()

@@ -1,7 +1,7 @@
 """Back-off between logins that a server refuses, for all event loops and threads of one client.
 
-Owns the last refusal and the time of the next attempt. Never waits and never connects: until that time it raises the
-refusal again, so that a wrong password neither locks an account nor floods a log.
+Owns the last refusal and the time of the next attempt. Never waits and never connects. Until that time it raises the
+refusal again, so a wrong password neither locks an account nor floods a log.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aioresp.wire.credentials import Credentials
 #: Seconds that the first pause after refused credentials lasts, and the longest; each refusal doubles it.
 PAUSES: Final = (1.0, 30.0)
 
-#: The same for other refusals, which lock nobody out and may pass by themselves: too many clients, above all.
+#: The same for other refusals, mostly too many clients. They lock no account and may pass by themselves.
 PAUSES_OTHERWISE: Final = (0.1, 1.0)
 
 
@@ -39,7 +39,7 @@ class Brake:
         self._refusals = 0  # the number of all refusals so far
         self._failures = 0  # the number of consecutive refusals of one kind
         self._due = 0.0  # the monotonic time of the next attempt
-        self._fresh = True  # set when a pause is over, cleared when other credentials are tried within the next one
+        self._fresh = True  # set when a pause is over, cleared when other credentials are tried during a pause
 
     def __repr__(self) -> str:
         if self._refusal is None:
@@ -53,13 +53,13 @@ class Brake:
 
     @property
     def of_credentials(self) -> bool:
-        """Whether the last login was refused for its credentials, or what these may do."""
+        """Whether the last login was refused for its credentials or their permissions."""
         return isinstance(_said(self._refusal), (AuthenticationError, NoPermissionError))
 
     def begin(self, credentials: Credentials | None) -> int:
-        """Begin an attempt, and return what `fail` takes. Raises the last refusal if the pause after it is not over.
+        """Begin an attempt; return its number for `fail`. Raises the last refusal if the pause after it is not over.
 
-        Other credentials than those refused need not wait, but only once a pause: a token may be new each time.
+        Credentials other than the refused ones need not wait, but only once in each pause: tokens may be new each time.
         """
         if self._refusal is not None:
             now = monotonic()
@@ -78,7 +78,7 @@ class Brake:
         self._failures = 0
 
     def give_up(self, attempt: int) -> None:
-        """Note the end of an attempt about which the server has said nothing: the next one may begin at once."""
+        """Note that an attempt ended without an answer of the server: the next one may begin at once."""
         if attempt == self._refusals:
             self._due = 0.0
 

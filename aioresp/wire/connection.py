@@ -1,7 +1,7 @@
 """Multiplexed connection to one server: one socket, commands out, replies in, each to its caller.
 
 Owns a FIFO of waiters in the order of the commands on the wire. A waiter leaves it only when its reply has been read,
-also if its caller has gone: so replies and callers cannot be off by one. Never knows pools or command groups, and never
+even if its caller has gone. So replies and callers cannot be off by one. Never knows pools or command groups, and never
 sends anything twice.
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
 BACKLOG: Final = 4 * 1024 * 1024
 
-#: Commands in flight from which on a write does not wait for the turn's end: the server works while callers send more.
+#: Commands in flight from which on a write does not wait for the end of the turn: the server works meanwhile.
 EAGER: Final = 40
 
 _NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
@@ -52,20 +52,20 @@ def _ignore(*_: Any) -> None: ...
 class Connection(asyncio.Protocol):
     """A connection that takes up to `concurrency` commands at a time.
 
-    `Health` tells whether it takes any, and `Reading` how far the replies are read that have arrived.
+    `Health` tells whether it takes any, and `Reading` whether arrived replies are still to be handed out.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, concurrency: int, max_reply: int | None = None) -> None:
         self.in_flight = 0
-        """How many commands are under way; a batch counts as one."""
+        """Number of commands under way; a batch counts as one."""
         self.capacity = 0
-        """How many it takes at present: `concurrency` or more while `READY`, and 0 otherwise."""
+        """Number of commands that it takes at present: `concurrency` or more while `READY`, else 0."""
         self.lent = False
         """Set when a lease or a listener has the connection alone, cleared when the pool shares it again."""
         self.health = Health.HANDSHAKE
         """Whether it takes commands, and why if not; see `Health`."""
         self.error: RedisError | None = None
-        """The reason of the end, once it has ended."""
+        """The reason of its end; None until then."""
         self.greeting = Greeting()
         """The words of the server about itself, from the handshake."""
         self.renewal: Renewal | None = None
@@ -83,9 +83,9 @@ class Connection(asyncio.Protocol):
         self._wire = Wire()
         self._parser = Parser(max_reply)
         self._waiters: deque[Waiter] = deque()
-        self._outgoing: list[Packed] = []  # the commands of this turn that are not written yet
+        self._outgoing: list[Packed] = []  # the commands of this turn that have not been written
         self._lone = False  # set by a write of one command with nothing else in flight, cleared by any other write
-        self._write_at = 0  # the number in flight at which a write does not wait for the turn's end
+        self._write_at = 0  # the number in flight from which on a write does not wait for the end of the turn
         self._answered = 0  # the commands whose replies were read; a batch counts as one
         self._reading = WHOLE
         self._run_timeout: float | None = _NO_RUN  # the time limit of the last command of this turn
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def resting(self) -> bool:
-        """Whether it takes nothing until `wake` has found that the server still answers."""
+        """Whether it takes no commands until `wake` has found that the server still answers."""
         return self.health in (Health.RESTING, Health.WAKING)
 
     @property
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         return self._wire.transport
 
     def attach(self, on_room: Callable[[], None], on_close: EndListener) -> None:
-        """Have `on_room` called when more commands may be taken, and `on_close` with the connection at its end."""
+        """Call `on_room` when more commands may be taken, and `on_close` with the connection at its end."""
         self._on_room = on_room
         self.listeners.add_end(on_close)
 
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         self.listeners.remove_end(listener)
 
     def _move(self, event: Event) -> None:
-        """Change the health as its table says, and what follows from it."""
+        """Change the health by its table, and with it the capacity."""
         following = HEALTH.get((self.health, event))
         if following is not None:
             self.health = following
@@ -169,8 +169,8 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[Any]:
         """Send a command with this turn's others and return the future of its raw reply.
 
-        The future gets ConnectionLost if the connection ends first, CommandTimeout after `timeout` seconds, DecodeError
-        if the reply is not UTF-8 and `decode` is asked for, or the ResponseError that the server answered with. Raises
+        The future gets ConnectionLost if the connection ends first, and CommandTimeout after `timeout` seconds. It gets
+        the ResponseError of an error reply, and with `decode` a DecodeError if the reply is not UTF-8. Raises
         ConnectionLost if the connection has ended already.
         """
         if timeout is not self._run_timeout:
@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
         if self.error is not None:
             raise self._lost("not sent")
         if not self._outgoing:
-            # A lone caller, who sends one command after another, need not wait for the turn's end: no others will come.
+            # A lone caller that sends one command after another need not wait for the turn's end: no others follow.
             if self._lone and not self.in_flight:
                 self._write_at = 1
             else:
@@ -213,13 +213,13 @@ class Connection(asyncio.Protocol):
             self.capacity = 0
 
     def _flush(self) -> None:
-        """End the turn: write the commands that it has left."""
+        """End the turn: write the commands that have not been written."""
         self._run_timeout = _NO_RUN
         if self._outgoing:
             self._write()
 
     def _write(self) -> None:
-        """Write this turn's commands. None are held back when paused: `capacity` kept callers away before."""
+        """Write this turn's commands, even if paused since they were sent: `capacity` keeps later callers away."""
         outgoing, self._outgoing = self._outgoing, []
         self._lone = self.in_flight == 1
         if self._lone:
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
         if self._reading is WHOLE or self._reading is PARTIAL:
             self._read()
         elif self._reading is SLICED and self._parser.waiting > ReplyLimits.BACKLOG:
-            # Tiny replies arrive faster than they are handed out: endless pushes, if the server is hostile.
+            # Tiny replies arrive faster than they are handed out. A hostile server may push without end.
             assert self._wire.transport is not None
             self._reading = FULL
             self._wire.transport.pause_reading()
@@ -267,8 +267,8 @@ class Connection(asyncio.Protocol):
     def _read(self) -> None:
         """Hand each complete reply to the waiter at the head of the FIFO: a slice of them now, the rest next turn.
 
-        So callers go on while their replies are still in the processor's cache, and the garbage collector never meets
-        tens of thousands of finished calls at once.
+        So callers continue while their replies are still in the processor's cache. And the garbage collector never
+        meets tens of thousands of finished calls at once.
         """
         waiters = self._waiters
         flips = self._decoding.flips
@@ -373,29 +373,29 @@ class Connection(asyncio.Protocol):
     # --- Deadlines ---------------------------------------------------------------------------------------------------
 
     def _expire(self) -> None:
-        """Fail the commands whose deadline has passed; their replies are read and dropped when they come."""
+        """Fail the commands whose deadline has passed; their replies are read and dropped when they arrive."""
         punctual = self._deadlines.punctual()
         if self._deadlines.expire(self._waiters, self._answered, self.growing):
             self._move(Event.DOUBTED)
         silent = self.health is Health.SILENT or self.health is Health.STUCK
         if silent and punctual and all(waiter.done() for waiter in self._waiters):
-            # No caller waits for what the server owes, and it is silent: take it for gone. If this process itself stood
-            # still, its replies may be here and not read yet.
+            # The server is silent, and no caller waits for the replies that it owes: give the connection up. Not if the
+            # timer was late: then this process stood still, and may not have read replies that have arrived.
             self.end(ConnectionLost("the server did not answer in time; the connection was dropped"))
         else:
             self._deadlines.look_again()
 
     def growing(self, seconds: float) -> bool:
-        """Return whether a piece of a reply is here, and enough of it came within the last so many seconds."""
+        """Return whether a partial reply is here, of which enough arrived within the last so many seconds."""
         now = self._loop.time()
         if self._reading is WHOLE or not self._waiters or now - self._deadlines.heard >= seconds:
             return False
         waiter = self._waiters[0]
-        number = self._answered, len(waiter.replies) if type(waiter) is Batch else 0  # in a batch, one of many
+        number = self._answered, len(waiter.replies) if type(waiter) is Batch else 0  # its index, in a batch
         return self.limits.grows(number, seconds, now)
 
     def stretch(self) -> None:
-        """Take as many more commands again, until `relax`: the pool is making another connection."""
+        """Take `concurrency` more commands, until `relax`: the pool is making another connection."""
         self.capacity += self._concurrency
 
     def relax(self) -> None:
@@ -415,7 +415,7 @@ class Connection(asyncio.Protocol):
     def _woken(self, pong: asyncio.Future[Any]) -> None:
         if isinstance(pong.exception(), CommandTimeout):
             self.end(ConnectionLost("the server did not answer after the connection had idled; it was dropped"))
-        self._move(Event.ANSWERED)  # also after an error reply, which is a sign of life, too
+        self._move(Event.ANSWERED)  # an error reply is a sign of life, too
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
@@ -438,11 +438,11 @@ class Connection(asyncio.Protocol):
         self._move(Event.OPENED)
 
     def close(self, why: str = "the connection was closed by this client") -> None:
-        """End the connection; what was given to the transport is still sent, within a second."""
+        """End the connection; bytes in the transport are still sent, within a second."""
         self.end(ConnectionLost(why), abort=False)
 
     def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, Parser]:
-        """Give socket and parser to `protocol` for good, while nothing is under way; it passes `connection_lost` on.
+        """Give socket and parser to `protocol` for good, while nothing is under way; it forwards `connection_lost`.
 
         Raises ConnectionLost if the connection has ended.
         """
@@ -456,7 +456,7 @@ class Connection(asyncio.Protocol):
         return transport, self._parser
 
     def end(self, error: RedisError, *, abort: bool = True) -> None:
-        """Take no more commands; `connection_lost` follows and fails those under way with `error`."""
+        """Take no more commands; `connection_lost` follows, and fails those under way with `error`."""
         if self._loop.is_closed():
             self.sever()
         if self.error is not None:
@@ -467,7 +467,7 @@ class Connection(asyncio.Protocol):
         self._wire.end(self._loop, abort)
 
     def sever(self) -> None:
-        """End the connection without its loop, which may be closed; nobody is told before that runs again."""
+        """End the connection without its loop, which may be closed; callers hear of it if the loop runs again."""
         self._over(self.error or ConnectionLost("the connection was cut: its event loop does not run"))
         self._wire.cut()
 
@@ -477,11 +477,11 @@ class Connection(asyncio.Protocol):
         self._run_timeout = _NO_RUN  # the next `send` calls `_start_run`, and is refused there
 
     def unsent(self, future: asyncio.Future[Any]) -> bool:
-        """Return whether the command of `future` has certainly not left."""
+        """Return whether the command of `future` has certainly not been sent."""
         return future in islice(self._waiters, max(0, self.in_flight - len(self._outgoing)), None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail every waiter whose reply is not here: nothing more will come."""
+        """Hand out the replies that have arrived, and fail all other waiters."""
         while self.has_more and self.error is None:
             self._reading = PARTIAL
             self._read()
@@ -497,7 +497,7 @@ class Connection(asyncio.Protocol):
             lost = self._lost("not sent" if number >= left else "unknown")
             lost.deadline = self._deadlines.of(number)
             fail(waiter, lost)
-        # Commands without a reply stay in `usage`, but are not under way any more.
+        # `usage` still counts the commands without a reply.
         self._answered += self.in_flight
         self.in_flight = 0
         self._waiters.clear()

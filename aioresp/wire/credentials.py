@@ -15,7 +15,7 @@ from aioresp.record import Record
 
 
 class Credentials(Record):
-    """A user and a password; a connection asks for new ones after `renew_after` seconds, if that is not None."""
+    """A user and a password. After `renew_after` seconds (None: never) a connection asks for new ones."""
 
     username: str | None
     """None for the default user."""
@@ -31,7 +31,7 @@ class Credentials(Record):
         return (self.username, self.password) if self.username else (self.password,)
 
 
-#: What a provider may give: a password, a user and a password, or these with the time of their renewal.
+#: Answer of a provider: a password, a user and a password, or both with the time of their renewal.
 Given: TypeAlias = str | tuple[str] | tuple[str | None, str] | Credentials
 
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # protocols take time to import
             """Return the credentials of this moment."""
             ...
 
-    #: The option `credential_provider`: a function or a coroutine function without arguments, or such an object.
+    #: The option `credential_provider`: a function or a coroutine function without arguments, or a `Provides`.
     CredentialProvider: TypeAlias = Callable[[], Given | Awaitable[Given]] | Provides
 else:
     CredentialProvider = Callable

@@ -20,16 +20,16 @@ from aioresp.wire.limits import LONGEST
 if TYPE_CHECKING:
     from aioresp.wire.batch import Waiter
 
-#: Seconds of silence, while a reply is owed to a caller who gave up, after which a connection takes no more commands.
+#: Seconds of silence after a missed deadline after which a connection takes no more commands.
 SILENCE: Final = 1.0
 
-#: Seconds by which a timer is late if the event loop, not the server, has been held up.
+#: Seconds by which a timer is late if the event loop, and not the server, has been held up.
 LATE: Final = 0.1
 
 #: Seconds in which the server must answer when a connection that has idled is to be used again.
 WAKE: Final = 1.0
 
-#: Late callers who are told in one turn of the loop, and replies that a connection hands out in one.
+#: Most callers that are failed as late in one turn of the loop, and most replies handed out in one.
 SLICE: Final = 512
 
 
@@ -46,7 +46,7 @@ class Run:
         self.first = first
         """The number of the first command, counted from the connection's start."""
         self.failed = first
-        """The number of the first command whose caller has not been told that it is late."""
+        """The number of the first command that has not been failed as late."""
 
 
 class Deadlines:
@@ -65,11 +65,11 @@ class Deadlines:
         self._due = due
         self._runs: deque[Run] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0  # uvloop's handles do not always tell
-        self._look_at = math.inf  # the next look that the last `expire` found necessary
+        self._timer_at = 0.0  # the time of the timer, which uvloop's handles do not always tell
+        self._look_at = math.inf  # the time of the next look, by the last `expire`
 
     def begin(self, timeout: float | None, number: int, answered: int) -> None:
-        """Note the time limit of the commands from `number` on, `answered` commands being answered."""
+        """Note the time limit of the commands from `number` on; the first `answered` commands have their replies."""
         runs = self._runs
         while len(runs) > 1 and runs[1].first <= answered:
             runs.popleft()
@@ -83,14 +83,14 @@ class Deadlines:
             self._set_timer(deadline)
 
     def of(self, number: int) -> float:
-        """Return by when the reply to a command is due, all before it being answered; forget the runs of those."""
+        """Return the deadline of a command, and forget earlier runs: all earlier commands have been answered."""
         runs = self._runs
         while len(runs) > 1 and runs[1].first <= number:
             runs.popleft()
         return runs[0].deadline if runs else math.inf
 
     def stop(self) -> None:
-        """Set no timer off any more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -101,7 +101,7 @@ class Deadlines:
         self._timer_at = when
 
     def punctual(self) -> bool:
-        """Return whether the timer went off in time; if not, replies may be here that this process has not read."""
+        """Return whether the timer fired in time; if not, this process may have replies that it has not read."""
         return self._loop.time() + 0.001 - self._timer_at < LATE
 
     def expire(self, waiters: deque[Waiter], answered: int, growing: Callable[[float], bool]) -> bool:
@@ -119,7 +119,7 @@ class Deadlines:
             deadline = run.deadline
             if deadline <= now:
                 again = self._expire_run(run, end, now, waiters, answered, growing)
-                # A caller's own deadline may be short, and says nothing about the connection.
+                # A deadline may be short, and is no reason by itself to doubt the server.
                 suspicious = max(self.heard, run.deadline - run.timeout) + SILENCE
                 if now >= suspicious:
                     doubted = True
@@ -149,14 +149,14 @@ class Deadlines:
         if start == 0:
             start = 1
             if now < run.deadline + (LONGEST - 1) * run.timeout and growing(run.timeout / 4):
-                again = now + run.timeout / 4  # a big reply that keeps arriving is not late
+                again = now + run.timeout / 4  # a large reply that keeps arriving is not late
             else:
                 fail(waiters[0], CommandTimeout(late))
         start = max(start, run.failed - answered)
         run.failed = min(end, answered + start + SLICE)
         for waiter in islice(waiters, start, run.failed - answered):
             fail(waiter, CommandTimeout(late))
-        return again if run.failed == end else self._loop.time()  # the rest in the next turn, as with replies
+        return again if run.failed == end else self._loop.time()  # the rest is failed in the next turn
 
     def _spans(self, end: int) -> Iterator[tuple[Run, int]]:
         """Go through the runs, each with the number of the first command after it; `end` is that of the last one."""

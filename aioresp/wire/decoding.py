@@ -1,6 +1,6 @@
-"""Decoding of the replies under way: which of them their callers want as text.
+"""Decoding of the replies under way: as text or as bytes, by the wish of each caller.
 
-Owns the numbers of the commands at which that changes, as most callers want the same. Never decodes.
+Owns the numbers of the commands at which the wish changes, because most callers want the same. Never decodes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Decoding:
         self.next = True
         """Whether the reply that is read next is decoded, while there are no `flips`."""
         self.flips: deque[int] = deque()
-        """The numbers of the commands from which on it is the other way round."""
+        """The numbers of the commands at which decoding begins or ends."""
 
     def flip(self, number: int) -> None:
-        """Decode the replies to the commands from `number` on as those before were not."""
+        """From command `number` on, decode replies if they were not decoded before, and else do not."""
         self.last = not self.last
         self.flips.append(number)
 
     def of(self, number: int) -> bool:
-        """Return whether the reply to a command is decoded, all before it being answered."""
+        """Return whether the reply to a command is decoded; all earlier commands have been answered."""
         while self.flips and self.flips[0] <= number:
             self.flips.popleft()
             self.next = not self.next

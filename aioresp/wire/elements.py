@@ -11,44 +11,44 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final, TypeAlias
 
-#: Digits of a count from which on the header of a list is looked at before hiredis sees it: for a list it reserves room
-#: at once, which the garbage collector walks through; for a push it fills that room.
+#: Digits of a count from which on the header of a list is checked before hiredis sees it. For a list hiredis reserves
+#: room at once, which the garbage collector walks through; for a push it even fills that room.
 LONG: Final = 5
 
 #: Bytes of a header that may be without an end.
 LONG_HEADER: Final = 32
 
-#: Stands for the number of bytes that are left of a line, as its end is not known.
+#: Number of bytes left of an element that is a line: its end is not known.
 IN_LINE: Final = -1
 
-#: The stop where the bytes make no sense as an element.
+#: Stop of a walk at bytes that are not an element.
 LOST: Final = -1
 
-#: First bytes of headers that are looked at one by one.
+#: Most first bytes of headers that are looked at one by one.
 TRIES: Final = 16
 
-#: Bytes of a read that are looked through one by one in less time than the read itself takes.
+#: Most bytes of a read that is searched whole: that takes less time than the read itself.
 SMALL: Final = 8192
 
-#: Bytes from one of them to the next in which it costs nothing to look at it.
+#: Bytes between two of them at which a look at each costs nothing in comparison.
 SPARSE: Final = 1024
 
-#: Bytes from one to the next in which a pattern takes less time than a look at each byte.
+#: Bytes between two of them above which a pattern takes less time than a translation of all bytes.
 APART: Final = 128
 
-#: There are more first bytes of headers than may be tried, and some of them are no headers.
+#: Result of a search that met too many first bytes of headers, some of them in values.
 TOO_MANY: Final = -1
 
-#: First bytes of headers, and from how many digits on they are looked for.
+#: First bytes of headers, each with the number of digits from which on it is searched for.
 Lists: TypeAlias = tuple[tuple[bytes, int], ...]
 
-#: So many bulk strings of three digits, or first bytes in a small read, are looked at one by one.
+#: Number of bulk strings of three digits, or of first bytes in a small read, that are looked at one by one.
 FEW: Final = 4
 
 #: The sizes of bulk strings by their headers, for lengths of four digits, as they are met.
 _SIZES: Final[dict[bytes, int]] = {}
 
-_digits = 2  # of the lengths that patterns know; 3 once they are met often
+_digits = 2  # most digits of a length in the pattern; 3 once such lengths are met often
 
 LINES: Final = b"+-:,#_("
 _DIGITS: Final = b"0123456789"
@@ -59,8 +59,8 @@ _COUNTS: Final = b"*~|>%"
 COUNTED: Final = b"$=*~|>%"
 
 
-#: How far a walk came: the last boundary that is known; where a header stands that has to be looked at, or the end, or
-#: `LOST`; and how many bytes behind the data still belong to the last element, or `IN_LINE`.
+#: Result of a walk. First the last known boundary. Then the stop: a header that has to be checked, the end, or `LOST`.
+#: Last the number of bytes behind the data that belong to the last element, or `IN_LINE`.
 Walked: TypeAlias = tuple[int, int, int]
 
 
@@ -75,10 +75,10 @@ def _bulk(number: str, digits: int) -> str:
 
 @cache
 def _run(pushes: bool, digits: int) -> Callable[..., re.Match[bytes] | None]:
-    """Return what matches a run of complete elements that need no care, with lengths of so many digits.
+    """Return a pattern for a run of complete elements that need no check, with lengths of so many digits.
 
-    A step of Python for each element would take several times as long as hiredis takes to parse it; the pattern takes
-    half of that time. It is compiled at the first use, in 2 ms for two digits and in 20 ms for three.
+    Stepping over each element in Python would take several times as long as hiredis takes to parse it. The pattern
+    takes half as long as hiredis. It is compiled at the first use, in 2 ms for two digits and in 20 ms for three.
     """
     bulk = _bulk("", digits)
     pattern = (
@@ -93,7 +93,7 @@ def _run(pushes: bool, digits: int) -> Callable[..., re.Match[bytes] | None]:
 def _in_nested_lists(data: bytes, boundary: int, kind: bytes, pushes: bool) -> bool:
     """Return whether the next few bytes of this kind are each the first of a header, as `walk` would find."""
     if boundary < 0:
-        return False  # it is not known
+        return False  # the boundary is not known
     run = _run(pushes, 2)
     at = found = boundary
     for _ in range(FEW):
@@ -107,9 +107,9 @@ def _in_nested_lists(data: bytes, boundary: int, kind: bytes, pushes: bool) -> b
 
 
 def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
-    """Go from the boundary `start` to the first header at `fed` or behind that has to be looked at.
+    """Go from the boundary `start` to the first header at `fed` or behind it that has to be checked.
 
-    `pushes` tells whether short pushes need no care.
+    `pushes` tells that short pushes need no check.
     """
     global _digits
     run = _run(pushes, _digits)
@@ -156,12 +156,11 @@ def walk(data: bytes, start: int, fed: int, pushes: bool) -> Walked:
 
 
 def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool, tries: int = TRIES) -> int:
-    """Return where the header may begin of a push, or of a list that is long or not here to its end; or the end.
+    """Return the first place where the header of a push, of a long list, or of a cut list may begin; or the end.
 
-    The cost does not depend on what values hold. Only so many first bytes of headers are looked at one by one, unless
-    they are far apart. If there are more, the rest of a small read is looked through in a way that costs the same
-    whatever it holds. So is that of a large one where all of these are headers, as in nested lists, by the walk from
-    `boundary`. Else this is `TOO_MANY`.
+    The cost does not depend on the bytes of values. At most `tries` first bytes of headers are looked at one by one,
+    unless they are far apart. If there are more, the rest of a small read is searched at a fixed cost. So is a large
+    read if the walk from `boundary` finds that they are headers, as in nested lists. Otherwise this returns `TOO_MANY`.
     """
     nearest = len(data)
     small = nearest <= SMALL
@@ -190,10 +189,10 @@ def _long(kind: bytes) -> re.Pattern[bytes]:
 
 
 def _find_long(data: bytes, start: int, end: int, kind: bytes) -> int:
-    """Return where a header begins of a long count, or one that is not here to its end; or the end."""
+    """Return the first place where a header with a long count, or a cut header, begins; or the end."""
     message = kind + _MESSAGE
     if data.startswith(message, start):
-        # Messages come in hosts: to count them takes less time than to look through them.
+        # Many messages often come in a row: counting them takes less time than searching them.
         last = data.rfind(kind, start, end)
         if data.count(kind, start, last) == data.count(message, start, last):
             start = last

@@ -26,9 +26,9 @@ class Endpoint(Record):
     client_name: str | None = None
     protocol: Literal[2, 3] = 3
     credential_provider: CredentialProvider | None = None
-    """Asked at each handshake; there is no user and no password then."""
+    """Source of user and password at each handshake; excludes both fields."""
     server_hostname: str | None = None
-    """The name that the server's certificate must have, if it is another than `host`."""
+    """The name in the server's certificate, if it differs from `host`."""
 
     def __repr__(self) -> str:
         secret = ("password", "credential_provider")
@@ -44,7 +44,7 @@ class Endpoint(Record):
 
     @property
     def credentials(self) -> Credentials | None:
-        """The user and the password, if there is one."""
+        """The user and the password; None without a password."""
         return None if self.password is None else Credentials(self.username, self.password)
 
 

@@ -1,7 +1,7 @@
-"""Greeting of a server: what the reply to HELLO tells about it.
+"""Greeting of a server: the fields of its reply to HELLO.
 
-Owns the fields that the core uses. Never raises: a field that the server does not tell, or tells in a way of its own,
-is None.
+Owns the fields that the core uses. Never raises: a field that the server does not send, or sends in another type, is
+None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Greeting(Record):
     id: int | None = None
     """The server's number for the connection."""
     server: str | None = None
-    """Its kind, such as redis or valkey."""
+    """The kind of server, such as redis or valkey."""
     version: str | None = None
     mode: str | None = None
     """One of standalone, sentinel and cluster."""
@@ -36,5 +36,5 @@ class Greeting(Record):
 
 
 def number(said: Any) -> int | None:
-    """Return the server's number of a connection, if it is one: CLIENT UNBLOCK is sent with it."""
+    """Return the server's number of a connection, which CLIENT UNBLOCK needs; None if it is not an int."""
     return said if type(said) is int else None

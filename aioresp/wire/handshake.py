@@ -1,7 +1,7 @@
 """Handshake of a connection: a transport is opened and the client logs in, in one round trip.
 
-Owns how a transport is made for an endpoint, and the first commands on it. Never knows pools; a connection that fails
-here was never handed to anyone, and is closed.
+Owns the opening of a transport for an endpoint, and the first commands on it. Never knows pools. A connection that
+fails here is closed, and was never handed out.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ logger = logging.getLogger("aioresp")
 #: Commands by their words.
 Words: TypeAlias = tuple[tuple[Any, ...], ...]
 
-# Whether the server knows these does not matter.
+# Commands that end the handshake; a server that does not know them is accepted.
 _INFO: Final[Words] = (
     ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
     ("CLIENT", "SETINFO", "LIB-VER", VERSION),
 )
 
 
-#: How the kernel finds out in about a minute that the peer has gone. If the connection is idle: seconds until it asks
-#: for the first time (macOS has another name for it), seconds between two questions, questions without an answer. If
-#: there is data that the peer has not acknowledged, or takes none of: milliseconds, on Linux.
+#: Socket options by which the kernel notices within about a minute that the peer has gone. Three are for an idle
+#: connection: seconds until the first probe (under another name on macOS), seconds between probes, and their number.
+#: The last is for data that the peer does not acknowledge or take: milliseconds, on Linux.
 KEEPALIVE: Final = (
     ("TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE", 30),
     ("TCP_KEEPINTVL", 10),
@@ -109,7 +109,7 @@ async def restore(
 
     Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
     """
-    # That the server lets no more in does not concern a connection that is in, nor end with its success.
+    # Only refused credentials concern a connection that is already in; "too many clients" does not.
     login = _Login(connection, endpoint, brake if brake.of_credentials or not brake.on else Brake(), words)
     try:
         async with asyncio.timeout(timeout):
@@ -121,12 +121,12 @@ async def restore(
         login.fail(error)
         raise
     except BaseException:
-        login.give_up()  # what was changed on the connection may be what makes the server refuse the rest
+        login.give_up()  # a change to the connection may be the reason of the refusal
         raise
 
 
 def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, connection: Connection) -> BaseException:
-    """Return what to raise for `error`: itself, if it already says which server and why."""
+    """Return the error to raise for `error`: itself, if it already names the server and the reason."""
     failure = error.__cause__ if isinstance(error, ConnectionLost) else error
     if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
         return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
@@ -142,7 +142,7 @@ def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, co
         if endpoint.unix_socket_path is None and is_under_way(endpoint.host, endpoint.port):
             return ConnectTimeout(f"no connection to {endpoint}{within}; its name is still being looked up")
         return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
-    if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is one; and a host may be no name of one
+    if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is an OSError; a host may be impossible as a name
         closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
         said = str(error) or "the server closed the connection"
         return ConnectError(f"cannot connect to {endpoint}: {said}{guess if closed else ''}")
@@ -150,10 +150,10 @@ def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, co
 
 
 def _guess(endpoint: Endpoint) -> str:
-    """Return what may be behind the silence of a server."""
+    """Return a likely reason for the silence of a server."""
     if endpoint.tls is None:
         return "" if endpoint.unix_socket_path else "; it may speak TLS: then the URL begins with rediss://"
-    # A reset may overtake the server's own words.
+    # A reset may overtake the server's own alert.
     return (
         "; it may ask for a client certificate (ssl_certfile, ssl_keyfile), speak no version of TLS "
         "that is allowed here (ssl_min_version), or speak no TLS at this port"
@@ -169,19 +169,20 @@ async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, c
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in KEEPALIVE:
         if hasattr(socket, name):
-            with suppress(OSError):  # not each kernel knows what Python does
+            with suppress(OSError):  # a kernel may not know each option that Python knows
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Login:
-    """One attempt to log in, and its outcome as the brake hears of it."""
+    """One attempt to log in; it tells the brake of its outcome."""
 
     def __init__(self, connection: Connection, endpoint: Endpoint, brake: Brake, words: Words) -> None:
         self._connection = connection
         self._endpoint = endpoint
         self._brake = brake
         self._words = words
-        self._attempt: int | None = None  # None until it has begun, and when it has succeeded
+        #: Number of the attempt; None until it has begun, and once it has succeeded.
+        self._attempt: int | None = None
         self._credentials = endpoint.credentials
         self._asked = False  # set when the credential provider has answered, never cleared
         self._said = False  # set when the first command is sent, never cleared
@@ -189,11 +190,11 @@ class _Login:
     async def begin(self) -> None:
         """Begin, before anything is sent. Raises the last refusal if it is too early."""
         if self._brake.on:
-            await self._ask()  # others than those refused need not wait
+            await self._ask()  # credentials other than the refused ones need not wait
         self._attempt = self._brake.begin(self._credentials)
 
     async def go(self) -> None:
-        """Send HELLO; to a server that does not know it, or if RESP2 is wanted, the older commands for the same."""
+        """Send HELLO, or AUTH and the like for RESP2 and for a server that does not know HELLO."""
         await self._ask()
         self._said = True
         await _greet(self._connection, self._endpoint, self._credentials, self._words)
@@ -209,7 +210,7 @@ class _Login:
         if self._said:
             self._brake.fail(self._attempt, error, self._credentials)
         else:
-            self.give_up()  # what a provider raises is no refusal
+            self.give_up()  # an error of the provider or of connecting is no refusal
 
     def give_up(self) -> None:
         """Note that the attempt ended without the server's answer."""
@@ -225,7 +226,7 @@ class _Login:
 async def _connect_to_first(
     loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection, addresses: list[str]
 ) -> asyncio.BaseTransport:
-    """Connect to the first of the addresses that takes us, one after the other."""
+    """Connect to the first address that accepts, trying them one after the other."""
     name = None if endpoint.tls is None else endpoint.server_hostname or endpoint.host
     said: list[str] = []
     kind = OSError
@@ -266,7 +267,7 @@ async def _greet(connection: Connection, endpoint: Endpoint, credentials: Creden
     if name is not None:
         login.append(("CLIENT", "SETNAME", name))
     if not login:
-        login.append(("PING",))  # a server that is loading, full, or not Redis at all says so now
+        login.append(("PING",))  # shows at once that a server is loading, full, or not Redis at all
     replies = await _say(connection, endpoint, tuple(login), words, (*_INFO, ("CLIENT", "ID")))
     connection.greeting = Greeting(number(replies[-1]))
 
@@ -274,7 +275,7 @@ async def _greet(connection: Connection, endpoint: Endpoint, credentials: Creden
 async def _say(
     connection: Connection, endpoint: Endpoint, login: Words, words: Words, extras: Words = _INFO
 ) -> list[Any]:
-    """Send all in one write and return the replies; those to `extras` may be errors."""
+    """Send all commands in one write and return the replies; those to `extras` may be errors."""
     commands = [*login, *((("SELECT", endpoint.db),) if endpoint.db else ()), *words]
     answers = [connection.send(pack(command)) for command in (*commands, *extras)]
     replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)

@@ -14,7 +14,7 @@ from aioresp.errors import ProtocolError, ReplyTooLarge
 
 logger = logging.getLogger("aioresp")
 
-#: Bytes by which the size of a reply is not exact: what is read at a time.
+#: Bytes by which the measured size of a reply may be wrong: the size of one read.
 SLACK: Final = 96 * 1024
 
 #: Bytes a second that must arrive of a reply whose deadline has passed.
@@ -25,7 +25,7 @@ LONGEST: Final = 10
 
 
 class Traffic:
-    """The counts of one connection since it was made."""
+    """Counters of one connection since it was made."""
 
     __slots__ = ("batched", "received", "sent")
 
@@ -39,20 +39,21 @@ class Traffic:
 
 
 class ReplyLimits:
-    """What is known of the current partial reply, and of unsolicited pushes."""
+    """Limits on the current partial reply, and on unsolicited pushes."""
 
     BACKLOG: Final = 256 * 1024
-    """Bytes that are read at most before the replies that are here are handed out."""
+    """Most bytes that are read before the replies in them are handed out."""
 
     def __init__(self, max_reply: int | None, traffic: Traffic) -> None:
         self._traffic = traffic
         self._since = 0  # bytes received when the current partial reply began, that read included
         self._most = math.inf if max_reply is None else max_reply + SLACK
-        self._seen: tuple[object, int, int, float] = (None, 0, 0, 0.0)  # what the last judged look of `grows` saw
+        #: The late reply, `_since`, bytes received and time at the last look of `grows`.
+        self._seen: tuple[object, int, int, float] = (None, 0, 0, 0.0)
         self._dropped = 0
 
     def begin(self) -> None:
-        """Note that a partial reply may begin in what was received last."""
+        """Note that a partial reply may begin in the bytes received last."""
         self._since = self._traffic.received
 
     def too_large(self) -> bool:
@@ -60,32 +61,32 @@ class ReplyLimits:
         return self._traffic.received - self._since > self._most
 
     def refuse(self) -> ReplyTooLarge:
-        """Return what the caller of the partial reply gets when it is too large."""
+        """Return the error for the caller of a partial reply that is too large."""
         size = f"{self._traffic.received - self._since:,} bytes"
         return ReplyTooLarge(f"{size} of the reply are here and it goes on; the option max_reply allows no more")
 
     def grows(self, waiter: object, seconds: float, now: float) -> bool:
-        """Return whether the late reply arrives fast enough, which is judged once in so many seconds.
+        """Return whether the late reply arrives fast enough; the answer is renewed once in so many seconds.
 
-        `waiter` is equal for as long as the same reply is late.
+        `waiter` identifies the late reply: it is equal at each call for the same one.
         """
         seen, since, size, looked = self._seen
-        if seen == waiter and now < looked + 0.9 * seconds:  # other deadlines pass meanwhile
+        if seen == waiter and now < looked + 0.9 * seconds:  # a call for another deadline: the answer is still good
             return True
         received = self._traffic.received
         self._seen = (waiter, self._since, received, now)
         if seen != waiter:
             return True  # the first look
-        # If the bytes that arrived then had been of this reply, it would not have begun again since: it was a push.
+        # Another `_since` means that the bytes seen then belonged to a push, and not to this reply.
         return since == self._since and received - size >= TRICKLE * seconds
 
     @staticmethod
     def unasked() -> ProtocolError:
-        """Return what ends a connection on which an unsolicited reply arrived."""
+        """Return the error that ends a connection after an unsolicited reply."""
         return ProtocolError("the server sent a reply nobody had asked for; the connection was dropped")
 
     def drop(self, push: list[Any]) -> None:
-        """Take a push that nobody listens to; the first one is logged."""
+        """Drop a push for which there is no listener; the first one is logged."""
         self._dropped += 1
         if self._dropped == 1:
             named = push and isinstance(push[0], bytes)

@@ -1,6 +1,6 @@
-"""Listener on a socket where the server speaks first: items are handed on in order, and nobody waits for a reply.
+"""Listener on a socket where the server speaks first: it hands items on in order, and has no FIFO of waiters.
 
-Takes over the transport of a connection that is ready, and owns reading and writing from then on. Never knows what an
+Owns reading and writing, from the moment when it takes over the transport of a ready connection. Never knows what an
 item means, and never connects.
 """
 
@@ -22,10 +22,10 @@ LARGE: Final = 32 * 1024
 
 
 class Listener(asyncio.Protocol):
-    """Hands what arrives to `take`, undecoded, and the reason of the end to `on_end`, once.
+    """Protocol that hands items to `take`, undecoded, and at the end the reason to `on_end`.
 
-    `take` gets an iterator over the items that are here, goes through it, or leaves off where it called `hold`, and
-    returns whether there was one. What it raises ends the connection: it could not make sense of an item.
+    `take` gets an iterator over the complete items, and returns whether there was one. It may leave items only if it
+    called `hold`. An error that it raises means that an item makes no sense, and ends the connection.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Listener(asyncio.Protocol):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.held = False
-        """Set by `hold`, by an error and at the end, cleared by `release`: nothing is handed on."""
+        """Set by `hold`, by an error and at the end, cleared by `release`. While it is set, nothing is handed on."""
         self.heard = self._loop.time()
         """The loop's time when bytes last arrived, or when reading began again."""
         self.connection = connection
@@ -41,7 +41,7 @@ class Listener(asyncio.Protocol):
         self._on_end = on_end
         self._outgoing: list[bytes] = []
         self._enough = False  # set when a large read was handed on, cleared in the next turn of the loop
-        self._kept = False  # set when bytes arrive while that is so, cleared when they are handed on
+        self._kept = False  # set when bytes arrive while `_enough` is set, cleared when they are handed on
         self._transport, self._parser = connection.hand_over(self)
         self._parser.undecoded()
 
@@ -65,7 +65,7 @@ class Listener(asyncio.Protocol):
         self.heard = self._loop.time()
         self._parser.feed(data, True)
         if self._enough:
-            # uvloop goes on reading as long as there is something: a burst would come before any reader of it has run.
+            # uvloop reads on while bytes are there: a whole burst would arrive before a task that reads it has run.
             self._kept = True
             self._transport.pause_reading()
         else:
@@ -98,7 +98,7 @@ class Listener(asyncio.Protocol):
             elif limits.too_large():
                 self.connection.end(ProtocolError(str(limits.refuse())))
         except Exception as error:
-            # Only its class: the words of Python's own errors show values.
+            # Only the class is logged: messages of Python's own errors show values.
             logger.debug("what the server sent could not be understood (%s)", type(error).__name__)
             self.held = True
             wrong = self._parser.broken(error)
@@ -107,13 +107,13 @@ class Listener(asyncio.Protocol):
             self.connection.end(wrong)
 
     def hold(self) -> None:
-        """Read nothing more, and keep back what is here, until `release`."""
+        """Read nothing more, and hand nothing on, until `release`."""
         if not self.held:
             self.held = True
             self._transport.pause_reading()
 
     def release(self) -> None:
-        """Read again; what was kept back is handed on from the next turn of the loop on."""
+        """Read again; items that have arrived are handed on from the next turn of the loop on."""
         if self.held:
             self.held = False
             self.heard = self._loop.time()
@@ -123,8 +123,8 @@ class Listener(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""
         if self._kept and not self.held:
-            self._read()  # these bytes arrived in time, and only waited for a turn of the loop
-        self.held = True  # items that are still here are too late: their taker has been told of the end
+            self._read()  # bytes that arrived before the end, and waited for a turn of the loop
+        self.held = True  # later items are dropped, because `on_end` has been called by then
         self.connection.connection_lost(exc)
         assert self.connection.error is not None
         self._on_end(self.connection.error)

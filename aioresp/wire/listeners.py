@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 logger = logging.getLogger("aioresp")
 
-#: Takes a push, undecoded, as the list of its parts.
+#: Function that takes a push, undecoded, as the list of its parts.
 PushListener: TypeAlias = Callable[[list[Any]], object]
 
-#: Takes the connection that has ended.
+#: Function that takes the connection that has ended.
 EndListener: TypeAlias = Callable[[Any], object]
 
 
@@ -57,7 +57,7 @@ class Listeners:
             try:
                 listener(push)
             except Exception as error:
-                # Only its class: the words of Python's own errors show values.
+                # Only the class is logged: messages of Python's own errors show values.
                 logger.error("a listener for pushes raised %s", type(error).__name__)
 
     def end(self, connection: object) -> None:

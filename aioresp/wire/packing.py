@@ -1,7 +1,7 @@
 """Packing of RESP commands: arguments into bytes, and back.
 
-Owns what hiredis is given to pack. Never touches a socket, never awaits, never knows what a command means. Offers the
-parser's names, too.
+Owns the arguments that hiredis gets to pack, and offers the parser's names, too. Never touches a socket, never awaits,
+never knows what a command means.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _pack_command: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 def pack(arguments: tuple[Any, ...]) -> Packed:
     """Return a command as bytes, or as a list of chunks if one of its arguments is large.
 
-    Raises TypeError, naming the command and the position, for an argument that is not str, bytes, bytearray,
-    memoryview, int or float (bool is none of these), and ValueError for a str that has no UTF-8 form, an int of more
-    than 2048 bits and a memoryview that was released.
+    Raises TypeError for an argument that is not str, bytes, bytearray, memoryview, int or float; bool is refused, too.
+    Raises ValueError for a str without a UTF-8 form, an int of more than 2048 bits and a released memoryview. Both name
+    the command and the position.
     """
-    # hiredis gets the exact types only: it trusts the methods of subclasses, and ends the process where one of them, or
-    # the text of a huge int, raises an error. `__class__` may lie, so `type` is asked.
+    # hiredis gets exact types only, because it trusts the methods of subclasses. If one of them, or the conversion of a
+    # huge int, raises an error, hiredis ends the process. `__class__` may lie, so `type` is asked.
     count = len(arguments)
     try:
-        # A key, or a key and a text, as most commands are: looked at without a loop.
+        # Most commands have a key, or a key and a text, and are checked without a loop.
         if count == 2:
             if type(arguments[1]) is str and type(arguments[0]) is str:
                 return _pack_command(arguments)

@@ -1,6 +1,7 @@
 """Parser of RESP: bytes in, replies out.
 
-Owns what hiredis is given, and when. Never touches a socket, never awaits, never knows what a command means.
+Owns the bytes that hiredis gets, and the moment at which it gets them. Never touches a socket, never awaits, never
+knows what a command means.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from aioresp.wire.elements import (
     walk,
 )
 
-#: Parts that the long lists of one reply may announce.
+#: Most parts that the long lists of one reply may announce.
 MOST_PARTS: Final = 100_000_000
 
 #: Bytes of the smallest part of a list.
 SMALLEST_PART: Final = 3
 
-#: Bytes that are walked over after some that look like headers and are none.
+#: Bytes that are walked over after bytes that looked like a header and were not one.
 DOUBT: Final = 512 * 1024
 
-#: Bytes behind the last known boundary that are held again with each read.
+#: Most bytes behind the last known boundary that are held again with each read.
 NEAR: Final = 2048
 
-#: Bytes that are kept before the parser looks where the last element begins.
+#: Bytes that are kept before the parser finds out where the last element begins.
 KEEP: Final = 64 * 1024
 
-# What reserves room, and from how many digits on it is looked at. Pushes are looked at in any case (see `Parser`),
-# unless nothing is decoded; and they come first, as what lies behind one need not be searched then.
+# First bytes of headers for which hiredis reserves room, each with the digits from which on it is checked. Pushes are
+# always checked (see `Parser`), unless nothing is decoded. They come first: bytes behind one need no search then.
 _LISTS: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
 _LISTS_UNDECODED: Final[Lists] = ((b">", LONG), *_LISTS[1:])
 _NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
@@ -53,7 +54,7 @@ _NEED_CARE: Final = b"*~|>"
 _MAP: Final = 37
 _PUSH: Final = 62
 
-#: What `Parser.gets` returns while the reply is not complete.
+#: Result of `Parser.gets` while the reply is not complete.
 INCOMPLETE: Final = object()
 
 #: The type of out-of-band messages (RESP3 pushes); a list of their parts.
@@ -74,25 +75,24 @@ ASTRAY: Final = Finding.ASTRAY
 
 
 class Parser:
-    """Turns bytes into replies.
+    """State machine that turns bytes into replies.
 
-    `feed(data, partial)` takes bytes, and `take(count, decode)` returns replies. Where each reply is wanted by itself,
-    `gets(decode)` returns the next one, or `INCOMPLETE`; ask `has_data()` before each call. Error replies are
+    `feed(data, partial)` takes bytes, and `take(count, decode)` returns replies. For single replies, `gets(decode)`
+    returns the next one, or `INCOMPLETE`; ask `has_data()` before each call. Error replies are
     `ResponseError` values, pushes are `Push` values. `gets` raises UnicodeDecodeError for a reply that is not UTF-8,
     which it has then consumed. Any other error means that the stream is broken: hand it to `broken`.
 
-    A map costs hiredis twice the time of a list of its keys and values. So the parser gives hiredis the header of a
-    list in place of that of a map at the begin of a reply, and makes the dict from the list.
+    hiredis takes twice as long for a map as for a list of its keys and values. So for a reply that is a map, the parser
+    gives hiredis the header of a list, and makes the dict from the list.
 
     Pushes are not decoded: a push that is not UTF-8 must not fail the caller of the reply behind it.
 
-    Lists, pushes and attributes that announce more parts than make sense are refused before hiredis makes room for
-    them. No reply makes sense that takes more than `max_reply` bytes. hiredis itself refuses what nests deeper than
-    1024 levels.
+    Lists, pushes and attributes that announce too many parts are refused before hiredis makes room for them. Too many
+    is more than fit into `max_reply` bytes. hiredis itself refuses nesting deeper than 1024 levels.
 
     The parser searches for headers of these kinds, and a value may hold bytes that look like one. Such a value costs no
-    more than plain text: the parser changes its state when hiredis finds a header to be none, or when there are too
-    many to try.
+    more than plain text. For that the parser changes its state when a header proves false, or when there are too many
+    to try.
 
     | state | known by | bytes that arrive | next state |
     |---|---|---|---|
@@ -103,7 +103,7 @@ class Parser:
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
     | astray | `_finding` is ASTRAY | are searched, and hiredis will refuse them soon | |
 
-    Searching becomes plain when no bytes are held, and doubting when no header was found in `DOUBT` bytes. Walking
+    Searching becomes plain when no bytes are held, and so does doubting when `DOUBT` bytes had no header. Walking
     becomes astray where the lengths make no sense.
     """
 
@@ -115,30 +115,30 @@ class Parser:
             encoding="utf-8",
             notEnoughData=INCOMPLETE,
         )
-        # Bound methods of the C reader: the hot path calls them without a Python frame between. Only while there are
-        # maps, pushes or long lists about, or what looks like one, the methods below take their place.
+        # Bound methods of the C reader: the hot path calls them without a Python frame between. While bytes are held,
+        # the methods `_gets_around_headers` and `_has_data_or_held` take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
         self._wary = False  # set when bytes are held back at what looks like a header, cleared when none are held
-        self._finding = SEARCH  # how the next header is found
+        self._finding = SEARCH  # the way in which the next header is found
         self._doubt = 0  # bytes that are still walked over before headers are searched for again
         self._left = 0  # bytes to come of the element that is here in part, or IN_LINE
-        self._tail: list[bytes] = []  # in the plain state, what came since a boundary
-        self._kept = 0  # bytes of it, about
+        self._tail: list[bytes] = []  # in the plain state, the bytes since a boundary
+        self._kept = 0  # about how many bytes `_tail` has
         self._held = b""  # bytes that may hold a header, and were given to the reader up to `_position`
         self._queue: list[bytes] = []  # bytes that came while others were held
         self._position = 0
         self._boundary = 0  # where an element begins in what is held, not far before `_position`, or behind it
         self._stop = -1  # the end of what the reader was given, if a header may begin there
-        self._between = True  # what was given to the reader ends with a reply
-        self._last = 10  # the last byte that was given to it
+        self._between = True  # set when the bytes in the reader end with a reply, cleared when it gets more
+        self._last = 10  # the last byte that the reader got
         self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push
         self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
         self._map = 0  # the same for the next map
         self._lists = _LISTS
-        self._pushes = False  # short pushes need no care
-        self._parts = 0  # what the long lists of the reply that is here in part have announced
+        self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
+        self._parts = 0  # the number of parts that the long lists of a partial reply have announced
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
@@ -150,8 +150,8 @@ class Parser:
         ):
             self._examine(data, 0, partial)
         else:
-            # The reader keeps what it has of an element to its end, but for the first byte. So if nothing is left of a
-            # line, that was the end of an element, or of a header, and the next one begins here.
+            # The reader keeps the bytes of an unfinished element, except the first. If it has none after a line end,
+            # an element or a header ended there, and the next one begins here.
             reader = self._reader
             if not partial or (self._last == 10 and not reader.has_data()):
                 self._tail = [data]
@@ -171,7 +171,7 @@ class Parser:
 
     @property
     def waiting(self) -> int:
-        """How many bytes wait to be read, or a little more."""
+        """Number of bytes that wait to be read, or a little more."""
         return len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len()
 
     def take(self, count: int, decode: bool) -> list[Any]:
@@ -187,7 +187,7 @@ class Parser:
                         break
                     taken.append(reply)
                 else:
-                    # All in C. If it raises, what came before is in the list.
+                    # This runs in C. If it raises, the list has the replies before the error.
                     taken.extend(map(self.gets, repeat(decode, left)))
                     if taken[-1] is INCOMPLETE:
                         while taken and taken[-1] is INCOMPLETE:
@@ -214,7 +214,7 @@ class Parser:
     # --- Bytes in ----------------------------------------------------------------------------------------------------
 
     def _keep(self, data: bytes) -> None:
-        """In the plain state, keep less than what came since the last boundary that was noted."""
+        """In the plain state, move the boundary forward, and keep only the bytes since then."""
         if self._finding is ASTRAY:
             return
         self._hold_tail()
@@ -229,7 +229,7 @@ class Parser:
             self._kept += len(data) - start
 
     def _hold_tail(self) -> None:
-        """Hold what came since a boundary near the end of what the reader has used."""
+        """Hold the bytes since a boundary near the end of the bytes that the reader has used."""
         unused = self._reader.len()
         if self._tail and len(self._tail[-1]) > unused + 2:
             self._held, self._position, self._boundary = self._tail[-1][-unused - 2 :], unused + 2, -1
@@ -241,7 +241,7 @@ class Parser:
         self._tail = []
 
     def _advance(self) -> None:
-        """Find a boundary near the end of what the reader has used: when it has used 1 KiB, it drops that."""
+        """Find a boundary near the end of the bytes that the reader has used: it drops them once they are 1 KiB."""
         boundary = self._position - self._reader.len()
         held = self._held
         if boundary <= self._boundary:
@@ -320,12 +320,12 @@ class Parser:
         self.has_data = self._has_data_or_held
 
     def _look_ahead(self) -> None:
-        """Begin with bytes that are new."""
+        """Find the first stop in new bytes."""
         self._list = self._map = -1
         self._stop = self._walk(self._position) if self._finding is WALK else self._search(self._position)
 
     def _refill(self) -> None:
-        """Hold the bytes that came in the meantime, and what is left."""
+        """Hold the bytes that are left, and those that arrived meanwhile."""
         data = b"".join(self._queue)
         self._queue.clear()
         if not self._left and self._finding is not ASTRAY:
@@ -347,7 +347,7 @@ class Parser:
         self._look_ahead()
 
     def _release(self) -> None:
-        """Hold nothing more, but keep what came since a boundary."""
+        """Hold nothing more, but keep the bytes since a boundary."""
         if self._finding is SEARCH:
             self._advance()
         self._tail = [] if self._left or self._finding is ASTRAY else [self._held[self._boundary :]]
@@ -359,14 +359,14 @@ class Parser:
     # --- Replies out -------------------------------------------------------------------------------------------------
 
     def _gets_around_headers(self, decode: bool) -> Any:
-        """Return the next reply, giving the reader no more bytes at a time than up to what may be such a header."""
+        """Return the next reply; the reader gets bytes only up to the next header that has to be checked."""
         while True:
             if self._queue and self._used_up():
                 self._refill()
             if self._between and not self._change_header():
                 return INCOMPLETE
             kind = self._kind
-            self._kind = 0  # also if the reply, which is consumed then, cannot be decoded
+            self._kind = 0  # even if the reply cannot be decoded, because it is consumed then
             try:
                 reply = self._reader.gets(decode and kind != _PUSH)
             except UnicodeDecodeError:
@@ -392,12 +392,12 @@ class Parser:
                 return INCOMPLETE
 
     def _used_up(self) -> bool:
-        """Return whether nothing is held but a piece of a header, if at all."""
+        """Return whether nothing is held, or only a piece of a header."""
         rest = len(self._held) - self._position
         return not rest or (rest < LONG_HEADER and not self._left)
 
     def _give(self) -> bool:
-        """Give the reader the next bytes; return False if there is but a piece of the header of a list."""
+        """Give the reader the next bytes; return False if there is only a piece of the header of a list."""
         position = self._position
         at_boundary = self._last == 10 and not self._reader.has_data()
         if position == self._stop and not at_boundary and self._finding is not ASTRAY:
@@ -414,12 +414,12 @@ class Parser:
                 if not self._accept_list():
                     return False
                 if kind == _PUSH and at_boundary and not self._kind:
-                    self._kind = _PUSH  # there are none within replies, so it is one of its own
+                    self._kind = _PUSH  # a push never stands within a reply
         self._give_on(position)
         return True
 
     def _give_on(self, position: int) -> None:
-        """Give the reader what is held from `position` on, up to the next stop."""
+        """Give the reader the held bytes from `position` on, up to the next stop."""
         stop = self._stop
         if stop <= position:
             self._stop = stop = self._walk(position + 1) if self._finding is WALK else self._search(position + 1)
@@ -429,13 +429,13 @@ class Parser:
         self._between = False
 
     def _distrust(self) -> None:
-        """Walk over elements from now on: what looks like a header is part of a value."""
+        """Walk over elements from now on: bytes that look like a header are part of a value."""
         self._advance()
         self._walk_from_now()
         self._doubt = DOUBT
 
     def _is_astray(self) -> bool:
-        return self._finding is ASTRAY  # asked by a call where a walk, which type checkers do not see, may change it
+        return self._finding is ASTRAY  # a call, because type checkers do not see that a walk may change the attribute
 
     def _walk_from_now(self) -> None:
         if self._finding is not ASTRAY:
@@ -463,7 +463,7 @@ class Parser:
             raise ReplyTooLarge(f"there is {what} of {parts:,} parts in the reply; the option max_reply allows no more")
 
     def _search(self, start: int) -> int:
-        """Return where the next header of a map, a push or a long list may begin, at the earliest, or the end."""
+        """Return the first place where a header of a map, a push or a long list may begin, or the end."""
         if start < self._boundary:
             start = self._boundary
         tries = len(self._held) if self._finding is ASTRAY else TRIES // 4 if self._wary else TRIES
@@ -478,7 +478,7 @@ class Parser:
         return next_map if next_map < next_list else next_list
 
     def _walk(self, fed: int) -> int:
-        """Return where the next header stands, at `fed` or behind it, or the end."""
+        """Return the place of the next header, at `fed` or behind it, or the end."""
         if self._left:
             return len(self._held)  # all of it was walked over
         self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
@@ -490,7 +490,7 @@ class Parser:
         return stop
 
     def _find_map(self, start: int, tries: int) -> int:
-        """Return where a map may begin, at the earliest; as in `find_list`, the cost does not depend on values."""
+        """Return the first place where a map may begin; as in `find_list`, the cost does not depend on values."""
         held = self._held
         found = start - 1
         for _ in range(tries):
@@ -505,7 +505,7 @@ class Parser:
         return TOO_MANY if found >= 0 else len(held)
 
     def _change_header(self) -> bool:
-        """Between two replies, give the reader the next bytes; return False if there is but a piece of a header."""
+        """Between two replies, give the reader the next bytes; return False if there is only a piece of a header."""
         if self._position == len(self._held):
             return False
         if self._held[self._position] != _MAP:
@@ -517,7 +517,7 @@ class Parser:
             raise ProtocolError("a header without an end")
         count = self._held[self._position + 1 : end]
         if not count.isdigit():
-            self._give()  # the reader knows what to say
+            self._give()  # the reader refuses it
             return True
         parts = 2 * int(count)
         if len(count) >= LONG:
@@ -551,7 +551,7 @@ class Parser:
 
 
 def undecodable(error: UnicodeDecodeError) -> DecodeError:
-    """Return what the caller of a reply that is not UTF-8 gets."""
+    """Return the error for the caller of a reply that is not UTF-8."""
     return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
 
 

@@ -1,7 +1,7 @@
 """Renewal of the credentials of a connection that lives longer than they do.
 
-Owns when the provider is asked, and the AUTH that follows. Never sends AUTH on a leased connection: the lease calls
-`send` when it is safe, or the connection goes through its handshake again.
+Owns the time at which the provider is asked, and the AUTH that follows. Never sends AUTH on a leased connection: the
+lease calls `send` when it is safe, or the connection gets a new handshake.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aioresp.wire.packing import Packed, pack
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds until a provider that failed is asked again; the connection goes on with its old credentials.
+#: Seconds until a provider that failed is asked again; the connection keeps its old credentials meanwhile.
 AGAIN: Final = 5.0
 
 
@@ -57,11 +57,11 @@ class Renewal:
 
     @property
     def waits(self) -> bool:
-        """Whether there are new credentials that have not been sent, as the connection is leased."""
+        """Whether new credentials wait to be sent, because the connection is leased."""
         return self._fresh is not None
 
     async def ask(self) -> Credentials:
-        """Return the provider's credentials of this moment. Raises ConnectError if it fails."""
+        """Return the provider's present credentials. Raises ConnectError if the provider fails."""
         self.asking = True
         credentials = await ask(self._provider)
         self.asking = False
@@ -74,7 +74,7 @@ class Renewal:
         self._schedule(credentials.renew_after)
 
     def end(self) -> None:
-        """Renew nothing any more."""
+        """Stop renewing."""
         self._fresh = None
         self._schedule(None)
         if self._task is not None:
@@ -110,7 +110,7 @@ class Renewal:
             self._task = None
         self._fresh = fresh
         if self._carrier.lent:
-            self._schedule(fresh.renew_after)  # or they might have expired when the lease sends them
+            self._schedule(fresh.renew_after)  # otherwise they might have expired when the lease sends them
         else:
             self.send()
 
@@ -122,7 +122,7 @@ class Renewal:
             answer.add_done_callback(lambda answer: self.settle(fresh, answer.exception()))
 
     def claim(self) -> Credentials | None:
-        """Return new credentials that have not been sent; the caller sends them, and then calls `settle`."""
+        """Return new credentials that have not been sent; the caller sends them and then calls `settle`."""
         fresh, self._fresh = self._fresh, None
         return fresh
 
@@ -137,4 +137,4 @@ class Renewal:
             logger.warning("the server refused renewed credentials (%s): %r is dropped", error, self._carrier)
             self._carrier.close(f"the server refused the renewed credentials ({error}); the connection was dropped")
         elif isinstance(error, CommandTimeout):
-            self._schedule(AGAIN)  # a connection that stays silent ends by itself
+            self._schedule(AGAIN)  # if the server stays silent, the connection ends by its deadlines

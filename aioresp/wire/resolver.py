@@ -1,8 +1,8 @@
 """Name resolver: the addresses of a host, looked up in daemon threads.
 
 Owns one look-up at a time for each host and port, shared by all callers of the process, in any event loop. Never
-connects, and never keeps an answer, as names may move. A look-up may hang for minutes and cannot be ended. In the
-default executor of a loop it would hold up the application's own work, and the end of the loop.
+connects, and never keeps an answer, because addresses may change. A look-up may hang for minutes and cannot be ended.
+In the default executor of a loop it would delay the application's own work, and the end of the loop.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Place: TypeAlias = tuple[str, int]
 
 Answer: TypeAlias = "asyncio.Future[list[str]]"
 
-#: The callers of each look-up that is under way. There is no lock: the garbage collector may close an abandoned
-#: `resolve` anywhere, also in the middle of another one.
+#: The callers of each look-up under way. There is no lock, which could deadlock: the garbage collector may close an
+#: abandoned `resolve` anywhere, even in the middle of another one.
 _waiting: Final[dict[Place, deque[Answer]]] = {}
 
 
@@ -44,18 +44,18 @@ async def resolve(host: str, port: int) -> list[str]:
         waiting.append(answer)
         if _waiting.get(place) is waiting or not _withdraw(answer, waiting):
             break
-        # It ended in this moment, in its own thread, and has not seen this caller.
+        # The look-up ended in this moment, in its own thread, and has not answered this caller: start another.
     try:
         return await answer
     finally:
-        _withdraw(answer, waiting)  # its caller may have gone, and so may its loop
+        _withdraw(answer, waiting)  # the caller may have been cancelled
 
 
 def _withdraw(answer: Answer, waiting: deque[Answer]) -> bool:
     try:
         waiting.remove(answer)
     except ValueError:
-        return False  # it was answered, or is being answered now
+        return False  # the look-up has answered it, or is answering it now
     return True
 
 
@@ -64,12 +64,12 @@ def _start(place: Place) -> None:
         threading.Thread(target=_look_up, args=place, name=f"aioresp: look up {place[0]}", daemon=True).start()
     except BaseException as error:
         _answer(place, [], OSError(f"the look-up of {place[0]} could not be started: {error}"))
-        if not isinstance(error, RuntimeError):  # there are too many threads, or the interpreter ends
+        if not isinstance(error, RuntimeError):  # RuntimeError: too many threads, or the interpreter ends
             raise
 
 
 def is_under_way(host: str, port: int) -> bool:
-    """Return whether the system has not answered a look-up yet."""
+    """Return whether a look-up of this host and port is under way."""
     return (host, port) in _waiting
 
 
@@ -85,7 +85,7 @@ def _is_address(host: str) -> bool:
 
 
 def _look_up(host: str, port: int) -> None:
-    """Run in a thread: look the host up and hand the answer to all callers that wait for it by then."""
+    """Look the host up, in a thread, and hand the answer to all callers that wait for it by then."""
     found: list[str] = []
     error: Exception | None = None
     try:

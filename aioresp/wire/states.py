@@ -1,6 +1,6 @@
 """Named states of a connection: its health, and how far it has read.
 
-Owns both state machines as data, and the tables that explain them. Never acts: the connection does.
+Owns both state machines as data, and the tables that explain them. Never acts: `Connection` does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Health(Enum):
-    """Whether a connection takes commands, and the reason if it does not; only a `READY` one takes any.
+    """Health of a connection: only a `READY` one takes commands, and the other states are the reasons why not.
 
     | state | event | next state |
     |---|---|---|
@@ -32,8 +32,8 @@ class Health(Enum):
     | resting | handed over | handed over |
     | each but ended | ended: an error, the peer or this client has ended it | ended |
 
-    No other event changes a state. During a handshake and while resting or waking, a full buffer is no reason of its
-    own: the reply that ends such a state proves that the server has read all that was sent before.
+    No other event changes a state. A full buffer is ignored during a handshake and while resting or waking. The reply
+    that ends such a state proves that the server has read everything sent before.
     """
 
     HANDSHAKE = "handshake"
@@ -48,7 +48,7 @@ class Health(Enum):
 
 
 class Event(Enum):
-    """What may change the health of a connection."""
+    """Event that may change the health of a connection."""
 
     OPENED = "opened"
     FULL = "full"
@@ -85,7 +85,7 @@ HEALTH: Final[dict[tuple[Health, Event], Health]] = {
 
 
 class Reading(Enum):
-    """How far the replies are read that have arrived.
+    """Progress in reading the replies that have arrived.
 
     | state | event | next state |
     |---|---|---|

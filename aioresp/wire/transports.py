@@ -1,6 +1,6 @@
-"""Transports of asyncio and uvloop, made alike: how much they read at a time, and how their sockets end.
+"""Transports of asyncio and uvloop, made alike in the size of a read and in the end of the socket.
 
-Owns the block that is read into, and the end of a socket. Never knows what the bytes mean.
+Owns the block for large reads, and the end of a socket. Never knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import os
 import socket
 from typing import Any, Final, cast
 
-#: Bytes that a transport may hold back before it asks for a pause.
+#: Most unsent bytes in a transport before it asks for a pause.
 WRITE_BUFFER: Final = 1024 * 1024
 
-#: Bytes read from the socket at a time. For a block as large as asyncio's own 256 KiB the C library asks the kernel for
-#: memory, and gives it back, at each read: up to a quarter of the time of a lone command.
+#: Most bytes of one read. For asyncio's own 256 KiB the C library requests memory from the kernel, and returns it, at
+#: each read. That takes up to a quarter of the time of a lone command.
 READ_SIZE: Final = 96 * 1024
 
 
 #: Seconds that a closed connection may take to send what it still has and say good-bye.
 CLOSE_GRACE: Final = 1.0
 
-_generation = 0  # how many forks lie between the first process and this one
+_generation = 0  # number of forks between the first process and this one
 
 
 class Wire:
-    """The socket under a transport, which ends for the server, too, and the sizes of the transport.
+    """Socket under a transport, with the sizes of its buffers, and an end that the server notices.
 
-    A forked child has descriptors of its parent's sockets, so to close one does not end the connection while the child
-    lives: it must be shut down. The child never does that to its parent's.
+    A forked child has descriptors of its parent's sockets. So closing a socket does not end the connection while the
+    child lives: the socket must be shut down. A child never shuts down a socket of its parent.
     """
 
     __slots__ = ("_generation", "_inode", "_timer", "_tls", "backlog", "transport")
@@ -51,10 +51,10 @@ class Wire:
             self._inode = os.fstat(sock.fileno()).st_ino
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if hasattr(transport, "max_size"):
-            cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports; not in its interface
+            cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports, not in their interface
 
     def end(self, loop: asyncio.AbstractEventLoop, abort: bool) -> None:
-        """Close when all is sent, within a second, or at once; `connection_lost` follows."""
+        """Close when all bytes are sent, within a second; with `abort`, at once. `connection_lost` follows."""
         if abort:
             self._abort()
         elif self.transport is not None:
@@ -71,7 +71,7 @@ class Wire:
         """End the socket, as the transport has ended."""
         if self._timer is not None:
             self._timer.cancel()
-        if self.transport is not None and not self._tls:  # under TLS it is closed already, and the server was told
+        if self.transport is not None and not self._tls:  # under TLS it is closed already, and the server got the alert
             self.cut()
 
     def cut(self) -> None:
@@ -79,7 +79,7 @@ class Wire:
         if self.transport is None or not self._inode or self._generation != _generation:
             return
         try:
-            # uvloop's stand-in for a socket cannot do it, and its number may be that of another one by now.
+            # uvloop's stand-in for a socket has no shutdown, and its descriptor may belong to another socket by now.
             number = self.transport.get_extra_info("socket").fileno()
             if os.fstat(number).st_ino == self._inode:
                 twin = socket.socket(fileno=number)
@@ -88,7 +88,7 @@ class Wire:
                 finally:
                     twin.detach()
         except (OSError, ValueError):
-            pass  # it has ended already
+            pass  # the socket has ended already
 
 
 def _after_fork() -> None:
@@ -102,10 +102,10 @@ if _FORKS:
 
 
 class Intake(asyncio.BufferedProtocol):
-    """Stands between a transport and its protocol while reads are large: they go into one block, once a turn.
+    """Protocol between a transport and its own protocol while reads are large: one block is read in each turn.
 
-    uvloop gives up to 250 KiB at once and goes on in the same turn. In blocks a megabyte arrives a third sooner; and
-    callers whose reply is here send their next command while the server is still busy with the others.
+    uvloop reads up to 250 KiB at once, again and again in the same turn. In blocks a megabyte arrives a third sooner.
+    And callers that have their reply send the next command while the server is busy with others.
     """
 
     def __init__(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> None:
@@ -118,13 +118,13 @@ class Intake(asyncio.BufferedProtocol):
         return self._block
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand on what has arrived, and step aside if that was all."""
+        """Hand on the bytes that have arrived; give the transport back to its protocol after a small read."""
         transport = self._transport
         self._protocol.data_received(bytes(self._block[:nbytes]))
         if nbytes < READ_SIZE:
             if transport.get_protocol() is self:
                 transport.set_protocol(self._protocol)
-        elif transport.is_reading():  # else the protocol has paused it, and will have it read again
+        elif transport.is_reading():  # else the protocol has paused it, and will resume it
             transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._resume)
 
@@ -137,7 +137,7 @@ class Intake(asyncio.BufferedProtocol):
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on that it has drained."""
+        """Hand on that the transport's buffer has drained."""
         self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
