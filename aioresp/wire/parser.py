@@ -41,6 +41,9 @@ DOUBT: Final = 512 * 1024
 #: Most bytes behind the last known boundary that are held again with each read.
 NEAR: Final = 2048
 
+#: Bytes to be copied for which a walk over one byte pays.
+MUCH: Final = 16
+
 #: Bytes that are kept before the parser finds out where the last element begins.
 KEEP: Final = 64 * 1024
 
@@ -330,7 +333,9 @@ class Parser:
         self._queue.clear()
         if not self._left and self._finding is not ASTRAY:
             self._advance()
-            if self._position - self._boundary > NEAR:
+            near = self._position - self._boundary
+            # A walk to the end of what was given spares the copy of data that is joined to it.
+            if near > NEAR or (self._position == len(self._held) and near * MUCH < len(data)):
                 self._walk(self._position)
         if self._left:
             start = self._pass_left(data)

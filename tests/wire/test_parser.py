@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from itertools import pairwise, product
@@ -391,3 +392,34 @@ def test_no_value_costs_more_than_plain_text(
     plain = steps.of(shape(name, b"x"), size, undecoded)
     costs = {text: steps.of(shape(name, text), size, undecoded) for text in hostile}
     assert max(costs.values()) <= 1.5 * plain + LEARN, (plain, costs)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_large_reads_that_end_anywhere_in_maps(seed: int) -> None:
+    """Reads of all sizes: behind a small one, what precedes a large one is walked over and not copied."""
+    choice = random.Random(seed)
+    hostile = [b"%2\r\n", b"\n>3\r\n", b"*12345\r\n", b"\r\n%1\r\n$1\r\n", b"$5\r\n%", b"%", b"\r", b""]
+    replies: list[Any] = []
+    stream = b""
+    for _ in range(120):
+        pairs = [(b"field:%d" % n, choice.choice(hostile) * choice.randrange(40)) for n in range(choice.randrange(90))]
+        replies.append(dict(pairs))
+        stream += b"%%%d\r\n" % len(pairs) + b"".join(
+            b"$%d\r\n%b\r\n" % (len(text), text) for pair in pairs for text in pair
+        )
+    reader = Parser()
+    found: list[Any] = []
+    at = 0
+    partial = False
+    while at < len(stream):
+        size = choice.choice((choice.randrange(1, 50), choice.randrange(1, 3000), choice.randrange(20_000, 200_000)))
+        reader.feed(stream[at : at + size], partial)
+        at += size
+        partial = False
+        while reader.has_data():
+            reply = reader.gets(False)
+            if reply is INCOMPLETE:
+                partial = True
+                break
+            found.append(reply)
+    assert found == replies
