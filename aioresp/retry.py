@@ -52,7 +52,7 @@ NOT_NOW = (
 
 
 class Retry(Record):
-    """How often and how fast a failed call is sent again, always within its own deadline.
+    """Number and pace of the attempts at a failed call, always within its own deadline.
 
     The n-th pause is a random time of at most `base * 2 ** (n - 1)` seconds and at most `cap`. Without `jitter` it is
     that time. The default gives up after 2 s on average (at most 4.3). That is long enough for a server to restart or a

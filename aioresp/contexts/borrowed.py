@@ -15,13 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from aioresp.arguments import exact
-from aioresp.command import (
-    PLAIN,
-    SHUTDOWN,
-    Arguments,
-    Result,
-    locate,
-)
+from aioresp.command import PLAIN, SHUTDOWN, Arguments, Result, locate
 from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
 from aioresp.errors import (

@@ -238,7 +238,7 @@ class Pool(Generic[R]):
 
     @property
     def _ceiling(self) -> int:
-        """How many may be open: `limit`; but with a limit of 1, a second one for a lease."""
+        """Most resources that may be open: `limit`, and a second one for a lease where the limit is 1."""
         return max(2, self.limit) if self._leased or self._lease_waiting else self.limit
 
     def _grow(self) -> None:

@@ -24,7 +24,7 @@ SOON = 0.001  # seconds that count as now, because uvloop's clock counts in mill
 
 
 class Stream(enum.Enum):
-    """How far one direction's stream of bytes has come: OPEN, then ENDED, then DELIVERED."""
+    """State of one direction's stream of bytes: OPEN, then ENDED, then DELIVERED."""
 
     OPEN = enum.auto()  # the source may send more
     ENDED = enum.auto()  # the source has sent its last byte

@@ -65,7 +65,7 @@ Push = hiredis.PushNotification
 
 
 class Finding(Enum):
-    """How a parser finds the headers that need care."""
+    """Way in which a parser finds the headers that need care."""
 
     SEARCH = "by their first bytes"
     WALK = "by the lengths of the elements before them"
