@@ -133,6 +133,7 @@ class Parser:
         self._queue: list[bytes] = []  # bytes that came while others were held
         self._position = 0
         self._boundary = 0  # where an element begins in what is held, not far before `_position`, or behind it
+        self._before = b""  # bytes from a boundary to what is held; they count if `_boundary` is their number, negative
         self._stop = -1  # the end of what the reader was given, if a header may begin there
         self._between = True  # set when the bytes in the reader end with a reply, cleared when it gets more
         self._last = 10  # the last byte that the reader got
@@ -243,11 +244,33 @@ class Parser:
             self._advance()
         self._tail = []
 
+    def _hold(self, data: bytes) -> None:
+        """Hold new bytes. Those before them, from a boundary on, are joined to them only if a walk needs them.
+
+        The copy of a large read that is spared takes as long as hiredis takes for a good part of it.
+        """
+        boundary = self._boundary
+        before = self._held[boundary:] if boundary >= 0 else self._before + self._held
+        self._before, self._held, self._position, self._boundary = before, data, 0, -len(before)
+
+    def _join_before(self) -> int:
+        """Join the bytes before what is held to it; return how far all places move by that."""
+        before = -self._boundary
+        if before <= 0:
+            return 0
+        self._held = self._before + self._held
+        self._before = b""
+        self._boundary = 0
+        self._position += before
+        self._stop += before
+        self._list = self._map = -1
+        return before
+
     def _advance(self) -> None:
         """Find a boundary near the end of the bytes that the reader has used: it drops them once they are 1 KiB."""
         boundary = self._position - self._reader.len()
         held = self._held
-        if boundary <= self._boundary:
+        if boundary <= self._boundary or boundary <= 0:
             return
         if held[boundary - 1] != 10:
             # It has used the first byte of an element, too; unless an element ends otherwise than it should, and the
@@ -303,9 +326,7 @@ class Parser:
             self._held, self._position, self._boundary = data, 0, start
         else:
             self._hold_tail()
-            self._held = self._held[self._boundary :] + data
-            self._position -= self._boundary
-            self._boundary = 0
+            self._hold(data)
         self._tail = []
         if not partial:
             self._parts = 0
@@ -314,7 +335,7 @@ class Parser:
             self._walk_from_now()
         self._look_ahead()
         if self._stop == len(self._held):
-            self._give_on(self._position)
+            self._give_on()
             self._release()
             return
         self._between = not partial
@@ -334,17 +355,23 @@ class Parser:
         if not self._left and self._finding is not ASTRAY:
             self._advance()
             near = self._position - self._boundary
+            all_given = self._position == len(self._held)
+            if all_given and near <= NEAR and self._finding is SEARCH:
+                self._hold(data)
+                self._look_ahead()
+                return
             # A walk to the end of what was given spares the copy of data that is joined to it.
-            if near > NEAR or (self._position == len(self._held) and near * MUCH < len(data)):
+            if near > NEAR or (all_given and near * MUCH < len(data)):
                 self._walk(self._position)
         if self._left:
             start = self._pass_left(data)
             self._held, self._position, self._boundary = data, 0, start
             if start == len(data):
                 self._stop = start
-                self._give_on(0)
+                self._give_on()
                 return
         else:
+            self._join_before()
             cut = self._position if self._finding is ASTRAY else min(self._boundary, self._position)
             self._held = self._held[cut:] + data
             self._position -= cut
@@ -355,7 +382,10 @@ class Parser:
         """Hold nothing more, but keep the bytes since a boundary."""
         if self._finding is SEARCH:
             self._advance()
-        self._tail = [] if self._left or self._finding is ASTRAY else [self._held[self._boundary :]]
+        if self._left or self._finding is ASTRAY:
+            self._tail = []
+        else:
+            self._tail = [self._held[self._boundary :]] if self._boundary >= 0 else [self._before, self._held]
         self._kept = len(self._held) - self._boundary
         self._held, self._position, self._boundary = b"", 0, 0
         if self._finding is WALK:
@@ -408,7 +438,8 @@ class Parser:
         if position == self._stop and not at_boundary and self._finding is not ASTRAY:
             if self._finding is SEARCH:
                 self._distrust()
-                self._stop = self._walk(position)
+                self._stop = self._walk(self._position)
+                position = self._position
             if self._stop == position and not self._is_astray():
                 raise ProtocolError("a string that is longer than announced")  # the reader would go on behind it
         if at_boundary or self._finding is ASTRAY:
@@ -420,14 +451,15 @@ class Parser:
                     return False
                 if kind == _PUSH and at_boundary and not self._kind:
                     self._kind = _PUSH  # a push never stands within a reply
-        self._give_on(position)
+        self._give_on()
         return True
 
-    def _give_on(self, position: int) -> None:
-        """Give the reader the held bytes from `position` on, up to the next stop."""
-        stop = self._stop
+    def _give_on(self) -> None:
+        """Give the reader the held bytes up to the next stop."""
+        position, stop = self._position, self._stop
         if stop <= position:
             self._stop = stop = self._walk(position + 1) if self._finding is WALK else self._search(position + 1)
+            position = self._position  # bytes may have been joined to those before them
         self._reader.feed(self._held, position, stop - position)
         self._last = self._held[stop - 1]
         self._position = stop
@@ -478,6 +510,8 @@ class Parser:
         if next_map < start:
             self._map = next_map = self._find_map(start, tries)
         if next_list == TOO_MANY or next_map == TOO_MANY:
+            if before := self._join_before():
+                return self._search(start + before)
             self._distrust()
             return self._walk(start)
         return next_map if next_map < next_list else next_list
@@ -486,6 +520,7 @@ class Parser:
         """Return the place of the next header, at `fed` or behind it, or the end."""
         if self._left:
             return len(self._held)  # all of it was walked over
+        fed += self._join_before()
         self._boundary, stop, self._left = walk(self._held, self._boundary, fed, self._pushes)
         if stop == LOST:
             self._finding = ASTRAY
@@ -533,7 +568,7 @@ class Parser:
         self._between = False
         self._kind = _MAP
         if parts and position < len(self._held) and self._held[position] not in _NEED_CARE:
-            self._give_on(position)
+            self._give_on()
         return True
 
     def _leave_if_done(self) -> None:
