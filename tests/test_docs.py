@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +39,27 @@ from tests.snippets import ROOT, SNIPPETS, Snippet
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
-#: Runs a program as the only one of its process. asyncio's remarks on slow callbacks are about this machine.
+#: Runs programs, each as the only one of a process that forks here: to start Python and to import aioresp takes longer
+#: than most of them. A line names a program, its URL, its folder, and the files for what it prints; the answer is its
+#: status. asyncio's remarks on slow callbacks are about this machine.
 BOOT = """
-import ast, asyncio, inspect, logging, sys
+import ast, asyncio, inspect, json, logging, os, sys
 from aioresp import Client
 logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing"))
-path, url = sys.argv[1:]
+for line in sys.stdin:
+    path, url, folder, *files = json.loads(line)
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+os.chdir(folder)
+os.environ["AIORESP_URL"] = url
+for at, name in enumerate((os.devnull, *files)):
+    opened = os.open(name, os.O_CREAT | os.O_RDWR)
+    os.dup2(opened, at)
+    os.close(opened)
 with open(path, encoding="utf-8") as file:
     code = compile(file.read(), path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 names = {"__name__": "__main__", "__file__": path, "Client": Client}
@@ -51,6 +69,9 @@ async def as_typed():
 asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)
 """
 
+#: Seconds that a program may take.
+PATIENCE = 50
+
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
@@ -58,30 +79,75 @@ def own_server() -> Iterator[Server]:
         yield running
 
 
-def run(program: Path, server: Server, folder: Path, *, flush: bool = True) -> str:
+def environment() -> dict[str, str]:
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    # The allocator that "-X dev" chooses is slow, and nothing here is written in C.
+    return os.environ | {"PYTHONPATH": search, "PYTHONMALLOC": "pymalloc"}
+
+
+class Runner:
+    """Process that forks for each program."""
+
+    def __init__(self, *options: str) -> None:
+        words = [sys.executable, "-W", "error", *options, "-c", BOOT]
+        self.process = subprocess.Popen(
+            words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def run(self, program: Path, url: str, folder: Path) -> tuple[int, str, str]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        printed = folder / "stdout", folder / "stderr"
+        for file in printed:
+            file.unlink(missing_ok=True)
+        self.process.stdin.write(json.dumps([str(program), url, str(folder), *map(str, printed)]) + "\n")
+        self.process.stdin.flush()
+        alarm = threading.Timer(PATIENCE, os.killpg, (self.process.pid, signal.SIGKILL))
+        alarm.start()
+        status = self.process.stdout.readline()
+        alarm.cancel()
+        output, errors = (file.read_text(encoding="utf-8") for file in printed)
+        return int(status or -signal.SIGKILL), output, errors
+
+
+@pytest.fixture(scope="module")
+def runners() -> Iterator[dict[bool, Runner]]:
+    """A process that forks with Python's development mode, and one without it."""
+    each = {True: Runner("-X", "dev"), False: Runner()}
+    yield each
+    for runner in each.values():
+        with runner.process:  # which closes its standard input, and waits
+            pass
+
+
+def run(program: Path, server: Server, folder: Path, runners: dict[bool, Runner], *, flush: bool = True) -> str:
     """Run a program and return what it printed; nothing may go to standard error."""
     if flush:
         server.flush()
-    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    # The allocator that "-X dev" chooses is slow, and nothing here is written in C.
-    environment = os.environ | {"PYTHONPATH": search, "AIORESP_URL": server.url, "PYTHONMALLOC": "pymalloc"}
     text = program.read_text(encoding="utf-8")
-    words = [sys.executable, "-W", "error"]
-    if "10_000" not in text:  # asyncio's debug mode makes as many tasks many times slower
-        words += ["-X", "dev"]
-    if re.search(r"^(async )?def test_", text, re.MULTILINE):
+    if not re.search(r"^(async )?def test_", text, re.MULTILINE):
+        # asyncio's debug mode makes as many tasks as 10,000 many times slower.
+        status, output, errors = runners["10_000" not in text].run(program, server.url, folder)
+    else:
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
-        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         runner = "anyio.pytest_plugin" if "pytest.mark.anyio" in text else "pytest_asyncio.plugin"
         plugins = ["-p", "aioresp.testing.fixtures", "-p", runner, "-p", "no:cacheprovider"]
         if "pytest_asyncio" in runner:
             plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]  # it warns where that is not set
-        words += ["-m", "pytest", "-q", "--rootdir", str(folder), *plugins, str(program)]
-    else:
-        words += ["-c", BOOT, str(program), server.url]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+        words = [sys.executable, "-W", "error", "-X", "dev", "-m", "pytest", "-q", "--rootdir", str(folder), *plugins]
+        named = environment() | {"AIORESP_URL": server.url, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        done = subprocess.run(
+            [*words, str(program)],
+            cwd=folder,
+            env=named,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        status, output, errors = done.returncode, done.stdout, done.stderr
+    assert (status, errors) == (0, ""), f"{output}\n{errors}"
+    return output
 
 
 def promised(text: str) -> list[str]:
@@ -96,31 +162,31 @@ def check_output(text: str, printed: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"{snippet.page}:{snippet.line}" for snippet in SNIPPETS])
-def test_snippet(snippet: Snippet, own_server: Server, tmp_path: Path) -> None:
+def test_snippet(snippet: Snippet, own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
     text = re.sub(r"redis://(:secret@)?localhost\b(?!:)", own_server.url, snippet.text)
     program = tmp_path / "test_snippet.py"
     program.write_text("\n" * (snippet.line - 1) + text, encoding="utf-8")
-    printed = run(program, own_server, tmp_path)
+    printed = run(program, own_server, tmp_path, runners)
     check_output(text, printed.replace(f"redis://{own_server.host}:{own_server.port}", "redis://localhost:6379"))
 
 
-def test_the_first_snippet_runs_twice(own_server: Server, tmp_path: Path) -> None:
+def test_the_first_snippet_runs_twice(own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
     """A reader runs README's first program on their own server, and then once more."""
     text = next(snippet.text for snippet in SNIPPETS if snippet.page == "README.md")
     program = tmp_path / "first.py"
     program.write_text(text.replace("redis://localhost", own_server.url), encoding="utf-8")
-    first = run(program, own_server, tmp_path)
+    first = run(program, own_server, tmp_path, runners)
     check_output(text, first)
-    assert run(program, own_server, tmp_path, flush=False) == first
+    assert run(program, own_server, tmp_path, runners, flush=False) == first
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
-def test_example(example: Path, own_server: Server, tmp_path: Path) -> None:
+def test_example(example: Path, own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
     text = example.read_text(encoding="utf-8")
     assert len(text.splitlines()) < 50
     assert promised(text), "the example does not say what it prints"
-    check_output(text, run(example, own_server, tmp_path))
+    check_output(text, run(example, own_server, tmp_path, runners))
     assert example.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 
 

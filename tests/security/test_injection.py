@@ -46,8 +46,10 @@ NASTY = [
     bytes(range(255, -1, -1)) * 5,
     (b"\r\n" + FLUSH) * (CHUNK // 20),  # sent as a chunk of its own
     FLUSH + bytes(CHUNK),
-    *(bytes([byte]) for byte in range(256)),
+    *(bytes([byte]) for byte in b"\0\t\r\n !#$%(*+,-./09:<=>?AZ[_az|~\x7f\x80\xc3\xff"),
 ]
+
+BYTES = [bytes([byte]) for byte in range(256)]
 
 TEXT = "".join(map(chr, range(0x300))) + "\u2028\u2029\ufeff\U0001f512\r\n*1\r\n$8\r\nFLUSHALL\r\n"
 
@@ -81,6 +83,14 @@ async def test_strings(raw: Client[bytes]) -> None:
     assert await raw.mset({nasty: nasty for nasty in NASTY})
     assert await raw.mget(NASTY) == NASTY
     assert {key async for key in raw.scan_iter()} == {*NASTY, b"still here"}
+
+
+async def test_each_byte(raw: Client[bytes]) -> None:
+    assert await raw.mset({byte: byte for byte in BYTES})
+    assert await raw.mget(BYTES) == BYTES
+    for byte in BYTES:
+        assert await raw.append(byte, byte) == 2
+    assert await raw.mget(BYTES) == [byte * 2 for byte in BYTES]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, "strided"])
