@@ -42,6 +42,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/test_cancellation.py tests/test_retry.py tests/wire/test_transports.py tests/pool/test_pool.py "
         "tests/security/test_credentials.py",
     ),
+    "aioresp/wire/states.py": ("tests/wire/test_states.py",),
+    "aioresp/pubsub/states.py": ("tests/pubsub/test_states.py",),
     "aioresp/contexts/blocking.py": (
         f"{_CONTEXTS}blocking_states.py {_CONTEXTS}blocking.py {_CONTEXTS}blocking_ends.py",
         f"{_CONTEXTS}blocking_losses.py {_CONTEXTS}blocking_putback.py {_CONTEXTS}time_limits.py",
@@ -128,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m tests.mutants", description="Find what no test notices.")
     parser.add_argument("each", type=int, help="how many mutations of each module")
     parser.add_argument("--only", help="one module")
+    parser.add_argument("--kind", help="one kind of mutation, such as transition")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time (2)")
     options = parser.parse_args()
@@ -135,6 +138,7 @@ def main() -> None:
     drawn: list[tuple[str, Mutant]] = []
     for path in MODULES if options.only is None else [options.only]:
         mutants = Module((ROOT / path).read_text()).mutants()
+        mutants = [mutant for mutant in mutants if options.kind in (None, mutant.kind)]
         print(f"{path}: {len(mutants)} mutations", flush=True)
         drawn += [(path, mutant) for mutant in chance.sample(mutants, min(options.each, len(mutants)))]
     chance.shuffle(drawn)

@@ -77,16 +77,22 @@ class Module:
             yield "constant", *self._place(node), str(not node.value)
         elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
             yield "number", *self._place(node), repr(node.value + 1)
-        elif isinstance(node, ast.Set) and len(node.elts) > 1 and all(isinstance(e, ast.Tuple) for e in node.elts):
-            # A table of transitions: another one in its place leaves it out.
-            for transition, other in zip(node.elts, node.elts[1:] + node.elts[:1], strict=True):
-                start, end = self._place(other)
-                yield "transition", *self._place(transition), self.source[start:end]
+        elif isinstance(node, ast.Set) and all(isinstance(each, (ast.Tuple, ast.Attribute)) for each in node.elts):
+            yield from self._left_out([self._place(each) for each in node.elts])
+        elif isinstance(node, ast.Dict) and all(isinstance(key, ast.Tuple) for key in node.keys if key is not None):
+            pairs = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None]
+            yield from self._left_out([(self._place(key)[0], self._place(value)[1]) for key, value in pairs])
         elif isinstance(node, (ast.If, ast.While, ast.IfExp)):
             start, end = self._place(node.test)
             yield "negation", start, end, f"(not ({self.source[start:end]}))"
         elif isinstance(node, (ast.Expr, ast.Assign, ast.AugAssign)) and id(node) in self._steps:
             yield "deletion", *self._place(node), "pass"
+
+    def _left_out(self, places: list[tuple[int, int]]) -> Iterator[tuple[str, int, int, str]]:
+        """Put another transition of a table in the place of each, which leaves that one out."""
+        if len(places) > 1:
+            for place, (start, end) in zip(places, places[1:] + places[:1], strict=True):
+                yield "transition", *place, self.source[start:end]
 
     def _other(
         self, kind: str, left: ast.expr, right: ast.expr, old: str, new: str

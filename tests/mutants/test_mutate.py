@@ -51,6 +51,11 @@ def test_a_transition_is_left_out() -> None:
         "TABLE = frozenset({(A, B), (C, A), (C, A)})\n",
         "TABLE = frozenset({(A, B), (B, C), (A, B)})\n",
     ]
+    source = "NEXT = {(s.A, e.ON): s.B, (s.B, e.OFF): s.A, **ENDS}\n"
+    assert [mutant.source for mutant in Module(source).mutants() if mutant.kind == "transition"] == [
+        "NEXT = {(s.B, e.OFF): s.A, (s.B, e.OFF): s.A, **ENDS}\n",
+        "NEXT = {(s.A, e.ON): s.B, (s.A, e.ON): s.B, **ENDS}\n",
+    ]
 
 
 def test_the_tests_of_each_module_are_there() -> None:
