@@ -74,9 +74,8 @@ def milliseconds(duration: Seconds) -> int:
 
 
 def blocking(timeout: Wait) -> Number:
-    """Return seconds as blocking commands take them; a timedelta rounded up to hundredths."""
-    # Not to thousandths: Redis 6.2 reads 0.001 as 0, which means forever.
-    return timeout if isinstance(timeout, (int, float)) else -(-_micros(timeout) // 10_000) / 100
+    """Return seconds as blocking commands take them; a timedelta as the float of the same length."""
+    return timeout if isinstance(timeout, (int, float)) else _micros(timeout) / 1_000_000
 
 
 def unix_seconds(instant: Instant) -> int:

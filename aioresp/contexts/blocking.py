@@ -125,6 +125,7 @@ class Blocking:
         """
         self._state = State.WAITING
         self._loop = asyncio.get_running_loop()
+        traits = traits.served()
         self._pool = pool
         self._connection = connection
         self._traits = traits

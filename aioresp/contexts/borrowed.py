@@ -29,7 +29,7 @@ from aioresp.errors import (
     about,
 )
 from aioresp.facts.catalogue import CHANGES
-from aioresp.facts.traits import Traits, traits
+from aioresp.facts.traits import LEAST, Traits, traits
 from aioresp.middleware import through
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
@@ -47,9 +47,6 @@ LONG: Final = 10.0
 
 #: Seconds of a time limit that may pass before the command is sent with a shorter one.
 SLACK: Final = 0.01
-
-#: Shortest time limit in seconds for the server, which might round less to 0, and 0 means forever.
-LEAST: Final = 0.01
 
 # The server's answer between MULTI and EXEC, whatever the command.
 _QUEUED: Final = ("QUEUED", b"QUEUED")
@@ -183,7 +180,7 @@ class Borrowed:
     def _start(self, connection: Connection, traits: Traits, until: float | None) -> Blocking:
         """Send a blocking command, with the time that is left until `until` (loop time) as its limit."""
         assert self._pool is not None
-        if until is not None:
+        if until is not None and (traits.timeout or 0.0) > 0:  # the server refuses less than 0, and says so
             left = until - asyncio.get_running_loop().time()
             if left < (traits.timeout or 0.0) - SLACK:
                 traits = traits.with_timeout(max(left, LEAST))

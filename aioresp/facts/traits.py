@@ -30,6 +30,9 @@ from aioresp.facts.catalogue import (
 #: Seconds that count as forever: a timer cannot be set to more.
 FOREVER: Final = 1e9
 
+#: Shortest time limit in seconds that every server takes for one: Redis 6.2 reads 0.001 as 0, which means forever.
+LEAST: Final = 0.002
+
 
 class Facts:
     """Facts that depend on the name alone."""
@@ -139,6 +142,15 @@ class Traits:
         milliseconds = math.ceil(seconds * 1000)
         limit = milliseconds if units == 1000 else milliseconds / 1000
         return Traits((*self.arguments[:where], limit, *self.arguments[where + 1 :]))
+
+    def served(self) -> Traits:
+        """Return the same command, with a time limit that no server takes for 0, which means forever.
+
+        Limits of hardly more or less than 0 are meant: the servers cut the digits behind the milliseconds.
+        """
+        if self.timeout is None or not 0 < abs(self.timeout) < LEAST or self._place is None or self._place[1] != 1:
+            return self
+        return self.with_timeout(LEAST if self.timeout > 0 else -1)
 
     @property
     def keys(self) -> tuple[Any, ...]:

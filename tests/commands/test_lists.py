@@ -36,7 +36,7 @@ WIRE: Wire = [
     (lambda r: r.blmove("a", "b", 0.5, src="RIGHT", dest="LEFT"), ("BLMOVE", "a", "b", "RIGHT", "LEFT", 0.5)),
     (lambda r: r.blpop("a"), ("BLPOP", "a", 0)),
     (lambda r: r.blpop("a", timedelta(minutes=1)), ("BLPOP", "a", 60.0)),
-    (lambda r: r.blpop("a", timedelta(microseconds=1)), ("BLPOP", "a", 0.01)),
+    (lambda r: r.blpop("a", timedelta(microseconds=1)), ("BLPOP", "a", 1e-06)),
     (lambda r: r.brpop("a", timedelta(seconds=1.5)), ("BRPOP", "a", 1.5)),
     (lambda r: r.brpoplpush("a", "b", timedelta(seconds=1)), ("BRPOPLPUSH", "a", "b", 1.0)),
     (lambda r: r.blmove("a", "b", timedelta(0)), ("BLMOVE", "a", "b", "LEFT", "RIGHT", 0.0)),
@@ -199,6 +199,28 @@ async def test_blocking_commands_that_find_nothing(r: Client[Any], prefix: str) 
         ),
         [None] * 4,
     )
+
+
+@pytest.mark.parametrize(
+    "timeout", [0.001, 0.0001, 1e-9, timedelta(milliseconds=1), timedelta(microseconds=1)], ids=str
+)
+async def test_the_shortest_time_limits_are_not_for_ever(
+    r: Client[Any], prefix: str, timeout: float | timedelta
+) -> None:
+    """Redis 6.2 takes them for 0. Such a call failed two seconds later."""
+    a, b = (f"{prefix}{name}" for name in "ab")
+    exactly(await asyncio.gather(r.blpop(a, timeout), r.blmove(a, b, timeout), r.bzpopmin(a, timeout)), [None] * 3)
+    async with r.connection() as c:
+        exactly(await c.brpop(a, timeout), None)
+        if isinstance(timeout, float):
+            exactly(await c.call("BRPOPLPUSH", a, b, timeout), None)
+
+
+@pytest.mark.parametrize("timeout", [-0.0001, -0.001, -1.0])
+async def test_time_limits_below_0_are_refused(r: Client[Any], prefix: str, timeout: float) -> None:
+    """Of less than a millisecond, the servers would make 0."""
+    with pytest.raises(ResponseError, match="timeout is negative"):
+        await r.blpop(prefix, timeout)
 
 
 async def test_a_blocking_command_waits(r: Client[Any], text: Text, prefix: str) -> None:

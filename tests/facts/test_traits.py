@@ -278,6 +278,31 @@ def test_traits_are_made_once_and_handed_on() -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        (("BLPOP", "k", 0.001), ("BLPOP", "k", 0.002)),
+        (("BLPOP", "k", b"1e-9"), ("BLPOP", "k", 0.002)),
+        (("BLMPOP", 0.0015, 1, "k", "LEFT"), ("BLMPOP", 0.002, 1, "k", "LEFT")),
+        (("BLPOP", "k", -0.001), ("BLPOP", "k", -1.0)),
+        (("BLPOP", "k", 0.002), None),
+        (("BLPOP", "k", 0), None),
+        (("BLPOP", "k", "0.0"), None),
+        (("BLPOP", "k", -1), None),
+        (("BLPOP", "k", "nothing"), None),
+        (("XREAD", "BLOCK", 1, "STREAMS", "k", "$"), None),
+        (("WAIT", 1, 1), None),
+        (("GET", "k"), None),
+    ],
+    ids=str,
+)
+def test_no_time_limit_is_taken_for_0(command: tuple[object, ...], sent: tuple[object, ...] | None) -> None:
+    facts = traits(command)
+    assert tuple(facts.served().arguments) == (sent or command)
+    assert sent is not None or facts.served() is facts
+
+
+@pytest.mark.quick
 def test_names_that_nobody_knows_take_no_memory() -> None:
     from aioresp.facts import traits as module  # noqa: PLC0415 (the module, not the function of the same name)
 
