@@ -10,17 +10,18 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, as_bytes
-from aioresp.errors import NoPermissionError, NotificationsDisabled, UnknownCommandError
+from aioresp.errors import AuthenticationError, NotificationsDisabled, ResponseError, UnexpectedReply
 from aioresp.pubsub.inbox import Overflow
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Broker, Message
 from aioresp.record import Record
 from aioresp.replies import mapping, some_text, string
+from aioresp.retry import NOT_NOW
 
 T = TypeVar("T")
 
 #: Function that sends a command.
-Execute: TypeAlias = Callable[[Arguments, Callable[[Any], str]], Awaitable[str]]
+Execute: TypeAlias = Callable[[Arguments, Callable[[Any], "str | None"]], Awaitable["str | None"]]
 
 #: Server setting that selects which notifications are sent.
 OPTION: Final = "notify-keyspace-events"
@@ -50,6 +51,7 @@ class KeyEvents(Subscription[T]):
         gaps: bool,
         buffer: int,
         overflow: Overflow,
+        check: bool = True,
     ) -> None:
         if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or not 0 <= db < 2**63):
             raise ValueError(f'db is {numeral(db)}, not a number from 0 on, nor "*"')
@@ -59,16 +61,22 @@ class KeyEvents(Subscription[T]):
         super().__init__(find_hub, decode, timeout, "p", names, gaps, buffer, overflow)
         self._events = None if events is None else frozenset(events)
         self._execute = execute
+        self._check = check
 
     async def __aenter__(self) -> Self:
-        try:
-            text = await self._execute(("CONFIG", "GET", OPTION), _flags)
-        except (NoPermissionError, UnknownCommandError):
-            pass  # without permission to read the setting, assume it is on
-        else:
-            if "K" not in text or not text.strip("KE"):
-                raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')
+        text = await self._setting() if self._check else None
+        if text is not None and ("K" not in text or not text.strip("KE")):
+            raise NotificationsDisabled(f'{OPTION} is "{text}"; after CONFIG SET {OPTION} KA the server tells all')
         return await super().__aenter__()
+
+    async def _setting(self) -> str | None:
+        """Return the value of the setting, or None if the server does not tell it: then it may be on."""
+        try:
+            return await self._execute(("CONFIG", "GET", OPTION), _flags)
+        except (*NOT_NOW, AuthenticationError):
+            raise  # the subscription would fail for the same reason
+        except (ResponseError, UnexpectedReply):
+            return None  # no permission, no such command, or a proxy with words of its own
 
     def put_all(self, items: list[Any]) -> None:
         """Take events in the form of messages."""
@@ -90,12 +98,12 @@ class KeyEvents(Subscription[T]):
         super().put(item)
 
 
-def _flags(value: Any) -> str:
-    """Return the value of the setting, or an empty one from a server that does not know it."""
+def _flags(value: Any) -> str | None:
+    """Return the value of the setting, or None from a server that does not list it."""
     said = mapping(value)
     if len(said) > 1:
         raise ValueError("more than was asked for")
-    return string(some_text(next(iter(said.values()), "")))
+    return string(some_text(next(iter(said.values())))) if said else None
 
 
 def _channel(db: int | str, position: int, pattern: Key) -> bytes:

@@ -108,6 +108,7 @@ class Subscribing(Executor[AnyStr]):
         *patterns: Key,
         events: Iterable[str] | None = None,
         db: int | Literal["*"] | None = None,
+        check: bool = True,
         gaps: Literal[False] = False,
         buffer: int = ...,
         overflow: Overflow = ...,
@@ -118,6 +119,7 @@ class Subscribing(Executor[AnyStr]):
         *patterns: Key,
         events: Iterable[str] | None = None,
         db: int | Literal["*"] | None = None,
+        check: bool = True,
         gaps: Literal[True],
         buffer: int = ...,
         overflow: Overflow = ...,
@@ -127,6 +129,7 @@ class Subscribing(Executor[AnyStr]):
         *patterns: Key,
         events: Iterable[str] | None = None,
         db: int | Literal["*"] | None = None,
+        check: bool = True,
         gaps: bool = False,
         buffer: int = BUFFER,
         overflow: Overflow = "drop_oldest",
@@ -135,13 +138,15 @@ class Subscribing(Executor[AnyStr]):
 
         `events` names what is of interest, as the server calls it: "set", "expired", .... `db` is a database, or "*"
         for all; by default the client's own. Overflow is handled as in `subscribe`. Entering raises
-        NotificationsDisabled if the server is not configured to tell (`notify-keyspace-events`).
+        NotificationsDisabled if the server says that it is not configured to tell (`notify-keyspace-events`). It reads
+        that by CONFIG GET; not with `check=False`.
         """
         from aioresp.pubsub.keyspace import KeyEvents  # noqa: PLC0415 (many programs have none)
 
         at = self._listening()
         where = at.find_hub, at.decode, at.timeout
-        return KeyEvents(*where, self.execute, at.db if db is None else db, patterns, events, gaps, buffer, overflow)
+        number = at.db if db is None else db
+        return KeyEvents(*where, self.execute, number, patterns, events, gaps, buffer, overflow, check)
 
     def monitor(self, *, buffer: int = BUFFER, overflow: Overflow = "drop_oldest") -> Monitor[AnyStr]:
         """Return a context that yields every command that the server runs, on a connection of its own.

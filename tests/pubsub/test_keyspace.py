@@ -9,7 +9,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, KeyEvent
-from aioresp.testing import Server
+from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 
 
@@ -105,3 +105,63 @@ async def test_who_may_not_read_the_configuration_has_to_believe(telling: Server
         async with plain.keyspace_events("k") as s:
             await plain.set("k", 1)
             assert (await s.get()).event == "set"
+
+
+#: Words by which services and proxies refuse CONFIG, and answers that do not tell the setting.
+REFUSALS = [
+    b"-ERR unknown command `CONFIG`, with args beginning with: `GET`, `notify-keyspace-events`, \r\n",
+    b"-ERR unknown or unsupported command 'CONFIG'\r\n",
+    b"-ERR command is not allowed\r\n",
+    b"-ERR 'config' command is disabled on this instance\r\n",
+    b"-DENIED CONFIG is not for tenants\r\n",
+    b"-NOPERM this user has no permissions to run the 'config|get' command\r\n",
+    b"-Forbidden\r\n",
+    b"*0\r\n",
+    b"+OK\r\n",
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.decode()[:20].strip())
+async def test_config_refused_in_any_words(telling: Server, r: Client[str], refusal: bytes) -> None:
+    """A server that does not tell its setting may send events all the same."""
+    text = (await r.config_get("notify-keyspace-events"))["notify-keyspace-events"]
+    answer = len("*2\r\n$22\r\nnotify-keyspace-events\r\n$N\r\n\r\n") + len(text)
+    async with Proxy(telling.host, telling.port) as proxy:
+        protocol: Any = r.node.settings.endpoint.protocol
+        async with Client(telling.url, host="127.0.0.1", port=proxy.port, protocol=protocol) as far:
+            await far.ping()
+            proxy.corrupt(refusal, replace=answer)
+            async with far.keyspace_events("k") as s:
+                await r.set("k", 1)
+                assert await s.get(5) == KeyEvent("k", "set", 0)
+            await r.delete("k")
+
+
+async def test_a_command_that_was_renamed() -> None:
+    with start_server(config={"rename-command": 'CONFIG ""', "notify-keyspace-events": "KA"}) as own:
+        async with Client(own.url) as r, r.keyspace_events("k") as s:
+            await r.set("k", 1)
+            assert await s.get(5) == KeyEvent("k", "set", 0)
+
+
+async def test_a_server_that_loads_is_no_refusal(telling: Server) -> None:
+    """It will tell soon; `retry` decides for how long it is asked."""
+    async with (
+        Proxy(telling.host, telling.port) as proxy,
+        Client(telling.url, host="127.0.0.1", port=proxy.port, retry=None) as r,
+    ):
+        await r.ping()
+        proxy.corrupt(b"-LOADING it is\r\n", replace=40)
+        with pytest.raises(aioresp.LoadingError):
+            await r.keyspace_events("k").__aenter__()
+
+
+async def test_the_setting_is_not_read_if_the_caller_says_so(r: Client[str]) -> None:
+    before = (await r.info("commandstats")).get("cmdstat_config|get")
+    await r.config_set("notify-keyspace-events", "")
+    async with r.keyspace_events("k", check=False) as s:
+        await r.config_set("notify-keyspace-events", "KA")
+        await r.set("k", 1)
+        assert await s.get(5) == KeyEvent("k", "set", 0)
+    assert (await r.info("commandstats")).get("cmdstat_config|get") == before
+    await r.delete("k")
