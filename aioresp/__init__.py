@@ -6,6 +6,8 @@ from aioresp.client import Client
 from aioresp.command import Key, Result, Value
 from aioresp.contexts.scripts import Function, Script
 from aioresp.errors import (
+    ArgumentError,
+    ArgumentTypeError,
     AskError,
     AuthenticationError,
     BusyError,
@@ -87,6 +89,8 @@ else:
 
 
 __all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
     "AskError",
     "AuthenticationError",
     "BusyError",

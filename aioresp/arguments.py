@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
+from aioresp.errors import ArgumentError, ArgumentTypeError
+
 #: An argument as plain data, without what its class overrides.
 Plain: TypeAlias = str | bytes | int | float
 
@@ -50,7 +52,7 @@ def plain(argument: object) -> Plain | None:
 def encoded(arguments: Iterable[object]) -> list[bytes]:
     """Return a command's arguments as the server gets them.
 
-    Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
+    Raises ArgumentTypeError or ArgumentError, naming the command and the position, for an argument that cannot be sent.
     """
     found: list[bytes] = []
     for argument in arguments:
@@ -66,7 +68,7 @@ def encoded(arguments: Iterable[object]) -> list[bytes]:
 def exact(arguments: Iterable[object]) -> tuple[Plain, ...]:
     """Return a command's arguments as plain data, so that later changes of a buffer change neither facts nor bytes.
 
-    Raises TypeError or ValueError, naming the command and the position, for an argument that cannot be sent.
+    Raises ArgumentTypeError or ArgumentError, naming the command and the position, for an argument that cannot be sent.
     """
     found: list[Plain] = []
     for argument in arguments:
@@ -84,17 +86,17 @@ def _checked(before: Sequence[Plain], argument: object) -> Plain:
         if isinstance(value, str) and not value.isascii():
             value.encode()
     except UnicodeEncodeError as error:
-        error_type: type[Exception] = ValueError
+        error_type: type[ArgumentError] = ArgumentError
         why = f"has no UTF-8 form ({error.reason} at {error.start}); pass bytes"
     except ValueError:
-        error_type, why = ValueError, "is a memoryview that was released"
+        error_type, why = ArgumentError, "is a memoryview that was released"
     else:
         if value is None:
             hint = "; pass 1 or 0" if type(argument) is bool else ""
-            error_type = TypeError
+            error_type = ArgumentTypeError
             why = f"is {type(argument).__name__}, not str, bytes, bytearray, memoryview, int or float{hint}"
         elif isinstance(value, int) and value.bit_length() > BITS:
-            error_type, why = ValueError, f"is an int of more than {BITS} bits; pass it as str"
+            error_type, why = ArgumentError, f"is an int of more than {BITS} bits; pass it as str"
         else:
             return value
     # Not raised above: the errors there show the value.

@@ -27,7 +27,7 @@ from aioresp.command import (
 from aioresp.commands import Commands
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
-from aioresp.errors import CommandRefused, RedisError, about
+from aioresp.errors import ArgumentTypeError, CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
 from aioresp.node import Node, Stats
@@ -79,7 +79,7 @@ class Client(
             how fast calls are tried again within `timeout` (None: never). `protocol` is 3, or 2 to avoid RESP3.
             `on_lost` is called with elements that a cancelled blocking pop took and may not have put back.
 
-    Raises ValueError or TypeError, naming the option, for an unknown option or a value that does not fit.
+    Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.
     """
 
     @overload
@@ -254,7 +254,9 @@ class Client(
         """
         for name, value in options.items():
             if name not in ("decode_responses", "timeout", "retry", "idempotent"):
-                raise TypeError(f"with_options() takes decode_responses, timeout, retry and idempotent, not {name!r}")
+                raise ArgumentTypeError(
+                    f"with_options() takes decode_responses, timeout, retry and idempotent, not {name!r}"
+                )
             check(name, value)
         terms = self.terms.replace(
             decode=options.get("decode_responses", self._decode),

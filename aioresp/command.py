@@ -11,6 +11,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
+from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.facts.catalogue import BINARY, BLOCKING, BLOCKING_BY_OPTION, KEYLESS, KEYS, READ_ONLY, REFUSED
 from aioresp.facts.traits import Traits, traits
 
@@ -106,8 +107,8 @@ def shown(key: object) -> str:
 def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
     """Return a name as the server has it; `what` names it in errors.
 
-    Raises TypeError if it is neither text nor bytes, and ValueError if it has no UTF-8 form. Bytes need one only with
-    `text`.
+    Raises ArgumentTypeError if it is neither text nor bytes, and ArgumentError if it has no UTF-8 form. Bytes need one
+    only with `text`.
     """
     why = "has no UTF-8 form; pass bytes, with decode_responses=False"
     try:
@@ -121,15 +122,15 @@ def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
         why = "is a memoryview that was released"
     else:
         if not isinstance(encoded, bytes):
-            raise TypeError(f"{what} is {type(name).__name__}, not str or bytes")
+            raise ArgumentTypeError(f"{what} is {type(name).__name__}, not str or bytes")
         return encoded
-    raise ValueError(f"{what} {why}")
+    raise ArgumentError(f"{what} {why}")
 
 
 def words(arguments: tuple[Value, ...]) -> Arguments:
     """Return the arguments unchanged, but for a first one like "CONFIG GET", which becomes two words."""
     if not arguments:
-        raise TypeError("call() needs the name of a command")
+        raise ArgumentTypeError("call() needs the name of a command")
     name = arguments[0]
     if type(name) is str and name in PLAIN:
         return arguments
@@ -140,12 +141,12 @@ def words(arguments: tuple[Value, ...]) -> Arguments:
         why = "is a memoryview that was released" if type(name) is memoryview else "has no UTF-8 form; pass bytes"
     else:
         if parts is None:
-            raise TypeError(f"call(): the command's name is {type(name).__name__}, not a word")
+            raise ArgumentTypeError(f"call(): the command's name is {type(name).__name__}, not a word")
         if not parts:
-            raise TypeError("call(): the command's name is empty")
+            raise ArgumentTypeError("call(): the command's name is empty")
         return (*[_text(part) for part in parts], *arguments[1:])
     # Not raised above: the error there shows the name.
-    raise ValueError(f"call(): the command's name {why}")
+    raise ArgumentError(f"call(): the command's name {why}")
 
 
 def _text(part: bytes) -> str | bytes:

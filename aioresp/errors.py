@@ -16,7 +16,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 class RedisError(Exception):
-    """The root of every error that aioresp raises about a server or a connection.
+    """The root of every error that aioresp raises about a server, a connection, an argument or an option.
 
     `command` and `key` tell which call it was, where that is known.
     """
@@ -35,6 +35,17 @@ class RedisError(Exception):
             return message
         where = self.command if self.key is None else f"{self.command} {self.key}"
         return f"{message} [{where}]"
+
+
+class ArgumentError(RedisError, ValueError):
+    """An argument or an option does not fit, so nothing was sent; the message names it, and the command if it has one.
+
+    It catches ArgumentTypeError, too.
+    """
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument or an option has a type that does not fit, or an unknown name; nothing was sent."""
 
 
 class ClientClosed(RedisError):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from aioresp.arguments import numeral
+from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.middleware import Middleware
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
@@ -102,34 +103,34 @@ class Terms(Record):
 def settings(url: str | None, options: Options) -> Settings:
     """Return the settings of `url` and `options`: keywords come first, then the URL, then the defaults."""
     if not issubclass(type(url), (str, type(None))):
-        raise TypeError(f"url is {type(url).__name__}, not str")
+        raise ArgumentTypeError(f"url is {type(url).__name__}, not str")
     spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS, ELSEWHERE) if url is not None else {}
     if "host" in options or "port" in options:
         if options.get("unix_socket_path") is not None:
-            raise ValueError("unix_socket_path excludes host and port")
+            raise ArgumentError("unix_socket_path excludes host and port")
         spelled.pop("unix_socket_path", None)
     given: dict[str, Any] = {**DEFAULTS, **spelled, **options}
     for name, value in given.items():
         if name in options or name not in spelled:
             check(name, value)
         elif (why := _misfit(name, value)) is not None:
-            raise ValueError(f"option {name!r} in the URL {why}")
+            raise ArgumentError(f"option {name!r} in the URL {why}")
     if given.get("unix_socket_path") is not None and (given.get("ssl") or given.get("ssl_context") is not None):
-        raise ValueError("unix_socket_path and ssl exclude each other")
+        raise ArgumentError("unix_socket_path and ssl exclude each other")
     if given.get("username") is not None and given.get("password") is None:
-        raise ValueError("username needs a password")
+        raise ArgumentError("username needs a password")
     if given.get("credential_provider") is not None and given.get("password") is not None:
-        raise ValueError("credential_provider and password exclude each other")
+        raise ArgumentError("credential_provider and password exclude each other")
     endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _named("endpoint") if name in given})
     return Settings(endpoint, **{name: given[name] for name in DEFAULTS})
 
 
 def check(name: str, value: object) -> None:
-    """Raise TypeError or ValueError, naming the option, if it does not exist or `value` does not fit."""
+    """Raise ArgumentError, naming the option, if it does not exist or `value` does not fit."""
     option = OPTIONS.get(name)
     if option is None:
         hint = ELSEWHERE.get(name)
-        raise TypeError(f"unknown option {name!r}" + (f": {hint}" if hint else ""))
+        raise ArgumentTypeError(f"unknown option {name!r}" + (f": {hint}" if hint else ""))
     option.check(name, value)
 
 
@@ -153,14 +154,14 @@ def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
     context: ssl.SSLContext | None = given.get("ssl_context")
     if context is not None:
         if given.get("ssl") is False:
-            raise ValueError("ssl_context and ssl=False exclude each other")
+            raise ArgumentError("ssl_context and ssl=False exclude each other")
         if files:
-            raise ValueError(f"ssl_context and {', '.join('ssl_' + name for name in files)} exclude each other")
+            raise ArgumentError(f"ssl_context and {', '.join('ssl_' + name for name in files)} exclude each other")
         return context
     if given.get("ssl"):
         return tls_context(**files)
     if files:
-        raise ValueError(f"{', '.join('ssl_' + name for name in files)} needs ssl=True or a rediss:// URL")
+        raise ArgumentError(f"{', '.join('ssl_' + name for name in files)} needs ssl=True or a rediss:// URL")
     return None
 
 
@@ -174,10 +175,10 @@ _LARGEST: Final = 2**63 - 1
 def _integer(low: int, high: int = _LARGEST) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} is {type(value).__name__}, not int")
+            raise ArgumentTypeError(f"{name} is {type(value).__name__}, not int")
         if not low <= value <= high:
             most = f" and at most {high}" if high < _LARGEST or value > high else ""
-            raise ValueError(f"{name} is {numeral(value)}, not {low} or more{most}")
+            raise ArgumentError(f"{name} is {numeral(value)}, not {low} or more{most}")
 
     return check
 
@@ -186,9 +187,9 @@ def _duration(name: str, value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} is {type(value).__name__}, not seconds or None")
+        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not seconds or None")
     if not 0 < value < math.inf or (isinstance(value, int) and value > _LARGEST):
-        raise ValueError(f"{name} is {numeral(value)}, not a number of seconds above 0; None waits forever")
+        raise ArgumentError(f"{name} is {numeral(value)}, not a number of seconds above 0; None waits forever")
 
 
 def _size(name: str, value: Any) -> None:
@@ -199,32 +200,34 @@ def _size(name: str, value: Any) -> None:
 def _of(*kinds: type) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         if not issubclass(type(value), kinds):  # not by `__class__`, which may say anything
-            raise TypeError(f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}")
+            raise ArgumentTypeError(
+                f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}"
+            )
 
     return check
 
 
 def _protocol(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} is {type(value).__name__}, not 2 or 3")
+        raise ArgumentError(f"{name} is {type(value).__name__}, not 2 or 3")
     if value not in (2, 3):
-        raise ValueError(f"{name} is {numeral(value)}, not 2 or 3")
+        raise ArgumentError(f"{name} is {numeral(value)}, not 2 or 3")
 
 
 def _name(name: str, value: Any) -> None:
     _text(name, value)
     if value is not None and (not value or any(not "!" <= letter <= "~" for letter in str.__str__(value))):
-        raise ValueError(f"{name} is something else, not printable ASCII without spaces")
+        raise ArgumentError(f"{name} is something else, not printable ASCII without spaces")
 
 
 def _hook(name: str, value: Any) -> None:
     if value is not None and not callable(value):
-        raise TypeError(f"{name} is {type(value).__name__}, not a function")
+        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not a function")
 
 
 def _provider(name: str, value: Any) -> None:
     if value is not None and not any(hasattr(value, way) for way in ("__call__", "get_credentials")):
-        raise TypeError(f"{name} is {type(value).__name__}, not a function, and without get_credentials()")
+        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not a function, and without get_credentials()")
 
 
 def _text(name: str, value: Any) -> None:
@@ -239,26 +242,26 @@ def _credential(name: str, value: Any) -> None:
         pass  # an error raised here would have this one as its context, which shows the value
     else:
         return
-    raise ValueError(f"{name} is something else, not text that has a UTF-8 form")
+    raise ArgumentError(f"{name} is something else, not text that has a UTF-8 form")
 
 
 def _filled(name: str, value: Any) -> None:
     _text(name, value)
     if value == "":
-        raise ValueError(f"{name} is empty")
+        raise ArgumentError(f"{name} is empty")
 
 
 def _host(name: str, value: Any) -> None:
     _of(str)(name, value)
     _filled(name, value)
     if any(letter.isspace() or letter in "/?#@[]\\" or not letter.isprintable() for letter in str.__str__(value)):
-        raise ValueError(f"{name} is something else, not a host name or an address")
+        raise ArgumentError(f"{name} is something else, not a host name or an address")
 
 
 def _path(name: str, value: Any) -> None:
     _filled(name, value)
     if value is not None and any(letter < " " or letter == "\x7f" for letter in str.__str__(value)):
-        raise ValueError(f"{name} is something else, not a path without control characters")
+        raise ArgumentError(f"{name} is something else, not a path without control characters")
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -268,7 +271,7 @@ class Option(Record):
     """One option: how its value is checked, where it goes, how a URL spells it, and its default."""
 
     check: Callable[[str, Any], None]
-    """Function of the name and a value; it raises TypeError or ValueError if the value does not fit."""
+    """Function of the name and a value; it raises ArgumentError if the value does not fit."""
     place: Literal["endpoint", "tls", "node", "view"]
     """Object that the option is for: the endpoint, its TLS context, the node, or one view on the node."""
     read: Reader | None = None
@@ -287,9 +290,9 @@ OPTIONS: Final[dict[str, Option]] = {
     "unix_socket_path": Option(_path, "endpoint"),
     "ssl": Option(_of(bool), "tls"),
     "ssl_context": Option(_of(ssl.SSLContext, type(None)), "tls"),
-    "ssl_ca_certs": Option(_text, "tls", str),
-    "ssl_certfile": Option(_text, "tls", str),
-    "ssl_keyfile": Option(_text, "tls", str),
+    "ssl_ca_certs": Option(_path, "tls", str),
+    "ssl_certfile": Option(_path, "tls", str),
+    "ssl_keyfile": Option(_path, "tls", str),
     "ssl_password": Option(_text, "tls", str),
     "ssl_min_version": Option(_of(ssl.TLSVersion, type(None)), "tls", tls_version),
     "ssl_check_hostname": Option(_of(bool), "tls", boolean),

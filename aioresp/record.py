@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
+from aioresp.errors import ArgumentTypeError
+
 
 @dataclass_transform(frozen_default=True)
 class Record:
@@ -24,7 +26,10 @@ class Record:
         setattr(cls, "__match_args__", cls.record_fields)  # noqa: B010  # type checkers know it already
 
     def __init__(self, *args: Any, **fields: Any) -> None:
-        """Set the fields, by position or by name. Raises TypeError for one that is missing, unknown or given twice."""
+        """Set the fields, by position or by name.
+
+        Raises ArgumentTypeError for one that is missing, unknown or given twice.
+        """
         names = self.record_fields
         values = vars(self)
         values.update(zip(names, args, strict=False))
@@ -32,12 +37,14 @@ class Record:
             return
         wrong = [name for name in fields if name in values or name not in names]
         if wrong or len(args) > len(names):
-            raise TypeError(f"{type(self).__name__}() takes {', '.join(names)}, each once; not {wrong or len(args)}")
+            raise ArgumentTypeError(
+                f"{type(self).__name__}() takes {', '.join(names)}, each once; not {wrong or len(args)}"
+            )
         for name in names[len(args) :]:
             if name in fields or hasattr(type(self), name):
                 values[name] = fields[name] if name in fields else getattr(type(self), name)
             else:
-                raise TypeError(f"{type(self).__name__}() needs {name}")
+                raise ArgumentTypeError(f"{type(self).__name__}() needs {name}")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a {type(self).__name__} cannot be changed")

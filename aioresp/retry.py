@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from aioresp.arguments import numeral
 from aioresp.errors import (
+    ArgumentError,
+    ArgumentTypeError,
     AuthenticationError,
     BusyError,
     ClusterDownError,
@@ -72,9 +74,11 @@ class Retry(Record):
             ("cap", cap, (int, float), 0),
         ):
             if value.__class__ not in kinds:
-                raise TypeError(f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}")
+                raise ArgumentTypeError(
+                    f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}"
+                )
             if not least <= value < float("inf") or (value.__class__ is int and value >= 2**63):
-                raise ValueError(f"{name} is {numeral(value)}, not {least} or more")
+                raise ArgumentError(f"{name} is {numeral(value)}, not {least} or more")
         super().__init__(attempts, base, cap, jitter)
 
     def pause(self, failures: int) -> float | None:

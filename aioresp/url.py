@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
+from aioresp.errors import ArgumentError
+
 T = TypeVar("T")
 
 _NONE: Final[Mapping[str, str]] = {}
@@ -41,8 +43,8 @@ def parse_url(
     `readers` has a function for each option that a URL can have. Errors may show the names in `known`. `hints` has
     advice for the option names of other clients.
 
-    Raises ValueError for an unknown scheme or option, and for a value that does not fit. The error never shows a text
-    that may be a password.
+    Raises ArgumentError for an unknown scheme or option, and for a value that does not fit. The error never shows a
+    text that may be a password.
     """
     # Imported here: it takes a twentieth of the time that `import aioresp` may take, and some clients have no URL.
     from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
@@ -54,14 +56,14 @@ def parse_url(
         pass  # an error raised here would have this one as its context, which shows a part of the URL
     # urlsplit drops line ends and tabs anywhere, and blanks at both ends.
     if parts is None or any(letter <= " " or letter == "\x7f" for letter in url):
-        raise ValueError(_MALFORMED)
+        raise ArgumentError(_MALFORMED)
     if parts.scheme not in _SCHEMES:
         # In user:password@host the text before the first colon is a user name.
         said = f"scheme is {parts.scheme!r}" if parts.scheme in _OTHER_SCHEMES else "scheme is unknown or missing"
-        raise ValueError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
+        raise ArgumentError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
     # An @ in the path of a socket is one only if nothing stands before that path.
     if parts.fragment or "@" in parts.query or ("@" in parts.path and (parts.scheme != "unix" or parts.netloc)):
-        raise ValueError(_MALFORMED)
+        raise ArgumentError(_MALFORMED)
     options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
     if parts.username:
         options["username"] = _spelled(unquote, parts.username)
@@ -70,7 +72,7 @@ def parse_url(
     if parts.scheme == "unix":
         path = _spelled(unquote, parts.netloc.rpartition("@")[2] + parts.path)
         if not path:
-            raise ValueError("the URL has no path to a socket (as in unix:///run/redis.sock)")
+            raise ArgumentError("the URL has no path to a socket (as in unix:///run/redis.sock)")
         options["unix_socket_path"] = path
     else:
         if parts.hostname:
@@ -80,12 +82,12 @@ def parse_url(
             options["db"] = _read("db", database, readers)
     for name, text in _spelled(partial(parse_qsl, keep_blank_values=True), parts.query):
         if name == "decode_responses":
-            raise ValueError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
+            raise ArgumentError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
         if name in hints:
-            raise ValueError(f"unknown option {name!r} in the URL: {hints[name]}")
+            raise ArgumentError(f"unknown option {name!r} in the URL: {hints[name]}")
         if name not in readers:
             said = f"unknown option {name!r}" if _looks_known(name, readers, known) else "unknown option"
-            raise ValueError(f"{said} in the URL; known are {', '.join(sorted(readers))}")
+            raise ArgumentError(f"{said} in the URL; known are {', '.join(sorted(readers))}")
         options[name] = _read(name, text, readers)
     return options
 
@@ -96,17 +98,19 @@ def _spelled(read: Callable[..., T], text: str) -> T:
         return read(text, errors="strict")
     except UnicodeDecodeError:
         pass  # an error raised here would have this one as its context, which shows the part
-    raise ValueError("the URL is malformed; what its percent signs spell is not UTF-8")
+    raise ArgumentError("the URL is malformed; what its percent signs spell is not UTF-8")
 
 
 def _port(netloc: str, readers: Mapping[str, Reader]) -> dict[str, int]:
     # urlsplit's own `port` would accept an empty one and raise without naming the option.
     host, colon, port = netloc.rpartition("@")[2].rpartition("]")[2].rpartition(":")
     if ":" in host:
-        raise ValueError(_MALFORMED)
+        raise ArgumentError(_MALFORMED)
     if colon and not (port.isdecimal() and len(port) < 20):
         # The port is not shown: in redis://user:password, without a host, it is the password.
-        raise ValueError("option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?")
+        raise ArgumentError(
+            "option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?"
+        )
     return {"port": _read("port", port, readers)} if colon else {}
 
 
@@ -127,7 +131,7 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
         return readers[name](text)
     except (ValueError, KeyError):
         pass  # an error raised here would have this one as its context, which shows a piece of a password, perhaps
-    raise ValueError(f"option {name!r} in the URL does not fit: it is of another kind")
+    raise ArgumentError(f"option {name!r} in the URL does not fit: it is of another kind")
 
 
 # --- How values are spelled -------------------------------------------------------------------------------------------

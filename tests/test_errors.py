@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import os
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import aioresp
-from aioresp import Client, errors
+from aioresp import Client, Retry, errors
 from aioresp.command import KEY_SHOWN
 from aioresp.errors import (
     BY_CODE,
     BY_TEXT,
     ERROR_TYPES,
+    ArgumentError,
+    ArgumentTypeError,
     AskError,
     AuthenticationError,
     BusyError,
@@ -74,6 +78,8 @@ BUILTIN: dict[type[RedisError], set[type[Exception]]] = {
     CommandTimeout: {TimeoutError},
     PoolTimeout: {TimeoutError},
     DecodeError: {ValueError},
+    ArgumentError: {ValueError},
+    ArgumentTypeError: {ValueError, TypeError},
 }
 
 MESSAGES: list[tuple[str, type[ResponseError], str]] = [
@@ -119,7 +125,7 @@ MESSAGES: list[tuple[str, type[ResponseError], str]] = [
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_root_and_the_right_builtins(kind: type[Exception]) -> None:
     assert issubclass(kind, RedisError)
-    builtins = {ConnectionError, TimeoutError, ValueError} & set(kind.__mro__)
+    builtins = {ConnectionError, TimeoutError, ValueError, TypeError} & set(kind.__mro__)
     assert builtins == BUILTIN.get(kind, set())
     assert issubclass(kind, OSError) == bool(builtins & {ConnectionError, TimeoutError})
 
@@ -147,6 +153,42 @@ def test_families() -> None:
     assert ConnectionLost("m").outcome == "unknown"
     assert ConnectionLost("m", "not sent").outcome == "not sent"
     assert ProtocolError("m").outcome == "unknown"
+
+
+#: Modules whose own ValueError and TypeError are never raised to a caller for an argument: they judge replies and lines
+#: of the server, are caught where they are raised, or belong to the testing kit and the command line.
+NOT_OF_ARGUMENTS = {
+    *("replies", "testing", "cli"),
+    *("facts/putback.py", "pubsub/monitor.py", "pubsub/requests.py", "pubsub/topics.py"),
+}
+
+
+def test_a_wrong_argument_is_an_argument_error_wherever_it_is_found() -> None:
+    root = Path(aioresp.__file__).parent
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        place = path.relative_to(root)
+        if {place.parts[0], place.as_posix()} & NOT_OF_ARGUMENTS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            kind = node.exc.func if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) else None
+            if kind is not None and ast.unparse(kind) in ("ValueError", "TypeError"):
+                found.append(f"{place}: {ast.unparse(node)}")
+    assert found == [
+        "pubsub/keyspace.py: raise ValueError('more than was asked for')",  # a reply
+        "url.py: raise ValueError(text) from None",  # caught by the reader of the URL
+    ]
+
+
+def test_one_class_catches_both() -> None:
+    assert issubclass(ArgumentTypeError, ArgumentError)
+    for mistake in (lambda: Client(limit="10"), lambda: Client(limt=10), lambda: Client().with_options(limit=3)):  # type: ignore[call-overload, call-arg]
+        with pytest.raises(ArgumentTypeError):
+            mistake()
+    for wrong in (lambda: Client(limit=0), lambda: Client("localhost"), lambda: Retry(0)):
+        with pytest.raises(ArgumentError) as caught:
+            wrong()
+        assert not isinstance(caught.value, TypeError)
 
 
 # --- Codes -----------------------------------------------------------------------------------------------------------

@@ -365,6 +365,8 @@ BAD: list[tuple[str, object, type[Exception]]] = [
     ("ssl_ca_certs", 1, TypeError),
     ("ssl_certfile", 1, TypeError),
     ("ssl_keyfile", 1, TypeError),
+    ("ssl_ca_certs", "a\0b", ValueError),
+    ("ssl_certfile", "", ValueError),
     ("ssl_check_hostname", 1, TypeError),
     ("limit", 0, ValueError),
     ("limit", -1, ValueError),

@@ -7,6 +7,7 @@ from typing import cast
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor
+from aioresp.errors import ArgumentError
 from aioresp.replies import each, integer, ok, shown, string, texts
 from aioresp.replies.acl import Denial, User, denials, user
 
@@ -19,7 +20,7 @@ def _signed(argument: str, rule: Key, plus: bytes, minus: bytes) -> bytes:
     """Return a rule with its + or - written as the server wants it. Errors do not show it: it may be a password."""
     raw = _raw(rule)
     if raw[:1] not in (b"+", b"-"):
-        raise ValueError(f"ACL SETUSER: each of {argument} begins with + or -")
+        raise ArgumentError(f"ACL SETUSER: each of {argument} begins with + or -")
     return (plus if raw[:1] == b"+" else minus) + raw[1:]
 
 
@@ -109,7 +110,7 @@ class AclCommands(Executor[AnyStr]):
         user is not enabled. `rules` are sent as they are, at the end.
         """
         if nopass and (passwords or hashed_passwords):
-            raise ValueError("ACL SETUSER: nopass and passwords exclude each other")
+            raise ArgumentError("ACL SETUSER: nopass and passwords exclude each other")
         resets = {
             "reset": reset,
             "resetkeys": reset_keys,

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, condition, filled
+from aioresp.errors import ArgumentError
 from aioresp.replies import integer_or_none, text, texts_or_nils
 from aioresp.replies.arrays import ArrayInfo, array_info, indexed, number_or_none, whole, whole_or_none, wholes
 
@@ -131,7 +132,7 @@ class ArrayCommands(Executor[AnyStr]):
         `USED` counts the elements, `MATCH` those that equal `value`. The bits of `AND`, `OR` and `XOR` are of integers.
         """
         if (operation == "MATCH") is not (value is not None):
-            raise ValueError("AROP: MATCH and value need each other")
+            raise ArgumentError("AROP: MATCH and value need each other")
         compared: tuple[Value, ...] = () if value is None else (value,)
         reply = number_or_none if operation in ("SUM", "MIN", "MAX") else whole_or_none
         return self.execute(("AROP", name, start, end, operation, *compared), reply)

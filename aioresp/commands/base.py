@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from aioresp.command import AnyStr, Arguments, Fields, Instant, Number, Result, Seconds, Value, Wait
+from aioresp.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -40,9 +41,9 @@ def flat(mapping: Fields) -> tuple[Value, ...]:
 
 
 def filled(command: str, argument: str, items: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Return `items`. Raises ValueError if there are none."""
+    """Return `items`. Raises ArgumentError if there are none."""
     if not items:
-        raise ValueError(f"{command}: {argument} is empty")
+        raise ArgumentError(f"{command}: {argument} is empty")
     return items
 
 
@@ -53,14 +54,14 @@ def _micros(duration: timedelta) -> int:
     try:
         return (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
     except AttributeError:
-        raise TypeError(f"a duration is {type(duration).__name__}, not int or timedelta") from None
+        raise ArgumentTypeError(f"a duration is {type(duration).__name__}, not int or timedelta") from None
 
 
 def _unix_micros(instant: datetime) -> int:
     try:
         return round(instant.timestamp() * 1_000_000)
     except AttributeError:
-        raise TypeError(f"a time is {type(instant).__name__}, not int or datetime") from None
+        raise ArgumentTypeError(f"a time is {type(instant).__name__}, not int or datetime") from None
 
 
 def seconds(duration: Seconds) -> int:
@@ -89,10 +90,10 @@ def unix_milliseconds(instant: Instant) -> int:
 
 
 def at_most_one(command: str, **options: object) -> None:
-    """Raise ValueError if more than one of `options` is given (neither None nor False)."""
+    """Raise ArgumentError if more than one of `options` is given (neither None nor False)."""
     given = [name for name, value in options.items() if value is not None and value is not False]
     if len(given) > 1:
-        raise ValueError(f"{command}: {' and '.join(given)} exclude each other")
+        raise ArgumentError(f"{command}: {' and '.join(given)} exclude each other")
 
 
 def expiry(

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor, filled
+from aioresp.errors import ArgumentError
 from aioresp.replies import integer, integers, integers_or_nils
 
 Unit: TypeAlias = Literal["BYTE", "BIT"]
@@ -38,7 +39,7 @@ class BitmapCommands(Executor[AnyStr]):
         They count bytes, or with `mode` "BIT" bits (since 7.0).
         """
         if (start is None) != (end is None):
-            raise ValueError("BITCOUNT: start and end go together")
+            raise ArgumentError("BITCOUNT: start and end go together")
         return self.execute(("BITCOUNT", key, *_span("BITCOUNT", start, end, mode)), integer)
 
     def bitfield(
@@ -68,7 +69,7 @@ class BitmapCommands(Executor[AnyStr]):
         """
         filled("BITOP", "keys", keys)
         if operation == "NOT" and len(keys) > 1:
-            raise ValueError(f"BITOP: NOT takes one key, but keys has {len(keys)}")
+            raise ArgumentError(f"BITOP: NOT takes one key, but keys has {len(keys)}")
         return self.execute(("BITOP", operation, dest, *keys), integer)
 
     def bitpos(
@@ -80,7 +81,7 @@ class BitmapCommands(Executor[AnyStr]):
         string.
         """
         if start is None and end is not None:
-            raise ValueError("BITPOS: end needs start")
+            raise ArgumentError("BITPOS: end needs start")
         return self.execute(("BITPOS", key, bit, *_span("BITPOS", start, end, mode)), integer)
 
     def getbit(self, name: Key, offset: int) -> Result[int]:
@@ -95,5 +96,5 @@ class BitmapCommands(Executor[AnyStr]):
 def _span(command: str, start: int | None, end: int | None, mode: Unit | None) -> Arguments:
     """Return the arguments that say where to look; `mode` stands behind the end only."""
     if mode is not None and end is None:
-        raise ValueError(f"{command}: mode needs end")
+        raise ArgumentError(f"{command}: mode needs end")
     return tuple([argument for argument in (start, end, mode) if argument is not None])

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, seconds
+from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.replies import boolean, integer, ok, text
 from aioresp.replies.clients import ClientInfo, TrackingInfo, client_info, client_infos, tracking_info
 
@@ -56,7 +57,7 @@ def _filters(command: str, filters: Any, kind: str | None, **ids: int | Iterable
     options += () if kind is None else ("TYPE", kind)
     for name, value in filters.items():
         if name not in _FILTERS:
-            raise TypeError(f"{command}: there is no filter {name!r}")
+            raise ArgumentTypeError(f"{command}: there is no filter {name!r}")
         if value is not None:
             option = name.replace("_", "-").upper()
             if name == "not_id":
@@ -115,7 +116,7 @@ class ClientCommands(Executor[AnyStr]):
         """
         options = _filters("CLIENT KILL", filters, _type, _id=_id)
         if not options:
-            raise ValueError("CLIENT KILL: give at least one filter")
+            raise ArgumentError("CLIENT KILL: give at least one filter")
         return self.execute(("CLIENT", "KILL", *options, "SKIPME", "YES" if skipme else "NO"), integer)
 
     def client_list(
@@ -174,7 +175,7 @@ class ClientCommands(Executor[AnyStr]):
         at_most_one("CLIENT TRACKING", bcast=bcast, optin=optin, optout=optout)
         prefixes = listed(prefix)
         if prefixes and not bcast:
-            raise ValueError("CLIENT TRACKING: prefix needs bcast")
+            raise ArgumentError("CLIENT TRACKING: prefix needs bcast")
         options: Arguments = () if clientid is None else ("REDIRECT", clientid)
         for one in prefixes:
             options += ("PREFIX", one)

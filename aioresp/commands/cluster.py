@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, condition, filled, milliseconds
+from aioresp.errors import ArgumentError
 from aioresp.replies import integer, ok, parts, some_text, string, texts
 from aioresp.replies.cluster import (
     ClusterLink,
@@ -157,7 +158,7 @@ class ClusterCommands(Executor[AnyStr]):
         `timeout` is how many ms to wait for the replicas (Valkey 8.0; not in Redis).
         """
         if (state == "STABLE") is not (node_id is None):
-            raise ValueError(f"CLUSTER SETSLOT: {state} {'has no' if state == 'STABLE' else 'needs'} node_id")
+            raise ArgumentError(f"CLUSTER SETSLOT: {state} {'has no' if state == 'STABLE' else 'needs'} node_id")
         node: tuple[Value, ...] = () if node_id is None else (node_id,)
         wait: tuple[Value, ...] = () if timeout is None else ("TIMEOUT", milliseconds(timeout))
         return self.execute(("CLUSTER", "SETSLOT", slot, state, *node, *wait), ok)
@@ -191,7 +192,7 @@ class ClusterCommands(Executor[AnyStr]):
         if slotsrange is not None:
             return self.execute((*head, "SLOTSRANGE", *slotsrange), slot_stats)
         if orderby is None:
-            raise ValueError("CLUSTER SLOT-STATS: needs slotsrange or orderby")
+            raise ArgumentError("CLUSTER SLOT-STATS: needs slotsrange or orderby")
         options: tuple[Value, ...] = () if limit is None else ("LIMIT", limit)
         options += condition("CLUSTER SLOT-STATS", desc=desc, asc=asc)
         return self.execute((*head, "ORDERBY", orderby, *options), slot_stats)

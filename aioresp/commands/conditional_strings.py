@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Fields, Instant, Key, Number, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, comparison, condition, expiry, filled, flat
+from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.replies import boolean, integer, some_text, text
 from aioresp.replies.strings import Common, common, increased, increased_float
 
@@ -94,11 +95,11 @@ class ConditionalStringCommands(Executor[AnyStr]):
         for word, bound in (("LBOUND", lbound), ("UBOUND", ubound)):
             if bound is not None:
                 if whole and not isinstance(bound, int):
-                    raise TypeError(f"INCREX: {word.lower()} is {type(bound).__name__}, and amount int")
+                    raise ArgumentTypeError(f"INCREX: {word.lower()} is {type(bound).__name__}, and amount int")
                 arguments += (word, bound)
         options = expiry("INCREX", ex, px, exat, pxat, persist=persist)
         if enx and not options:
-            raise ValueError("INCREX: enx needs one of ex, px, exat and pxat")
+            raise ArgumentError("INCREX: enx needs one of ex, px, exat and pxat")
         at_most_one("INCREX", enx=enx, persist=persist)
         arguments += (*options, *condition("INCREX", enx=enx))
         return self.execute(tuple(arguments), increased if whole else increased_float)
@@ -139,7 +140,7 @@ class ConditionalStringCommands(Executor[AnyStr]):
         """
         at_most_one("LCS", len=len, idx=idx)
         if not idx and (minmatchlen is not None or withmatchlen):
-            raise ValueError("LCS: minmatchlen and withmatchlen need idx")
+            raise ArgumentError("LCS: minmatchlen and withmatchlen need idx")
         arguments: list[Value] = ["LCS", key1, key2, *condition("LCS", len=len, idx=idx)]
         if minmatchlen is not None:
             arguments += ("MINMATCHLEN", minmatchlen)

@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Result, Seconds, Value
 from aioresp.commands.base import Executor, milliseconds
+from aioresp.errors import ArgumentError
 from aioresp.replies import integer, numbers, ok, some_text
 from aioresp.replies.clients import Hello, hello
 
@@ -32,7 +33,7 @@ class ConnectionCommands(Executor[AnyStr]):
         `auth` is a user and a password. Both it and `clientname` need `protover`, which is optional since 6.2.
         """
         if protover is None and (auth is not None or clientname is not None):
-            raise ValueError("HELLO: auth and clientname need protover")
+            raise ArgumentError("HELLO: auth and clientname need protover")
         arguments: tuple[Value, ...] = () if protover is None else (protover,)
         arguments += () if auth is None else ("AUTH", *auth)
         arguments += () if clientname is None else ("SETNAME", clientname)

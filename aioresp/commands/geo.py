@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, condition, filled
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, floating_or_none, integer, texts_or_nils
 from aioresp.replies.geo import Place, places, positions
 
@@ -27,28 +28,28 @@ def _area(
 ) -> Arguments:
     if polygon is not None:
         if any(other is not None for other in (member, longitude, latitude, radius, width, height)):
-            raise ValueError(f"{command}: polygon excludes member, longitude, latitude, radius, width and height")
+            raise ArgumentError(f"{command}: polygon excludes member, longitude, latitude, radius, width and height")
         corners = tuple(polygon)
         if len(corners) < 3:
-            raise ValueError(f"{command}: polygon has {len(corners)} corners, not three or more")
+            raise ArgumentError(f"{command}: polygon has {len(corners)} corners, not three or more")
         return ("BYPOLYGON", len(corners), *(number for corner in corners for number in corner))
     if member is not None and longitude is latitude is None:
         centre: Arguments = ("FROMMEMBER", member)
     elif member is None and longitude is not None and latitude is not None:
         centre = ("FROMLONLAT", longitude, latitude)
     else:
-        raise ValueError(f"{command}: the centre is either member, or longitude and latitude")
+        raise ArgumentError(f"{command}: the centre is either member, or longitude and latitude")
     if radius is not None and width is height is None:
         return (*centre, "BYRADIUS", radius, unit)
     if radius is None and width is not None and height is not None:
         return (*centre, "BYBOX", width, height, unit)
-    raise ValueError(f"{command}: the area is either radius, or width and height")
+    raise ArgumentError(f"{command}: the area is either radius, or width and height")
 
 
 def chosen(command: str, sort: Sort | None, count: int | None, any: bool) -> Arguments:
     """Return the options that say how many of the places found are wanted, and in which order."""
     if any and count is None:
-        raise ValueError(f"{command}: any needs count")
+        raise ArgumentError(f"{command}: any needs count")
     order: Arguments = () if sort is None else (sort,)
     return order if count is None else (*order, "COUNT", count, *(("ANY",) if any else ()))
 
@@ -71,7 +72,7 @@ class GeoCommands(Executor[AnyStr]):
         """
         places = filled("GEOADD", "values", tuple(values))
         if len(places) % 3:
-            raise ValueError(f"GEOADD: values has {len(places)} items, not three for each place")
+            raise ArgumentError(f"GEOADD: values has {len(places)} items, not three for each place")
         options = (*condition("GEOADD", nx=nx, xx=xx), *(("CH",) if ch else ()))
         return self.execute(("GEOADD", name, *options, *places), integer)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Required, TypedDict, Unpack, overload
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, at_most_one
 from aioresp.commands.geo import Sort, Unit, chosen, described
+from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.replies import array, integer
 from aioresp.replies.geo import Place, places
 
@@ -175,12 +176,12 @@ class GeoRadiusCommands(Executor[AnyStr]):
     ) -> Result[Any]:
         command = str(arguments[0])
         if unknown := stored.keys() - (set() if command.endswith("_RO") else {"store", "store_dist"}):
-            raise TypeError(f"{command} has no option {min(unknown)}")
+            raise ArgumentTypeError(f"{command} has no option {min(unknown)}")
         at_most_one(command, **stored)
         arguments += (unit, *chosen(command, sort, count, any), *described(withcoord, withdist, withhash))
         asked = withdist or withcoord or withhash
         for option, key in stored.items():
             if asked:
-                raise ValueError(f"{command}: {option} excludes withdist, withcoord and withhash")
+                raise ArgumentError(f"{command}: {option} excludes withdist, withcoord and withhash")
             return self.execute((*arguments, option.replace("_", "").upper(), key), integer)
         return self.execute(arguments, places(withdist, withhash, withcoord) if asked else array)

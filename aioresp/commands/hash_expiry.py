@@ -15,6 +15,7 @@ from aioresp.commands.base import (
     unix_milliseconds,
     unix_seconds,
 )
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, boolean, integer, integers, ok
 
 
@@ -151,10 +152,10 @@ class HashExpiryCommands(Executor[AnyStr]):
             pairs = (*items, *pairs)
         if key is not None:
             if value is None:
-                raise ValueError(f"HSETEX: {key!r} needs a value")
+                raise ArgumentError(f"HSETEX: {key!r} needs a value")
             pairs = (key, value, *pairs)
         if not pairs or len(pairs) % 2:
-            raise ValueError("HSETEX: needs fields, each with a value")
+            raise ArgumentError("HSETEX: needs fields, each with a value")
         options = (
             *condition("HSETEX", nx=nx, xx=xx),
             *condition("HSETEX", fnx=fnx, fxx=fxx),

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Fields, Key, Result, Value
 from aioresp.commands.base import Executor, filled, flat, listed
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, boolean, floating, integer, mapping, mapping_page, ok, page, pairs, text
 
 
@@ -66,7 +67,7 @@ class HashCommands(Executor[AnyStr]):
         """
         if count is None:
             if withvalues:
-                raise ValueError("HRANDFIELD: withvalues needs count")
+                raise ArgumentError("HRANDFIELD: withvalues needs count")
             return self.execute(("HRANDFIELD", key), text)
         if withvalues:
             return self.execute(("HRANDFIELD", key, count, "WITHVALUES"), pairs)
@@ -121,12 +122,12 @@ class HashCommands(Executor[AnyStr]):
         fields: tuple[Value, ...] = ()
         if key is not None or value is not None:
             if key is None or value is None:
-                raise ValueError("HSET: key and value go together")
+                raise ArgumentError("HSET: key and value go together")
             fields = (key, value)
         fields += tuple(items or ())
         fields += flat(mapping or {})
         if len(fields) % 2:
-            raise ValueError("HSET: items has a field without a value")
+            raise ArgumentError("HSET: items has a field without a value")
         return self.execute(("HSET", name, *filled("HSET", "mapping", fields)), integer)
 
     def hsetnx(self, name: Key, key: Value, value: Value) -> Result[bool]:

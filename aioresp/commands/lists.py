@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value, Wait
 from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed
+from aioresp.errors import ArgumentError
 from aioresp.replies import (
     array,
     array_or_none,
@@ -197,7 +198,7 @@ class ListCommands(Executor[AnyStr]):
 
 def _several(command: str, numkeys: int, keys: tuple[Key, ...], direction: End, count: int) -> tuple[Value, ...]:
     if len(keys) != numkeys or not keys:
-        raise ValueError(f"{command}: the number of keys is {numeral(numkeys)}, but there are {len(keys)}")
+        raise ArgumentError(f"{command}: the number of keys is {numeral(numkeys)}, but there are {len(keys)}")
     return (numkeys, *keys, direction, *(() if count == 1 else ("COUNT", count)))
 
 
@@ -205,7 +206,7 @@ def _how_many(command: str, count: int | None, exactly: int | None, order: Order
     at_most_one(command, count=count, exactly=exactly)
     if count is None and exactly is None:
         if order is not None:
-            raise ValueError(f"{command}: order needs count or exactly")
+            raise ArgumentError(f"{command}: order needs count or exactly")
         return ()
     many: tuple[Value, ...] = ("EXACTLY", exactly) if exactly is not None else ("COUNT", count or 0)
     return (*many, order or "OBO")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aioresp.command import AnyStr, Arguments, Result, Seconds
 from aioresp.commands.base import Executor, milliseconds
+from aioresp.errors import ArgumentError
 from aioresp.replies import ok
 from aioresp.replies.replication import MasterRole, ReplicaRole, SentinelRole, role
 
@@ -12,7 +13,7 @@ def _source(command: str, host: str | None, port: int | str | None) -> Arguments
     if host is None and port is None:
         return (command, "NO", "ONE")
     if host is None or port is None:
-        raise ValueError(f"{command}: host and port go together")
+        raise ArgumentError(f"{command}: host and port go together")
     return (command, host, port)
 
 
@@ -34,9 +35,9 @@ class ReplicationCommands(Executor[AnyStr]):
         progress of the failover.
         """
         if force and (to is None or timeout is None):
-            raise ValueError("FAILOVER: force needs to and timeout")
+            raise ArgumentError("FAILOVER: force needs to and timeout")
         if abort and (to is not None or timeout is not None):
-            raise ValueError("FAILOVER: abort excludes all other options")
+            raise ArgumentError("FAILOVER: abort excludes all other options")
         options: Arguments = () if to is None else ("TO", *to, *(("FORCE",) if force else ()))
         options += ("ABORT",) if abort else ()
         options += () if timeout is None else ("TIMEOUT", milliseconds(timeout))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from aioresp.command import AnyStr, Arguments, Fields, Result, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat
+from aioresp.errors import ArgumentError
 from aioresp.replies import integer, nothing, ok, string, text_mapping, time
 from aioresp.replies.server import Info, Module, info, modules
 
@@ -29,10 +30,10 @@ class ServerCommands(Executor[AnyStr]):
         """Change a setting, or all of a mapping at once (since 7.0)."""
         if not isinstance(name, str):
             if value is not None:
-                raise ValueError("CONFIG SET: value belongs to a name, not to a mapping")
+                raise ArgumentError("CONFIG SET: value belongs to a name, not to a mapping")
             return self.execute(("CONFIG", "SET", *filled("CONFIG SET", "name", flat(name))), ok)
         if value is None:
-            raise ValueError(f"CONFIG SET: {name} needs a value")
+            raise ArgumentError(f"CONFIG SET: {name} needs a value")
         return self.execute(("CONFIG", "SET", name, value), ok)
 
     def dbsize(self) -> Result[int]:
@@ -59,7 +60,7 @@ class ServerCommands(Executor[AnyStr]):
     def lolwut(self, version: int | None = None, *args: int) -> Result[str]:
         """Return a work of art, of one of the server's versions, and then what the server is."""
         if version is None and args:
-            raise ValueError("LOLWUT: args need a version")
+            raise ArgumentError("LOLWUT: args need a version")
         options: Arguments = () if version is None else ("VERSION", version, *args)
         return self.execute(("LOLWUT", *options), string)
 
@@ -108,7 +109,7 @@ class ServerCommands(Executor[AnyStr]):
         flags = {"SAVE": save, "NOSAVE": nosave, "NOW": now, "FORCE": force, "SAFE": safe, "FAILOVER": failover}
         options: Arguments = tuple([name for name, given in flags.items() if given])
         if abort and options:
-            raise ValueError("SHUTDOWN: abort excludes all other options")
+            raise ArgumentError("SHUTDOWN: abort excludes all other options")
         return self.execute(("SHUTDOWN", *(("ABORT",) if abort else options)), nothing)
 
     def swapdb(self, first: int, second: int) -> Result[bool]:

@@ -8,6 +8,7 @@ from typing import Any, overload
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, condition, filled, listed
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, boolean, booleans, integer, members, scan_page, text
 
 _members_page = scan_page(members)
@@ -40,7 +41,7 @@ class SetCommands(Executor[AnyStr]):
         """Return how many members all `numkeys` sets have in common, counting no further than `limit`. Since 7.0."""
         names = filled("SINTERCARD", "keys", listed(keys))
         if len(names) != numkeys:
-            raise ValueError(f"SINTERCARD: numkeys is {numeral(numkeys)}, but keys has {len(names)}")
+            raise ArgumentError(f"SINTERCARD: numkeys is {numeral(numkeys)}, but keys has {len(names)}")
         options: tuple[Value, ...] = ("LIMIT", limit) if limit else ()
         return self.execute(("SINTERCARD", numkeys, *names, *options), integer)
 
@@ -60,7 +61,7 @@ class SetCommands(Executor[AnyStr]):
     def _count(self, command: str, numkeys: int, keys: Key | Iterable[Key], limit: int, *words: Value) -> Result[int]:
         names = filled(command, "keys", listed(keys))
         if len(names) != numkeys:
-            raise ValueError(f"{command}: numkeys is {numeral(numkeys)}, but keys has {len(names)}")
+            raise ArgumentError(f"{command}: numkeys is {numeral(numkeys)}, but keys has {len(names)}")
         options: tuple[Value, ...] = ("LIMIT", limit) if limit else ()
         return self.execute((command, numkeys, *names, *words, *options), integer)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 from aioresp.command import AnyStr, Arguments, Key, Result
 from aioresp.commands.base import Executor, at_most_one, condition
 from aioresp.commands.sorted_sets import LexBound, ScoreBound
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, integer
 from aioresp.replies.sorted_sets import scored
 
@@ -205,7 +206,7 @@ def _limit(command: str, start: int | None, num: int | None, name: str = "start"
     if start is None and num is None:
         return ()
     if start is None or num is None:
-        raise ValueError(f"{command}: {name} and num go together")
+        raise ArgumentError(f"{command}: {name} and num go together")
     return ("LIMIT", start, num)
 
 
@@ -214,5 +215,5 @@ def _by(command: str, desc: bool, byscore: bool, bylex: bool, offset: int | None
     by = condition(command, byscore=byscore, bylex=bylex) if byscore or bylex else ()
     limit = _limit(command, offset, num, "offset")
     if limit and not by:
-        raise ValueError(f"{command}: offset and num need byscore or bylex")
+        raise ArgumentError(f"{command}: offset and num need byscore or bylex")
     return (*by, *(("REV",) if desc else ()), *limit)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value, Wait
 from aioresp.commands.base import Executor, blocking, condition, conditions, filled, listed
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
 from aioresp.replies.sorted_sets import key_and_scored, popped, rank_and_score, scored, scored_page, scores
 
@@ -111,7 +112,7 @@ class SortedSetCommands(Executor[AnyStr]):
         if not incr:
             return self.execute(("ZADD", name, *options, *pairs), integer)
         if len(pairs) != 2:
-            raise ValueError(f"ZADD: incr takes one member, but mapping has {len(pairs) // 2}")
+            raise ArgumentError(f"ZADD: incr takes one member, but mapping has {len(pairs) // 2}")
         return self.execute(("ZADD", name, *options, "INCR", *pairs), floating_or_none)
 
     def zcard(self, name: Key) -> Result[int]:
@@ -205,7 +206,7 @@ class SortedSetCommands(Executor[AnyStr]):
         if count is not None:
             return self._members("ZRANDMEMBER", (key, count), withscores)
         if withscores:
-            raise ValueError("ZRANDMEMBER: withscores needs count")
+            raise ArgumentError("ZRANDMEMBER: withscores needs count")
         return self.execute(("ZRANDMEMBER", key), text)
 
     @overload
@@ -312,7 +313,7 @@ def _counted(command: str, keys: Key | Iterable[Key], **number: int) -> Argument
     names = filled(command, "keys", listed(keys))
     for argument, said in number.items():
         if said != len(names):
-            raise ValueError(f"{command}: {argument} is {numeral(said)}, but keys has {len(names)}")
+            raise ArgumentError(f"{command}: {argument} is {numeral(said)}, but keys has {len(names)}")
     return (len(names), *names)
 
 
@@ -331,5 +332,5 @@ def _mpop(
     names = _counted(command, keys, **{argument: number})
     end = condition(command, min=min, max=max)
     if not end:
-        raise ValueError(f"{command}: min or max is needed")
+        raise ArgumentError(f"{command}: min or max is needed")
     return (*names, *end) if count == 1 else (*names, *end, "COUNT", count)

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, condition, listed
+from aioresp.errors import ArgumentError
 from aioresp.replies import array, groups_of, integer
 
 Pattern = str | bytes
@@ -91,11 +92,11 @@ class SortingCommands(Executor[AnyStr]):
         """
         patterns = _patterns(get)
         if groups and len(patterns) < 2:
-            raise ValueError("SORT: groups needs two patterns in get, at least")
+            raise ArgumentError("SORT: groups needs two patterns in get, at least")
         arguments = ("SORT", name, *_options("SORT", start, num, by, patterns, desc, alpha))
         if store is not None:
             if groups:
-                raise ValueError("SORT: groups and store exclude each other")
+                raise ArgumentError("SORT: groups and store exclude each other")
             return self.execute((*arguments, "STORE", store), integer)
         return self.execute(arguments, groups_of(len(patterns)) if groups else array)
 
@@ -151,7 +152,7 @@ def _options(
     alpha: bool,
 ) -> tuple[Value, ...]:
     if (start is None) is not (num is None):
-        raise ValueError(f"{command}: start and num need each other")
+        raise ArgumentError(f"{command}: start and num need each other")
     options: tuple[Value, ...] = () if by is None else ("BY", by)
     if start is not None and num is not None:
         options += ("LIMIT", start, num)

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Fields, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds, seconds
+from aioresp.errors import ArgumentError
 from aioresp.replies import integer, integers, ok, text
 from aioresp.replies.streams import (
     ConsumerInfo,
@@ -50,7 +51,7 @@ def _trimming(
 ) -> Arguments:
     at_most_one(command, maxlen=maxlen, minid=minid)
     if limit is not None and ((maxlen is None and minid is None) or not approximate):
-        raise ValueError(f"{command}: limit needs maxlen or minid, and approximate")
+        raise ArgumentError(f"{command}: limit needs maxlen or minid, and approximate")
     operator = ("~",) if approximate else ()
     options: Arguments = () if maxlen is None else ("MAXLEN", *operator, maxlen)
     options += () if minid is None else ("MINID", *operator, minid)
@@ -118,7 +119,7 @@ class StreamCommands(Executor[AnyStr]):
         """
         at_most_one("XADD", idmpauto=idmpauto, idmp=idmp)
         if id not in (NEW, NEW.encode()) and not (idmpauto is None and idmp is None):
-            raise ValueError("XADD: idmpauto and idmp need the id '*'")
+            raise ArgumentError("XADD: idmpauto and idmp need the id '*'")
         options: Arguments = ("NOMKSTREAM",) if nomkstream else ()
         options += () if ref_policy is None else (ref_policy,)
         options += () if idmpauto is None else ("IDMPAUTO", idmpauto)
@@ -134,7 +135,7 @@ class StreamCommands(Executor[AnyStr]):
         options: Arguments = () if idmp_duration is None else ("IDMP-DURATION", seconds(idmp_duration))
         options += () if idmp_maxsize is None else ("IDMP-MAXSIZE", idmp_maxsize)
         if not options:
-            raise ValueError("XCFGSET: needs idmp_duration or idmp_maxsize")
+            raise ArgumentError("XCFGSET: needs idmp_duration or idmp_maxsize")
         return self.execute(("XCFGSET", name, *options), ok)
 
     def xdel(self, name: Key, *ids: StreamId) -> Result[int]:
@@ -168,7 +169,7 @@ class StreamCommands(Executor[AnyStr]):
         if full:
             return self.execute(("XINFO", "STREAM", name, "FULL", *_counted(count)), stream_details)
         if count is not None:
-            raise ValueError("XINFO STREAM: count needs full")
+            raise ArgumentError("XINFO STREAM: count needs full")
         return self.execute(("XINFO", "STREAM", name), stream_info)
 
     def xlen(self, name: Key) -> Result[int]:
@@ -226,5 +227,5 @@ class StreamCommands(Executor[AnyStr]):
         """
         options = _trimming("XTRIM", maxlen, minid, approximate, limit)
         if not options:
-            raise ValueError("XTRIM: needs maxlen or minid")
+            raise ArgumentError("XTRIM: needs maxlen or minid")
         return self.execute(("XTRIM", name, *options, *(() if ref_policy is None else (ref_policy,))), integer)

@@ -7,6 +7,7 @@ from typing import Any
 
 from aioresp.command import AnyStr, Instant, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, condition, filled, listed, milliseconds, seconds, unix_milliseconds
+from aioresp.errors import ArgumentError
 from aioresp.replies import binary_or_none, integer_or_none, ok, string, string_or_none
 
 
@@ -35,7 +36,7 @@ class TransferCommands(Executor[AnyStr]):
         when = unix_milliseconds(ttl) if absttl else milliseconds(ttl)  # type: ignore[arg-type]  # each says so
         options: tuple[Value, ...] = (*condition("RESTORE", replace=replace), *condition("RESTORE", absttl=absttl))
         if idletime is not None and frequency is not None:
-            raise ValueError("RESTORE: idletime and frequency exclude each other")
+            raise ArgumentError("RESTORE: idletime and frequency exclude each other")
         if idletime is not None:
             options += ("IDLETIME", seconds(idletime))
         if frequency is not None:
@@ -61,7 +62,7 @@ class TransferCommands(Executor[AnyStr]):
         (since 6.0) that user's. `copy` leaves the keys here, `replace` overwrites those there.
         """
         if username is not None and auth is None:
-            raise ValueError("MIGRATE: username needs auth")
+            raise ArgumentError("MIGRATE: username needs auth")
         options: tuple[Value, ...] = (*condition("MIGRATE", copy=copy), *condition("MIGRATE", replace=replace))
         if auth is not None:
             options += ("AUTH", auth) if username is None else ("AUTH2", username, auth)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aioresp.arguments import numeral
 from aioresp.command import Key
 from aioresp.contexts.pipeline import Pipeline, Queued
-from aioresp.errors import WatchError
+from aioresp.errors import ArgumentError, WatchError
 from aioresp.retry import Retry
 
 #: Upper bounds in seconds of the first pause between two attempts, and of the longest one.
@@ -27,7 +27,7 @@ async def attempt(
     Returns the result of `func` and the values. Raises WatchError after `most` attempts.
     """
     if most.__class__ is not int or most < 1:
-        raise ValueError(f"attempts is {numeral(most)}, not an int of 1 or more")
+        raise ArgumentError(f"attempts is {numeral(most)}, not an int of 1 or more")
     pauses = Retry(most, base=PAUSES[0], cap=PAUSES[1])
     failures = 0
     while True:

@@ -28,7 +28,7 @@ from aioresp.commands import Commands
 from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
-from aioresp.errors import CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
+from aioresp.errors import ArgumentError, CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
 from aioresp.facts.putback import Lost
 from aioresp.facts.traits import Traits, traits
 from aioresp.replies import as_is, decoded, integer, ok, text
@@ -345,7 +345,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         changed before EXEC, `execute()` raises WatchError and the transaction does not run.
         """
         if not names:
-            raise ValueError("WATCH: names is empty")
+            raise ArgumentError("WATCH: names is empty")
         if self._explicit:
             raise _refused("WATCH", "it must come before multi()")
         if self._watching is None:

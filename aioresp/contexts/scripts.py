@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from aioresp.arguments import encoded, exact
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
-from aioresp.errors import NoPermissionError, NoScriptError, ResponseError, UnknownCommandError
+from aioresp.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NoPermissionError,
+    NoScriptError,
+    ResponseError,
+    UnknownCommandError,
+)
 from aioresp.replies import as_is, booleans
 from aioresp.replies.scripting import libraries
 
@@ -58,7 +65,7 @@ class Script:
         from hashlib import sha1  # noqa: PLC0415 (slow to import, and many programs have no scripts)
 
         if not isinstance(script, (str, bytes)):
-            raise TypeError(f"register_script(): script is {type(script).__name__}, not str or bytes")
+            raise ArgumentTypeError(f"register_script(): script is {type(script).__name__}, not str or bytes")
         code = encoded(("EVAL", script))[1]
         self.script: str | bytes = code.decode() if isinstance(script, str) else code
         self.sha = sha1(code, usedforsecurity=False).hexdigest()
@@ -226,7 +233,7 @@ def _name_of(library: str | bytes) -> str:
     words = text.partition("\n")[0].split()
     names = [word.removeprefix("name=") for word in words[1:] if word.startswith("name=")]
     if not words or not words[0].startswith("#!") or not names:
-        raise ValueError("the library does not begin with a line like `#!lua name=mylib`")
+        raise ArgumentError("the library does not begin with a line like `#!lua name=mylib`")
     return names[0]
 
 

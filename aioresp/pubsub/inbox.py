@@ -11,7 +11,14 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from aioresp.arguments import numeral
-from aioresp.errors import RedisError, SubscriptionClosed, SubscriptionOverflow, copy_error
+from aioresp.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    RedisError,
+    SubscriptionClosed,
+    SubscriptionOverflow,
+    copy_error,
+)
 from aioresp.facts.traits import FOREVER
 
 T = TypeVar("T")
@@ -31,11 +38,11 @@ class Inbox(AsyncIterator[T]):
 
     def __init__(self, buffer: int, overflow: Overflow) -> None:
         if buffer.__class__ is not int:
-            raise TypeError(f"buffer is {type(buffer).__name__}, not int")
+            raise ArgumentTypeError(f"buffer is {type(buffer).__name__}, not int")
         if buffer < 1:
-            raise ValueError(f"buffer is {numeral(buffer)}, not 1 or more")
+            raise ArgumentError(f"buffer is {numeral(buffer)}, not 1 or more")
         if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOWS)}")
+            raise ArgumentError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOWS)}")
         self.dropped = 0
         #: Whether it may ask the producer, after any item, to stop for a while.
         self.waits = overflow == "wait"
@@ -168,7 +175,7 @@ class Inbox(AsyncIterator[T]):
         """
         loop = asyncio.get_running_loop()
         if timeout is not None and timeout != timeout:
-            raise ValueError("timeout is nan, not a number of seconds")  # its timer would fire forever
+            raise ArgumentError("timeout is nan, not a number of seconds")  # its timer would fire forever
         deadline = None if timeout is None else loop.time() + min(timeout, FOREVER)
         waited = False
         while not self._items:

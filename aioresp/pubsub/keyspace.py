@@ -10,7 +10,14 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, as_bytes
-from aioresp.errors import AuthenticationError, NotificationsDisabled, ResponseError, UnexpectedReply
+from aioresp.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AuthenticationError,
+    NotificationsDisabled,
+    ResponseError,
+    UnexpectedReply,
+)
 from aioresp.pubsub.inbox import Overflow
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Broker, Message
@@ -54,9 +61,9 @@ class KeyEvents(Subscription[T]):
         check: bool = True,
     ) -> None:
         if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or not 0 <= db < 2**63):
-            raise ValueError(f'db is {numeral(db)}, not a number from 0 on, nor "*"')
+            raise ArgumentError(f'db is {numeral(db)}, not a number from 0 on, nor "*"')
         if isinstance(events, str):
-            raise TypeError("events is str, not a collection of names")
+            raise ArgumentTypeError("events is str, not a collection of names")
         names = [_channel(db, position, pattern) for position, pattern in enumerate(patterns or ("*",))]
         super().__init__(find_hub, decode, timeout, "p", names, gaps, buffer, overflow)
         self._events = None if events is None else frozenset(events)
@@ -108,5 +115,5 @@ def _flags(value: Any) -> str | None:
 
 def _channel(db: int | str, position: int, pattern: Key) -> bytes:
     if not isinstance(pattern, (str, bytes, memoryview)):
-        raise TypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes")
+        raise ArgumentTypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes")
     return b"__keyspace@%b__:%b" % (str(db).encode(), as_bytes(pattern, f"pattern {position}"))

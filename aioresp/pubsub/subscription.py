@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from aioresp.command import Key, as_bytes, shown
-from aioresp.errors import RedisError
+from aioresp.errors import ArgumentTypeError, RedisError
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.pubsub.topics import KINDS, Broker, Gap, Kind, Moment, Standing, Topic
 
@@ -81,7 +81,7 @@ class Subscription(Inbox[T]):
         found: list[bytes] = []
         for position, name in enumerate(names):
             if not isinstance(name, (str, bytes, memoryview)):
-                raise TypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
+                raise ArgumentTypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
             found.append(as_bytes(name, f"{KINDS[kind]} {position}", self.decode))  # messages will carry this name
         return found
 

@@ -20,7 +20,7 @@ from aioresp.command import AnyStr, Key, Seconds, as_bytes
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.contexts.blocking import GRACE
-from aioresp.errors import BusyGroupError, NoGroupError, RedisError
+from aioresp.errors import ArgumentError, BusyGroupError, NoGroupError, RedisError
 from aioresp.replies.shapes import unexpected
 from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.streams.delivery import LEFT, Delivery, Outstanding, Place
@@ -57,7 +57,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._auto_ack = auto_ack
         self._min_idle = None if min_idle is None else milliseconds(min_idle)
         if self._min_idle is not None and self._min_idle < 1:
-            raise ValueError(f"XREADGROUP: min_idle is {numeral(self._min_idle)}, not 1 or more")
+            raise ArgumentError(f"XREADGROUP: min_idle is {numeral(self._min_idle)}, not 1 or more")
         self._starts: dict[bytes, StreamId] = dict.fromkeys(self._names, start)
         self._follow = start in ("$", b"$")
         self._queue: deque[tuple[Place, dict[bytes, bytes], int]] = deque()

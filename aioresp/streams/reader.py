@@ -19,7 +19,7 @@ from aioresp.command import AnyStr, Key, Seconds, as_bytes, locate
 from aioresp.commands import Commands
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
-from aioresp.errors import DecodeError, PoolTimeout, RedisError, about
+from aioresp.errors import ArgumentError, DecodeError, PoolTimeout, RedisError, about
 from aioresp.record import Record
 from aioresp.replies.shapes import unexpected
 from aioresp.retry import Retry, may_read_on
@@ -59,14 +59,14 @@ class Reader(Generic[AnyStr]):
 
     def __init__(self, source: Source, names: Iterable[Key], count: int, block: Seconds | None) -> None:
         if count < 1:
-            raise ValueError(f"{self._command}: count is {numeral(count)}, not 1 or more")
+            raise ArgumentError(f"{self._command}: count is {numeral(count)}, not 1 or more")
         wait = None if block is None else milliseconds(block)
         if wait is not None and wait < 0:
-            raise ValueError(f"{self._command}: block is {numeral(wait)}, not 0 or more")
+            raise ArgumentError(f"{self._command}: block is {numeral(wait)}, not 0 or more")
         self._source = source
         self._names = tuple(dict.fromkeys(as_bytes(name, "the name of a stream") for name in names))
         if not self._names:
-            raise ValueError(f"{self._command}: names is empty")
+            raise ArgumentError(f"{self._command}: names is empty")
         self._count = count
         self._block = BLOCK if wait == 0 else wait
         #: Set by a read that brought `count` entries, cleared by one that did not: the next read need not wait.
@@ -152,7 +152,7 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
         self._starts = {as_bytes(name, "the name of a stream"): start for name, start in starts.items()}
         for start in self._starts.values():
             if start in ("+", b"+", ">", b">", "*", b"*"):
-                raise ValueError(f"XREAD: last_id is {start!r}, not an id or '$'")
+                raise ArgumentError(f"XREAD: last_id is {start!r}, not an id or '$'")
         #: Last id handed out, by stream.
         self._last: dict[bytes, bytes] = {}
         #: Last id fetched, by stream.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import Final, Literal
 
+from aioresp.errors import ArgumentError
 from aioresp.record import Record
 from aioresp.wire.credentials import CredentialProvider, Credentials
 
@@ -63,7 +64,7 @@ def tls_context(
     """
     for name, value in (("ssl_keyfile", keyfile), ("ssl_password", password)):
         if value is not None and certfile is None:
-            raise ValueError(f"{name} needs ssl_certfile")
+            raise ArgumentError(f"{name} needs ssl_certfile")
     context = ssl.create_default_context(cafile=ca_certs)
     context.check_hostname = check_hostname
     context.minimum_version = ssl.TLSVersion.TLSv1_2 if min_version is None else min_version
@@ -72,7 +73,7 @@ def tls_context(
         def secret() -> str:
             # Without this OpenSSL would ask on the terminal, and wait.
             if password is None:
-                raise ValueError("the key of ssl_certfile is encrypted: give ssl_password")
+                raise ArgumentError("the key of ssl_certfile is encrypted: give ssl_password")
             return password
 
         nameless: OSError | None = None

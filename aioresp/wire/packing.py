@@ -27,9 +27,9 @@ _pack_command: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 def pack(arguments: tuple[Any, ...]) -> Packed:
     """Return a command as bytes, or as a list of chunks if one of its arguments is large.
 
-    Raises TypeError for an argument that is not str, bytes, bytearray, memoryview, int or float; bool is refused, too.
-    Raises ValueError for a str without a UTF-8 form, an int of more than 2048 bits and a released memoryview. Both name
-    the command and the position.
+    Raises ArgumentTypeError for an argument that is not str, bytes, bytearray, memoryview, int or float; bool is
+    refused, too. Raises ArgumentError for a str without a UTF-8 form, an int of more than 2048 bits and a released
+    memoryview. Both name the command and the position.
     """
     # hiredis gets exact types only, because it trusts the methods of subclasses. If one of them, or the conversion of a
     # huge int, raises an error, hiredis ends the process. `__class__` may lie, so `type` is asked.

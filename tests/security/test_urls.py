@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from aioresp import Client
+from aioresp import ArgumentError, Client
 from aioresp.options import OPTIONS, SPELLINGS
 from tests.spelled import Impostor
 
@@ -99,7 +99,7 @@ def test_no_form_of_url_shows_it() -> None:
         for url in urls():
             try:
                 client = Client(url)
-            except (ValueError, TypeError, OSError) as error:
+            except (ArgumentError, OSError) as error:
                 refused += 1
                 kinds.add(type(error))
                 for text in shown(error):
@@ -114,7 +114,7 @@ def test_no_form_of_url_shows_it() -> None:
                 # What is a host or a path is one: nothing of a user or a password is left in it.
                 assert not set("/@?#[]\\ \r\n\0") & set(endpoint.host), url
                 assert "@" not in (endpoint.unix_socket_path or "") or url.startswith("unix:///") or "%40" in url, url
-    assert kinds <= {ValueError, TypeError, FileNotFoundError}
+    assert kinds <= {ArgumentError, FileNotFoundError}
     assert refused > 3000
     assert made > 300
 
@@ -126,7 +126,7 @@ def test_no_option_shows_it(name: str) -> None:
         options: Any = {"ssl": True, name: value}
         try:
             Client(**options)
-        except (ValueError, TypeError, OSError) as error:
+        except (ArgumentError, OSError) as error:
             for text in shown(error):
                 assert SECRET not in text, (name, value)
 
