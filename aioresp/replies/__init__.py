@@ -147,10 +147,12 @@ def floating_or_none(value: Any) -> float | None:
 
 
 def mapping(value: Any) -> dict[Any, Any]:
-    """Return a dict; RESP2 has it as a flat list of keys and values."""
+    """Return a dict; RESP2 has it as a flat list of keys and values, the parser as pairs if keys are equal."""
     if value.__class__ is dict:
         return value
-    items = iter(parts(value))
+    if parts(value) and value[0].__class__ is tuple:
+        return dict(value)
+    items = iter(value)
     return dict(zip(items, items, strict=True))
 
 
@@ -330,6 +332,8 @@ def _text_of(value: Any) -> Any:
         return value.decode()
     if value.__class__ is list:
         return [_text_of(item) for item in value]
+    if value.__class__ is tuple:  # a pair of a map that is no dict
+        return tuple([_text_of(item) for item in value])
     if value.__class__ is dict:
         return {_text_of(key): _text_of(item) for key, item in value.items()}
     return value

@@ -28,6 +28,7 @@ from aioresp.wire.elements import (
     find_list,
     walk,
 )
+from aioresp.wire.maps import MARK, MARKED, SECRET, as_map, with_maps
 
 #: Most parts that the long lists of one reply may announce.
 MOST_PARTS: Final = 100_000_000
@@ -53,9 +54,10 @@ _LISTS: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
 _LISTS_UNDECODED: Final[Lists] = ((b">", LONG), *_LISTS[1:])
 _NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
 _DIGITS: Final = b"0123456789"
-_NEED_CARE: Final = b"*~|>"
+_NEED_CARE: Final = b"*~|>%"
 _MAP: Final = 37
 _PUSH: Final = 62
+_HOLDS_MAPS: Final = 128  # added to the first byte of a reply
 
 #: Result of `Parser.gets` while the reply is not complete.
 INCOMPLETE: Final = object()
@@ -85,8 +87,9 @@ class Parser:
     `ResponseError` values, pushes are `Push` values. `gets` raises UnicodeDecodeError for a reply that is not UTF-8,
     which it has then consumed. Any other error means that the stream is broken: hand it to `broken`.
 
-    hiredis takes twice as long for a map as for a list of its keys and values. So for a reply that is a map, the parser
-    gives hiredis the header of a list, and makes the dict from the list.
+    hiredis takes twice as long for a map as for a list of its keys and values, and ends for good at a key that is a
+    list. So the parser gives hiredis the header of a list for each map, and makes the dict from the list. Within a
+    reply such a list begins with a mark.
 
     Pushes are not decoded: a push that is not UTF-8 must not fail the caller of the reply behind it.
 
@@ -137,7 +140,7 @@ class Parser:
         self._stop = -1  # the end of what the reader was given, if a header may begin there
         self._between = True  # set when the bytes in the reader end with a reply, cleared when it gets more
         self._last = 10  # the last byte that the reader got
-        self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push
+        self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push, and `_HOLDS_MAPS`
         self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
         self._map = 0  # the same for the next map
         self._lists = _LISTS
@@ -403,7 +406,7 @@ class Parser:
             kind = self._kind
             self._kind = 0  # even if the reply cannot be decoded, because it is consumed then
             try:
-                reply = self._reader.gets(decode and kind != _PUSH)
+                reply = self._reader.gets(decode and kind & 127 != _PUSH)
             except UnicodeDecodeError:
                 self._parts = 0
                 self._between = not self._reader.has_data()
@@ -411,9 +414,10 @@ class Parser:
             if reply is not INCOMPLETE:
                 self._parts = 0
                 self._between = not self._reader.has_data()
-                if kind == _MAP:
-                    items = iter(reply)
-                    reply = dict(zip(items, items, strict=True))
+                if kind & _HOLDS_MAPS:
+                    reply = with_maps(reply)
+                if kind & 127 == _MAP:
+                    reply = as_map(reply)
                 if self._position == len(self._held):
                     self._leave_if_done()
                 return reply
@@ -447,7 +451,10 @@ class Parser:
                 self._boundary = position
             kind = self._held[position]
             if kind in _NEED_CARE:
-                if not self._accept_list():
+                if kind == _MAP:
+                    if at_boundary:
+                        return self._give_map(MARKED, 1, _HOLDS_MAPS)
+                elif not self._accept_list():
                     return False
                 if kind == _PUSH and at_boundary and not self._kind:
                     self._kind = _PUSH  # a push never stands within a reply
@@ -550,6 +557,10 @@ class Parser:
             return False
         if self._held[self._position] != _MAP:
             return self._give()
+        return self._give_map(b"*%d\r\n", 0, _MAP)
+
+    def _give_map(self, header: bytes, more: int, kind: int) -> bool:
+        """Give the reader the header of a list for that of a map; return False if there is only a piece of it."""
         end = self._held.find(b"\r\n", self._position, self._position + LONG_HEADER)
         if end < 0:
             if len(self._held) - self._position < LONG_HEADER:
@@ -557,16 +568,16 @@ class Parser:
             raise ProtocolError("a header without an end")
         count = self._held[self._position + 1 : end]
         if not count.isdigit():
-            self._give()  # the reader refuses it
+            self._give_on(self._position)  # the reader refuses it
             return True
         parts = 2 * int(count)
         if len(count) >= LONG:
             self._announce(parts, "a map", self._most)
-        self._reader.feed(b"*%d\r\n" % parts)
+        self._reader.feed(header % (parts + more))
         self._last = 10
         self._position = self._boundary = position = end + 2
         self._between = False
-        self._kind = _MAP
+        self._kind |= kind
         if parts and position < len(self._held) and self._held[position] not in _NEED_CARE:
             self._give_on()
         return True
@@ -583,8 +594,6 @@ class Parser:
         """Return the error that tells every caller why the stream is finished."""
         if isinstance(error, ReplyTooLarge):
             return ProtocolError("the server sent a reply that is too large; the connection was dropped")
-        if isinstance(error, TypeError):
-            return ProtocolError("the server sent a map with a key that Python cannot hash; the connection was dropped")
         if isinstance(error, MemoryError):
             return ProtocolError("the server announced more than the memory holds; the connection was dropped")
         return ProtocolError(f"the server sent something that is not RESP ({error}); the connection was dropped")
@@ -595,5 +604,6 @@ def undecodable(error: UnicodeDecodeError) -> DecodeError:
     return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
 
 
-def _error_value(message: str | bytes) -> ResponseError:
-    return response_error(message if isinstance(message, str) else message.decode("utf-8", "replace"))
+def _error_value(message: str | bytes) -> Exception:
+    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+    return MARK if text == SECRET else response_error(text)

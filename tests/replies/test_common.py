@@ -30,6 +30,7 @@ SAME: list[tuple[Callable[[Any], Any], tuple[Any, ...], Any]] = [
     (replies.mapping, (["a", "1", "b", "2"], {"a": "1", "b": "2"}), {"a": "1", "b": "2"}),
     (replies.mapping, ([b"a", b"1"], {b"a": b"1"}), {b"a": b"1"}),
     (replies.mapping, ([], {}), {}),
+    (replies.mapping, ([("a", "1"), ("a", "2")], ["a", "1", "a", "2"]), {"a": "2"}),
     (replies.pairs, (["a", "1", "b", "2"], [["a", "1"], ["b", "2"]]), [("a", "1"), ("b", "2")]),
     (replies.pairs, ([b"a", b"1"], [[b"a", b"1"]]), [(b"a", b"1")]),
     (replies.pairs, (["a", "1", "a", "1"], [["a", "1"], ["a", "1"]]), [("a", "1"), ("a", "1")]),

@@ -48,6 +48,7 @@ replies = st.recursive(
         st.lists(inner, max_size=6),
         st.lists(inner, min_size=20, max_size=40),
         st.dictionaries(values, inner, max_size=5),
+        st.lists(st.tuples(inner, inner), max_size=3).map(tuple),
     ),
     max_leaves=30,
 )
@@ -62,8 +63,9 @@ def wire(value: Any) -> bytes:
         return b"+%b\r\n" % value.encode()
     if isinstance(value, bytes):
         return b"$%d\r\n%b\r\n" % (len(value), value)
-    if isinstance(value, dict):
-        return b"%%%d\r\n" % len(value) + b"".join(wire(key) + wire(item) for key, item in value.items())
+    if isinstance(value, (dict, tuple)):
+        pairs = value.items() if isinstance(value, dict) else value
+        return b"%%%d\r\n" % len(value) + b"".join(wire(key) + wire(item) for key, item in pairs)
     return b"%c%d\r\n" % (b">" if isinstance(value, Push) else b"*", len(value)) + b"".join(map(wire, value))
 
 
@@ -99,6 +101,8 @@ def decoded(value: Any) -> Any:
         return value.decode()
     if isinstance(value, dict):
         return {decoded(key): decoded(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(decoded, value))
     return list(map(decoded, value)) if isinstance(value, list) else value
 
 
@@ -115,7 +119,16 @@ def read_one(stream: bytes, at: int) -> tuple[Any, int]:
     for _ in range(2 * count if kind == b"%" else count):
         item, end = read_one(stream, end)
         items.append(item)
-    return (dict(zip(items[::2], items[1::2], strict=True)) if kind == b"%" else items), end
+    return (mapped(list(zip(items[::2], items[1::2], strict=True))) if kind == b"%" else items), end
+
+
+def mapped(pairs: list[tuple[Any, Any]]) -> Any:
+    """Return pairs as a dict, if that holds all of them."""
+    try:
+        found = dict(pairs)
+    except TypeError:
+        return pairs
+    return found if len(found) == len(pairs) else pairs
 
 
 def pieces(stream: bytes, cuts: list[int]) -> Iterator[bytes]:
