@@ -9,7 +9,6 @@ from __future__ import annotations
 from os import urandom
 from typing import Any, Final
 
-
 #: Error line that no server can know.
 SECRET: Final = f"MAP {urandom(8).hex()}"
 

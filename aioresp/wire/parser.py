@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import hiredis
 
-from aioresp.errors import DecodeError, ProtocolError, ReplyTooLarge, ResponseError, response_error
+from aioresp.errors import DecodeError, ProtocolError, ReplyTooLarge, response_error
+from aioresp.wire.announced import Announced
 from aioresp.wire.elements import (
     COUNTED,
     IN_LINE,
@@ -29,12 +30,6 @@ from aioresp.wire.elements import (
     walk,
 )
 from aioresp.wire.maps import MARK, MARKED, SECRET, as_map, with_maps
-
-#: Most parts that the long lists of one reply may announce.
-MOST_PARTS: Final = 100_000_000
-
-#: Bytes of the smallest part of a list.
-SMALLEST_PART: Final = 3
 
 #: Bytes that are walked over after bytes that looked like a header and were not one.
 DOUBT: Final = 512 * 1024
@@ -52,8 +47,6 @@ KEEP: Final = 64 * 1024
 # always checked (see `Parser`), unless nothing is decoded. They come first: bytes behind one need no search then.
 _LISTS: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
 _LISTS_UNDECODED: Final[Lists] = ((b">", LONG), *_LISTS[1:])
-_NEVER_LONG: Final = {b">": "a push", b"|": "an attribute"}
-_DIGITS: Final = b"0123456789"
 _NEED_CARE: Final = b"*~|>%"
 _MAP: Final = 37
 _PUSH: Final = 62
@@ -114,7 +107,7 @@ class Parser:
     """
 
     def __init__(self, max_reply: int | None = None) -> None:
-        self._most = MOST_PARTS if max_reply is None else min(max_reply // SMALLEST_PART, MOST_PARTS)
+        self._announced = Announced(max_reply)
         self._reader = hiredis.Reader(
             protocolError=ProtocolError,
             replyError=_error_value,
@@ -145,7 +138,6 @@ class Parser:
         self._map = 0  # the same for the next map
         self._lists = _LISTS
         self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
-        self._parts = 0  # the number of parts that the long lists of a partial reply have announced
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
@@ -332,7 +324,7 @@ class Parser:
             self._hold(data)
         self._tail = []
         if not partial:
-            self._parts = 0
+            self._announced.parts = 0
         if self._doubt:
             self._doubt = max(0, self._doubt - len(data))
             self._walk_from_now()
@@ -408,11 +400,11 @@ class Parser:
             try:
                 reply = self._reader.gets(decode and kind & 127 != _PUSH)
             except UnicodeDecodeError:
-                self._parts = 0
+                self._announced.parts = 0
                 self._between = not self._reader.has_data()
                 raise
             if reply is not INCOMPLETE:
-                self._parts = 0
+                self._announced.parts = 0
                 self._between = not self._reader.has_data()
                 if kind & _HOLDS_MAPS:
                     reply = with_maps(reply)
@@ -454,7 +446,7 @@ class Parser:
                 if kind == _MAP:
                     if at_boundary:
                         return self._give_map(MARKED, 1, _HOLDS_MAPS)
-                elif not self._accept_list():
+                elif not self._announced.may_go_on(self._held, position):
                     return False
                 if kind == _PUSH and at_boundary and not self._kind:
                     self._kind = _PUSH  # a push never stands within a reply
@@ -484,27 +476,6 @@ class Parser:
     def _walk_from_now(self) -> None:
         if self._finding is not ASTRAY:
             self._finding = WALK
-
-    def _accept_list(self) -> bool:
-        """Return False if the header of a list may go on; raise ProtocolError if it announces too much."""
-        start = self._position + 1
-        if self._held.find(b"\r\n", start, start + LONG + 1) >= 0:
-            return True
-        header = self._held[start : start + LONG_HEADER]
-        count = header[: len(header) - len(header.lstrip(_DIGITS))]
-        if len(count) == len(header) < LONG_HEADER:
-            return False
-        if len(count) >= LONG:
-            never = _NEVER_LONG.get(self._held[start - 1 : start])
-            self._announce(int(count), never or "a list", 0 if never else self._most)
-        return True
-
-    def _announce(self, parts: int, what: str, most: int) -> None:
-        self._parts += parts
-        if self._parts > MOST_PARTS or not most:
-            raise ProtocolError(f"{what} of {parts:,} parts")
-        if self._parts > most:
-            raise ReplyTooLarge(f"there is {what} of {parts:,} parts in the reply; the option max_reply allows no more")
 
     def _search(self, start: int) -> int:
         """Return the first place where a header of a map, a push or a long list may begin, or the end."""
@@ -568,11 +539,11 @@ class Parser:
             raise ProtocolError("a header without an end")
         count = self._held[self._position + 1 : end]
         if not count.isdigit():
-            self._give_on(self._position)  # the reader refuses it
+            self._give_on()  # the reader refuses it
             return True
         parts = 2 * int(count)
         if len(count) >= LONG:
-            self._announce(parts, "a map", self._most)
+            self._announced.add(parts, "a map")
         self._reader.feed(header % (parts + more))
         self._last = 10
         self._position = self._boundary = position = end + 2
