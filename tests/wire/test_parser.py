@@ -122,6 +122,25 @@ def read_one(stream: bytes, at: int) -> tuple[Any, int]:
     return (mapped(list(zip(items[::2], items[1::2], strict=True))) if kind == b"%" else items), end
 
 
+@pytest.mark.parametrize("size", [1, 7, 10**6])
+@pytest.mark.parametrize("undecoded", [False, True])
+def test_a_map_in_a_push_is_the_same(undecoded: bool, size: int) -> None:
+    """Where it is not known whether a reply has begun, too: the push stays a push, and a map is none."""
+    inner = ((["k"], "a"), (["k"], {b"m": ()}))
+    push = b">2\r\n+invalidate\r\n" + wire(inner)
+    stream = b"+OK\r\n" + push + wire({b"k": {b"a": 1}}) + push + wire(inner)
+    one = Parser()
+    if undecoded:
+        one.undecoded()
+    got: list[Any] = []
+    for start in range(0, len(stream), size):
+        one.feed(stream[start : start + size], True)
+        got += one.items()
+    told = [([b"k"], b"a"), ([b"k"], {b"m": {}})]
+    assert got == [b"OK", [b"invalidate", told], {b"k": {b"a": 1}}, [b"invalidate", told], told]
+    assert [isinstance(reply, Push) for reply in got] == [False, True, False, True, False]
+
+
 def mapped(pairs: list[tuple[Any, Any]]) -> Any:
     """Return pairs as a dict, if that holds all of them."""
     try:
