@@ -118,6 +118,11 @@ def settings(url: str | None, options: Options) -> Settings:
     if given.get("unix_socket_path") is not None and (given.get("ssl") or given.get("ssl_context") is not None):
         raise ArgumentError("unix_socket_path and ssl exclude each other")
     if given.get("username") is not None and given.get("password") is None:
+        if "username" in spelled and "username" not in options:
+            raise ArgumentError(
+                "the URL has a user without a password (a username needs a password): a password alone is written "
+                "redis://:password@host, and both are written redis://user:password@host"
+            )
         raise ArgumentError("username needs a password")
     if given.get("credential_provider") is not None and given.get("password") is not None:
         raise ArgumentError("credential_provider and password exclude each other")

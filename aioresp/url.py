@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from aioresp.errors import ArgumentError
+from aioresp.hints import meant
 
 T = TypeVar("T")
 
@@ -28,11 +28,27 @@ _SCHEMES: Final[dict[str, dict[str, Any]]] = {
     "unix": {},
 }
 
-# Schemes that are easily mistaken for these. An error shows no other one: it may be a user name.
-_OTHER_SCHEMES: Final = ("http", "https", "tcp", "redis+tls", "redis+ssl", "redis+socket", "redis+sentinel")
+# Schemes that are easily mistaken for these, each with advice. An error shows no other one: it may be a user name.
+_ELSEWHERE: Final[dict[str, str]] = {
+    **dict.fromkeys(("http", "https", "tcp", "redis+tcp"), "it is redis:// here, or rediss:// with TLS"),
+    **dict.fromkeys(("tls", "ssl", "redis+tls", "redis+ssl", "redis-ssl"), "it is rediss:// here"),
+    **dict.fromkeys(
+        ("redis+socket", "redis+unix", "redis-socket", "unixs"), "it is unix:// here, as in unix:///run/redis.sock"
+    ),
+    **dict.fromkeys(
+        ("sentinel", "redis+sentinel", "redis-sentinel", "redis+cluster", "redis-cluster"),
+        "there is no client for Sentinel or a cluster yet; redis:// is for one server",
+    ),
+}
 
 # Shows no part of the URL, which may be a piece of a password.
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
+
+
+# What an option is, for a text that is not.
+_KINDS: Final[dict[str, str]] = {
+    "db": "it is no number; behind the host and a slash stands the number of a database, as in redis://host:6379/0",
+}
 
 
 def parse_url(
@@ -47,7 +63,7 @@ def parse_url(
     text that may be a password.
     """
     # Imported here: it takes a twentieth of the time that `import aioresp` may take, and some clients have no URL.
-    from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
 
     parts = None
     try:
@@ -59,37 +75,49 @@ def parse_url(
         raise ArgumentError(_MALFORMED)
     if parts.scheme not in _SCHEMES:
         # In user:password@host the text before the first colon is a user name.
-        said = f"scheme is {parts.scheme!r}" if parts.scheme in _OTHER_SCHEMES else "scheme is unknown or missing"
-        raise ArgumentError(f"the URL's {said}; use one of {', '.join(_SCHEMES)} (as in redis://host:6379/0)")
+        said = "scheme is unknown or missing; write redis://host:6379, or give `host` and `port` as keywords"
+        if (advice := _ELSEWHERE.get(parts.scheme)) is not None:
+            said = f"scheme is {parts.scheme!r}: {advice}"
+        raise ArgumentError(f"the URL's {said} (known are {', '.join(_SCHEMES)})")
     # An @ in the path of a socket is one only if nothing stands before that path.
     if parts.fragment or "@" in parts.query or ("@" in parts.path and (parts.scheme != "unix" or parts.netloc)):
         raise ArgumentError(_MALFORMED)
+    if parts.scheme != "unix" and not url[len(parts.scheme) + 1 :].startswith("//"):
+        raise ArgumentError("the URL's scheme is followed by two slashes: redis://host:6379, not redis:/host")
     options: dict[str, Any] = dict(_SCHEMES[parts.scheme])
     if parts.username:
         options["username"] = _spelled(unquote, parts.username)
     if parts.password is not None:
         options["password"] = _spelled(unquote, parts.password)
     if parts.scheme == "unix":
-        path = _spelled(unquote, parts.netloc.rpartition("@")[2] + parts.path)
-        if not path:
+        if parts.netloc.rpartition("@")[2]:
+            # Not shown: in unix://user:password, without an @, it is the password.
+            raise ArgumentError("the URL's path does not begin with /: three slashes are meant: unix:///run/redis.sock")
+        if not parts.path:
             raise ArgumentError("the URL has no path to a socket (as in unix:///run/redis.sock)")
-        options["unix_socket_path"] = path
+        options["unix_socket_path"] = _spelled(unquote, parts.path)
     else:
         if parts.hostname:
             options["host"] = _spelled(unquote, parts.hostname)
         options.update(_port(parts.netloc, readers))
         if database := parts.path.strip("/"):
             options["db"] = _read("db", database, readers)
-    for name, text in _spelled(partial(parse_qsl, keep_blank_values=True), parts.query):
+    for name, text in _pairs(parts.query, unquote):
         if name == "decode_responses":
             raise ArgumentError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
         if name in hints:
             raise ArgumentError(f"unknown option {name!r} in the URL: {hints[name]}")
         if name not in readers:
             said = f"unknown option {name!r}" if _looks_known(name, readers, known) else "unknown option"
-            raise ArgumentError(f"{said} in the URL; known are {', '.join(sorted(readers))}")
+            raise ArgumentError(f"{said} in the URL{meant(name, readers)}; known are {', '.join(sorted(readers))}")
         options[name] = _read(name, text, readers)
     return options
+
+
+def _pairs(query: str, unquote: Callable[..., str]) -> list[tuple[str, str]]:
+    """Return the options of a query. A plus sign is one: it means a blank in forms only, and may be in a password."""
+    pairs = [part.partition("=") for part in query.split("&") if part]
+    return [(_spelled(unquote, name), _spelled(unquote, text)) for name, _, text in pairs]
 
 
 def _spelled(read: Callable[..., T], text: str) -> T:
@@ -109,7 +137,8 @@ def _port(netloc: str, readers: Mapping[str, Reader]) -> dict[str, int]:
     if colon and not (port.isdecimal() and len(port) < 20):
         # The port is not shown: in redis://user:password, without a host, it is the password.
         raise ArgumentError(
-            "option 'port' in the URL does not fit: it is no number; or is the host missing behind an @?"
+            "option 'port' in the URL does not fit: it is no number (as in redis://host:6379); or is the host missing "
+            "behind an @?"
         )
     return {"port": _read("port", port, readers)} if colon else {}
 
@@ -131,7 +160,8 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
         return readers[name](text)
     except (ValueError, KeyError):
         pass  # an error raised here would have this one as its context, which shows a piece of a password, perhaps
-    raise ArgumentError(f"option {name!r} in the URL does not fit: it is of another kind")
+    kind = _KINDS.get(name, "it is of another kind")
+    raise ArgumentError(f"option {name!r} in the URL does not fit: {kind}")
 
 
 # --- How values are spelled -------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.facts",
         "aioresp.facts.catalogue",
         "aioresp.errors",
+        "aioresp.hints",
     ),
     ("aioresp.command", "aioresp.facts.*"),
     ("aioresp.middleware", "aioresp.events", "aioresp.retry", "aioresp.replies", "aioresp.replies.*"),
@@ -94,6 +95,7 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
 #: Imports inside functions, each with its reason; there are no others.
 LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.url", "urllib.parse"): "slow to import, and a client may do without a URL",
+    ("aioresp.hints", "difflib"): "needed for a mistake only",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
     ("aioresp.node", "aioresp.contexts.borrowed"): "many programs need no connection of their own",
