@@ -25,6 +25,7 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
+from aioresp.commands.marks import awaited
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
 from aioresp.errors import ArgumentTypeError, CommandRefused, RedisError, about
@@ -226,6 +227,7 @@ class Client(
     else:
         execute = _execute
 
+    @awaited
     def call(self, *arguments: Value, idempotent: bool = False) -> Result[Any]:
         """Send any command and return its reply as the server gave it: `await r.call("OBJECT", "ENCODING", "k")`.
 

@@ -19,6 +19,7 @@ from aioresp.commands.hyperloglog import HyperLogLogCommands
 from aioresp.commands.introspection import IntrospectionCommands
 from aioresp.commands.keys import KeyCommands
 from aioresp.commands.lists import ListCommands
+from aioresp.commands.marks import mark_methods
 from aioresp.commands.persistence import PersistenceCommands
 from aioresp.commands.pubsub import PubSubCommands
 from aioresp.commands.replication import ReplicationCommands
@@ -70,3 +71,6 @@ class Commands(
     DiagnosticCommands[AnyStr],
 ):
     """All commands, for any object with an `execute`."""
+
+
+mark_methods(Commands)

@@ -9,6 +9,7 @@ from typing import Any, Generic
 
 from aioresp.command import AnyStr, Result, Value, words
 from aioresp.commands import Commands
+from aioresp.commands.marks import awaited
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.pipeline import Pipeline
@@ -23,6 +24,7 @@ class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Gene
     These include SELECT, WATCH, WAIT, CLIENT TRACKING and others that change a connection or refer to earlier commands.
     """
 
+    @awaited
     def call(self, *arguments: Value) -> Result[Any]:
         """Send any command on the leased connection and return its reply as the server gave it."""
         return self.execute(words(arguments), as_is)

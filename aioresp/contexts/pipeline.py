@@ -25,6 +25,7 @@ from aioresp.command import (
     words,
 )
 from aioresp.commands import Commands
+from aioresp.commands.marks import awaited, unmark_methods
 from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
@@ -215,6 +216,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]: ...
     @overload
     def execute(self, *, raise_on_error: bool = True) -> Coroutine[Any, Any, list[Any]]: ...
+    @awaited
     def execute(
         self, arguments: Any = None, reply: Callable[[Any], Any] | None = None, raise_on_error: bool = True
     ) -> Any:
@@ -388,6 +390,9 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._immediate = self._explicit = False
         if watching is not None:
             watching.release()
+
+
+unmark_methods(Pipeline)
 
 
 # --- Replies are delivered --------------------------------------------------------------------------------------------

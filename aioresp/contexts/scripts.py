@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from aioresp.arguments import encoded, exact
 from aioresp.command import AnyStr, Arguments, Key, Result, Value
 from aioresp.commands.base import Executor
+from aioresp.commands.marks import awaited
 from aioresp.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -78,6 +79,7 @@ class Script:
             return "Script(not made)"
         return f"Script({self.sha}{', readonly' if self._ending else ''})"
 
+    @awaited
     def __call__(
         self, keys: Iterable[Key] = (), args: Iterable[Value] = (), client: Executor[Any] | None = None
     ) -> Result[Any]:
@@ -151,6 +153,7 @@ class Function:
             return "Function(not made)"
         return f"Function({self.name!r} of {self._library_name!r})"
 
+    @awaited
     def __call__(
         self, keys: Iterable[Key] = (), args: Iterable[Value] = (), client: Executor[Any] | None = None
     ) -> Result[Any]:
