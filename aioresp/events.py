@@ -56,7 +56,10 @@ class Repeated(Event):
 
 
 class Slow(Event):
-    """A call took `slow_after` seconds or longer, whether it failed or not."""
+    """A call took `slow_after` seconds or longer, whether it failed or not.
+
+    The time for which a blocking command waits on the server does not count, up to the command's own limit.
+    """
 
     command: str
     key: str | None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
 
 from aioresp.command import Arguments, locate
 from aioresp.errors import ConnectionLost, RedisError
@@ -16,6 +17,13 @@ from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Dropp
 from aioresp.wire.connection import Connection
 
 T = TypeVar("T")
+
+#: Seconds by which an idle server may answer a blocking command late: by default it looks at its clock ten times a
+#: second (`hz`).
+TICK: Final = 0.15
+
+#: Seconds that the call under way has blocked on the server, in a list that its tasks share; None outside of `timing`.
+_BLOCKED: Final[ContextVar[list[float] | None]] = ContextVar("aioresp_blocked", default=None)
 
 
 class Observer:
@@ -62,12 +70,24 @@ class Observer:
         """Tell that a subscription has dropped a message, its `dropped`-th."""
         tell(self.hook, Dropped(self.server, channel, dropped))
 
+    def blocked(self, seconds: float, limit: float) -> None:
+        """Note that the call under way was a blocking command on the server for `seconds`; it asked for `limit`."""
+        times = _BLOCKED.get()
+        if times is not None:
+            times.append(min(seconds, limit + TICK))
+
     async def timing(self, arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
-        """Send a command, and tell of it if it was slow."""
+        """Send a command, and tell of it if it was slow, without the time for which it was to block."""
         start = time.perf_counter()
+        times: list[float] = []
+        before = _BLOCKED.set(times)
         try:
             return await send()
         finally:
-            took = time.perf_counter() - start
+            try:
+                _BLOCKED.reset(before)
+            except ValueError:
+                pass  # closed by hand in another context
+            took = time.perf_counter() - start - sum(times)
             if took >= self._slow:
                 tell(self.hook, Slow(self.server, *locate(arguments), took))

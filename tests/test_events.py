@@ -238,6 +238,100 @@ async def test_slow_calls_on_a_leased_connection(proxy: Proxy, prefix: str) -> N
     ]
 
 
+async def read_stream(r: Client[str], key: str) -> None:
+    async with r.stream_reader(key, block=800) as entries:
+        async with asyncio.timeout(1.0):
+            async for _ in entries:
+                raise AssertionError
+
+
+async def read_group(r: Client[str], key: str) -> None:
+    async with r.group_reader("g", "c", key, block=800) as entries:
+        async with asyncio.timeout(1.0):
+            async for _ in entries:
+                raise AssertionError
+
+
+async def on_a_lease(r: Client[str], call: Callable[[Any], Awaitable[object]]) -> None:
+    async with r.connection() as c:
+        await call(c)
+
+
+#: Calls that wait on the server for 0.8 s, or until they are given up.
+IDLE: dict[str, Callable[[Client[str], str], Awaitable[object]]] = {
+    "pop": lambda r, k: r.blpop(k, 0.8),
+    "call": lambda r, k: r.call("brpop", k, "0.8"),
+    "move": lambda r, k: r.blmove(k, k, 0.8),
+    "read": lambda r, k: r.xread({k: "$"}, block=800),
+    "reader": read_stream,
+    "group": read_group,
+    "lease": lambda r, k: on_a_lease(r, lambda c: c.bzpopmin(k, 0.8)),
+    "wait": lambda r, k: on_a_lease(r, lambda c: c.wait(9, 800)),
+    "cancelled": lambda r, k: asyncio.wait_for(r.blpop(k), 1.0),
+    "bytes": lambda r, k: r.with_options(decode_responses=False).blpop(k, 0.8),
+}
+
+
+@pytest.mark.parametrize("call", IDLE.values(), ids=list(IDLE))
+async def test_idle_blocking_commands_are_not_slow(
+    server: Server, prefix: str, call: Callable[[Client[str], str], Awaitable[object]]
+) -> None:
+    heard: list[Event] = []
+    loop = asyncio.get_running_loop()
+    async with Client(server.url, events=heard.append, slow_after=0.6) as r:
+        start = loop.time()
+        try:
+            await call(r, f"{prefix}k")
+        except TimeoutError:
+            pass
+        assert loop.time() - start > 0.7
+    assert of(Slow, heard) == []
+
+
+async def test_middleware_may_send_from_a_task_of_its_own(server: Server, prefix: str) -> None:
+    heard: list[Event] = []
+
+    async def apart(arguments: Arguments, send: Any) -> Any:
+        if arguments[0] == "BLPOP":
+            await r.ping()  # another call, while this one is under way
+        return await asyncio.create_task(send())
+
+    async with Client(server.url, events=heard.append, slow_after=0.6, middleware=apart) as r:
+        assert await r.blpop(f"{prefix}k", 0.8) is None
+    assert of(Slow, heard) == []
+
+
+@pytest.mark.parametrize("limit", [0, 5])
+async def test_the_wait_for_a_connection_counts(server: Server, prefix: str, limit: int) -> None:
+    heard: list[Event] = []
+    async with Client(server.url, events=heard.append, slow_after=0.6, limit=1) as r:
+        async with r.connection():
+            task = asyncio.create_task(r.blpop(f"{prefix}k", limit))
+            await asyncio.sleep(0.9)
+        await asyncio.sleep(0.3)
+        await r.rpush(f"{prefix}k", "x")
+        await task
+    (slow,) = of(Slow, heard)
+    assert (slow.command, slow.key) == ("BLPOP", repr(f"{prefix}k"))
+    assert slow.seconds >= 0.8
+
+
+async def test_a_reply_that_comes_after_the_limit_of_a_blocking_command(proxy: Proxy, prefix: str) -> None:
+    heard: list[Event] = []
+    async with Client(proxy.url, events=heard.append, slow_after=0.6) as r:
+        await r.ping()
+        async with r.connection() as c:
+            await c.ping()
+            task = asyncio.ensure_future(c.blpop(f"{prefix}k", 0.2))
+            await asyncio.sleep(0)
+            proxy.stall("down")
+            await asyncio.sleep(1.3)
+            proxy.resume()
+            assert await task is None
+    (slow,) = of(Slow, heard)
+    assert slow.seconds >= 0.6
+
+
 async def test_nothing_is_in_the_way_without_a_hook(server: Server) -> None:
     async with Client(server.url) as r:
         assert "execute" not in vars(r)

@@ -134,7 +134,7 @@ class Borrowed:
             if facts.changes:
                 self._changed.add(name)
             if limit is not None:
-                return await self._start(connection, facts, until).result(reply)
+                return await self._blocked(connection, facts, until, reply)
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
@@ -176,6 +176,21 @@ class Borrowed:
         if renewal is not None and renewal.waits and self._changed.isdisjoint(_NO_AUTH):
             renewal.send()
         return self._connection
+
+    async def _blocked(
+        self, connection: Connection, traits: Traits, until: float | None, reply: Callable[[Any], T]
+    ) -> T:
+        """Send a blocking command and return its converted reply; the observer hears how long that took."""
+        blocking = self._start(connection, traits, until)
+        observer = self.terms.observer
+        if observer is None:
+            return await blocking.result(reply)
+        clock = running_loop().time  # by hand, the call may be closed outside of the loop
+        since = clock()
+        try:
+            return await blocking.result(reply)
+        finally:
+            observer.blocked(clock() - since, math.inf if until is None else max(until - since, 0.0))
 
     def _start(self, connection: Connection, traits: Traits, until: float | None) -> Blocking:
         """Send a blocking command, with the time that is left until `until` (loop time) as its limit."""
@@ -283,7 +298,7 @@ class Borrowed:
             if remark is not None:
                 remark.cancel()
         try:
-            return await self._start(connection, traits, until).result(reply)
+            return await self._blocked(connection, traits, until, reply)
         finally:
             self.give_back()
 
