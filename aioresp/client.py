@@ -35,7 +35,7 @@ from aioresp.node import Node, Stats
 from aioresp.options import Options, Terms, check, settings
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
-from aioresp.replies import as_is, integer, ok, text
+from aioresp.replies import as_is, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
@@ -173,7 +173,8 @@ class Client(
                 # The server may wait for replicas, and runs no other command of that connection meanwhile.
                 async with self.node.borrow(self.terms, SHUTDOWN) as own:
                     return await own.execute(arguments, reply)
-            if self._decode and facts.binary:
+            if self._decode and (facts.binary or facts.escaped):
+                reply = escaping(reply) if facts.escaped else reply
                 return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
             del facts  # which holds the arguments
         packed = pack(arguments)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.facts.catalogue import BINARY, BLOCKING, BLOCKING_BY_OPTION, KEYLESS, KEYS, READ_ONLY, REFUSED
+from aioresp.facts.catalogue import BINARY, BLOCKING, BLOCKING_BY_OPTION, ESCAPED, KEYLESS, KEYS, READ_ONLY, REFUSED
 from aioresp.facts.traits import Traits, traits
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ class Result(Coroutine[Any, Any, T_co]):
 #: The command that succeeds when its connection ends, and that delays the commands behind it until then.
 SHUTDOWN: Final = "SHUTDOWN"
 
-#: First words of commands that may be refused, block, have a binary reply, or end the server.
+#: First words of commands that may be refused, block, have a reply that is not plain text, or end the server.
 SPECIAL: Final[frozenset[str]] = frozenset(
     {
         SHUTDOWN,
-        *(name.partition(" ")[0] for name in (*REFUSED, *BINARY)),
+        *(name.partition(" ")[0] for name in (*REFUSED, *BINARY, *ESCAPED)),
         *BLOCKING,
         *BLOCKING_BY_OPTION,
         "VEMB",

@@ -34,6 +34,7 @@ from aioresp.middleware import through
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
+from aioresp.replies import escaping
 from aioresp.replies.shapes import failure
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
@@ -138,7 +139,9 @@ class Borrowed:
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
-                decode = self._decode and not facts.binary
+                decode = self._decode and not (facts.binary or facts.escaped)
+                if self._decode and facts.escaped:
+                    reply = escaping(reply)
                 value = await connection.send(packed, decode, self._timeout)
         except RedisError as error:
             if name == "EXEC" and isinstance(error, ExecAbortError):  # not of a script, which can return the same error

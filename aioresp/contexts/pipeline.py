@@ -32,7 +32,7 @@ from aioresp.contexts.transaction_pops import TransactionPops
 from aioresp.errors import ArgumentError, CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
 from aioresp.facts.putback import Lost
 from aioresp.facts.traits import Traits, traits
-from aioresp.replies import as_is, decoded, integer, ok, text
+from aioresp.replies import as_is, decoded, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Packed, pack, unpack
 
@@ -169,7 +169,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._watching: Private | None = None
         self._immediate = False  # set by watch(): commands are sent at once; multi(), unwatch() or the end clears it
         self._queue: list[Queued[Any]] = []
-        self._binary: set[int] = set()  # positions of commands whose replies are not text
+        self._binary: set[int] = set()  # positions of commands whose replies are not decoded, or escaped later
         self._changes: set[str] = set()  # names of queued commands that change the connection
         self._pops: list[tuple[int, Traits]] = []  # blocking pops in the queue, and their positions
         self._used: set[object] = set()  # scripts and functions of this batch
@@ -255,9 +255,9 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         if facts.timeout is not None and not self._transaction and not self._explicit:
             raise _refused(name, "it would hold up all behind it; it belongs outside, or in a transaction")
         handle: Queued[T] = Queued()
-        handle._reply = reply
+        handle._reply = escaping(reply) if facts.escaped and self._decode else reply
         handle._state = pack(arguments)
-        if facts.binary:
+        if facts.binary or facts.escaped:
             self._binary.add(len(self._queue))
         if facts.changes:
             self._changes.add(name)

@@ -17,6 +17,7 @@ from aioresp.facts.catalogue import (
     BLOCKING_BY_OPTION,
     CHANGES,
     CONTAINERS,
+    ESCAPED,
     FORBIDDEN,
     FOREIGN_KEYS,
     KEYLESS,
@@ -41,6 +42,7 @@ class Facts:
         "binary",
         "blocks",
         "changes",
+        "escaped",
         "forbidden",
         "known_keys",
         "movable",
@@ -60,6 +62,7 @@ class Facts:
         self.forbidden = name in FORBIDDEN
         self.changes = name in CHANGES
         self.binary = word in BINARY or full in BINARY
+        self.escaped = word in ESCAPED or full in ESCAPED
         self.read_only = word in READ_ONLY or full in READ_ONLY
         self.own_words = word in OWN_WORDS or full in OWN_WORDS
         self.undoing = UNDOING.get(word)
@@ -80,6 +83,7 @@ class Traits:
         "arguments",
         "binary",
         "changes",
+        "escaped",
         "forbidden",
         "name",
         "read_only",
@@ -100,6 +104,8 @@ class Traits:
     """Whether it changes its connection; the change is undone before the next use."""
     binary: bool
     """Whether its reply stays bytes for every caller, as it is not text."""
+    escaped: bool
+    """Whether bytes of its reply that are not UTF-8 are escaped for a caller that wants text."""
     read_only: bool
     """Whether the servers flag it as read-only."""
     timeout: float | None
@@ -122,6 +128,7 @@ class Traits:
         self.changes = facts.changes
         self.read_only = facts.read_only
         self.binary = facts.binary or (first == "VEMB" and len(arguments) > 3 and word(arguments[3]) == "RAW")
+        self.escaped = facts.escaped
         self.undoing = facts.undoing
         self._place = place = _timeout_place(first, arguments) if facts.blocks else None
         self.timeout = None if place is None else _seconds(arguments[place[0]], place[1])
@@ -186,7 +193,7 @@ _FACTS: Final[dict[str, Facts]] = {}
 _WITH_SUBCOMMAND: Final[dict[str, Facts]] = {}
 
 _NAMES: Final = frozenset(
-    (*KEYS, *FOREIGN_KEYS, *KEYLESS, *READ_ONLY, *OWN_WORDS, *REFUSED, *BINARY, *BLOCKING, *BLOCKING_BY_OPTION)
+    (*KEYS, *FOREIGN_KEYS, *KEYLESS, *READ_ONLY, *OWN_WORDS, *REFUSED, *BINARY, *ESCAPED, *BLOCKING, *BLOCKING_BY_OPTION)
 )
 
 

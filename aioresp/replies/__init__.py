@@ -214,7 +214,7 @@ mapping_page = scan_page(mapping)
 
 def string(value: Any) -> str:
     """Return a name or a number of the server's own, which is ASCII, as str for every client."""
-    return value.decode() if isinstance(value, bytes) else _str(value)
+    return shown(value)
 
 
 def shown(value: Any) -> str:
@@ -327,13 +327,18 @@ def decoded(value: Any) -> Any:
         return unexpected(value)  # nested more deeply than Python goes
 
 
-def _text_of(value: Any) -> Any:
+def escaping(reply: Converter[T]) -> Converter[T]:
+    """Return a converter of a reply that was read as bytes, in which those that are not UTF-8 are escaped."""
+    return lambda value: reply(_text_of(value, "backslashreplace"))
+
+
+def _text_of(value: Any, errors: str = "strict") -> Any:
     if value.__class__ is bytes:
-        return value.decode()
+        return value.decode("utf-8", errors)
     if value.__class__ is list:
-        return [_text_of(item) for item in value]
+        return [_text_of(item, errors) for item in value]
     if value.__class__ is tuple:  # a pair of a map that is no dict
-        return tuple([_text_of(item) for item in value])
+        return tuple([_text_of(item, errors) for item in value])
     if value.__class__ is dict:
-        return {_text_of(key): _text_of(item) for key, item in value.items()}
+        return {_text_of(key, errors): _text_of(item, errors) for key, item in value.items()}
     return value

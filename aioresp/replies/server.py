@@ -69,7 +69,7 @@ def info(value: Any) -> Info:
 
     The lines of the modules, which all have one name, become a list under `modules`.
     """
-    lines = shown(value.decode("utf-8", "replace") if isinstance(value, bytes) else value).splitlines()
+    lines = shown(value).splitlines()
     fields = (line.partition(":") for line in lines if not line.startswith("#"))
     found = Info()
     for name, colon, said in fields:

@@ -124,7 +124,7 @@ def test_only_what_is_written_like_a_number_is_one(said: str, value: object) -> 
 
 
 def test_info_that_is_not_utf8() -> None:
-    exactly(info(b"config_file:/etc/\xff.conf\r\n"), Info(config_file="/etc/\ufffd.conf"))
+    exactly(info(b"config_file:/etc/\xff.conf\r\n"), Info(config_file="/etc/\\xff.conf"))
 
 
 def test_info_of_nothing() -> None:
