@@ -108,6 +108,12 @@ def numeral(value: object) -> str:
     return "a huge int" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
 
 
+def as_seconds(value: Any) -> Any:
+    """Return the seconds of a timedelta; all else as it is."""
+    # Not by isinstance: a caller with a timedelta has imported its module, and others need not.
+    return value.total_seconds() if hasattr(type(value), "total_seconds") else value
+
+
 def word(argument: object) -> str:
     """Return a word of a command in upper case as the server reads it; "" for an argument that cannot be a word.
 

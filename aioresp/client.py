@@ -28,11 +28,11 @@ from aioresp.commands import Commands
 from aioresp.commands.marks import awaited
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
-from aioresp.errors import ArgumentTypeError, CommandRefused, RedisError, about
+from aioresp.errors import CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
 from aioresp.node import Node, Stats
-from aioresp.options import Options, Terms, check, settings
+from aioresp.options import Options, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
 from aioresp.replies import as_is, escaping, integer, ok, text
@@ -42,6 +42,8 @@ from aioresp.streams.methods import Readers
 from aioresp.wire.packing import pack, unpack
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
     from aioresp.streams.reader import Source
@@ -58,7 +60,7 @@ ATTEMPTS: Final = 20
 class View(TypedDict, total=False):
     """Options that `with_options()` can override."""
 
-    timeout: float | None
+    timeout: float | timedelta | None
     retry: Retry | None
     idempotent: bool
 
@@ -91,7 +93,11 @@ class Client(
     def __init__(
         self: Client[bytes], url: str | None = None, *, decode_responses: Literal[False], **options: Unpack[Options]
     ) -> None: ...
-    def __init__(self, url: str | None = None, *, decode_responses: bool = True, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, url: str | None = None, *extra: object, decode_responses: bool = True, **options: Unpack[Options]
+    ) -> None:
+        if extra:  # for the sake of the error: to checkers there are none
+            raise too_many(len(extra))
         check("decode_responses", decode_responses)
         node = Node(settings(url, options))
         self._take(node, node.terms.replace(decode=decode_responses))
@@ -255,12 +261,7 @@ class Client(
         With `idempotent=True` all commands of the view are sent again if the connection was lost before the reply. Give
         it if running any of them twice does no harm.
         """
-        for name, value in options.items():
-            if name not in ("decode_responses", "timeout", "retry", "idempotent"):
-                raise ArgumentTypeError(
-                    f"with_options() takes decode_responses, timeout, retry and idempotent, not {name!r}"
-                )
-            check(name, value)
+        options = {name: check_of_view(name, value) for name, value in options.items()}
         terms = self.terms.replace(
             decode=options.get("decode_responses", self._decode),
             timeout=options.get("timeout", self._timeout),

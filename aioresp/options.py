@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
-from aioresp.arguments import numeral
+from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.hints import meant
 from aioresp.middleware import Middleware
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
@@ -20,6 +21,8 @@ from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from aioresp.events import Hook
     from aioresp.facts.putback import Lost
     from aioresp.observer import Observer
@@ -45,16 +48,16 @@ class Options(TypedDict, total=False):
     ssl_min_version: ssl.TLSVersion | None
     limit: int
     concurrency: int
-    idle_timeout: float | None
-    timeout: float | None
-    connect_timeout: float | None
+    idle_timeout: float | timedelta | None
+    timeout: float | timedelta | None
+    connect_timeout: float | timedelta | None
     max_reply: int | None
     retry: Retry | None
     protocol: Literal[2, 3]
     client_name: str | None
     on_lost: Callable[[Lost], object] | None
     events: Hook | None
-    slow_after: float | None
+    slow_after: float | timedelta | None
     middleware: Middleware | None
 
 
@@ -103,7 +106,7 @@ class Terms(Record):
 def settings(url: str | None, options: Options) -> Settings:
     """Return the settings of `url` and `options`: keywords come first, then the URL, then the defaults."""
     if not issubclass(type(url), (str, type(None))):
-        raise ArgumentTypeError(f"url is {type(url).__name__}, not str")
+        raise ArgumentTypeError(f"url is {type(url).__name__}, not str; all else is a keyword, as in {_AS_KEYWORDS}")
     spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS, ELSEWHERE) if url is not None else {}
     if "host" in options or "port" in options:
         if options.get("unix_socket_path") is not None:
@@ -112,7 +115,7 @@ def settings(url: str | None, options: Options) -> Settings:
     given: dict[str, Any] = {**DEFAULTS, **spelled, **options}
     for name, value in given.items():
         if name in options or name not in spelled:
-            check(name, value)
+            given[name] = check(name, value)
         elif (why := _misfit(name, value)) is not None:
             raise ArgumentError(f"option {name!r} in the URL {why}")
     if given.get("unix_socket_path") is not None and (given.get("ssl") or given.get("ssl_context") is not None):
@@ -130,13 +133,36 @@ def settings(url: str | None, options: Options) -> Settings:
     return Settings(endpoint, **{name: given[name] for name in DEFAULTS})
 
 
-def check(name: str, value: object) -> None:
-    """Raise ArgumentError, naming the option, if it does not exist or `value` does not fit."""
+def check(name: str, value: Any) -> Any:
+    """Return the value as a client keeps it: a timedelta as seconds.
+
+    Raises ArgumentError, naming the option, if it does not exist or the value does not fit.
+    """
     option = OPTIONS.get(name)
     if option is None:
-        hint = ELSEWHERE.get(name)
-        raise ArgumentTypeError(f"unknown option {name!r}" + (f": {hint}" if hint else ""))
+        raise ArgumentTypeError(f"unknown option {name!r}{_advice(name)}")
     option.check(name, value)
+    return as_seconds(value) if option.check is _duration else value
+
+
+def check_of_view(name: str, value: Any) -> Any:
+    """Return the value of an option of `with_options` as a view keeps it. Raises ArgumentError as `check` does."""
+    if name in VIEW:
+        return check(name, value)
+    why = ": it belongs to the whole client: `Client(...)` takes it" if name in OPTIONS else _advice(name, VIEW)
+    raise ArgumentTypeError(f"with_options() takes {', '.join(VIEW[:-1])} and {VIEW[-1]}, not {name!r}{why}")
+
+
+def too_many(extra: int) -> ArgumentTypeError:
+    """Return the error for arguments by position behind the URL."""
+    return ArgumentTypeError(
+        f"Client() takes a URL, and got {extra} more by position; all else is a keyword, as in {_AS_KEYWORDS}"
+    )
+
+
+def _advice(name: str, known: Iterable[str] = ()) -> str:
+    hint = ELSEWHERE.get(name)
+    return meant(name, known or OPTIONS) if hint is None else f": {hint}"
 
 
 def _named(place: str) -> list[str]:
@@ -173,6 +199,11 @@ def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
 # --- Checks: each takes the option's name and value, and raises an error that shows both, except for a password ------
 
 
+#: The options of `with_options`.
+VIEW: Final = ("decode_responses", "timeout", "retry", "idempotent")
+
+_AS_KEYWORDS: Final = 'Client(host="localhost", port=6379)'
+
 #: The largest int that is accepted; a larger one is a mistake.
 _LARGEST: Final = 2**63 - 1
 
@@ -180,7 +211,8 @@ _LARGEST: Final = 2**63 - 1
 def _integer(low: int, high: int = _LARGEST) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ArgumentTypeError(f"{name} is {type(value).__name__}, not int")
+            convert = "; convert it by int()" if isinstance(value, (str, float)) else ""
+            raise ArgumentTypeError(f"{name} is {type(value).__name__}, not int{convert}")
         if not low <= value <= high:
             most = f" and at most {high}" if high < _LARGEST or value > high else ""
             raise ArgumentError(f"{name} is {numeral(value)}, not {low} or more{most}")
@@ -189,10 +221,12 @@ def _integer(low: int, high: int = _LARGEST) -> Callable[[str, Any], None]:
 
 
 def _duration(name: str, value: Any) -> None:
+    value = as_seconds(value)
     if value is None:
         return
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not seconds or None")
+        convert = "; convert it by float()" if isinstance(value, str) else ""
+        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not seconds, a timedelta or None{convert}")
     if not 0 < value < math.inf or (isinstance(value, int) and value > _LARGEST):
         raise ArgumentError(f"{name} is {numeral(value)}, not a number of seconds above 0; None waits forever")
 
@@ -205,11 +239,15 @@ def _size(name: str, value: Any) -> None:
 def _of(*kinds: type) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         if not issubclass(type(value), kinds):  # not by `__class__`, which may say anything
-            raise ArgumentTypeError(
-                f"{name} is {type(value).__name__}, not {' or '.join(kind.__name__ for kind in kinds)}"
-            )
+            names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise ArgumentTypeError(f"{name} is {type(value).__name__}, not {names}")
 
     return check
+
+
+def _retry(name: str, value: Any) -> None:
+    if not issubclass(type(value), (Retry, type(None))):
+        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not Retry or None, as in retry=Retry(attempts=3)")
 
 
 def _protocol(name: str, value: Any) -> None:
@@ -259,12 +297,18 @@ def _filled(name: str, value: Any) -> None:
 def _host(name: str, value: Any) -> None:
     _of(str)(name, value)
     _filled(name, value)
+    if "://" in str.__str__(value):
+        raise ArgumentError(f"{name} is a URL, which is the first argument: Client(url)")
+    if str.count(value, ":") == 1:
+        raise ArgumentError(f"{name} is something else, not a host name or an address; give the port as `port`")
     if any(letter.isspace() or letter in "/?#@[]\\" or not letter.isprintable() for letter in str.__str__(value)):
         raise ArgumentError(f"{name} is something else, not a host name or an address")
 
 
 def _path(name: str, value: Any) -> None:
     _filled(name, value)
+    if value is not None and "://" in str.__str__(value):
+        raise ArgumentError(f"{name} is a URL, not a path; a URL of the server is the first argument: Client(url)")
     if value is not None and any(letter < " " or letter == "\x7f" for letter in str.__str__(value)):
         raise ArgumentError(f"{name} is something else, not a path without control characters")
 
@@ -314,7 +358,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "slow_after": Option(_duration, "node", None, 0.1),
     "middleware": Option(_hook, "node", None, None),
     "decode_responses": Option(_of(bool), "view"),
-    "retry": Option(_of(Retry, type(None)), "node", None, Retry()),
+    "retry": Option(_retry, "node", None, Retry()),
     "idempotent": Option(_of(bool), "view"),
 }
 
@@ -326,27 +370,79 @@ SPELLINGS: Final[dict[str, Reader]] = {name: option.read for name, option in OPT
 
 #: Option names of other clients, redis-py above all, each with advice on the option to use here.
 ELSEWHERE: Final[dict[str, str]] = {
-    "around": "it is `middleware` here",
-    "connection_pool": "the pool is the client's own; see `limit` and `concurrency`",
-    "encoding": "replies are UTF-8; for others, `decode_responses=False`",
-    "encoding_errors": "replies are UTF-8; for others, `decode_responses=False`",
-    "errors": "replies are UTF-8; for others, `decode_responses=False`",
-    "health_check_interval": "none is needed: deadlines find dead connections",
-    "max_connections": "it is `limit` here",
-    "max_idle_time": "it is `idle_timeout` here",
-    "minsize": "connections are opened when they are needed",
-    "maxsize": "it is `limit` here",
-    "path": "it is `unix_socket_path` here",
-    "pool_size": "it is `limit` here",
-    "retry_on_error": "it is `retry=Retry(...)` here",
-    "retry_on_timeout": "it is `retry=Retry(...)` here",
-    "single_connection_client": "`connection()` gives a connection of its own",
     "slow": "it is `slow_after` here",
-    "socket_connect_timeout": "it is `connect_timeout` here",
-    "socket_keepalive": "none is needed: keepalive is on",
-    "socket_timeout": "it is `timeout` here",
-    "ssl_ca_path": "give an `ssl_context`",
-    "ssl_cert_reqs": "give an `ssl_context`",
-    "ssl_ciphers": "give an `ssl_context`",
-    "stream_timeout": "it is `timeout` here",
+    "around": "it is `middleware` here",
+    # Connections and pools.
+    **dict.fromkeys(
+        ("max_connections", "maxsize", "pool_size", "pool_max_size", "max_size", "poolsize"), "it is `limit` here"
+    ),
+    **dict.fromkeys(("minsize", "min_size", "pool_min_size"), "connections are opened when they are needed"),
+    **dict.fromkeys(("max_idle_time", "idle_time"), "it is `idle_timeout` here"),
+    **dict.fromkeys(
+        ("connection_pool", "pool", "pool_cls", "pool_class", "connection_class", "connection_cls", "queue_class"),
+        "the pool is the client's own; see `limit` and `concurrency`",
+    ),
+    "auto_close_connection_pool": "the pool is the client's own, and is closed with it",
+    "single_connection_client": "`connection()` gives a connection of its own",
+    "blocking": "callers always wait for a full pool; see `timeout`",
+    # Time.
+    **dict.fromkeys(("socket_timeout", "stream_timeout", "command_timeout", "read_timeout"), "it is `timeout` here"),
+    **dict.fromkeys(
+        ("socket_connect_timeout", "connection_timeout", "create_connection_timeout", "conn_timeout"),
+        "it is `connect_timeout` here",
+    ),
+    "health_check_interval": "none is needed: deadlines find dead connections",
+    **dict.fromkeys(
+        ("retry_on_timeout", "retry_on_error", "retries", "max_retries", "cluster_error_retry_attempts"),
+        "it is `retry=Retry(...)` here",
+    ),
+    # Addresses and credentials.
+    **dict.fromkeys(("path", "socket_path", "unix_path", "socket"), "it is `unix_socket_path` here"),
+    **dict.fromkeys(("user", "acl_user"), "it is `username` here"),
+    **dict.fromkeys(("passwd", "auth"), "it is `password` here"),
+    **dict.fromkeys(("database", "dbid"), "it is `db` here"),
+    **dict.fromkeys(("hostname", "server"), "it is `host` here"),
+    "address": "they are `host` and `port` here, or a URL",
+    **dict.fromkeys(("resp_version", "protocol_version", "legacy_responses"), "it is `protocol` here"),
+    "redis_connect_func": "the handshake is the client's own; `credential_provider` gives it user and password",
+    # Texts.
+    **dict.fromkeys(
+        ("encoding", "encoding_errors", "errors", "charset", "encoder_class"),
+        "replies are UTF-8; for others, `decode_responses=False`",
+    ),
+    **dict.fromkeys(("parser", "parser_class", "command_packer"), "the parser is the client's own"),
+    **dict.fromkeys(("lib_version", "driver_info"), "the library gives its own version"),
+    # Sockets.
+    **dict.fromkeys(
+        ("socket_keepalive", "socket_keepalive_options", "tcp_keepalive"), "none is needed: keepalive is on"
+    ),
+    **dict.fromkeys(("socket_type", "socket_read_size", "tcp_nodelay"), "none is needed: sockets are the client's own"),
+    # TLS.
+    "tls": "it is `ssl` here",
+    **dict.fromkeys(("ssl_cafile", "ssl_ca_file", "tls_ca_cert"), "it is `ssl_ca_certs` here"),
+    **dict.fromkeys(("ssl_cert_file", "ssl_cert", "tls_cert"), "it is `ssl_certfile` here"),
+    **dict.fromkeys(("ssl_key_file", "ssl_key", "tls_key"), "it is `ssl_keyfile` here"),
+    "ssl_cert_reqs": "certificates are verified; to verify none, give an `ssl_context`",
+    **dict.fromkeys(
+        (
+            *("ssl_ca_data", "ssl_ca_path", "ssl_ciphers", "ssl_exclude_verify_flags", "ssl_include_verify_flags"),
+            *("ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp", "ssl_validate_ocsp_stapled"),
+        ),
+        "give an `ssl_context`",
+    ),
+    # What is not there.
+    **dict.fromkeys(("cache", "cache_config"), "there is no cache yet"),
+    **dict.fromkeys(
+        (
+            *("startup_nodes", "require_full_coverage", "read_from_replicas", "load_balancing_strategy"),
+            *("dynamic_startup_nodes", "reinitialize_steps", "address_remap", "policy_resolver"),
+            *("sentinels", "min_other_sentinels", "sentinel_kwargs", "force_master_ip", "master_name", "service_name"),
+        ),
+        "there is no client for Sentinel or a cluster yet",
+    ),
+    **dict.fromkeys(
+        ("maint_notifications_config", "maint_notifications_pool_handler", "oss_cluster_maint_notifications_handler"),
+        "there are no notifications of maintenance",
+    ),
+    "event_dispatcher": "it is `events` here",
 }

@@ -10,9 +10,9 @@ import logging
 import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from aioresp.arguments import numeral
+from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -35,6 +35,9 @@ from aioresp.errors import (
 )
 from aioresp.facts.traits import Traits, traits
 from aioresp.record import Record
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 T = TypeVar("T")
 
@@ -66,8 +69,11 @@ class Retry(Record):
     cap: float
     jitter: bool
 
-    def __init__(self, attempts: int = 10, *, base: float = 0.02, cap: float = 1.0, jitter: bool = True) -> None:
+    def __init__(
+        self, attempts: int = 10, *, base: float | timedelta = 0.02, cap: float | timedelta = 1.0, jitter: bool = True
+    ) -> None:
         """Allow so many `attempts`, the first one included; 1 tries nothing again. `base` and `cap` are seconds."""
+        base, cap = as_seconds(base), as_seconds(cap)
         for name, value, kinds, least in (
             ("attempts", attempts, (int,), 1),
             ("base", base, (int, float), 0),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import ssl
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from aioresp import Client
+from aioresp import ArgumentError, ArgumentTypeError, Client
 from aioresp.options import DEFAULTS, ELSEWHERE, OPTIONS, SPELLINGS, Options, Settings, check, settings
 from aioresp.retry import Retry
 from aioresp.url import parse_url
@@ -453,6 +456,124 @@ def test_a_name_of_other_clients_tells_ours(name: str, hint: str) -> None:
         Client(**options)
     with pytest.raises(ValueError, match=f"unknown option '{name}' in the URL: {re.escape(hint)}"):
         Client(f"redis://host?{name}=1")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda options: Client(**options),
+        lambda options: Client().with_options(**options),
+        lambda options: Client.from_url("redis://host", **options),
+    ],
+    ids=["Client", "with_options", "from_url"],
+)
+def test_a_name_of_other_clients_tells_ours_wherever_options_are_given(make: Callable[[Any], object]) -> None:
+    for name, advice in (("max_connections", "it is `limit` here"), ("socket_timeout", "it is `timeout` here")):
+        with pytest.raises(ArgumentTypeError, match=advice):
+            make({name: 1})
+
+
+def test_every_option_of_redis_py_is_taken_or_has_advice() -> None:
+    """An option of our own may be called the same; the rest are told what to do."""
+    asynchronous = pytest.importorskip("redis.asyncio")
+    classes = (
+        asynchronous.Redis,
+        asynchronous.ConnectionPool,
+        asynchronous.BlockingConnectionPool,
+        asynchronous.Sentinel,
+    )
+    taken = {name for kind in classes for name in inspect.signature(kind.__init__).parameters}
+    taken -= {"self", "connection_kwargs", "lib_name"}
+    assert len(taken) > 40
+    assert taken - {*OPTIONS, *ELSEWHERE} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("limt", "limit"),
+        ("limits", "limit"),
+        ("Timeout", "timeout"),
+        ("time_out", "timeout"),
+        ("connect_timout", "connect_timeout"),
+        ("connecttimeout", "connect_timeout"),
+        ("decode_response", "decode_responses"),
+        ("clientname", "client_name"),
+        ("pasword", "password"),
+        ("concurency", "concurrency"),
+        ("prot", "port"),
+    ],
+)
+def test_a_misspelt_option_gets_the_closest(name: str, meant: str) -> None:
+    options: Any = {name: 1}
+    with pytest.raises(ArgumentTypeError, match=f"^unknown option '{name}': did you mean `{meant}`\\?$"):
+        Client(**options)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "x", "redis", ""])
+def test_an_option_like_no_other_gets_no_closest(name: str) -> None:
+    options: Any = {name: 1}
+    with pytest.raises(ArgumentTypeError, match=f"^unknown option '{name}'$"):
+        Client(**options)
+
+
+def test_options_of_a_view() -> None:
+    for name, message in (
+        ("limit", "it belongs to the whole client"),
+        ("tiemout", "did you mean `timeout`"),
+        ("idempotency", "did you mean `idempotent`"),
+        ("max_connections", "it is `limit` here"),
+    ):
+        options: Any = {name: 1}
+        with pytest.raises(ArgumentTypeError, match=f"^with_options.. takes .*, not '{name}': {message}"):
+            Client().with_options(**options)
+
+
+def test_arguments_by_position() -> None:
+    make: Any = Client
+    with pytest.raises(ArgumentTypeError, match=r'keyword, as in Client\(host="localhost", port=6379\)'):
+        make("localhost", 6379)
+    with pytest.raises(ArgumentTypeError, match=r"all else is a keyword"):
+        make({"host": "localhost"})
+    with pytest.raises(ArgumentTypeError, match=r"all else is a keyword"):
+        make(6379)
+
+
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "slow_after"])
+def test_a_timedelta_is_a_duration(name: str) -> None:
+    options: Any = {name: timedelta(milliseconds=1500)}
+    found = getattr(settings(None, options), name)
+    assert (type(found), found) == (float, 1.5)
+    for wrong in (timedelta(0), timedelta(seconds=-1)):
+        options = {name: wrong}
+        with pytest.raises(ArgumentError, match=f"^{name} is -?\\d.*, not a number of seconds above 0"):
+            settings(None, options)
+
+
+def test_a_timedelta_elsewhere() -> None:
+    assert Client().with_options(timeout=timedelta(minutes=1)).terms.timeout == 60.0
+    assert Client(timeout=timedelta(minutes=1)).terms.timeout == 60.0
+    assert Retry(base=timedelta(seconds=1), cap=timedelta(seconds=2)) == Retry(base=1.0, cap=2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": "5"}, "timeout is str, not seconds, a timedelta or None; convert it by float()"),
+        ({"limit": "10"}, "limit is str, not int; convert it by int()"),
+        ({"db": "x"}, "db is str, not int; convert it by int()"),
+        ({"port": "6379"}, "port is str, not int; convert it by int()"),
+        ({"retry": 3}, "retry is int, not Retry or None, as in retry=Retry(attempts=3)"),
+        ({"password": 1234}, "password is int, not str or None"),
+        ({"host": "redis://localhost"}, "host is a URL, which is the first argument: Client(url)"),
+        ({"host": "localhost:6379"}, "host is something else, not a host name or an address; give the port as `port`"),
+        ({"unix_socket_path": "unix:///run/redis.sock"}, "unix_socket_path is a URL, not a path"),
+    ],
+    ids=str,
+)
+def test_what_to_do_about_a_value(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}"):
+        Client(**options)
 
 
 def test_options_that_exclude_each_other() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
 
-from aioresp.arguments import numeral
+from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -20,6 +20,9 @@ from aioresp.errors import (
     copy_error,
 )
 from aioresp.facts.traits import FOREVER
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 T = TypeVar("T")
 
@@ -143,8 +146,8 @@ class Inbox(AsyncIterator[T]):
     @overload
     async def get(self, timeout: None = None) -> T: ...
     @overload
-    async def get(self, timeout: float | None) -> T | None: ...
-    async def get(self, timeout: float | None = None) -> T | None:
+    async def get(self, timeout: float | timedelta | None) -> T | None: ...
+    async def get(self, timeout: float | timedelta | None = None) -> T | None:
         """Return the next item, or None if none arrives within `timeout` seconds (None: forever).
 
         With 0 the event loop still has a turn if no item is buffered, so that polling blocks nothing. Raises
@@ -167,15 +170,15 @@ class Inbox(AsyncIterator[T]):
         if isinstance(item, Exception):
             raise item
 
-    async def _arrival(self, timeout: float | None) -> bool:
+    async def _arrival(self, timeout: float | timedelta | None) -> bool:
         """Wait until an item is buffered; return False if none arrives in time, or if none will ever arrive.
 
         The event loop always has a turn meanwhile, even with a timeout of 0. Otherwise a caller that polls would block
         the loop, and the socket would never be read.
         """
         loop = asyncio.get_running_loop()
-        if timeout is not None and timeout != timeout:
-            raise ArgumentError("timeout is nan, not a number of seconds")  # its timer would fire forever
+        if timeout is not None:
+            timeout = _seconds(timeout)
         deadline = None if timeout is None else loop.time() + min(timeout, FOREVER)
         waited = False
         while not self._items:
@@ -218,6 +221,15 @@ class Inbox(AsyncIterator[T]):
             if not waiter.done():
                 waiter.set_result(None)
                 break
+
+
+def _seconds(timeout: float | timedelta) -> float:
+    seconds: float = as_seconds(timeout)
+    if not isinstance(seconds, (int, float)):
+        raise ArgumentTypeError(f"timeout is {type(timeout).__name__}, not seconds, a timedelta or None")
+    if seconds != seconds:
+        raise ArgumentError("timeout is nan, not a number of seconds")  # its timer would fire forever
+    return seconds
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 import time
+from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
 
 import aioresp
-from aioresp import Client, Gap, Message
+from aioresp import ArgumentError, ArgumentTypeError, Client, Gap, Message
 from aioresp.events import Dropped
 from aioresp.pubsub.topics import Moment
 from aioresp.testing import Proxy, Server
@@ -22,6 +23,16 @@ from tests.pubsub.listening import flood, subscribers, until
 def prefix() -> str:
     """One without the brackets that tests have in their names: they mean something in a glob."""
     return f"{os.urandom(4).hex()}:"
+
+
+async def test_the_time_to_wait_for_a_message(r: Client[str], prefix: str) -> None:
+    async with r.subscribe(prefix) as s:
+        assert await s.get(timedelta(milliseconds=10)) is None
+        wrong: Any = "5"
+        with pytest.raises(ArgumentTypeError, match="^timeout is str, not seconds, a timedelta or None$"):
+            await s.get(wrong)
+        with pytest.raises(ArgumentError, match="^timeout is nan, not a number of seconds$"):
+            await s.get(float("nan"))
 
 
 @pytest.mark.parametrize(
