@@ -29,9 +29,9 @@ async def test_the_time_to_wait_for_a_message(r: Client[str], prefix: str) -> No
     async with r.subscribe(prefix) as s:
         assert await s.get(timedelta(milliseconds=10)) is None
         wrong: Any = "5"
-        with pytest.raises(ArgumentTypeError, match="^timeout is str, not seconds, a timedelta or None$"):
+        with pytest.raises(ArgumentTypeError, match=r"^timeout is str, not seconds, a timedelta or None$"):
             await s.get(wrong)
-        with pytest.raises(ArgumentError, match="^timeout is nan, not a number of seconds$"):
+        with pytest.raises(ArgumentError, match=r"^timeout is nan, not a number of seconds$"):
             await s.get(float("nan"))
 
 
