@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from aioresp.errors import (
@@ -30,11 +28,13 @@ from aioresp.errors import (
 from aioresp.version import VERSION
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
-from aioresp.wire.credentials import Credentials
+from aioresp.wire.credentials import Credentials, ask
+from aioresp.wire.dialing import Progress, Step, open_transport
 from aioresp.wire.endpoint import Endpoint, why_tls_failed
 from aioresp.wire.greeting import Greeting, number
 from aioresp.wire.packing import pack
-from aioresp.wire.resolver import is_under_way, resolve
+from aioresp.wire.race import ordered, race
+from aioresp.wire.resolver import resolve
 
 logger = logging.getLogger("aioresp")
 
@@ -45,17 +45,6 @@ Words: TypeAlias = tuple[tuple[Any, ...], ...]
 _INFO: Final[Words] = (
     ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
     ("CLIENT", "SETINFO", "LIB-VER", VERSION),
-)
-
-
-#: Socket options by which the kernel notices within about a minute that the peer has gone. Three are for an idle
-#: connection: seconds until the first probe (under another name on macOS), seconds between probes, and their number.
-#: The last is for data that the peer does not acknowledge or take: milliseconds, on Linux.
-KEEPALIVE: Final = (
-    ("TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE", 30),
-    ("TCP_KEEPINTVL", 10),
-    ("TCP_KEEPCNT", 3),
-    ("TCP_USER_TIMEOUT", 60_000),
 )
 
 
@@ -78,28 +67,52 @@ async def connect(
     which step failed, for all else. After a refusal `brake` raises it again, until its pause is over.
     """
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, concurrency, max_reply)
-    if prepare is not None:
-        prepare(connection)
-    if endpoint.credential_provider is not None:
-        from aioresp.wire.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
+    progress = Progress(timeout)
+    login = _Login(endpoint, brake, words, progress)
 
-        connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
-    login = _Login(connection, endpoint, brake, words)
+    async def attempt(address: str) -> Connection:
+        connection = Connection(loop, concurrency, max_reply)
+        progress.connections.append(connection)
+        try:
+            if prepare is not None:
+                prepare(connection)
+            if endpoint.credential_provider is not None:
+                from aioresp.wire.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
+
+                connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
+            await open_transport(endpoint, address, connection, progress)
+            await login.go(connection, address)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, Exception):
+                progress.leave(address)
+            raise
+        return connection
+
     try:
         async with asyncio.timeout(timeout):
             await login.begin()
-            await _open_transport(loop, endpoint, connection)
-            await login.go()
+            addresses = await _look_up(endpoint, progress)
+            connection = await race(addresses, endpoint.port, attempt, progress.head_start, Connection.close)
     except BaseException as error:
-        connection.close()
         login.fail(error)
-        explained = _explain(error, endpoint, timeout, connection)
+        if isinstance(error, TimeoutError):
+            progress.avoid(endpoint.port)
+        explained = _explain(error, endpoint, timeout, progress)
         if explained is error:
             raise
         raise explained from error
     connection.opened()
     return connection
+
+
+async def _look_up(endpoint: Endpoint, progress: Progress) -> list[str]:
+    if endpoint.unix_socket_path is not None:
+        return [""]
+    progress.enter(Step.NAME)
+    addresses = ordered(await resolve(endpoint.host, endpoint.port), endpoint.port)
+    progress.share(len(addresses))
+    return addresses
 
 
 async def restore(
@@ -110,12 +123,13 @@ async def restore(
     Raises an error if the server does not know how, and TimeoutError after `timeout` seconds.
     """
     # Only refused credentials concern a connection that is already in; "too many clients" does not.
-    login = _Login(connection, endpoint, brake if brake.of_credentials or not brake.on else Brake(), words)
+    brake = brake if brake.of_credentials or not brake.on else Brake()
+    login = _Login(endpoint, brake, words, Progress(timeout))
     try:
         async with asyncio.timeout(timeout):
             await login.begin()
             reset = connection.send(pack(("RESET",)))
-            await login.go()
+            await login.go(connection)
             await reset
     except AuthenticationError as error:
         login.fail(error)
@@ -125,21 +139,21 @@ async def restore(
         raise
 
 
-def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, connection: Connection) -> BaseException:
+def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, progress: Progress) -> BaseException:
     """Return the error to raise for `error`: itself, if it already names the server and the reason."""
     failure = error.__cause__ if isinstance(error, ConnectionLost) else error
     if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
         return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
-    guess = "" if connection.bytes_received else _guess(endpoint)
+    guess = "" if progress.bytes_received else _guess(endpoint)
     if isinstance(error, ConnectionLost):
         return ConnectError(f"{endpoint} ended the handshake: {error}{guess}")
     if isinstance(error, RedisError):
         return error
     if isinstance(error, TimeoutError):
         within = "" if timeout is None else f" in {timeout:.3g} s"
-        if connection.renewal is not None and connection.renewal.asking:
+        if progress.step is Step.CREDENTIALS:
             return ConnectTimeout(f"no connection to {endpoint}{within}: the credential provider has not answered")
-        if endpoint.unix_socket_path is None and is_under_way(endpoint.host, endpoint.port):
+        if progress.step is Step.NAME and endpoint.unix_socket_path is None:
             return ConnectTimeout(f"no connection to {endpoint}{within}; its name is still being looked up")
         return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
     if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is an OSError; a host may be impossible as a name
@@ -160,48 +174,37 @@ def _guess(endpoint: Endpoint) -> str:
     )
 
 
-async def _open_transport(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection) -> None:
-    if endpoint.unix_socket_path is not None:
-        await loop.create_unix_connection(lambda: connection, endpoint.unix_socket_path)
-        return
-    transport = await _connect_to_first(loop, endpoint, connection, await resolve(endpoint.host, endpoint.port))
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE:
-        if hasattr(socket, name):
-            with suppress(OSError):  # a kernel may not know each option that Python knows
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
 class _Login:
-    """One attempt to log in; it tells the brake of its outcome."""
+    """One attempt to log in, perhaps over several connections; it tells the brake of its outcome."""
 
-    def __init__(self, connection: Connection, endpoint: Endpoint, brake: Brake, words: Words) -> None:
-        self._connection = connection
+    def __init__(self, endpoint: Endpoint, brake: Brake, words: Words, progress: Progress) -> None:
         self._endpoint = endpoint
         self._brake = brake
         self._words = words
+        self._progress = progress
         #: Number of the attempt; None until it has begun, and once it has succeeded.
         self._attempt: int | None = None
         self._credentials = endpoint.credentials
+        self._asking = asyncio.Lock()
         self._asked = False  # set when the credential provider has answered, never cleared
         self._said = False  # set when the first command is sent, never cleared
 
     async def begin(self) -> None:
         """Begin, before anything is sent. Raises the last refusal if it is too early."""
         if self._brake.on:
-            await self._ask()  # credentials other than the refused ones need not wait
+            await self._ask("")  # credentials other than the refused ones need not wait
         self._attempt = self._brake.begin(self._credentials)
 
-    async def go(self) -> None:
+    async def go(self, connection: Connection, address: str = "") -> None:
         """Send HELLO, or AUTH and the like for RESP2 and for a server that does not know HELLO."""
-        await self._ask()
+        await self._ask(address)
+        self._progress.enter(Step.LOGIN, address)
         self._said = True
-        await _greet(self._connection, self._endpoint, self._credentials, self._words)
+        await _greet(connection, self._endpoint, self._credentials, self._words)
         self._brake.succeed()
         self._attempt = None
-        if self._connection.renewal is not None and self._credentials is not None:
-            self._connection.renewal.begin(self._credentials)
+        if connection.renewal is not None and self._credentials is not None:
+            connection.renewal.begin(self._credentials)
 
     def fail(self, error: BaseException) -> None:
         """Note the error that ended the attempt."""
@@ -217,33 +220,14 @@ class _Login:
         if self._attempt is not None:
             self._brake.give_up(self._attempt)
 
-    async def _ask(self) -> None:
-        if self._connection.renewal is not None and not self._asked:
-            self._credentials = await self._connection.renewal.ask()
-            self._asked = True
-
-
-async def _connect_to_first(
-    loop: asyncio.AbstractEventLoop, endpoint: Endpoint, connection: Connection, addresses: list[str]
-) -> asyncio.BaseTransport:
-    """Connect to the first address that accepts, trying them one after the other."""
-    name = None if endpoint.tls is None else endpoint.server_hostname or endpoint.host
-    said: list[str] = []
-    kind = OSError
-    for address in addresses:
-        try:
-            transport, _ = await loop.create_connection(
-                lambda: connection, address, endpoint.port, ssl=endpoint.tls, server_hostname=name
-            )
-        except OSError as error:
-            # A refusal by TLS would be the same at the server's other addresses.
-            if len(addresses) == 1 or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
-                raise
-            kind = type(error)
-            said.append(f"{address}: {error}")
-        else:
-            return transport
-    raise kind("; ".join(said))
+    async def _ask(self, address: str) -> None:
+        if self._endpoint.credential_provider is None or self._asked:
+            return
+        async with self._asking:
+            if not self._asked:
+                self._progress.enter(Step.CREDENTIALS, address)
+                self._credentials = await ask(self._endpoint.credential_provider)
+                self._asked = True
 
 
 async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None, words: Words) -> None:

@@ -17,7 +17,7 @@ import aioresp
 from aioresp import Client
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
-from aioresp.wire import handshake
+from aioresp.wire import dialing
 from tests.security.hostile import hostile, says
 
 
@@ -36,7 +36,7 @@ async def test_the_kernel_looks_after_the_peer(server: Server) -> None:
         assert len(found) == 2
         for sock in found:
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
-            options = {name: value for name, value in handshake.KEEPALIVE if hasattr(socket, name)}
+            options = {name: value for name, value in dialing.KEEPALIVE if hasattr(socket, name)}
             for name, value in options.items():
                 assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
             if sys.platform == "linux":
@@ -69,8 +69,8 @@ async def test_a_peer_that_vanishes_is_noticed_without_a_timeout(
     black_hole: Any, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     short = [1, 1, 2, 3000]
-    options = tuple((name, value) for (name, _), value in zip(handshake.KEEPALIVE, short, strict=True))
-    monkeypatch.setattr(handshake, "KEEPALIVE", options)
+    options = tuple((name, value) for (name, _), value in zip(dialing.KEEPALIVE, short, strict=True))
+    monkeypatch.setattr(dialing, "KEEPALIVE", options)
     with start_server() as own:
         r = Client(own.url, timeout=None, retry=None)
         try:
