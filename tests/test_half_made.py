@@ -33,6 +33,11 @@ KINDS: list[Any] = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    gc.freeze()  # what is there now need not be gone through again at the end of each test below
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_nothing_of_it_is_there(kind: Any) -> None:
     made = kind.__new__(kind)
