@@ -104,3 +104,17 @@ async def test_data_is_never_escaped(server: Server, prefix: str) -> None:
             with pytest.raises(DecodeError):
                 await ask()
         await r.unlink(key)
+
+
+async def test_a_zone_that_is_not_utf8() -> None:
+    """It is in the greeting, so no connection could be made."""
+    program = next((wanted.program for wanted in MATRIX if wanted.name == "valkey-9.1" and wanted.is_there), None)
+    if program is None:
+        pytest.skip("Valkey has zones")
+    with start_server(executable=str(program)) as zoned:
+        async with Client(zoned.url) as r:
+            await r.call("CONFIG", "SET", "availability-zone", NAME)
+        async with Client(zoned.url) as r, r.connection() as c:
+            assert (await c.hello(3)).availability_zone == SHOWN
+            assert tells(await c.call("HELLO"))
+            assert tells(await r.info())

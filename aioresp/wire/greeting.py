@@ -28,11 +28,13 @@ class Greeting(Record):
 
     @classmethod
     def read(cls, said: Any) -> Greeting:
-        """Return the greeting in the reply to HELLO."""
+        """Return the greeting in the undecoded reply to HELLO; a zone that is not UTF-8 is escaped."""
         if type(said) is not dict:
             return cls()
-        texts = {name: said.get(name) for name in ("server", "version", "mode", "role", "availability_zone")}
-        return cls(number(said.get("id")), **{name: text for name, text in texts.items() if type(text) is str and text})
+        names = ("server", "version", "mode", "role", "availability_zone")
+        texts = {name: said.get(name.encode()) for name in names}
+        words = {name: text.decode("utf-8", "backslashreplace") for name, text in texts.items() if type(text) is bytes}
+        return cls(number(said.get(b"id")), **{name: word for name, word in words.items() if word})
 
 
 def number(said: Any) -> int | None:

@@ -261,7 +261,8 @@ async def _say(
 ) -> list[Any]:
     """Send all commands in one write and return the replies; those to `extras` may be errors."""
     commands = [*login, *((("SELECT", endpoint.db),) if endpoint.db else ()), *words]
-    answers = [connection.send(pack(command)) for command in (*commands, *extras)]
+    # A greeting may hold any bytes, such as the name of a zone.
+    answers = [connection.send(pack(command), command[0] != "HELLO") for command in (*commands, *extras)]
     replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
     for command, reply in zip(commands, replies, strict=False):
         if isinstance(reply, ResponseError):

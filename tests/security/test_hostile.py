@@ -221,7 +221,6 @@ IMPOSSIBLE = {
     "no type": b"\x00\x01\x02\r\n",
     "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n",
     "TLS": b"\x15\x03\x01\x00\x02\x02\x46",
-    "a map with a map for a key": b"%1\r\n%1\r\n+a\r\n+b\r\n+c\r\n",
     "streamed string": b"$?\r\n;4\r\nabcd\r\n;0\r\n",
 }
 
