@@ -327,7 +327,7 @@ class Client(
         from aioresp.contexts.optimistic import attempt  # noqa: PLC0415 (many programs have none)
 
         async with self.pipeline(transaction=True) as pipeline:
-            found, values = await attempt(pipeline, func, watches, attempts)
+            found, values = await attempt(pipeline, func, watches, attempts, self.terms.retry)
         return found if value_from_callable else values
 
     def _source(self) -> Source:

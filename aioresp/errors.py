@@ -27,6 +27,8 @@ class RedisError(Exception):
     """Index of the command in its pipeline, from 0, in the error that `execute` raises."""
     deadline: float = float("inf")
     """Deadline of the call, by the clock of its event loop, if that is known."""
+    origin: int = 0
+    """Number of the connection, within this process, whose server answered with it; 0 if that is not known."""
 
     def __str__(self) -> str:
         """Return the message, followed by the command and its key."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from aioresp.command import locate
+from aioresp.contexts.suspicion import heed
 from aioresp.errors import RedisError, about
 from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
@@ -102,6 +103,7 @@ class Node:
 
         def repeatable(error: RedisError) -> RedisError | None:
             facts = traits(unpack(packed))
+            heed(self.pools.here(), error, facts)
             about(error, *locate(facts))
             return error if may_repeat(error, facts, terms.idempotent) else None
 

@@ -55,6 +55,9 @@ NOT_NOW = (
     TryAgainError,
 )
 
+#: Errors by which a server says that connections should lead to another one, or to the same one a little later.
+WRONG_SERVER = (LoadingError, MasterDownError, ReadOnlyError)
+
 
 class Retry(Record):
     """Number and pace of the attempts at a failed call, always within its own deadline.
@@ -181,7 +184,7 @@ def may_repeat(
     """
     if isinstance(error, ConnectionLost):
         return idempotent or error.outcome == "not sent" or (reads and traits(command).read_only)
-    return isinstance(error, NOT_NOW) and (idempotent or has_not_run(error, command))
+    return not_now(error) and (idempotent or has_not_run(error, command))
 
 
 def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
@@ -189,9 +192,25 @@ def has_not_run(error: object, command: Sequence[object] | Traits) -> bool:
 
     A command that is in no server's own table, such as one of a module, is treated like a script.
     """
-    if not isinstance(error, NOT_NOW):
-        return False
-    return traits(command).own_words
+    return not_now(error) and traits(command).own_words
+
+
+def not_now(error: object) -> bool:
+    """Return whether the server says that a command has not run, and may run soon, here or on another server."""
+    return isinstance(error, NOT_NOW) or _demoted(error)
+
+
+def wrong_server(error: object) -> bool:
+    """Return whether the server says that the connection should lead to another server."""
+    return isinstance(error, WRONG_SERVER) or _demoted(error)
+
+
+def _demoted(error: object) -> bool:
+    """Return whether the server has ended a blocking command because it became a replica.
+
+    Other errors of the class say that a caller used CLIENT UNBLOCK, or that a stream is gone.
+    """
+    return isinstance(error, UnblockedError) and "instance state changed" in str(error)
 
 
 def may_read_on(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, PoolTimeout, RedisError, ResponseError
 from aioresp.pool.pool import Pool
+from aioresp.retry import wrong_server
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed
 
@@ -67,6 +68,13 @@ class Background:
             self.in_line.discard(future)
             future.set_exception(error)
         return future
+
+    def leave(self, error: BaseException) -> bool:
+        """Let the pool leave its connections if `error` says that they lead to the wrong server; return whether so."""
+        if not isinstance(error, RedisError) or not wrong_server(error):
+            return False
+        self._pool.leave(error.origin, error)
+        return True
 
     # --- Attempts ----------------------------------------------------------------------------------------------------
 

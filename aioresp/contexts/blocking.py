@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from aioresp.command import locate
 from aioresp.contexts.background import PASSING, PATIENCE, Background, Elsewhere, unsent
+from aioresp.contexts.suspicion import heed
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
     ClientClosed,
@@ -298,6 +299,7 @@ class Blocking:
         self._connection.close()
 
     def _take_reply(self, reply: asyncio.Future[Any]) -> None:
+        heed(self._pool, reply.exception(), self._traits)
         if self._state in _LEFT:
             self._take_outcome()
         elif self._state in _ENDED and not self._caller.done():

@@ -18,6 +18,7 @@ from aioresp.arguments import exact
 from aioresp.command import PLAIN, SHUTDOWN, Arguments, Result, locate
 from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
+from aioresp.contexts.suspicion import heed
 from aioresp.errors import (
     ERROR_TYPES,
     CommandRefused,
@@ -146,6 +147,8 @@ class Borrowed:
         except RedisError as error:
             if name == "EXEC" and isinstance(error, ExecAbortError):  # not of a script, which can return the same error
                 self._changed -= {"MULTI", "WATCH"}
+            if self._pool is not None:
+                heed(self._pool, error, facts, queued="MULTI" in self._changed)
             about(error, *locate(facts))
             raise
         if name in ("EXEC", "DISCARD"):

@@ -22,13 +22,17 @@ AHEAD: Final = 3
 
 
 class Replies:
-    """The raw replies to a batch. If they are `clean`, there is no error among them."""
+    """The raw replies to a batch. If they are `clean`, there is no error among them.
 
-    __slots__ = ("clean", "raw")
+    `origin` is the number of their connection, or 0.
+    """
 
-    def __init__(self, raw: list[Any], clean: bool) -> None:
+    __slots__ = ("clean", "origin", "raw")
+
+    def __init__(self, raw: list[Any], clean: bool, origin: int = 0) -> None:
         self.raw = raw
         self.clean = clean
+        self.origin = origin
 
 
 async def send(
@@ -64,7 +68,7 @@ async def send(
     finally:
         while under_way:
             forsake(under_way.pop().future)
-    return Replies(replies, clean)
+    return Replies(replies, clean, connection.number)
 
 
 def pieces(commands: list[Packed]) -> Iterator[list[Packed]]:

@@ -1,4 +1,4 @@
-"""Optimistic locking: a transaction that is tried again if a watched key was changed meanwhile.
+"""Optimistic locking: a transaction that is tried again if a watched key was changed, or the server refused it for now.
 
 Owns the attempts, their number and the pauses between them. Never sends anything itself.
 """
@@ -12,24 +12,26 @@ from typing import Any, Final
 from aioresp.arguments import numeral
 from aioresp.command import Key
 from aioresp.contexts.pipeline import Pipeline, Queued
-from aioresp.errors import ArgumentError, WatchError
-from aioresp.retry import Retry
+from aioresp.contexts.suspicion import abort_cause
+from aioresp.errors import ArgumentError, ExecAbortError, WatchError
+from aioresp.retry import Retry, not_now
 
 #: Upper bounds in seconds of the first pause between two attempts, and of the longest one.
 PAUSES: Final = (0.001, 0.1)
 
 
 async def attempt(
-    pipeline: Pipeline[Any], func: Callable[[Any], Any], names: tuple[Key, ...], most: int
+    pipeline: Pipeline[Any], func: Callable[[Any], Any], names: tuple[Key, ...], most: int, retry: Retry
 ) -> tuple[Any, list[Any]]:
     """Call `func` with the pipeline and execute the queued commands, until no watched key was changed meanwhile.
 
-    Returns the result of `func` and the values. Raises WatchError after `most` attempts.
+    Returns the result of `func` and the values. Raises WatchError after `most` attempts. If the server refuses all of
+    it for now, such as a replica, it is tried again by the rules of `retry`.
     """
     if most.__class__ is not int or most < 1:
         raise ArgumentError(f"attempts is {numeral(most)}, not an int of 1 or more")
     pauses = Retry(most, base=PAUSES[0], cap=PAUSES[1])
-    failures = 0
+    failures = refusals = 0
     while True:
         try:
             if names:
@@ -43,6 +45,12 @@ async def attempt(
             pause = pauses.pause(failures)
             if pause is None:
                 raise WatchError(f"{error.args[0]}, in each of {most} attempts") from None
+        except ExecAbortError as error:
+            refusals += 1
+            # Without names the pipeline itself has tried again.
+            pause = retry.pause(refusals) if names and not_now(error.__cause__ or abort_cause(error)) else None
+            if pause is None:
+                raise
         else:
             return found.result() if isinstance(found, Queued) else found, values
         await asyncio.sleep(pause)

@@ -14,14 +14,15 @@ from typing import Any, Final
 
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
-from aioresp.errors import ConnectionLost, ExecAbortError, RedisError, about, copy_error
+from aioresp.contexts.suspicion import has_run_nothing, heed_batch
+from aioresp.errors import ConnectionLost, RedisError, about, copy_error
 from aioresp.facts.traits import traits
 from aioresp.middleware import PIPELINE, TRANSACTION, within
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
-from aioresp.retry import NOT_NOW, has_not_run
+from aioresp.retry import has_not_run, not_now
 from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, unpack
@@ -58,6 +59,7 @@ class SharedRoute:
             nonlocal refused
             refused = None
             replies = await self._send(commands, decode, whole, rest)
+            heed_batch(self.find_pool(), replies, commands, whole)
             if replies.clean or not self._not_now(replies.raw, commands, whole):
                 return replies
             refused = replies
@@ -81,19 +83,17 @@ class SharedRoute:
         return self._terms.idempotent or all(map(_only_reads, commands))
 
     def _not_now(self, replies: list[Any], commands: list[Packed], whole: bool) -> bool:
-        """Return whether the server says that no command of a batch has run, but may run soon.
+        """Return whether the server refused commands of a batch for now, and all of it may be sent again.
 
-        Between MULTI and EXEC the server only queues, so no script can return these errors.
+        That is so if each command was refused, or only reads.
         """
         if whole:
-            if not isinstance(replies[-1], ExecAbortError) or isinstance(replies[0], RedisError):
-                return False
-            replies = [reply for reply in replies[1:-1] if isinstance(reply, RedisError)]
-            return bool(replies) and all(isinstance(reply, NOT_NOW) for reply in replies)
-        if not all(isinstance(reply, NOT_NOW) for reply in replies):
+            return has_run_nothing(replies)
+        if not any(map(not_now, replies)):
             return False
-        pairs = zip(replies, commands, strict=True)
-        return self._terms.idempotent or all(has_not_run(reply, traits(unpack(packed))) for reply, packed in pairs)
+        if self._terms.idempotent and all(map(not_now, replies)):
+            return True
+        return all(map(_is_free, replies, commands))
 
     async def _send(self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None) -> Replies:
         if len(commands) <= LARGE:
@@ -109,7 +109,7 @@ class SharedRoute:
         batch = Batch(count, decode, asyncio.get_running_loop().create_future())
         self.find_pool().place(batch.future, partial(_start, packed, batch), timeout)
         try:
-            return Replies(await batch.future, batch.clean)
+            return Replies(await batch.future, batch.clean, batch.origin)
         finally:
             forsake(batch.future)
             del batch  # its error would hold this frame, by its traceback
@@ -143,7 +143,9 @@ class LeaseRoute:
         """Send the commands, and never a second time."""
         terms = self._borrowed.terms
         send = partial(self._borrowed.send, commands, decode, terms.timeout, transaction=whole)
-        return await within(terms.middleware, TRANSACTION if whole else PIPELINE, send)
+        replies = await within(terms.middleware, TRANSACTION if whole else PIPELINE, send)
+        heed_batch(self.find_pool(), replies, commands, whole)
+        return replies
 
     async def private(self) -> LeaseRoute:
         """Return this route, whose connection is leased already."""
@@ -165,6 +167,12 @@ def _named(error: RedisError, whole: bool) -> RedisError:
 
 def _first_error(replies: list[Any]) -> RedisError:
     return next(reply for reply in replies if isinstance(reply, RedisError))
+
+
+def _is_free(reply: object, packed: Packed) -> bool:
+    """Return whether a command with this reply has not run, or only reads."""
+    facts = traits(unpack(packed))
+    return facts.read_only or has_not_run(reply, facts)
 
 
 def _only_reads(packed: Packed) -> bool:

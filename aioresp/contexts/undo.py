@@ -86,6 +86,8 @@ class PutBack:
         self._attempts: set[asyncio.Future[Any]] = set()
         #: Number of attempts that may have run, or may run yet, and whose reply will never come.
         self._unanswered = 0
+        #: Set when the server of the pop says that it is the wrong one by now; never cleared.
+        self._moved = False
 
     def __repr__(self) -> str:
         return f"PutBack({self._name}, {self.step.name})"
@@ -112,7 +114,7 @@ class PutBack:
             return
         once = self.step is Step.SCRIPT
         packed = pack(self._popped.undo_once(self._token) if once else self._popped.undo())
-        answer = self._send(packed, elsewhere=bool(self._attempts or self._unanswered))
+        answer = self._send(packed, elsewhere=bool(self._attempts or self._unanswered or self._moved))
         if answer is None:
             why = "the connection ended, and its database and user are not those of others"
             self._fail(ConnectionLost(why, "not sent"))
@@ -140,6 +142,7 @@ class PutBack:
             self._succeed(answer.result())
             return
         known = isinstance(error, ResponseError) or unsent(error)
+        self._moved |= self._background.leave(error)
         self._unanswered += not known
         if passing(error) or not (known or self.step is Step.PLAIN):
             self._background.again(self._attempt)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
 from aioresp.pool.closing import Closing
 from aioresp.pool.growth import Growth
+from aioresp.pool.leaving import Leaving
 from aioresp.pool.opening import error_of
 from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
@@ -70,6 +71,7 @@ class Pool(Generic[R]):
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
+        self._leaving: Leaving[R] = Leaving(loop, self._shared, self._draining, self._leased)
         #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
         self._refusal: ConnectionLost | None = None
         self._past_usage = (0, 0, 0)
@@ -219,11 +221,13 @@ class Pool(Generic[R]):
                 if drained.in_flight == 0 and drained in self._draining:
                     self._draining.remove(drained)
                     self._admit(drained)
+        if self._leaving.draining:
+            self._leaving.close_idle()
 
     def _on_room(self) -> None:
         if self._closing.stopped:
             self._closing.look()
-        elif self._waiting or self._lease_waiting or self._draining:
+        elif self._waiting or self._lease_waiting or self._draining or self._leaving.draining:
             self._dispatch()
 
     # --- Growing -----------------------------------------------------------------------------------------------------
@@ -234,7 +238,7 @@ class Pool(Generic[R]):
 
     @property
     def _resources(self) -> list[R]:
-        return [*self._shared, *self._leased, *self._draining]
+        return [*self._shared, *self._leased, *self._draining, *self._leaving.draining]
 
     @property
     def _ceiling(self) -> int:
@@ -355,7 +359,8 @@ class Pool(Generic[R]):
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
         """End a lease. A resource that was changed, or owes a reply, is `changed`: it is restored first."""
-        if changed and resource.viable and self._restore is not None and not (self._closing.stopped or self._refusal):
+        ends = self._closing.stopped or self._refusal is not None or resource in self._leaving.lent
+        if changed and resource.viable and self._restore is not None and not ends:
             task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
             self._restoring.add(task)
             task.add_done_callback(partial(self._restored, resource))
@@ -378,7 +383,8 @@ class Pool(Generic[R]):
 
     def _admit(self, resource: R) -> None:
         resource.lent = False
-        if self._closing.stopped or self._refusal is not None or not resource.viable:
+        left = resource in self._leaving.lent
+        if self._closing.stopped or self._refusal is not None or left or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():
             self._lease_waiting.serve(resource)
@@ -409,6 +415,7 @@ class Pool(Generic[R]):
             if resource in place:
                 place.remove(resource)
         self._leased.pop(resource, None)
+        self._leaving.forget(resource)
         self._idle_since.pop(resource, None)
         if self.current is resource:
             self.current = cast("R", NOBODY)
@@ -451,6 +458,22 @@ class Pool(Generic[R]):
                 resource.rest()
         if self._open:
             self._schedule_prune()
+
+    # --- Leaving resources -------------------------------------------------------------------------------------------
+
+    def find(self, number: int) -> R | None:
+        """Return the resource of that number, if it is open."""
+        return next((resource for resource in self._resources if resource.number == number), None)
+
+    def leave(self, number: int, error: Exception) -> None:
+        """Let all that is open carry nothing new, because the resource of that number leads to the wrong server.
+
+        Replies under way arrive, and leases last until they are given back. It does nothing if that resource is left
+        already, or if the pool has done so too often: then the next server says the same.
+        """
+        if self._refusal is None and self._leaving.leave(number, error):
+            self.current = cast("R", NOBODY)
+            self._dispatch()
 
     # --- Retiring the pool -------------------------------------------------------------------------------------------
 
@@ -545,7 +568,7 @@ class Pool(Generic[R]):
 
     def holds(self) -> bool:
         """Return whether anything is open, or being opened or restored."""
-        return bool(self._opening or self._restoring or self._open)
+        return bool(self._opening or self._restoring or self._resources)
 
     # --- Telling -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:  # protocols take time to import
 
         in_flight: int
         """Number of commands under way."""
+
+        @property
+        def number(self) -> int:
+            """Number of its own among all resources of the process."""
+            ...
+
         capacity: int
         """Number of commands that it takes at present, 0 while it takes none; only the resource itself sets it."""
         lent: bool

@@ -180,6 +180,10 @@ class Proxy:
         """Relay new connections again, after `refuse` or `half_open`."""
         self._mode = "accept"
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Lead new connections to another server, as after a failover; those that exist stay where they are."""
+        self._target = (host, port)
+
     def heal(self) -> None:
         """Undo all faults: delay, split, stall, refusal, and cuts and changes still to come.
 

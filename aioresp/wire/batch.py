@@ -50,6 +50,11 @@ if TYPE_CHECKING:  # protocols take time to import
     class Carrier(Protocol):
         """The connection that a batch travels on."""
 
+        @property
+        def number(self) -> int:
+            """Its number among all connections of the process."""
+            ...
+
         def hear(self, push: list[Any]) -> None:
             """Tell the listeners of a push."""
             ...
@@ -89,6 +94,11 @@ class Batch:
         self._carrier = carrier
         self._parser = parser
         return self._decode
+
+    @property
+    def origin(self) -> int:
+        """Number of the connection that it was sent on."""
+        return self._carrier.number
 
     # --- Replies -----------------------------------------------------------------------------------------------------
 

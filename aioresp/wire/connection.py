@@ -104,6 +104,11 @@ class Connection(asyncio.Protocol):
         return self.greeting.id
 
     @property
+    def number(self) -> int:
+        """Its number among all connections of the process, which error replies carry as `origin`."""
+        return self.traffic.number
+
+    @property
     def peer(self) -> object:
         """The address of the server's end of the socket; None if it is not known."""
         transport = self._wire.transport
@@ -352,6 +357,7 @@ class Connection(asyncio.Protocol):
         if type(reply) is Push:
             self.listeners.hear(reply)
         else:
+            reply.origin = self.traffic.number
             reply.deadline = self._deadlines.of(self._answered + self.in_flight - len(self._waiters))
             self._fail_next(reply)
 

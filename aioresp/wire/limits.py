@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from itertools import count
 from typing import Any, Final
 
 from aioresp.errors import ProtocolError, ReplyTooLarge
@@ -24,12 +25,17 @@ TRICKLE: Final = 16 * 1024
 LONGEST: Final = 10
 
 
+_numbers: Final = count(1)
+
+
 class Traffic:
     """Counters of one connection since it was made."""
 
-    __slots__ = ("batched", "received", "sent")
+    __slots__ = ("batched", "number", "received", "sent")
 
     def __init__(self) -> None:
+        self.number = next(_numbers)
+        """Number of the connection among all of the process, from 1."""
         self.sent = 0
         """Bytes given to the transport."""
         self.received = 0

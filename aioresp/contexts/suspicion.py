@@ -1,0 +1,107 @@
+"""Suspicion that a connection leads to the wrong server: whose word counts, and what a pool does about it.
+
+Owns the decision whether an error reply ends the use of a connection. The server's own word to a plain command does.
+After the word of a script, a function or a module the server is asked. Never sends a command again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from aioresp.errors import ExecAbortError, ReadOnlyError, RedisError, ResponseError, response_error
+from aioresp.facts.traits import Traits, traits
+from aioresp.pool.pool import Pool
+from aioresp.retry import WRONG_SERVER, not_now, wrong_server
+from aioresp.wire.packing import Packed, pack, unpack
+
+if TYPE_CHECKING:
+    from aioresp.contexts.large import Replies
+    from aioresp.wire.connection import Connection
+
+#: Seconds in which the server must say what it is.
+PATIENCE: Final = 10.0
+
+#: Codes of errors that up to 6.2 the server reports of a script under the code ERR.
+_WITHIN: Final = ("-READONLY ", "-MASTERDOWN ", "-LOADING ")
+
+
+def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool = False) -> None:
+    """Let the pool leave its connections if an error reply to a command shows that they lead to the wrong server.
+
+    `queued` tells that the command is in a transaction: until EXEC, only the server itself speaks.
+    """
+    if not isinstance(error, ResponseError) or not error.origin:
+        return
+    cause = abort_cause(error) if command.name == "EXEC" else error
+    if command.own_words or queued or cause is not error:
+        if wrong_server(cause):
+            pool.leave(error.origin, error)
+    else:
+        _doubt(pool, error, error.origin)
+
+
+def heed_batch(pool: Pool[Connection], replies: Replies, commands: list[Packed], whole: bool) -> None:
+    """Do the same for the replies to a batch; if `whole`, it is a transaction."""
+    if replies.clean and not whole:
+        return
+    raw, origin = replies.raw, replies.origin
+    if not whole:
+        for reply, packed in zip(raw, commands, strict=True):
+            if isinstance(reply, ResponseError):
+                reply.origin = origin
+                heed(pool, reply, traits(unpack(packed)))
+        return
+    # Between MULTI and EXEC the server only queues: these are its own words.
+    for reply in (*raw[:-1], abort_cause(raw[-1])):
+        if wrong_server(reply):
+            pool.leave(origin, reply)
+    for reply in raw[-1] if isinstance(raw[-1], list) else ():
+        if isinstance(reply, ResponseError):
+            _doubt(pool, reply, origin)
+
+
+def abort_cause(reply: object) -> ResponseError | None:
+    """Return the error for which EXEC itself has refused to run a transaction, if the server tells it."""
+    if not isinstance(reply, ExecAbortError):
+        return None
+    _, found, cause = str(reply.args[0]).partition("because of: ")
+    return response_error(cause) if found else None
+
+
+def has_run_nothing(replies: list[Any]) -> bool:
+    """Return whether the server says that it refused a transaction for now, from the replies from MULTI to EXEC."""
+    if isinstance(replies[0], RedisError) or not isinstance(replies[-1], ExecAbortError):
+        return False
+    refused = [reply for reply in replies[1:-1] if isinstance(reply, RedisError)]
+    return all(map(not_now, refused)) if refused else not_now(abort_cause(replies[-1]))
+
+
+# --- The server is asked ----------------------------------------------------------------------------------------------
+
+
+def _doubt(pool: Pool[Connection], error: ResponseError, origin: int) -> None:
+    """Ask the server whether it is the wrong one, because code that it ran says so."""
+    within = error.code == "ERR" and any(code in str(error) for code in _WITHIN)
+    connection = pool.find(origin) if within or isinstance(error, WRONG_SERVER) else None
+    if connection is None or not connection.viable:
+        return
+    # HELLO tells the role, and PING is refused by a server that loads its data or has lost its primary.
+    word = "HELLO" if isinstance(error, ReadOnlyError) or "-READONLY " in str(error) else "PING"
+    answer = connection.send(pack((word,)), True, PATIENCE)
+    answer.add_done_callback(partial(_answered, pool, error, origin), context=Context())
+
+
+def _answered(pool: Pool[Connection], error: ResponseError, origin: int, answer: asyncio.Future[Any]) -> None:
+    said = answer.exception()
+    if wrong_server(said) if said is not None else _is_replica(answer.result()):
+        pool.leave(origin, error)
+
+
+def _is_replica(greeting: object) -> bool:
+    """Return whether a reply to HELLO, in RESP3 or RESP2, is that of a replica."""
+    if isinstance(greeting, list):
+        greeting = dict(zip(greeting[::2], greeting[1::2], strict=False))
+    return isinstance(greeting, dict) and greeting.get("role") in ("replica", "slave")
