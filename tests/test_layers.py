@@ -25,6 +25,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.version",
         "aioresp.arguments",
         "aioresp.record",
+        "aioresp.timers",
         "aioresp.facts",
         "aioresp.facts.catalogue",
         "aioresp.errors",

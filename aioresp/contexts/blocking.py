@@ -32,6 +32,7 @@ from aioresp.facts.traits import Traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
+from aioresp.timers import Alarm
 from aioresp.wire.batch import undecodable
 from aioresp.wire.connection import Connection
 from aioresp.wire.limits import LONGEST
@@ -149,12 +150,12 @@ class Blocking:
         self._reply = connection.send(pack(tuple(traits.arguments)), terms.decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply)
         pool.hold(self)
-        self._timer: asyncio.TimerHandle | None = None  # the timer of the command's time limit
+        self._timer: Alarm | asyncio.TimerHandle | None = None  # the timer of the command's time limit
         self._limit = self._end_of_limit = 0.0
         if limit := traits.timeout:
             self._limit = max(limit, 0.0) + GRACE
             self._end_of_limit = self._loop.time() + self._limit if until is None else until + GRACE
-            self._timer = self._loop.call_at(self._end_of_limit, self._expire)
+            self._timer = Alarm(self._loop, self._end_of_limit, self._limit, self._expire)
 
     def __repr__(self) -> str:
         return f"Blocking({locate(self._traits)[0]}, {self._state.value})"

@@ -37,6 +37,7 @@ from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.replies import escaping
 from aioresp.replies.shapes import failure
+from aioresp.timers import wait
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
 
@@ -227,7 +228,7 @@ class Borrowed:
         patience = math.inf if self._timeout is None else self._timeout
         if until is not None:
             patience = min(patience, max(until + GRACE - asyncio.get_running_loop().time(), 0.0))
-        await asyncio.wait([blocking.done], timeout=None if patience == math.inf else patience)
+        await wait([blocking.done], None if patience == math.inf else patience)
         if not blocking.done.done():
             raise CommandTimeout(f"a cancelled blocking command has not ended in {patience:.3g} s")
 

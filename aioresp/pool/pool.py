@@ -21,6 +21,7 @@ from aioresp.pool.leaving import Leaving
 from aioresp.pool.opening import error_of
 from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
+from aioresp.timers import LEAST, given_back
 
 if TYPE_CHECKING:
     from aioresp.pool.resource import Work
@@ -148,8 +149,12 @@ class Pool(Generic[R]):
         def serve(resource: R) -> None:
             waited = loop.time() - since
             # A short wait is not counted, so that callers that waited together share one deadline and one timer.
-            rest = timeout if timeout is None or waited < timeout / 100 else max(timeout - waited, 0.0)
-            start(resource, rest)
+            if timeout is None or waited < timeout / 100:
+                start(resource, timeout)
+            elif waited < timeout:
+                start(resource, timeout - waited)
+            else:  # the loop stood still, or the line moved on while the deadline passed
+                start(resource, given_back(max(waited - timeout, LEAST), timeout))
 
         self.wait(future, serve, None if timeout is None else since + timeout)
 

@@ -10,9 +10,11 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from aioresp.errors import RedisError, copy_error
+from aioresp.timers import LEAST, given_back
 
 R = TypeVar("R")
 
@@ -26,15 +28,21 @@ def forsake(future: asyncio.Future[Any] | None) -> None:
         future.cancel()
 
 
+#: Seconds in which a line that moves on serves another caller.
+PACE: Final = 0.01
+
+
 class _Waiter(Generic[R]):
     """One caller in line: `start` is called with a resource in its turn, unless the caller has gone."""
 
-    __slots__ = ("deadline", "since", "start")
+    __slots__ = ("deadline", "excused", "since", "start")
 
     def __init__(self, start: Callable[[R], None], deadline: float, since: float) -> None:
         self.start = start
         self.deadline = deadline
         self.since = since
+        self.excused = False
+        """Set when its deadline was first found late, and time was given back; never cleared."""
 
 
 #: Callers whose deadline has passed that are failed in one turn of the loop: thousands would keep the loop busy.
@@ -54,6 +62,7 @@ class WaitQueue(Generic[R]):
         self._waiters: OrderedDict[asyncio.Future[Any], _Waiter[R]] = OrderedDict()
         self._expire_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._served = 0  # the number of callers that were served
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -89,6 +98,7 @@ class WaitQueue(Generic[R]):
         future = next(iter(self._waiters))
         waiter = self._waiters[future]
         self._leave(future)
+        self._served += 1
         waiter.start(resource)
 
     def fail(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
@@ -108,15 +118,29 @@ class WaitQueue(Generic[R]):
         if self._timer is not None:
             self._timer.cancel()
         self._expire_at = when
-        self._timer = None if when == math.inf else self._loop.call_at(when, self._expire)
+        self._timer = None if when == math.inf else self._loop.call_at(when, self._ring)
 
-    def _expire(self) -> None:
-        """Fail the callers whose deadline has passed."""
-        now = self._loop.time() + CLOCK
+    def _ring(self) -> None:
+        # Replies that have arrived, or that the loop held up, may make room for callers in line.
+        self._loop.call_later(PACE, partial(self._expire, self._loop.time(), self._served))
+
+    def _expire(self, rang: float, served: int) -> None:
+        """Fail the callers whose deadline had passed when the timer `rang`, unless the line moves on.
+
+        `served` is the number of callers that had been served when this was asked last.
+        """
+        if self._served != served and self._loop.time() - rang < LEAST:
+            self._loop.call_later(PACE, partial(self._expire, rang, self._served))
+            return
+        now = rang + CLOCK
         look_again = math.inf
         error = self._too_late()
         turned_away = 0
         for future, waiter in list(self._waiters.items()):
+            if waiter.deadline <= now and not waiter.excused:
+                waiter.excused = True
+                more = given_back(rang - waiter.deadline, waiter.deadline - waiter.since)
+                waiter.deadline = rang + more if more else waiter.deadline
             if waiter.deadline > now:
                 look_again = min(look_again, waiter.deadline)
             elif not future.done():
@@ -124,7 +148,7 @@ class WaitQueue(Generic[R]):
                     look_again = self._loop.time()  # the rest in the next turn
                     break
                 turned_away += 1
-                self._turn_away(future, error(now - waiter.since))
+                self._turn_away(future, error(self._loop.time() - waiter.since))
         self._expire_later(look_again)
 
     @staticmethod

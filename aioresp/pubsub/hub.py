@@ -32,6 +32,7 @@ from aioresp.pubsub.requests import Requests
 from aioresp.pubsub.states import SHUT, TRANSITIONS, Event, State
 from aioresp.pubsub.topics import Kind, Standing, Subscriber, Topic
 from aioresp.retry import NOT_NOW, Retry
+from aioresp.timers import wait
 from aioresp.wire.batch import fail
 from aioresp.wire.connection import Connection
 from aioresp.wire.listener import Listener
@@ -164,8 +165,7 @@ class Hub:
             rest = None if deadline is None else deadline - self._loop.time()
             if rest is not None and rest <= 0:
                 raise self._too_late(timeout)
-            done, _ = await asyncio.wait(waiting, timeout=rest, return_when=asyncio.FIRST_EXCEPTION)
-            for answer in done:
+            for answer in await wait(waiting, rest, asyncio.FIRST_EXCEPTION):
                 error = answer.exception()
                 if isinstance(error, RedisError):
                     raise copy_error(error)  # each caller's own, as each adds a traceback to it

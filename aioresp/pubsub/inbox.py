@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from aioresp.arguments import as_seconds, numeral
@@ -20,6 +21,7 @@ from aioresp.errors import (
     copy_error,
 )
 from aioresp.facts.traits import FOREVER
+from aioresp.timers import Alarm
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -198,7 +200,8 @@ class Inbox(AsyncIterator[T]):
         self._check_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
-        timer = None if deadline is None else loop.call_at(deadline, _wake, waiter)
+        # A message may have arrived while the loop stood still.
+        timer = None if deadline is None else Alarm(loop, deadline, 0.0, partial(_wake, waiter))
         try:
             await waiter
         except BaseException:  # cancelled, or closed by hand

@@ -19,6 +19,7 @@ from aioresp.errors import CommandTimeout, RedisError, about
 from aioresp.pool.pool import Pool
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
+from aioresp.timers import Timeout
 from aioresp.wire.connection import Connection
 from aioresp.wire.listener import Listener
 from aioresp.wire.packing import pack
@@ -72,7 +73,7 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
             self._confirmed = self._loop.create_future()
             self._listener = Listener(connection, self._hear, self.end)
             self._listener.send(pack(("MONITOR",)))
-            async with asyncio.timeout_at(deadline):
+            async with Timeout(self._timeout, deadline):
                 await self._confirmed
         except TimeoutError:
             connection.close()

@@ -25,6 +25,7 @@ from aioresp.replies.shapes import unexpected
 from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.streams.delivery import LEFT, Delivery, Outstanding, Place
 from aioresp.streams.reader import Reader, Source, is_behind, shown
+from aioresp.timers import Timeout
 
 logger = logging.getLogger("aioresp")
 
@@ -101,7 +102,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         if not self._hand.due:
             return
         try:
-            async with asyncio.timeout(None if kind is None else GRACE):
+            async with Timeout(None if kind is None else GRACE):
                 await self._hand.acknowledge_due()
         except (RedisError, TimeoutError) as failure:
             if kind is None:

@@ -221,6 +221,7 @@ class Connection(asyncio.Protocol):
         """End the turn: write the commands that have not been written."""
         self._run_timeout = _NO_RUN
         if self._outgoing:
+            self._deadlines.written()
             self._write()
 
     def _write(self) -> None:
@@ -380,6 +381,8 @@ class Connection(asyncio.Protocol):
 
     def _expire(self) -> None:
         """Fail the commands whose deadline has passed; their replies are read and dropped when they arrive."""
+        if self._deadlines.read_first(self.traffic.received, self.has_more):
+            return
         punctual = self._deadlines.punctual()
         if self._deadlines.expire(self._waiters, self._answered, self.growing):
             self._move(Event.DOUBTED)

@@ -14,6 +14,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 from aioresp.errors import CommandTimeout
+from aioresp.timers import after_reading, given_back
 from aioresp.wire.batch import fail
 from aioresp.wire.limits import LONGEST
 
@@ -36,7 +37,7 @@ SLICE: Final = 512
 class Run:
     """Commands that were sent in one turn of the loop with the same time limit."""
 
-    __slots__ = ("deadline", "failed", "first", "timeout")
+    __slots__ = ("deadline", "excused", "failed", "first", "timeout")
 
     def __init__(self, deadline: float, timeout: float, first: int) -> None:
         self.deadline = deadline
@@ -47,16 +48,18 @@ class Run:
         """The number of the first command, counted from the connection's start."""
         self.failed = first
         """The number of the first command that has not been failed as late."""
+        self.excused = False
+        """Set when the deadline was first found late, and time was given back; never cleared."""
 
 
 class Deadlines:
     """The deadlines of the commands under way on one connection.
 
     A command is known by its number, counted from the connection's start. `due` is called when a deadline may have
-    passed; it calls `expire`, and `look_again` if the connection goes on.
+    passed. It calls `expire`, unless `read_first` says no, and `look_again` if the connection goes on.
     """
 
-    __slots__ = ("_due", "_look_at", "_loop", "_runs", "_timer", "_timer_at", "heard")
+    __slots__ = ("_due", "_look_at", "_loop", "_rang", "_received", "_runs", "_timer", "_timer_at", "heard")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, due: Callable[[], None]) -> None:
         self.heard = 0.0
@@ -67,6 +70,8 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # the time of the timer, which uvloop's handles do not always tell
         self._look_at = math.inf  # the time of the next look, by the last `expire`
+        self._rang = 0.0  # the time at which the timer fired last
+        self._received = -1  # the bytes that had arrived at the last `read_first`; -1 when the timer fires
 
     def begin(self, timeout: float | None, number: int, answered: int) -> None:
         """Note the time limit of the commands from `number` on; the first `answered` commands have their replies."""
@@ -81,6 +86,15 @@ class Deadlines:
         runs.append(Run(deadline, timeout, number))
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(deadline)
+
+    def written(self) -> None:
+        """Note that the commands of this turn are written; if the loop stood still before, they get that time back."""
+        run = self._runs[-1] if self._runs else None
+        if run is not None and not run.excused:
+            more = given_back(self._loop.time() - run.deadline + run.timeout, run.timeout)
+            if more:
+                run.deadline += more
+                run.excused = True
 
     def of(self, number: int) -> float:
         """Return the deadline of a command, and forget earlier runs: all earlier commands have been answered."""
@@ -97,12 +111,29 @@ class Deadlines:
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._due)
+        self._timer = self._loop.call_at(when, self._ring)
         self._timer_at = when
+
+    def _ring(self) -> None:
+        self._rang = self._loop.time()
+        self._received = -1
+        self._due()
 
     def punctual(self) -> bool:
         """Return whether the timer fired in time; if not, this process may have replies that it has not read."""
-        return self._loop.time() + 0.001 - self._timer_at < LATE
+        return self._rang + 0.001 - self._timer_at < LATE
+
+    def read_first(self, received: int, has_more: bool) -> bool:
+        """Return whether replies may have arrived that are not handed out; `due` is called again, when they may be.
+
+        `received` is the number of bytes that were read so far; `has_more` tells of replies that wait among them.
+        """
+        waited = self._loop.time() - self._rang
+        if waited < SILENCE if has_more else received != self._received and waited < LATE:
+            self._received = received
+            after_reading(self._loop, self._due)
+            return True
+        return False
 
     def expire(self, waiters: deque[Waiter], answered: int, growing: Callable[[float], bool]) -> bool:
         """Fail the commands whose deadline has passed; return whether the server has been silent for too long.
@@ -116,6 +147,10 @@ class Deadlines:
         for run, end in self._spans(answered + len(waiters)):
             if end <= answered:
                 continue
+            if run.deadline <= now and not run.excused:
+                run.excused = True
+                more = given_back(self._rang - run.deadline, run.timeout)
+                run.deadline = now + more if more else run.deadline
             deadline = run.deadline
             if deadline <= now:
                 again = self._expire_run(run, end, now, waiters, answered, growing)

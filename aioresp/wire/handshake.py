@@ -25,6 +25,7 @@ from aioresp.errors import (
     UnknownCommandError,
     about,
 )
+from aioresp.timers import Timeout
 from aioresp.version import VERSION
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
@@ -90,7 +91,7 @@ async def connect(
         return connection
 
     try:
-        async with asyncio.timeout(timeout):
+        async with Timeout(timeout):
             await login.begin()
             addresses = await _look_up(endpoint, progress)
             connection = await race(addresses, endpoint.port, attempt, progress.head_start, Connection.close)
@@ -126,7 +127,7 @@ async def restore(
     brake = brake if brake.of_credentials or not brake.on else Brake()
     login = _Login(endpoint, brake, words, Progress(timeout))
     try:
-        async with asyncio.timeout(timeout):
+        async with Timeout(timeout):
             await login.begin()
             reset = connection.send(pack(("RESET",)))
             await login.go(connection)

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aioresp.errors import CommandTimeout, ConnectError, ResponseError
+from aioresp.timers import Timeout
 from aioresp.wire.credentials import CredentialProvider, Credentials, ask
 from aioresp.wire.packing import Packed, pack
 
@@ -95,7 +96,7 @@ class Renewal:
 
     async def _renew(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with Timeout(self._timeout):
                 fresh = await self.ask()
         except (ConnectError, TimeoutError, asyncio.CancelledError) as error:
             task = asyncio.current_task()
