@@ -58,7 +58,7 @@ def read(parser: Parser, pieces: list[bytes], decode: bool) -> Read:
                 break
             values.append(plain(value))
         assert parser.waiting >= 0
-        assert parser._parts <= MOST
+        assert parser._announced.parts <= MOST
     return values, "incomplete" if partial else "complete"
 
 
