@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aioresp.command import locate
 from aioresp.contexts.background import PASSING, PATIENCE, Background, Elsewhere, unsent
@@ -192,9 +192,9 @@ class Blocking:
         except UnicodeDecodeError as error:
             failure: RedisError = undecodable(error)
         except Exception as error:
-            if self._private and value in (QUEUED, QUEUED.decode()):
+            if self._private and value in (QUEUED, QUEUED.decode()):  # within a transaction on a lease
                 self._settle()
-                raise  # within a transaction on a lease; the reply "QUEUED" shows no value
+                return cast(T, QUEUED.decode() if self._decode else value)
             failure = self._failure(error, value)
         except BaseException:
             self._leave()

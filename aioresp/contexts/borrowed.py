@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from aioresp.arguments import exact
 from aioresp.command import PLAIN, SHUTDOWN, Arguments, Result, locate
@@ -157,7 +157,8 @@ class Borrowed:
         elif name == "UNWATCH" and "MULTI" not in self._changed:
             self._changed.discard("WATCH")
         if "MULTI" in self._changed and value in _QUEUED:
-            return value  # type: ignore[no-any-return]  # the reply of EXEC holds its own
+            # The reply of EXEC holds its own.
+            return cast(T, value.decode() if self._decode and isinstance(value, bytes) else value)
         try:
             return reply(value)
         except Exception as error:

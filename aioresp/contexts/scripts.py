@@ -132,7 +132,7 @@ class Script:
     async def _is_loaded(self, client: Executor[Any]) -> bool | None:
         """Return whether the server has the script, or None if it does not say so."""
         try:
-            return (await client.execute(("SCRIPT", "EXISTS", self.sha), booleans))[0]
+            return await client.execute(("SCRIPT", "EXISTS", self.sha), _only_boolean)
         except (NoPermissionError, UnknownCommandError):
             return None
 
@@ -223,6 +223,11 @@ def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
     from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415 (many programs have no pipelines)
 
     return client if isinstance(client, Pipeline) and client.queueing else None
+
+
+def _only_boolean(value: Any) -> bool:
+    (found,) = booleans(value)
+    return found
 
 
 def _may_say(word: str, code: str | bytes, arguments: Arguments) -> bool:

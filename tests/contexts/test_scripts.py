@@ -9,9 +9,10 @@ from typing import Any, Literal
 import pytest
 
 import aioresp
-from aioresp import Client
+from aioresp import Client, UnexpectedReply
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.security.hostile import answers
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 LIBRARY = """#!lua name=aioresp_test
@@ -387,3 +388,12 @@ async def test_what_a_pipeline_needs_may_fail(server: Server, prefix: str) -> No
         with pytest.raises(aioresp.ResponseError):
             await before
         assert await r.exists(f"{prefix}n") == 0
+
+
+async def test_an_odd_answer_about_scripts_is_no_error_of_python() -> None:
+    def tell(words: list[bytes]) -> bytes:
+        return b"*0\r\n" if words[0] == b"SCRIPT" else b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
+
+    async with answers(tell) as url, Client(url) as r:
+        with pytest.raises(UnexpectedReply, match=r"list of 0.*\[SCRIPT"):
+            await r.register_script("return 1")()
