@@ -87,6 +87,9 @@ else:
                 return getattr(__import__(module, fromlist=names), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__():
+        return sorted(__all__)
+
 
 __all__ = [
     "ArgumentError",

@@ -85,6 +85,11 @@ class Client(
     Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.
     """
 
+    _instead = (
+        "make one in each process, and pass the URL; "
+        "in one process all tasks and threads share a client, and `with_options()` gives a view"
+    )
+
     @overload
     def __init__(
         self: Client[str], url: str | None = None, *, decode_responses: Literal[True] = True, **options: Unpack[Options]
@@ -142,10 +147,13 @@ class Client(
 
     def __repr__(self) -> str:
         if not hasattr(self, "node"):  # its constructor failed
-            return "Client(not made)"
+            return f"{type(self).__name__}(not made)"
         s = self.node.settings
-        kind = "" if self._decode else ", bytes"
-        return f"Client({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{kind})"
+        said = [str(s.endpoint), f"limit {s.limit}", f"concurrency {s.concurrency}"]
+        said += self.terms.differences(s.timeout, s.retry)
+        if self.node.closed:
+            said.append("closed")
+        return f"{type(self).__name__}({', '.join(said)})"
 
     async def __aenter__(self) -> Self:
         self.node.reopen()

@@ -17,6 +17,7 @@ from aioresp.contexts.suspicion import heed
 from aioresp.errors import RedisError, about
 from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
+from aioresp.misuse import Bound
 from aioresp.options import Settings, Terms
 from aioresp.pool.loops import PerLoop, running_loop
 from aioresp.pool.pool import Pool
@@ -52,12 +53,14 @@ class Stats(PoolStats):
     """The figures of each loop in which the client is in use."""
 
 
-class Node:
+class Node(Bound):
     """One server, for any number of event loops and threads.
 
     `pools.here()` and `hubs.here()` are the pool and the hub of the running loop. `terms` are those of the options;
     each method takes the terms of its caller, so that many views share a node.
     """
+
+    _instead = "make one in each process, from its settings"
 
     def __init__(self, settings: Settings, connect: Callable[[Dial], Awaitable[Connection]] | None = None) -> None:
         """Make a node that has no connection yet.
@@ -83,7 +86,8 @@ class Node:
         if not hasattr(self, "settings"):  # its constructor failed
             return "Node(not made)"
         s = self.settings
-        return f"Node({s.endpoint}, limit {s.limit}, concurrency {s.concurrency})"
+        closed = ", closed" if self.closed else ""
+        return f"Node({s.endpoint}, limit {s.limit}, concurrency {s.concurrency}{closed})"
 
     # --- Commands ----------------------------------------------------------------------------------------------------
 
@@ -176,6 +180,11 @@ class Node:
         for loop, figures in hubs.items():
             loops[loop] = loops.get(loop, PoolStats()) + figures
         return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
+
+    @property
+    def closed(self) -> bool:
+        """Whether commands are refused, after `aclose` and until `reopen`."""
+        return self.pools.closed
 
     def retire(self, error: Exception) -> None:
         """Leave the server that `connect` has found, in all loops: the next command calls `connect` again.

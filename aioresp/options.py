@@ -98,6 +98,17 @@ class Terms(Record):
     observer: Observer | None = None
     """Source of the events of commands that are sent again; None without an `events` hook."""
 
+    def differences(self, timeout: float | None, retry: Retry | None) -> list[str]:
+        """Return what a `repr` tells of a view; `timeout` and `retry` are those of the whole client."""
+        said = [] if self.decode else ["bytes"]
+        if self.timeout != timeout:
+            said.append("no timeout" if self.timeout is None else f"timeout {self.timeout:g} s")
+        if self.retry != (retry or NEVER):
+            said.append("no retry" if self.retry is NEVER else f"{self.retry!r}")
+        if self.idempotent:
+            said.append("idempotent")
+        return said
+
     def attempts(self, deadline: float) -> Attempts:
         """Return the retry loop of one call, which no attempt begins after `deadline` (loop time)."""
         return Attempts(self.retry, deadline, None if self.observer is None else self.observer.repeating)

@@ -233,6 +233,8 @@ def test_a_copy_says_the_same(kind: type[RedisError], clone: Any) -> None:
         error.code = "NEW"
     if isinstance(error, ConnectionLost):
         error.outcome = "not sent"
+    error.index, error.deadline = 3, 7.5
+    error.add_note("on the way to work")
     again = clone(error)
     assert type(again) is kind
     assert again is not error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,17 @@ import pytest
 
 import aioresp
 from aioresp import Client
+from aioresp.contexts.iterators import Scan
 from aioresp.contexts.pipeline import Queued
-from aioresp.pool.loops import PerLoop
+from aioresp.node import Node
+from aioresp.pool.loops import PerLoop, _Keeper
 from aioresp.pubsub.keyspace import KeyEvents
 from aioresp.testing import Proxy, Server
 
 KINDS: list[Any] = [
     Client,
+    Node,
+    Scan,
     aioresp.Lease,
     aioresp.Pipeline,
     Queued,
@@ -49,8 +54,34 @@ def test_nothing_of_it_is_there(kind: Any) -> None:
 def test_loops() -> None:
     made: Any = PerLoop.__new__(PerLoop)
     assert repr(made)
+    made.pools = {}  # and there it stopped
+    del made
+    made = _Keeper.__new__(_Keeper)
     del made
     gc.collect()
+
+
+class Derived(Client[str]):
+    """A client whose own constructor fails before that of its base, or after it."""
+
+    def __init__(self, first: bool) -> None:
+        if first:
+            raise KeyError
+        super().__init__()
+        raise KeyError
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_constructor_of_a_subclass_that_fails(first: bool) -> None:
+    with pytest.raises(KeyError):
+        Derived(first)
+    gc.collect()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_it_is_not_pickled_either(kind: Any) -> None:
+    with pytest.raises(TypeError, match=f"a {kind.__name__} cannot be pickled or copied: "):
+        pickle.dumps(kind.__new__(kind))
 
 
 #: What takes arguments of any kind.

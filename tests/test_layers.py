@@ -26,6 +26,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.arguments",
         "aioresp.record",
         "aioresp.timers",
+        "aioresp.misuse",
         "aioresp.facts",
         "aioresp.facts.catalogue",
         "aioresp.errors",

@@ -132,8 +132,8 @@ async def test_patched() -> None:
         assert await r.get("k") == "v"
         get.assert_awaited_once_with(r, "k")
     with patch.object(ANY, "scan_iter", autospec=True) as scan:
-        scan.return_value.__aiter__.return_value = [1]
-        assert [key async for key in r.scan_iter()] == [1]
+        scan.return_value.__aiter__.return_value = ["a"]
+        assert [key async for key in r.scan_iter()] == ["a"]
     assert "get" not in vars(r)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from aioresp.command import AnyStr, Arguments, Fields, Instant, Number, Result, Seconds, Value, Wait
 from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.misuse import Bound
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ T = TypeVar("T")
 _SINGLE: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview, int, float)
 
 
-class Executor(Generic[AnyStr]):
+class Executor(Bound, Generic[AnyStr]):
     """Object that sends commands: a client, a leased connection, a pipeline."""
 
     def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:

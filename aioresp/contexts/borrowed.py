@@ -32,6 +32,7 @@ from aioresp.errors import (
 from aioresp.facts.catalogue import CHANGES
 from aioresp.facts.traits import LEAST, Traits, traits
 from aioresp.middleware import through
+from aioresp.misuse import Entered
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
@@ -58,8 +59,11 @@ _QUEUED: Final = ("QUEUED", b"QUEUED")
 _NO_AUTH: Final = frozenset(("MULTI", "AUTH", "HELLO", "RESET"))
 
 
-class Borrowed:
+class Borrowed(Entered):
     """A connection for exclusive use, without a method for each command."""
+
+    _instead = "borrow one where it is used, with `connection()` of that process's client"
+    _entering = "async with r.connection() as c:"
 
     def __init__(
         self,
@@ -83,9 +87,17 @@ class Borrowed:
             self.__dict__["execute"] = through(terms.middleware, self._execute)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_connection"):  # its constructor failed
+        if not hasattr(self, "_blocking"):  # its constructor failed
             return f"{type(self).__name__}(not made)"
-        return f"{type(self).__name__}({self._connection!r})"
+        if self._connection is None:
+            said = ["not entered" if self._loop is None else "left"]
+        else:
+            said = [repr(self._connection)]
+        if self._changed:
+            said.append(f"changed by {' and '.join(sorted(self._changed))}")
+        if not self._decode:
+            said.append("bytes")
+        return f"{type(self).__name__}({', '.join(said)})"
 
     async def __aenter__(self) -> Self:
         if self._connection is not None:

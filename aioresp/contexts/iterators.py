@@ -9,24 +9,38 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Literal, TypeVar, overload
 
-from aioresp.command import AnyStr, Key
+from aioresp.command import AnyStr, Key, shown
 from aioresp.commands.hashes import HashCommands
 from aioresp.commands.keys import KeyCommands
 from aioresp.commands.sets import SetCommands
 from aioresp.commands.sorted_sets import SortedSetCommands
+from aioresp.misuse import Iterated
 
 T = TypeVar("T")
 
 Pattern = str | bytes
 
 
-class Scan(AsyncIterator[T]):
-    """Iterator over a collection; `page` takes a cursor and returns the next one, with some elements."""
+class Scan(Iterated, AsyncIterator[T]):
+    """Iterator over a collection; `page` takes a cursor and returns the next one, with some elements.
 
-    def __init__(self, page: Callable[[int], Awaitable[tuple[int, Iterable[T]]]]) -> None:
+    `what` names the collection in its `repr`.
+    """
+
+    _instead = "iterate in the process that needs the elements, with that process's client"
+    _entering = _reading = "async for element in r.scan_iter(...):"
+
+    def __init__(self, what: str, page: Callable[[int], Awaitable[tuple[int, Iterable[T]]]]) -> None:
         self._page = page
+        self._what = what
         self._cursor: int | None = 0
         self._found: Iterator[T] = iter(())
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_found"):  # its constructor failed
+            return "Scan(not made)"
+        state = "at its end" if self._cursor is None else f"cursor {self._cursor}" if self._cursor else "not begun"
+        return f"Scan({self._what}, {state})"
 
     async def __anext__(self) -> T:
         while True:
@@ -47,11 +61,11 @@ class Iterators(KeyCommands[AnyStr], HashCommands[AnyStr], SetCommands[AnyStr], 
         self, match: Pattern | None = None, count: int | None = None, _type: str | None = None
     ) -> AsyncIterator[AnyStr]:
         """Iterate over the keys of the database: those that match the glob, about `count` a page, of one `_type`."""
-        return Scan(lambda cursor: self.scan(cursor, match, count, _type))
+        return Scan("SCAN", lambda cursor: self.scan(cursor, match, count, _type))
 
     def sscan_iter(self, name: Key, match: Pattern | None = None, count: int | None = None) -> AsyncIterator[AnyStr]:
         """Iterate over the members of a set."""
-        return Scan(lambda cursor: self.sscan(name, cursor, match, count))
+        return Scan(_of("SSCAN", name), lambda cursor: self.sscan(name, cursor, match, count))
 
     @overload
     def hscan_iter(
@@ -70,13 +84,13 @@ class Iterators(KeyCommands[AnyStr], HashCommands[AnyStr], SetCommands[AnyStr], 
     ) -> AsyncIterator[Any]:
         """Iterate over the fields and values of a hash, or with `no_values` (since 7.4) over its fields."""
         if no_values:
-            return Scan(lambda cursor: self.hscan(name, cursor, match, count, no_values=True))
+            return Scan(_of("HSCAN", name), lambda cursor: self.hscan(name, cursor, match, count, no_values=True))
 
         async def pairs(cursor: int) -> tuple[int, Iterable[tuple[AnyStr, AnyStr]]]:
             following, fields = await self.hscan(name, cursor, match, count)
             return following, fields.items()
 
-        return Scan(pairs)
+        return Scan(_of("HSCAN", name), pairs)
 
     @overload
     def zscan_iter(
@@ -96,5 +110,9 @@ class Iterators(KeyCommands[AnyStr], HashCommands[AnyStr], SetCommands[AnyStr], 
     ) -> AsyncIterator[Any]:
         """Iterate over the members of a sorted set with their scores, or with `no_scores` (Valkey 8.0) without."""
         if no_scores:
-            return Scan(lambda cursor: self.zscan(name, cursor, match, count, no_scores=True))
-        return Scan(lambda cursor: self.zscan(name, cursor, match, count))
+            return Scan(_of("ZSCAN", name), lambda cursor: self.zscan(name, cursor, match, count, no_scores=True))
+        return Scan(_of("ZSCAN", name), lambda cursor: self.zscan(name, cursor, match, count))
+
+
+def _of(command: str, name: Key) -> str:
+    return f"{command} {shown(name)}"

@@ -32,6 +32,7 @@ from aioresp.contexts.transaction_pops import TransactionPops
 from aioresp.errors import ArgumentError, CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
 from aioresp.facts.putback import Lost
 from aioresp.facts.traits import Traits, traits
+from aioresp.misuse import Bound
 from aioresp.replies import as_is, decoded, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Packed, pack, unpack
@@ -95,8 +96,10 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
 
-class Queued(Result[T]):
+class Queued(Bound, Result[T]):
     """A command in a pipeline: await it after the block, or after `execute()`, for its value or its error."""
+
+    _instead = "await it, and pass its value on"
 
     __slots__ = ("_reply", "_state")
 
@@ -161,6 +164,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     end of the block executes what is queued; if it is left by an exception, nothing is sent.
     """
 
+    _instead = "queue the commands where they are executed, in a pipeline of that process's client"
+
     def __init__(self, route: Route, decode: bool, transaction: bool = False) -> None:
         self._route = route
         self._decode = decode
@@ -178,8 +183,14 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     def __repr__(self) -> str:
         if not hasattr(self, "_queue"):  # its constructor failed
             return "Pipeline(not made)"
-        kind = ", transaction" if self._transaction or self._explicit else ""
-        return f"Pipeline({len(self._queue)} queued{kind}{', watching' if self._watching is not None else ''})"
+        said = [f"{len(self._queue)} queued"]
+        if self._transaction or self._explicit:
+            said.append("transaction")
+        if self._watching is not None:
+            said.append("watching")
+        if not self._decode:
+            said.append("bytes")
+        return f"Pipeline({', '.join(said)})"
 
     def __del__(self) -> None:
         if getattr(self, "_watching", None) is not None:  # there is none if its constructor failed

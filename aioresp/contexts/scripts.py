@@ -22,6 +22,7 @@ from aioresp.errors import (
     ResponseError,
     UnknownCommandError,
 )
+from aioresp.misuse import Bound
 from aioresp.replies import as_is, booleans
 from aioresp.replies.scripting import libraries
 
@@ -59,8 +60,10 @@ class _Known:
             self._made.pop(place[0], None)
 
 
-class Script:
+class Script(Bound):
     """A Lua script: call it with `keys` and `args`. `sha` is its SHA1, as `evalsha` takes it."""
+
+    _instead = "pass its text `script`, and register that with the client there"
 
     def __init__(self, client: Executor[Any], script: str | bytes, readonly: bool) -> None:
         from hashlib import sha1  # noqa: PLC0415 (slow to import, and many programs have no scripts)
@@ -137,8 +140,10 @@ class Script:
             return None
 
 
-class Function:
+class Function(Bound):
     """A function of a library: call it with `keys` and `args`."""
+
+    _instead = "pass its `name` and `library`, and register these with the client there"
 
     def __init__(self, client: Executor[Any], name: str, library: str | bytes, readonly: bool) -> None:
         self.name = name

@@ -234,7 +234,7 @@ class PerLoop(Generic[P]):
         self._lock = threading.Lock()
 
     def __del__(self) -> None:
-        if not hasattr(self, "pools"):
+        if not hasattr(self, "_inherited"):
             return  # its constructor failed
         pools = [*self.pools.items(), *self._replaced]
         still_open = sum(pool.stats().open for _, pool in pools)
@@ -314,7 +314,7 @@ class _Keeper(Generic[P]):
             self._pool.abandon()
 
     def __del__(self) -> None:
-        if not self.over:
+        if not getattr(self, "over", True):  # there is none if its constructor failed
             self._pool.abandon()
 
 

@@ -21,6 +21,7 @@ from aioresp.errors import (
     copy_error,
 )
 from aioresp.facts.traits import FOREVER
+from aioresp.misuse import Iterated
 from aioresp.timers import Alarm
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ Overflow: TypeAlias = Literal["drop_oldest", "drop_newest", "close", "wait"]
 OVERFLOWS: Final = ("drop_oldest", "drop_newest", "close", "wait")
 
 
-class Inbox(AsyncIterator[T]):
+class Inbox(Iterated, AsyncIterator[T]):
     """An asynchronous iterator over the items that are put in, for one task or for several that share the work.
 
     `dropped` counts the items that found no room. An error among the items is raised at its place, and the iteration
     can go on after it.
     """
+
+    _instead = "make one in the process that reads it, from that process's client"
+    _reading = "async for message in s:"
 
     def __init__(self, buffer: int, overflow: Overflow) -> None:
         if buffer.__class__ is not int:

@@ -46,6 +46,9 @@ class KeyEvent(Record, Generic[AnyStr]):
 class KeyEvents(Subscription[T]):
     """Subscription to the events of keys that match a glob."""
 
+    _entering = "async with r.keyspace_events(...) as s:"
+    _reading = "async for event in s:"
+
     def __init__(
         self,
         find_hub: Callable[[], Broker],

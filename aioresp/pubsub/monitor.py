@@ -42,6 +42,9 @@ class MonitoredCommand(Record, Generic[AnyStr]):
 class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
     """Iterator over the commands that a server runs from entering on; ConnectionLost ends it."""
 
+    _entering = "async with r.monitor() as m:"
+    _reading = "async for command in m:"
+
     def __init__(
         self,
         find_pool: Callable[[], Pool[Connection]],
@@ -58,9 +61,11 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
         self._listener: Listener | None = None
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_items"):  # its constructor failed
+        if not hasattr(self, "_listener"):  # its constructor failed
             return "Monitor(not made)"
-        return f"Monitor({self.waiting} waiting, {self.dropped} dropped)"
+        if self._loop is None:
+            return "Monitor(not entered)"
+        return f"Monitor({'ended, ' if self._ended else ''}{self.waiting} waiting, {self.dropped} dropped)"
 
     async def __aenter__(self) -> Self:
         if self._loop is not None:

@@ -35,6 +35,8 @@ class Subscription(Inbox[T]):
     `dropped` counts the messages that found no room; `gaps` tells when messages may have been missed.
     """
 
+    _entering = "async with r.subscribe(...) as s:"
+
     def __init__(
         self,
         find_hub: Callable[[], Broker],
@@ -68,8 +70,12 @@ class Subscription(Inbox[T]):
     def __repr__(self) -> str:
         if not hasattr(self, "_topics"):  # its constructor failed
             return f"{type(self).__name__}(not made)"
+        if self._hub is None:
+            return f"{type(self).__name__}(not entered)"
         counts = {what: sum(kind == key for key, _ in self._topics) for kind, what in KINDS.items()}
         said = ", ".join(f"{count} {what}s" for what, count in counts.items() if count)
+        if self._ended:
+            said = "ended"
         return f"{type(self).__name__}({said or 'nothing'}, {self.waiting} waiting, {self.dropped} dropped)"
 
     @property

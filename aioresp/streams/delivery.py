@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Generic
 
 from aioresp.command import AnyStr, locate
+from aioresp.misuse import Bound
 
 logger = logging.getLogger("aioresp")
 
@@ -101,12 +102,14 @@ class Outstanding:
             await self.acknowledge(place)
 
 
-class Delivery(Generic[AnyStr]):
+class Delivery(Bound, Generic[AnyStr]):
     """An entry that a group has delivered: `stream`, `id`, `fields` (of a field that occurs twice, the last value).
 
     `deliveries` counts all deliveries of it, also those that no consumer has seen. `async with entry:` acknowledges it
     when the block ends well, and otherwise leaves it pending.
     """
+
+    _instead = "pass its `stream`, `id` and `fields`, and acknowledge it here"
 
     __slots__ = ("_hand", "_place", "deliveries", "fields", "id", "stream")
 

@@ -37,6 +37,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
     """Iterates over the entries that a group delivers to one consumer: see `Client.group_reader`."""
 
     _command = "XREADGROUP"
+    _entering = "async with r.group_reader(...) as g:"
+    _reading = "async for entry in g:"
 
     def __init__(
         self,
@@ -77,7 +79,8 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         if not hasattr(self, "_hand"):  # its constructor failed
             return "GroupReader(not made)"
         what = f"{shown(self._names)}, group {self._group!r}, consumer {self._consumer!r}"
-        return f"GroupReader({what}: {len(self._hand)} out, {len(self._queue)} fetched)"
+        state = f"{len(self._queue)} fetched" if self._entered else "not entered"
+        return f"GroupReader({what}: {len(self._hand)} out, {state})"
 
     async def __aenter__(self) -> Self:
         self._enter()

@@ -20,6 +20,7 @@ from aioresp.commands import Commands
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
 from aioresp.errors import ArgumentError, DecodeError, PoolTimeout, RedisError, about
+from aioresp.misuse import Iterated
 from aioresp.record import Record
 from aioresp.replies.shapes import unexpected
 from aioresp.retry import Retry, may_read_on
@@ -52,8 +53,12 @@ class StreamEntry(Record, Generic[AnyStr]):
     fields: dict[AnyStr, AnyStr]
 
 
-class Reader(Generic[AnyStr]):
+class Reader(Iterated, Generic[AnyStr]):
     """Base of readers: one caller at a time, retries of a failed step, decoding."""
+
+    _instead = "make one in the process that reads it, from that process's client"
+    _entering = "async with r.stream_reader(...) as s:"
+    _reading = "async for entry in s:"
 
     _command: str
 
@@ -162,7 +167,8 @@ class StreamReader(Reader[AnyStr], AsyncIterator[StreamEntry[AnyStr]]):
     def __repr__(self) -> str:
         if not hasattr(self, "_queue"):  # its constructor failed
             return "StreamReader(not made)"
-        return f"StreamReader({shown(self._names)}, {len(self._queue)} fetched)"
+        state = f"{len(self._queue)} fetched" if self._entered else "not entered"
+        return f"StreamReader({shown(self._names)}, {state})"
 
     @property
     def last_ids(self) -> dict[AnyStr, AnyStr]:

@@ -11,12 +11,13 @@ import socket
 from types import TracebackType
 from typing import Literal
 
+from aioresp.misuse import Bound
 from aioresp.testing.faults import Change, Cut, Delay, Direction, Faults, Split
 from aioresp.testing.relay import Link, Side
 from aioresp.testing.sockets import HOST, credentials
 
 
-class Proxy:
+class Proxy(Bound):
     """A TCP proxy whose network can be broken; use it with `async with`, from one event loop.
 
     What is set applies at once, to the connections that exist and to new ones. Times are seconds, sizes
@@ -31,6 +32,8 @@ class Proxy:
     `seed` makes the draws the same in each run. `receive_buffer` is the kernel's receive buffer for each
     connection from a client: a small one (65536) makes a stalled proxy push back on the client sooner.
     """
+
+    _instead = "pass its `url`"
 
     def __init__(
         self,

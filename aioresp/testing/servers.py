@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TypeVar
 from urllib.parse import quote
 
+from aioresp.misuse import Bound
 from aioresp.testing.executables import Executable, Flavour, find_executable
 from aioresp.testing.process import Process, ServerFailed
 from aioresp.testing.sockets import HOST, PASSWORD, Address, ask, credentials, free_port, locked
@@ -65,13 +66,15 @@ def server(
     return Server(*arguments, executable=executable, config=config, port=port, tls=tls, timeout=timeout)
 
 
-class Server:
+class Server(Bound):
     """A real server process; made by `server(...)`, whose arguments it takes.
 
     Its methods block for some milliseconds (`stop` up to some hundred). Where the event loop must go on
     meanwhile, call `await asyncio.to_thread(s.stop)`; entering and leaving with `async with` does that by
     itself.
     """
+
+    _instead = "pass its `url`"
 
     host = HOST
 
