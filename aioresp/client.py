@@ -156,18 +156,22 @@ class Client(
         return f"{type(self).__name__}({', '.join(said)})"
 
     async def __aenter__(self) -> Self:
-        self.node.reopen()
+        self.node.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        if type(self).aclose is Client.aclose:
+            await self.node.leave()
+        elif self.node.is_last_to_leave():  # a subclass may close more
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the pools of all loops, each in its own loop; replies under way have a second to arrive.
 
-        Commands raise ClientClosed from now on; `async with` opens the client again.
+        It closes at once, even if other tasks are in an `async with` block of the client: only the end of the last of
+        these blocks closes by itself. Commands raise ClientClosed from now on; `async with` opens the client again.
         """
         await self.node.aclose()
 

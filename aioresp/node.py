@@ -19,7 +19,8 @@ from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
 from aioresp.misuse import Bound
 from aioresp.options import Settings, Terms
-from aioresp.pool.loops import PerLoop, running_loop
+from aioresp.pool.entries import Entries, Leaving
+from aioresp.pool.loops import Begun, PerLoop, running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.pool.resource import PoolStats
@@ -77,6 +78,7 @@ class Node(Bound):
             on_lost=settings.on_lost,
             observer=self.observer,
         )
+        self._entries = Entries()
         brake = Brake()
         dialing = _Dialing(settings, brake, connect, self.observer)
         self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing))
@@ -194,13 +196,35 @@ class Node(Bound):
         """
         self.pools.replace(lambda pool: pool.retire(error))
 
-    def reopen(self) -> None:
-        """Take commands again after `aclose`."""
-        self.pools.closed = self.hubs.closed = False
+    def enter(self) -> None:
+        """Begin a block that uses the node, in the running loop; take commands again after `aclose`."""
+        self._entries.after_fork()
+        with self._entries.lock:
+            self._entries.enter()
+            self.pools.closed = self.hubs.closed = False
+
+    async def leave(self) -> None:
+        """End a block. The last one in its loop closes what that loop has, and the last one of all does as `aclose`."""
+        self._entries.after_fork()
+        with self._entries.lock:  # no other thread enters between the decision and the step
+            what = self._entries.leave()
+            if what is Leaving.NOTHING:
+                return
+            here = what is Leaving.LOOP
+            begun = self.hubs.shut(0.0, here=here), self.pools.shut(CLOSE_GRACE, here=here)
+        await self._ended(*begun)
+
+    def is_last_to_leave(self) -> bool:
+        """End a block and close nothing; return whether it is the last one of all."""
+        self._entries.after_fork()
+        with self._entries.lock:
+            return self._entries.leave() is Leaving.ALL
 
     async def aclose(self) -> None:
         """Close the pools and hubs of all loops, each in its own loop; replies under way have a second to arrive."""
-        hubs, pools = self.hubs.shut(0.0), self.pools.shut(CLOSE_GRACE)
+        await self._ended(self.hubs.shut(0.0), self.pools.shut(CLOSE_GRACE))
+
+    async def _ended(self, hubs: Begun[Hub], pools: Begun[Pool[Connection]]) -> None:
         await self.hubs.ended(hubs)
         await self.pools.ended(pools)
 

@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from aioresp.errors import ClientClosed
 from aioresp.pool.resource import PoolStats
@@ -67,6 +67,9 @@ if TYPE_CHECKING:  # protocols take time to import
 
 
 P = TypeVar("P", bound="Closable")
+
+#: Pools of the running loop that have begun to close, and the ends of those in others.
+Begun: TypeAlias = "tuple[list[P], list[asyncio.Future[None]]]"
 
 
 class _Nowhere:
@@ -186,19 +189,22 @@ class PerLoop(Generic[P]):
                 bytes_received=stats.bytes_received,
             )
 
-    def shut(self, grace: float) -> tuple[list[P], list[asyncio.Future[None]]]:
+    def shut(self, grace: float, *, here: bool = False) -> Begun[P]:
         """Begin to close the pools of all loops, each in its own; the pool of a loop that does not run is abandoned.
 
-        Replies under way have `grace` seconds to arrive. Returns the argument of `ended`.
+        Replies under way have `grace` seconds to arrive. Returns the argument of `ended`. With `here` only the pools of
+        the running loop are closed, and the next use in it makes another one.
         """
-        here = running_loop()
-        self.closed = True
+        running = running_loop()
+        self.closed = self.closed or not here
         self._sweep()
         mine: list[P] = []
         others: list[asyncio.Future[None]] = []
         for loop, pool in [*self.pools.items(), *self._replaced]:
+            if here and loop is not running:
+                continue
             self.forget(loop)
-            if loop is here:
+            if loop is running:
                 mine.append(pool)
                 pool.shut(grace)
             elif (closing := _close_in(loop, pool, grace)) is not None:
@@ -207,7 +213,7 @@ class PerLoop(Generic[P]):
                 pool.abandon()
         return mine, others
 
-    async def ended(self, begun: tuple[list[P], list[asyncio.Future[None]]]) -> None:
+    async def ended(self, begun: Begun[P]) -> None:
         """Wait until what `shut` began has come to its end."""
         mine, others = begun
         for pool in mine:
