@@ -59,7 +59,8 @@ async def test_a_view_is_the_same_client(server: Server) -> None:
     async with Client(server.url) as r:
         async with r.with_options(timeout=1) as view:
             await view.ping()
-        async with Client.over(r.node) as other:
+        other: Client[str] = Client.over(r.node)
+        async with other:
             await other.ping()
         assert await r.ping()
         assert r.stats().made == 1
