@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from aioresp.facts.putback import Lost
     from aioresp.pubsub.keyspace import KeyEvent
     from aioresp.pubsub.monitor import Monitor, MonitoredCommand
+    from aioresp.pubsub.pushes import Push, Pushes
     from aioresp.pubsub.subscription import Subscription
     from aioresp.pubsub.topics import Gap, Message
     from aioresp.streams.delivery import Delivery
@@ -76,6 +77,7 @@ else:
         "aioresp.pubsub.monitor": ("Monitor", "MonitoredCommand"),
         "aioresp.contexts.pipeline": ("Pipeline",),
         "aioresp.streams.reader": ("StreamEntry", "StreamReader"),
+        "aioresp.pubsub.pushes": ("Push", "Pushes"),
         "aioresp.pubsub.subscription": ("Subscription",),
         "aioresp.pubsub.topics": ("Gap", "Message"),
         "aioresp.facts.putback": ("Lost",),
@@ -138,6 +140,8 @@ __all__ = [
     "PoolStats",
     "PoolTimeout",
     "ProtocolError",
+    "Push",
+    "Pushes",
     "ReadOnlyError",
     "RedisError",
     "ReplyTooLarge",

@@ -169,8 +169,8 @@ class ClientCommands(Executor[AnyStr]):
     ) -> Result[bool]:
         """Have the server tell of changes to what a leased connection reads, or to all keys (`bcast`). Since 6.0.
 
-        `clientid` is told instead, if given. `prefix` narrows `bcast`; `optin` and `optout` need `client_caching`;
-        `noloop` leaves out the connection's own changes.
+        `Lease.pushes` yields what it tells. `clientid` is told instead, if given. `prefix` narrows `bcast`; `optin` and
+        `optout` need `client_caching`; `noloop` leaves out the connection's own changes.
         """
         at_most_one("CLIENT TRACKING", bcast=bcast, optin=optin, optout=optout)
         prefixes = listed(prefix)

@@ -40,6 +40,7 @@ from aioresp.replies import escaping
 from aioresp.replies.shapes import failure
 from aioresp.timers import wait
 from aioresp.wire.connection import Connection
+from aioresp.wire.handshake import ignore
 from aioresp.wire.packing import Packed, pack
 
 logger = logging.getLogger("aioresp")
@@ -128,6 +129,8 @@ class Borrowed(Entered):
         blocking, self._blocking = self._blocking, None
         assert connection is not None
         assert pool is not None
+        if self._changed:
+            connection.add_push_listener(ignore)  # until the connection is restored: it may track keys
         if blocking is None or blocking.done.done():
             _return(pool, connection, self._changed, clean=blocking is None or blocking.done.result())
         else:
@@ -180,22 +183,29 @@ class Borrowed(Entered):
         finally:
             del wrong  # whose traceback holds this frame
 
-    async def _usable(self, until: float | None = None) -> Connection:
-        """Return the connection once it can be used."""
-        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+    def _entered(self) -> Connection:
+        """Return the connection. Raises RuntimeError unless the lease is entered, in this loop."""
+        if self._loop is not None and running_loop() is not self._loop:
             raise RuntimeError("the lease was entered in another event loop, and cannot be used in this one")
-        blocking = self._blocking
-        while blocking is not None and not blocking.done.done():
-            await self._wait_for(blocking, until)
-            blocking = self._blocking  # of those that waited for the same end, another may have begun the next one
-        if blocking is not None and not blocking.done.result() and self._connection is not None:
-            self._connection.close()  # a CLIENT UNBLOCK may still come, and would end another command on it
         if self._connection is None:
             raise RuntimeError("the lease is not entered, or was left")
-        renewal = self._connection.renewal
+        return self._connection
+
+    async def _usable(self, until: float | None = None) -> Connection:
+        """Return the connection once it can be used."""
+        connection = self._entered()
+        blocking = self._blocking
+        if blocking is not None:
+            while blocking is not None and not blocking.done.done():
+                await self._wait_for(blocking, until)
+                blocking = self._blocking  # of those that waited for the same end, another may have begun the next one
+            connection = self._entered()
+            if blocking is not None and not blocking.done.result():
+                connection.close()  # a CLIENT UNBLOCK may still come, and would end another command on it
+        renewal = connection.renewal
         if renewal is not None and renewal.waits and self._changed.isdisjoint(_NO_AUTH):
             renewal.send()
-        return self._connection
+        return connection
 
     async def _blocked(
         self, connection: Connection, traits: Traits, until: float | None, reply: Callable[[Any], T]

@@ -5,7 +5,7 @@ Owns nothing of its own: `Borrowed` keeps the connection, the commands come from
 
 from __future__ import annotations
 
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from aioresp.command import AnyStr, Result, Value, words
 from aioresp.commands import Commands
@@ -15,7 +15,12 @@ from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.routes import LeaseRoute
 from aioresp.contexts.scripts import Scripts
+from aioresp.pubsub.methods import BUFFER
 from aioresp.replies import as_is
+
+if TYPE_CHECKING:
+    from aioresp.pubsub.inbox import Overflow
+    from aioresp.pubsub.pushes import Ears, Pushes
 
 
 class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
@@ -23,6 +28,9 @@ class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Gene
 
     These include SELECT, WATCH, WAIT, CLIENT TRACKING and others that change a connection or refer to earlier commands.
     """
+
+    #: Iterators over its pushes; None before the first call of `pushes`.
+    _ears: Ears | None = None
 
     @awaited
     def call(self, *arguments: Value) -> Result[Any]:
@@ -40,3 +48,25 @@ class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Gene
         It takes commands with connection state, too, and watches keys on this connection.
         """
         return Pipeline(LeaseRoute(self, owned=False), self._decode, transaction)
+
+    def pushes(self, *, buffer: int = BUFFER, overflow: Overflow = "close") -> Pushes[AnyStr]:
+        """Return an iterator over the pushes that arrive from now on, such as those after `client_tracking()`.
+
+        Commands go on meanwhile. Several iterators get each push, and all end with the lease. At most `buffer` pushes
+        wait for the reader. With "close" the iteration gets SubscriptionOverflow after these; "drop_oldest" and
+        "drop_newest" drop one, and count it. Raises CommandRefused if the connection speaks RESP2.
+        """
+        from aioresp.pubsub.pushes import Ears, refuse  # noqa: PLC0415 (few programs listen)
+
+        connection = self._entered()
+        if connection.greeting.protocol != 3 and "HELLO" not in self._changed:
+            raise refuse()
+        if self._ears is None:
+            self._ears = Ears()
+        return self._ears.listen(connection, self._decode, buffer, overflow)
+
+    def give_back(self) -> None:
+        """End the iterators over pushes, and give the connection back."""
+        if self._ears is not None:
+            self._ears.end()
+        super().give_back()

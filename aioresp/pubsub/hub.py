@@ -30,7 +30,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.liveness import Liveness
 from aioresp.pubsub.requests import Requests
 from aioresp.pubsub.states import SHUT, TRANSITIONS, Event, State
-from aioresp.pubsub.topics import Kind, Standing, Subscriber, Topic
+from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Standing, Subscriber, Topic
 from aioresp.retry import NOT_NOW, Retry
 from aioresp.timers import wait
 from aioresp.wire.batch import fail
@@ -53,6 +53,11 @@ LASTING: Final = 1.0
 PERSISTENT: Final = Retry()
 
 _PONG: Final = b"pong"
+
+#: Names of the pushes that are messages, or answers to requests.
+_KNOWN: Final = frozenset(
+    f"{kind}{what}".encode() for kind in KINDS for what in ("subscribe", "unsubscribe", "message")
+)
 
 
 class Hub:
@@ -251,8 +256,18 @@ class Hub:
         elif what == b"sunsubscribe" and not self._requests.expects(what, item[1]):
             assert self._listener is not None
             self._listener.connection.end(ConnectionLost("the server ended a subscription: its slot has moved"))
+        elif type(item) is Push and what not in _KNOWN:
+            self._take_unasked(item)
         else:
             self._take_answer(item, what)
+
+    def _take_unasked(self, push: list[Any]) -> None:
+        """Take a push that answers no request: an invalidation, or some kind that is of no use here."""
+        topic = self._live[""].get(INVALIDATE)
+        if topic is not None and push[0] == b"invalidate" and len(push) == 2:
+            topic.deliver(INVALIDATE, push[1])  # as under RESP2, where the server sends a message
+        elif self._listener is not None:
+            self._listener.connection.limits.drop(push)
 
     def _take_answer(self, item: Any, answer: bytes) -> None:
         request = self._requests.answered(answer, item)

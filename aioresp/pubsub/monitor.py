@@ -22,7 +22,7 @@ from aioresp.record import Record
 from aioresp.timers import Timeout
 from aioresp.wire.connection import Connection
 from aioresp.wire.listener import Listener
-from aioresp.wire.packing import pack
+from aioresp.wire.packing import Push, pack
 
 logger = logging.getLogger("aioresp")
 
@@ -109,6 +109,8 @@ class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
         assert self._listener is not None
         line = None
         for line in lines:
+            if type(line) is Push:
+                continue  # another connection may have this one told of invalidations
             if self._confirmed.done():
                 self.put(_parsed(line, self._decode))
             elif isinstance(line, RedisError):

@@ -22,12 +22,17 @@ Kind: TypeAlias = Literal["", "p", "s"]
 
 KINDS: Final[dict[Kind, str]] = {"": "channel", "p": "pattern", "s": "shard channel"}
 
+#: Channel on which a client is told of invalidations, by CLIENT TRACKING with REDIRECT. The data is a list of keys.
+INVALIDATE: Final = b"__redis__:invalidate"
+
 
 class Message(NamedTuple, Generic[AnyStr]):
     """A message that was published."""
 
     channel: AnyStr
     data: AnyStr
+    """What was published. On the channel `__redis__:invalidate` the server's own messages have a list of keys here,
+    or None for all keys."""
     pattern: AnyStr | None = None
     """Pattern that matched the channel; None for a message of a channel that was subscribed to by name."""
 
@@ -225,11 +230,32 @@ class Topic:
         """Choose how to deliver: the common case, one subscriber that takes text, has functions of its own."""
         self.deliver = self._deliver
         self.deliver_run = None
-        if self.kind != "p" and len(self._texts) == 1 and not self._raws:
+        if self.name == INVALIDATE and self.kind == "":
+            self.deliver = self._deliver_keys
+        elif self.kind != "p" and len(self._texts) == 1 and not self._raws:
             channel, (subscriber,) = self.name.decode(), self._texts
             self.deliver = _to_one(channel, subscriber)
             if not subscriber.waits:
                 self.deliver_run = _run_to_one(channel, subscriber, self.deliver)
+
+    def _deliver_keys(self, channel: bytes, data: Any) -> None:
+        """Hand over keys that are no longer valid, or what a client has published on this channel."""
+        if type(data) is bytes:
+            self._deliver(channel, data)
+            return
+        if data is not None and (type(data) is not list or any(type(key) is not bytes for key in data)):
+            raise TypeError("an invalidation that is no list of keys")
+        if self._texts:
+            try:
+                texts = data if data is None else [key.decode() for key in data]
+            except UnicodeDecodeError as error:
+                for subscriber in self._texts:
+                    subscriber.put_error(undecodable(error))
+            else:
+                for subscriber in self._texts:
+                    subscriber.put(_new(Message, (channel.decode(), texts, None)))
+        for subscriber in self._raws:
+            subscriber.put(_new(Message, (channel, data, None)))
 
     def _deliver(self, channel: bytes, data: bytes) -> None:
         if channel.__class__ is not bytes or data.__class__ is not bytes:

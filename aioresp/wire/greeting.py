@@ -25,16 +25,18 @@ class Greeting(Record):
     """One of master and replica (older servers say slave), at the time of the handshake."""
     availability_zone: str | None = None
     """The server's zone, if it is configured (Valkey 8.1)."""
+    protocol: int = 2
+    """The version of RESP: 3 once the server has accepted HELLO 3."""
 
     @classmethod
     def read(cls, said: Any) -> Greeting:
         """Return the greeting in the undecoded reply to HELLO; a zone that is not UTF-8 is escaped."""
         if type(said) is not dict:
-            return cls()
+            return cls(protocol=3)
         names = ("server", "version", "mode", "role", "availability_zone")
         texts = {name: said.get(name.encode()) for name in names}
         words = {name: text.decode("utf-8", "backslashreplace") for name, text in texts.items() if type(text) is bytes}
-        return cls(number(said.get(b"id")), **{name: word for name, word in words.items() if word})
+        return cls(number(said.get(b"id")), protocol=3, **{name: word for name, word in words.items() if word})
 
 
 def number(said: Any) -> int | None:

@@ -138,6 +138,13 @@ async def restore(
     except BaseException:
         login.give_up()  # a change to the connection may be the reason of the refusal
         raise
+    finally:
+        with suppress(ValueError):
+            connection.remove_push_listener(ignore)
+
+
+def ignore(push: list[Any]) -> None:
+    """Drop a push that is for a lease that has ended; `restore` removes this listener."""
 
 
 def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, progress: Progress) -> BaseException:
