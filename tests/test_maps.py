@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -12,7 +12,7 @@ from aioresp.testing import Server
 from tests.rest import in_step
 
 #: What a script returns under RESP3, and its value here.
-ODD: dict[str, tuple[str, Any]] = {
+ODD: Final[dict[str, tuple[str, Any]]] = {
     "list as key": ("{map={[{1, 2}]='a', [{1, 2}]='b'}}", [([1, 2], "a"), ([1, 2], "b")]),
     "map as key": ("{map={[{map={k='v'}}]='a'}}", [({"k": "v"}, "a")]),
     "set as key": ("{map={[{set={k=true}}]='a'}}", [(["k"], "a")]),
@@ -23,7 +23,7 @@ ODD: dict[str, tuple[str, Any]] = {
 }
 
 #: The same, in no order that Lua would keep.
-EQUAL = "{map={[1]='integer', [true]='boolean', [{double=1.0}]='double'}}"
+EQUAL: Final = "{map={[1]='integer', [true]='boolean', [{double=1.0}]='double'}}"
 
 
 def script(returned: str) -> str:
@@ -37,9 +37,8 @@ async def test_a_map_that_is_no_dict_fails_nobody(server: Server, name: str) -> 
     async with Client(server.url, limit=1) as r:
         await r.ping()
         neighbours = [asyncio.ensure_future(r.echo(str(n))) for n in range(5)]
-        found = await asyncio.gather(r.eval(odd, 0), r.eval(odd, 0))
-        assert found == [value, value]
-        assert await asyncio.gather(*neighbours) == [str(n) for n in range(5)]
+        assert list(await asyncio.gather(r.eval(odd, 0), r.eval(odd, 0))) == [value, value]
+        assert list(await asyncio.gather(*neighbours)) == [str(n) for n in range(5)]
 
         async with r.pipeline() as p:
             handles = [p.echo("a"), p.eval(odd, 0), p.echo("b")]
@@ -58,10 +57,14 @@ async def test_a_map_that_is_no_dict_fails_nobody(server: Server, name: str) -> 
 async def test_keys_that_are_equal_in_python_lose_nothing(server: Server) -> None:
     async with Client(server.url) as r:
         for nested in (False, True):
-            found = await r.eval(script("{%s}" % EQUAL if nested else EQUAL), 0)
+            found = await r.eval(script(f"{{{EQUAL}}}" if nested else EQUAL), 0)
             pairs: list[tuple[Any, str]] = found[0] if nested else found
             assert isinstance(pairs, list)
-            assert {(type(key), value) for key, value in pairs} == {(int, "integer"), (bool, "boolean"), (float, "double")}
+            assert {(type(key), value) for key, value in pairs} == {
+                (int, "integer"),
+                (bool, "boolean"),
+                (float, "double"),
+            }
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -17,7 +17,7 @@ NAME = b"caf\xe9"
 SHOWN = "caf\\xe9"
 
 #: What an operator asks, and where the name is in the reply.
-ASKED: dict[str, Callable[[Client[Any]], Any]] = {
+ASKED: dict[str, Callable[[Any], Any]] = {
     "INFO": lambda r: r.info("replication"),
     "CONFIG GET": lambda r: r.config_get("*"),
     "ACL LIST": lambda r: r.acl_list(),
@@ -37,6 +37,7 @@ ASKED: dict[str, Callable[[Client[Any]], Any]] = {
     "raw ACL LIST": lambda r: r.call("acl", "list"),
     "raw INFO": lambda r: r.call("INFO", "replication"),
 }
+
 
 def tells(reply: object) -> bool:
     """Return whether the name is somewhere in a reply, escaped or as bytes."""

@@ -123,13 +123,13 @@ OWN_WORDS: Final[frozenset[str]] = frozenset(
 #: Commands whose reply is not text, or holds text that the server has escaped and cut.
 BINARY: Final = frozenset({"DUMP", "FUNCTION DUMP", "SLOWLOG GET", "COMMANDLOG GET", "ACL LOG"})
 
-# Replies for operators. They hold names, paths and settings that others chose. So one of them that is not UTF-8 must
-# not keep an operator from all others. Replies of keys and elements are in no list: an escaped key would be a wrong one.
+# Replies for operators. They hold names, paths and settings that others chose: one that is not UTF-8 must not keep an
+# operator from the rest. Replies of keys and elements are not listed, as an escaped key would be a wrong one.
 _ESCAPED: Final = """
     ACL|CAT ACL|GETUSER ACL|LIST ACL|USERS ACL|WHOAMI BACKUP CLIENT|GETNAME CLIENT|INFO CLIENT|LIST
     CLIENT|TRACKINGINFO CLUSTER|INFO CLUSTER|LINKS CLUSTER|NODES CLUSTER|REPLICAS CLUSTER|SHARDS CLUSTER|SLAVES
-    CLUSTER|SLOTS CLUSTER|GETSLOTMIGRATIONS CLUSTER|MIGRATION COMMAND|DOCS COMMAND|INFO COMMAND|LIST CONFIG FUNCTION|LIST
-    FUNCTION|STATS HELLO HOTKEYS INFO LATENCY MEMORY MODULE PUBSUB ROLE XINFO
+    CLUSTER|SLOTS CLUSTER|GETSLOTMIGRATIONS CLUSTER|MIGRATION COMMAND|DOCS COMMAND|INFO COMMAND|LIST CONFIG
+    FUNCTION|LIST FUNCTION|STATS HELLO HOTKEYS INFO LATENCY MEMORY MODULE PUBSUB ROLE XINFO
 """
 
 #: Commands whose replies a client of text gets with bytes that are not UTF-8 escaped, as in "\\xff".

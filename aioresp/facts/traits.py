@@ -193,7 +193,18 @@ _FACTS: Final[dict[str, Facts]] = {}
 _WITH_SUBCOMMAND: Final[dict[str, Facts]] = {}
 
 _NAMES: Final = frozenset(
-    (*KEYS, *FOREIGN_KEYS, *KEYLESS, *READ_ONLY, *OWN_WORDS, *REFUSED, *BINARY, *ESCAPED, *BLOCKING, *BLOCKING_BY_OPTION)
+    (
+        *KEYS,
+        *FOREIGN_KEYS,
+        *KEYLESS,
+        *READ_ONLY,
+        *OWN_WORDS,
+        *REFUSED,
+        *BINARY,
+        *ESCAPED,
+        *BLOCKING,
+        *BLOCKING_BY_OPTION,
+    )
 )
 
 

@@ -222,6 +222,11 @@ def shown(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _str(value)
 
 
+def lines(value: Any) -> list[str]:
+    """Return the lines of a text without empty ones. `str.splitlines` would also end one at other characters."""
+    return [line for line in shown(value).replace("\r\n", "\n").split("\n") if line]
+
+
 def _str(value: Any) -> str:
     if isinstance(value, (str, int, float)):
         return str(value)

@@ -96,8 +96,9 @@ def _patterns(value: Any, sign: str) -> list[Any]:
     """Return patterns as rules; Redis 6 has a list of them without their signs."""
     if isinstance(value, list):
         return [sign.encode() + pattern if isinstance(pattern, bytes) else sign + pattern for pattern in value]
-    rules: list[Any] = some_text(value).split()
-    return rules
+    text = some_text(value)
+    rules: list[Any] = text.split(" " if isinstance(text, str) else b" ")
+    return [rule for rule in rules if rule]
 
 
 denials: Converter[list[Denial]] = each(

@@ -6,12 +6,12 @@ from typing import Any, Final, Generic
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import complete, record, required, shown, string, words
+from aioresp.replies import complete, lines, record, required, shown, string, words
 from aioresp.replies.server import Module, modules
 
 
 class ClientInfo(Record):
-    """A connection, as the server sees it. Fields that may be None came with 7.0 or later, `capa` with Valkey 9.0.
+    """A connection, as the server sees it. Fields that may be None came with 6.0 or later, `capa` with Valkey 9.0.
 
     `age` and `idle` are seconds, `tot_net_in` and `tot_net_out` bytes, as are all figures of buffers and memory.
     `extra` has what newer servers say beside.
@@ -19,7 +19,7 @@ class ClientInfo(Record):
 
     id: int
     addr: str
-    laddr: str
+    laddr: str | None
     fd: int
     name: str
     age: int
@@ -34,18 +34,18 @@ class ClientInfo(Record):
     watch: int | None
     qbuf: int
     qbuf_free: int
-    argv_mem: int
+    argv_mem: int | None
     multi_mem: int | None
     rbs: int | None
     rbp: int | None
     obl: int
     oll: int
     omem: int
-    tot_mem: int
+    tot_mem: int | None
     events: str
     cmd: str
-    user: str
-    redir: int
+    user: str | None
+    redir: int | None
     resp: int | None
     lib_name: str | None
     lib_ver: str | None
@@ -82,17 +82,22 @@ _NUMBERS: Final = frozenset(name for name, kind in ClientInfo.__annotations__.it
 _REQUIRED: Final = required(ClientInfo)
 
 
+_LADDR: Final = " laddr="
+
+
 def client_info(value: Any) -> ClientInfo:
     """Return a connection from its line in CLIENT INFO, CLIENT LIST or ACL LOG."""
-    said: dict[str, str] = {}
-    name = ""
-    for part in shown(value).strip().split(" "):
-        before, equals, after = part.partition("=")
+    line = shown(value).strip("\r\n ")
+    said: dict[str, Any] = {}
+    before, found, rest = line.partition(" addr=")
+    addresses, also_found, behind = rest.rpartition(" fd=")
+    if found and also_found:
+        said["addr"], said["laddr"] = _addresses(addresses)
+        line = f"{before} fd={behind}"
+    for part in line.split(" "):
+        name, equals, text = part.partition("=")
         if equals:
-            name = before
-            said[name] = after
-        elif name:
-            said[name] += f" {part}"  # the path of a unix socket may have spaces
+            said[name] = text
     fields: dict[str, Any] = {field: said.pop(spelled, None) for field, spelled in _FIELDS.items()}
     for field in _NUMBERS:
         if fields[field] is not None:
@@ -100,9 +105,18 @@ def client_info(value: Any) -> ClientInfo:
     return complete(ClientInfo(**fields, extra=said), _REQUIRED)
 
 
+def _addresses(both: str) -> tuple[str, str | None]:
+    """Return both addresses of a connection. For a unix socket they are the same path, which may hold anything."""
+    length = (len(both) - len(_LADDR)) // 2
+    if length > 0 and both == f"{both[:length]}{_LADDR}{both[:length]}":
+        return both[:length], both[:length]
+    addr, found, laddr = both.partition(_LADDR)
+    return addr, laddr if found else None
+
+
 def client_infos(value: Any) -> list[ClientInfo]:
     """Return the connections of CLIENT LIST."""
-    return [client_info(line) for line in shown(value).splitlines() if line]
+    return [client_info(line) for line in lines(value)]
 
 
 tracking_info: Converter[TrackingInfo[Any]] = record(TrackingInfo, flags=words)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aioresp.command import Converter
 from aioresp.record import Record
-from aioresp.replies import complete, each, integer, mapping, parts, record, required, string
+from aioresp.replies import complete, each, integer, lines, mapping, parts, record, required, string
 
 
 class ClusterNode(Record):
@@ -69,7 +69,7 @@ class ClusterShard(Record):
 
 
 class SlotNode(Record):
-    """A node that serves slots; `host` is None where the server does not know it."""
+    """A node that serves slots; `host` is None where the server does not know it, `id` is empty before 4.0."""
 
     host: str | None
     port: int
@@ -104,13 +104,13 @@ class Migration(Record):
 
 def cluster_info(value: Any) -> dict[str, int | str]:
     """Return the lines of CLUSTER INFO."""
-    fields = (line.partition(":") for line in string(value).splitlines())
+    fields = (line.partition(":") for line in lines(value))
     return {name: int(said) if said.isdigit() else said for name, colon, said in fields if colon}
 
 
 def cluster_nodes(value: Any) -> list[ClusterNode]:
     """Return the lines of CLUSTER NODES."""
-    return [cluster_node(line) for line in string(value).splitlines() if line]
+    return [cluster_node(line) for line in lines(value)]
 
 
 def cluster_replicas(value: Any) -> list[ClusterNode]:
@@ -123,14 +123,14 @@ def cluster_node(line: str) -> ClusterNode:
 
     It is `id host:port@bus,hostname,name=value flags primary ping pong epoch link slots`.
     """
-    node, address, flags, primary, ping, pong, epoch, link, *slots = line.split()
+    node, address, flags, primary, ping, pong, epoch, link, *slots = line.split(" ")
     endpoint, *more = address.split(",")
     place, at, bus = endpoint.partition("@")
     host, _, port = place.rpartition(":")
     ranges: list[tuple[int, int]] = []
     leaving: dict[int, str] = {}
     coming: dict[int, str] = {}
-    for slot in slots:
+    for slot in filter(None, slots):
         if slot.startswith("["):
             number, arrow, other = slot[1:-1].partition("->-") if "->-" in slot else slot[1:-1].partition("-<-")
             (leaving if arrow == "->-" else coming)[int(number)] = other
@@ -213,9 +213,9 @@ def cluster_slots(value: Any) -> list[SlotRange]:
 
 
 def _slot_node(value: Any) -> SlotNode:
-    host, port, node, *metadata = parts(value)
-    said = _said(metadata[0]) if metadata else {}
-    return SlotNode(string(host) if host else None, integer(port), string(node), said)
+    host, port, *more = parts(value)
+    said = _said(more[1]) if len(more) > 1 else {}
+    return SlotNode(string(host) if host else None, integer(port), string(more[0]) if more else "", said)
 
 
 def slot_stats(value: Any) -> dict[int, SlotStats]:

@@ -25,7 +25,7 @@ class SlowCommand(Record):
     """An entry of the slow log: when (Unix time in s), for how long (µs), and by which client. `argc` is of 8.10.
 
     The log cuts long arguments and long lists of them, with a note in their place; `argc` is their number. Bytes that
-    are not UTF-8 are escaped.
+    are not UTF-8 are escaped. Before 4.0 the client's address and name are empty.
     """
 
     id: int
@@ -159,8 +159,9 @@ def logged_commands(value: Any) -> list[LoggedCommand]:
 
 
 def _logged(item: Any) -> tuple[int, int, int, list[str], str, str]:
-    number, start, amount, command, address, name, *_ = parts(item)
+    number, start, amount, command, *client = parts(item)
     words = [shown(argument) for argument in parts(command)]
+    address, name = (client or ("", ""))[:2]  # before 4.0 there are none
     return integer(number), integer(start), integer(amount), words, shown(address), shown(name)
 
 

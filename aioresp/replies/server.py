@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from aioresp.command import Converter
 from aioresp.record import Record
-from aioresp.replies import each, integer, record, shown, string
+from aioresp.replies import each, integer, lines, record, shown, string
 
 T = TypeVar("T")
 
@@ -69,16 +69,25 @@ def info(value: Any) -> Info:
 
     The lines of the modules, which all have one name, become a list under `modules`.
     """
-    lines = shown(value).splitlines()
-    fields = (line.partition(":") for line in lines if not line.startswith("#"))
     found = Info()
-    for name, colon, said in fields:
+    for line in lines(value):
+        if line.startswith("#"):
+            continue
+        name, colon, said = line.partition(":")
+        if name.startswith(_NAMED_BY_USERS):
+            # The name of a command may end with a colon, as in `cmdstat_host::calls=1`.
+            start, equals, rest = line.partition("=")
+            name, colon, first = start.rpartition(":")
+            said = f"{first}{equals}{rest}"
         if name == "module":
             found.setdefault("modules", []).append(_info_value(said))
         elif colon:
-            found[name] = said if name in _TEXT else _info_value(said)
+            found[name] = said if name in _TEXT else _ratio(said) if name.endswith("_ratio") else _info_value(said)
     return found
 
+
+# Lines whose name ends with that of a command, or of an error.
+_NAMED_BY_USERS: Final = ("cmdstat_", "errorstat_", "latency_percentiles_")
 
 # Fields that may look like a number, or like a line of pairs, and are text.
 _TEXT: Final = frozenset(
@@ -89,17 +98,30 @@ _TEXT: Final = frozenset(
 )
 
 
+# The same for the parts of a line, such as the name of a listener or of a primary that a sentinel watches.
+_TEXT_PARTS: Final = frozenset(("address", "bind", "ip", "name", "state", "status", "type"))
+
+
+def _ratio(said: str) -> int | float | str | Info:
+    """Return a ratio, which is NaN or infinite if it is one to nothing."""
+    return float(said) if said.lstrip("-") in ("nan", "inf") else _info_value(said)
+
+
 def _info_value(said: str) -> int | float | str | Info:
     if "=" not in said or not all("=" in part for part in said.split(",")):
         return _number(said)
     found = Info()
     for part in said.split(","):
-        name, _, text = part.partition("=")
+        # Redis 2 counts allocations by their size, the large ones as `>=256=7`.
+        sign = ">=" if part.startswith(">=") else ""
+        name, _, text = part[len(sign) :].partition("=")
+        name = sign + name
+        item = text if name in _TEXT_PARTS else _number(text)
         if name in found:  # a listener says `bind` for each address
             before = found[name]
-            found[name] = [*(before if isinstance(before, list) else [before]), _number(text)]
+            found[name] = [*(before if isinstance(before, list) else [before]), item]
         else:
-            found[name] = _number(text)
+            found[name] = item
     return found
 
 

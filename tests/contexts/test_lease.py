@@ -390,7 +390,11 @@ async def test_whatever_is_queued_says_so(server: Server, prefix: str, protocol:
             lease: Any = c
             said = [await lease.incr(k), await lease.set(k, 1), await lease.hgetall(f"{k}h"), await lease.time()]
             said += [await lease.info(), await lease.slowlog_get(), await lease.acl_whoami()]
-            said += [await lease.blpop([f"{k}q"], 1), await lease.xread({f"{k}s": "$"}, block=5), await lease.wait(0, 1)]
+            said += [
+                await lease.blpop([f"{k}q"], 1),
+                await lease.xread({f"{k}s": "$"}, block=5),
+                await lease.wait(0, 1),
+            ]
             assert said == [b"QUEUED" if not decode else "QUEUED"] * 10
             assert len(await c.call("EXEC")) == 10
             assert await c.incr(k) == 2

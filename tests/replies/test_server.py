@@ -53,7 +53,7 @@ PARSED: dict[str, Any] = {
     "process_id": 4711,
     "config_file": "",
     "executable": "/opt/a=b/redis-server",
-    "listener0": Info({"name": "tcp", "bind": ["127.0.0.1", "::1", 10], "port": 6379}),
+    "listener0": Info({"name": "tcp", "bind": ["127.0.0.1", "::1", "10"], "port": 6379}),
     "used_memory_human": "1.05M",
     "mem_fragmentation_ratio": 1.5,
     "used_memory_dataset_perc": "0.00%",
