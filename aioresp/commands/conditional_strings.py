@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 from aioresp.command import AnyStr, Fields, Instant, Key, Number, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, comparison, condition, expiry, filled, flat
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.replies import boolean, integer, some_text, text
+from aioresp.replies import boolean, integer, some_text, string_or_none
 from aioresp.replies.strings import Common, common, increased, increased_float
 
 
@@ -33,9 +33,9 @@ class ConditionalStringCommands(Executor[AnyStr]):
         """Delete the key if it holds `value`, and return whether it was deleted. Valkey 9.0; Redis has `delex`."""
         return self.execute(("DELIFEQ", name, value), boolean)
 
-    def digest(self, name: Key) -> Result[AnyStr | None]:
+    def digest(self, name: Key) -> Result[str | None]:
         """Return the XXH3 hash of the value in 16 hexadecimal digits, or None if there is none. Since 8.4."""
-        return self.execute(("DIGEST", name), text)
+        return self.execute(("DIGEST", name), string_or_none)
 
     @overload
     def increx(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, overload
 
-from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
+from aioresp.command import AnyStr, Arguments, Converter, Key, Number, Result, Value
 from aioresp.commands.base import Executor, condition, filled
 from aioresp.errors import ArgumentError
-from aioresp.replies import array, floating_or_none, integer, texts_or_nils
+from aioresp.replies import array, each, floating_or_none, integer, string_or_none
 from aioresp.replies.geo import Place, places, positions
 
 Unit: TypeAlias = Literal["m", "km", "ft", "mi"]
 Sort: TypeAlias = Literal["ASC", "DESC"]
+
+_hashes: Converter[list[str | None]] = each(string_or_none)
 
 
 def _area(
@@ -80,9 +82,9 @@ class GeoCommands(Executor[AnyStr]):
         """Return how far apart two places are, in metres or in `unit`; None if one of them is not there."""
         return self.execute(("GEODIST", name, place1, place2, *(() if unit is None else (unit,))), floating_or_none)
 
-    def geohash(self, name: Key, *values: Value) -> Result[list[AnyStr | None]]:
-        """Return the geohash of each place, eleven characters, or None if it is not there."""
-        return self.execute(("GEOHASH", name, *filled("GEOHASH", "values", values)), texts_or_nils)
+    def geohash(self, name: Key, *values: Value) -> Result[list[str | None]]:
+        """Return the geohash of each place, eleven characters, or None if it is not there; str for every client."""
+        return self.execute(("GEOHASH", name, *filled("GEOHASH", "values", values)), _hashes)
 
     def geopos(self, name: Key, *values: Value) -> Result[list[tuple[float, float] | None]]:
         """Return longitude and latitude of each place, or None if it is not there; not to the last digit as added."""

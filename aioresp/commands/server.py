@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from aioresp.command import AnyStr, Arguments, Fields, Result, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat
 from aioresp.errors import ArgumentError
-from aioresp.replies import integer, nothing, ok, string, text_mapping, time
+from aioresp.replies import integer, named_texts, nothing, ok, string, time
 from aioresp.replies.server import Info, Module, info, modules
 
 
 class ServerCommands(Executor[AnyStr]):
     """Commands about the server."""
 
-    def config_get(self, pattern: str = "*", *args: str) -> Result[dict[AnyStr, AnyStr]]:
-        """Return the settings that match the globs (several since 7.0)."""
-        return self.execute(("CONFIG", "GET", pattern, *args), text_mapping)
+    def config_get(self, pattern: str = "*", *args: str) -> Result[dict[str, AnyStr]]:
+        """Return the settings that match the globs (several since 7.0); names are str for every client."""
+        return self.execute(("CONFIG", "GET", pattern, *args), named_texts)
 
     def config_resetstat(self) -> Result[bool]:
         """Set the counters of INFO to zero."""

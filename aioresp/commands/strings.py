@@ -78,8 +78,9 @@ class StringCommands(Executor[AnyStr]):
         return self.execute(("INCRBYFLOAT", name, amount), floating)
 
     def mget(self, keys: Key | Iterable[Key], *args: Key) -> Result[list[AnyStr | None]]:
-        """Return the values at `keys` in their order, None where there is none."""
-        return self.execute(("MGET", *filled("MGET", "keys", listed(keys, args))), array)
+        """Return the values at `keys` in their order, None where there is none; [] for no keys, without a command."""
+        names = listed(keys, args)
+        return self.execute(("MGET", *names), array) if names else self._answer([])
 
     def mset(self, mapping: Fields) -> Result[bool]:
         """Set all keys of `mapping` at once."""

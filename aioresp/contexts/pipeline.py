@@ -277,6 +277,10 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._queue.append(handle)
         return handle
 
+    def _answer(self, value: T) -> Result[T]:
+        """Queue a PING for a result that needs no server: it keeps the place among the values."""
+        return super()._answer(value) if self._immediate else self.execute(("PING",), lambda _: value)
+
     def call(self, *arguments: Value) -> Result[Any]:
         """Queue any command; its value is the reply as the server gave it."""
         return self.execute(words(arguments), as_is)

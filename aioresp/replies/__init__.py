@@ -161,9 +161,9 @@ def counts(value: Any) -> dict[Any, int]:
     return {some_text(name): integer(count) for name, count in mapping(value).items()}
 
 
-def text_mapping(value: Any) -> dict[Any, Any]:
-    """Return a dict of texts, for replies with few elements."""
-    return {some_text(name): some_text(item) for name, item in mapping(value).items()}
+def named_texts(value: Any) -> dict[str, Any]:
+    """Return a dict of texts under names of the server's own, for replies with few elements."""
+    return {string(name): some_text(item) for name, item in mapping(value).items()}
 
 
 def pairs(value: Any) -> list[tuple[Any, Any]]:

@@ -88,7 +88,6 @@ REFUSED: Refused = [
     (lambda r: r.getex("k", ex=1, px=1), ValueError, "GETEX: ex and px exclude each other"),
     (lambda r: r.getex("k", exat=1, pxat=1), ValueError, "GETEX: exat and pxat exclude each other"),
     (lambda r: r.getex("k", ex=1, persist=True), ValueError, "GETEX: ex and persist exclude each other"),
-    (lambda r: r.mget([]), ValueError, "MGET: keys is empty"),
     (lambda r: r.mset({}), ValueError, "MSET: mapping is empty"),
     (lambda r: r.msetnx({}), ValueError, "MSETNX: mapping is empty"),
     (lambda r: r.set("k", "v", ex=1, px=1), ValueError, "SET: ex and px exclude each other"),
@@ -248,6 +247,7 @@ async def test_mset_and_mget(r: Client[Any], text: Text, prefix: str) -> None:
     exactly(await r.mget([a, b]), text(["1", "2"]))
     exactly(await r.mget(a), text(["1"]))
     exactly(await r.mget(c), [None])
+    exactly(await r.mget([]), [])
 
 
 async def test_msetnx(r: Client[Any], text: Text, prefix: str) -> None:

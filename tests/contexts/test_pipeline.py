@@ -562,3 +562,26 @@ async def test_a_queued_command_knows_what_is_sent_also_if_its_buffer_changes(se
         buffer[:] = bytes(len(buffer))
         assert handle.keys == (prefix.encode(),)
         await p.reset()
+
+
+@pytest.mark.parametrize("transaction", [False, True])
+async def test_values_of_no_keys_have_a_place(server: Server, prefix: str, transaction: bool) -> None:
+    async with Client(server.url) as r:
+        async with r.pipeline(transaction) as p:
+            handles = p.echo("a"), p.mget([]), p.echo("b")
+            assert await p.execute() == ["a", [], "b"]
+        exactly([await handle for handle in handles], ["a", [], "b"])
+        async with r.pipeline() as p:
+            await p.watch(prefix)
+            exactly(await p.mget([]), [])
+            p.multi()
+            p.mget([])
+            assert await p.execute() == [[]]
+        async with r.connection() as c:
+            exactly(await c.mget([]), [])
+
+
+async def test_values_of_no_keys_need_no_server() -> None:
+    async with Client("redis://localhost:1") as r:
+        exactly(await r.mget([]), [])
+        exactly(await asyncio.create_task(r.mget([])), [])

@@ -25,6 +25,6 @@ async def text(r: Client[str]) -> None:
 
 
 async def raw(b: Client[bytes]) -> None:
-    assert_type(await b.digest("k"), bytes | None)
+    assert_type(await b.digest("k"), str | None)
     assert_type(await b.lcs("a", "b"), bytes)
     assert_type(await b.substr("k", 0), bytes)

@@ -22,6 +22,6 @@ async def text(r: Client[str]) -> None:
 
 
 async def raw(b: Client[bytes]) -> None:
-    assert_type(await b.geohash("g", "a"), list[bytes | None])
+    assert_type(await b.geohash("g", "a"), list[str | None])
     assert_type(await b.geosearch("g", "a", radius=1), list[bytes])
     assert_type(await b.geosearch("g", "a", radius=1, withdist=True), list[Place[bytes]])

@@ -34,6 +34,6 @@ async def text(r: Client[str]) -> None:
 
 
 async def raw(b: Client[bytes]) -> None:
-    assert_type(await b.config_get("max*"), dict[bytes, bytes])
+    assert_type(await b.config_get("max*"), dict[str, bytes])
     assert_type(await b.info(), Info)
     assert_type(await b.lolwut(), str)
