@@ -7,9 +7,9 @@ left at any time.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
-from aioresp.command import AnyStr, Key, shown
+from aioresp.command import AnyStr, Key, Result, shown
 from aioresp.commands.hashes import HashCommands
 from aioresp.commands.keys import KeyCommands
 from aioresp.commands.sets import SetCommands
@@ -19,6 +19,10 @@ from aioresp.misuse import Iterated
 T = TypeVar("T")
 
 Pattern = str | bytes
+
+
+async def _known(value: T) -> T:
+    return value
 
 
 class Scan(Iterated, AsyncIterator[T]):
@@ -56,6 +60,9 @@ class Scan(Iterated, AsyncIterator[T]):
 
 class Iterators(KeyCommands[AnyStr], HashCommands[AnyStr], SetCommands[AnyStr], SortedSetCommands[AnyStr]):
     """Iterators of clients and leases. Elements that are present throughout are returned at least once."""
+
+    def _answer(self, value: T) -> Result[T]:
+        return cast("Result[T]", _known(value))
 
     def scan_iter(
         self, match: Pattern | None = None, count: int | None = None, _type: str | None = None

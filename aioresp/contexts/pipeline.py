@@ -278,8 +278,8 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         return handle
 
     def _answer(self, value: T) -> Result[T]:
-        """Queue a PING for a result that needs no server: it keeps the place among the values."""
-        return super()._answer(value) if self._immediate else self.execute(("PING",), lambda _: value)
+        """Send a PING for a result that needs no server: it keeps the place among the values."""
+        return self.execute(("PING",), lambda _: value)
 
     def call(self, *arguments: Value) -> Result[Any]:
         """Queue any command; its value is the reply as the server gave it."""
