@@ -66,7 +66,8 @@ check: .venv/.dev .venv/.docs ## Check form, types and documentation.
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-format: .venv/.dev ## Format the code and sort the imports.
+format: .venv/.dev ## Format the code, sort the imports and write the stub of pipelines.
+	$(BIN)/python -m tests.handles
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aioresp.client import Client
-from aioresp.command import Key, Result, Value
+from aioresp.command import Handle, Key, Result, Value
 from aioresp.contexts.scripts import Function, Script
 from aioresp.errors import (
     ArgumentError,
@@ -118,6 +118,7 @@ __all__ = [
     "Function",
     "Gap",
     "GroupReader",
+    "Handle",
     "Key",
     "KeyEvent",
     "Lease",

@@ -239,7 +239,7 @@ class Client(
             del wrong  # it holds this frame by its traceback
 
     if TYPE_CHECKING:
-        # In truth a coroutine function. The declaration promises only as much as pipelines can keep: see `Result`.
+        # In truth a coroutine function; `_execute` by its own name would be no override for type checkers.
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
             """Send the command; `reply` converts its raw reply to the result."""
             ...

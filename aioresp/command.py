@@ -47,11 +47,16 @@ T_co = TypeVar("T_co", covariant=True)
 Converter: TypeAlias = Callable[[Any], T_co]
 
 
-class Result(Coroutine[Any, Any, T_co]):
-    """Result of a command method: await it for the value, or hand it to `create_task`.
+#: Result of a command method on a client or a lease: a coroutine, which sends when it is first awaited. A type checker
+#: reports one that is not awaited.
+Result: TypeAlias = Coroutine[Any, Any, T_co]
 
-    On a client it is a coroutine, which sends when it is first awaited. This class is for type checkers. They accept it
-    wherever a coroutine may stand, and do not report a queued command as never awaited.
+
+class Handle(Coroutine[Any, Any, T_co]):
+    """Result of a command method on a pipeline: await it for the value, after the block or `await p.execute()`.
+
+    This class is for type checkers. They accept it wherever a coroutine may stand, and do not report a queued command
+    as never awaited.
     """
 
     __slots__ = ()

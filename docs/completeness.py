@@ -15,7 +15,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parent.parent
 
 #: Names of the package that a definition list of reference/client.md explains: type aliases, and the version.
-EXPLAINED: Final = {"CredentialProvider", "Key", "Value", "__version__"}
+EXPLAINED: Final = {"CredentialProvider", "Key", "Result", "Value", "__version__"}
 
 #: Methods without an underscore that the package calls on its own public classes.
 INTERNAL: Final = {

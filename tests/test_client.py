@@ -395,7 +395,7 @@ async def test_call_sends_anything(server: Server, prefix: str) -> None:
 @pytest.mark.parametrize("words", [(), ("",), (" ",), (1,), (None,)])
 def test_call_without_a_command(words: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError, match="call"):
-        Client().call(*words)
+        _ = Client().call(*words)
 
 
 REFUSED = [

@@ -36,7 +36,7 @@ THINGS: dict[str, tuple[Callable[[], Any], str]] = {
     "Scan": (lambda: ANY.scan_iter(), "that process's client"),
     "Script": (lambda: ANY.register_script("return 1"), "pass its text `script`"),
     "Function": (lambda: ANY.register_function("f", "#!lua name=l"), "`name` and `library`"),
-    "Server": (lambda: aioresp.testing.Server(), "pass its `url`"),
+    "Server": (lambda: Server(), "pass its `url`"),
     "Proxy": (lambda: Proxy("127.0.0.1", 1), "pass its `url`"),
 }
 
@@ -148,7 +148,7 @@ async def test_errors_of_all_kinds_travel(server: Server, prefix: str) -> None:
         await r.set(f"{prefix}k", "v")
         await note(r.lpush(f"{prefix}k", 1))
         await note(r.call("NONE"))
-        await note(r.multi() if hasattr(r, "multi") else r.call("MULTI"))
+        await note(r.call("MULTI"))
         await r.ping()
         p.stall("down")
         waiting, sent = asyncio.create_task(note(r.incr(f"{prefix}n"))), p.bytes_up

@@ -84,7 +84,7 @@ async def test_plain_functions_still() -> None:
     with pytest.raises(TypeError):
         p.get(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="exclude each other"):
-        Client().set("k", "v", nx=True, xx=True)
+        _ = Client().set("k", "v", nx=True, xx=True)
 
 
 @pytest.mark.parametrize("make", MOCKS.values(), ids=MOCKS)

@@ -27,7 +27,7 @@ METHODS: Final = sorted(name for name in dir(Commands) if not name.startswith("_
 MISTAKES: Final = """\
 import asyncio
 
-from aioresp import Client, Lease
+from aioresp import Client, Lease, Pipeline
 
 client = Client()
 other: Client[bytes] = Client()  # wrong
@@ -88,6 +88,29 @@ async def calls(r: Client[str], b: Client[bytes], lease: Lease[str]) -> None:
     await r.call("GET", None)  # wrong
     await r.call("SET", "k", ["v"])  # wrong
     await lease.get(None)  # wrong
+
+
+async def forgotten(r: Client[str], b: Client[bytes], lease: Lease[str], p: Pipeline[str]) -> None:
+    r.set("k", "v")  # wrong
+    r.set("k", "v", get=True)  # wrong
+    b.lpush("l", 1)  # wrong
+    r.call("PING")  # wrong
+    r.with_options(timeout=1).delete("k")  # wrong
+    lease.select(1)  # wrong
+    r.register_script("return 1")()  # wrong
+    r.register_script("return 1")(["k"], [1], r)  # wrong
+    lease.register_function("f", "")(client=lease)  # wrong
+    r.transaction(lambda p: p.get("k"))  # wrong
+    p.execute()  # wrong
+    p.set("k", "v")
+    p.set("k", "v", get=True)
+    p.zrange("z", 0, -1, withscores=True)
+    p.call("PING")
+    r.register_script("return 1")(client=p)
+    r.register_script("return 1")(["k"], [1], p)
+    r.register_function("f", "")(["k"], client=p)
+    await r.transaction(lambda p: p.get("k"))
+    p.get("k").upper()  # wrong
 
 
 async def results(r: Client[str], b: Client[bytes]) -> None:

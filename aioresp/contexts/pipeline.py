@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, overload
 
 from aioresp.arguments import exact
 from aioresp.command import (
     PLAIN,
     AnyStr,
     Arguments,
+    Handle,
     Key,
     Result,
     Value,
@@ -46,6 +47,7 @@ _HERE: Final = "use `pipeline(transaction=True)`, and `watch()`, `multi()`, `unw
 
 
 if TYPE_CHECKING:  # protocols take time to import
+    from aioresp.contexts.queued import QueuedCommands
     from aioresp.pool.pool import Pool
 
     class Private(Protocol):
@@ -96,7 +98,13 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
 
-class Queued(Bound, Result[T]):
+else:
+    # The stub declares handles for the methods of `Commands`. Types cannot tell of one method that it returns a
+    # coroutine on a client, which type checkers report if it is not awaited, and a handle here, which they must not.
+    QueuedCommands = Commands
+
+
+class Queued(Bound, Handle[T]):
     """A command in a pipeline: await it after the block, or after `execute()`, for its value or its error."""
 
     _instead = "await it, and pass its value on"
@@ -157,7 +165,7 @@ class Queued(Bound, Result[T]):
         """Do nothing: there is nothing to end."""
 
 
-class Pipeline(Commands[AnyStr], Generic[AnyStr]):
+class Pipeline(QueuedCommands[AnyStr], Generic[AnyStr]):
     """Queue of commands that are sent in one write; with `transaction`, between MULTI and EXEC.
 
     Each method returns a handle, which awaits to its own typed value after the block, or after `await p.execute()`. The
@@ -224,7 +232,7 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
     # --- Queueing ----------------------------------------------------------------------------------------------------
 
     @overload
-    def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]: ...
+    def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Handle[T]: ...
     @overload
     def execute(self, *, raise_on_error: bool = True) -> Coroutine[Any, Any, list[Any]]: ...
     @awaited
@@ -253,9 +261,9 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._queue.append(handle)
         return handle
 
-    def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+    def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> Handle[T]:
         if self._watching is not None and self._immediate:
-            return self._watching.execute(arguments, reply)
+            return cast(Handle[T], self._watching.execute(arguments, reply))  # it is awaited at once
         arguments = exact(arguments)
         facts = traits(arguments)
         name = facts.name
@@ -277,11 +285,11 @@ class Pipeline(Commands[AnyStr], Generic[AnyStr]):
         self._queue.append(handle)
         return handle
 
-    def _answer(self, value: T) -> Result[T]:
+    def _answer(self, value: T) -> Handle[T]:
         """Send a PING for a result that needs no server: it keeps the place among the values."""
         return self.execute(("PING",), lambda _: value)
 
-    def call(self, *arguments: Value) -> Result[Any]:
+    def call(self, *arguments: Value) -> Handle[Any]:
         """Queue any command; its value is the reply as the server gave it."""
         return self.execute(words(arguments), as_is)
 

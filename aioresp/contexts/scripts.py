@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from aioresp.arguments import encoded, exact
-from aioresp.command import AnyStr, Arguments, Key, Result, Value
+from aioresp.command import AnyStr, Arguments, Handle, Key, Result, Value
 from aioresp.commands.base import Executor
 from aioresp.commands.marks import awaited
 from aioresp.errors import (
@@ -82,6 +82,16 @@ class Script(Bound):
             return "Script(not made)"
         return f"Script({self.sha}{', readonly' if self._ending else ''})"
 
+    @overload
+    def __call__(self, keys: Iterable[Key], args: Iterable[Value], client: Pipeline[Any]) -> Handle[Any]: ...
+    @overload
+    def __call__(
+        self, keys: Iterable[Key] = ..., args: Iterable[Value] = ..., *, client: Pipeline[Any]
+    ) -> Handle[Any]: ...
+    @overload
+    def __call__(
+        self, keys: Iterable[Key] = ..., args: Iterable[Value] = ..., client: Executor[Any] | None = None
+    ) -> Result[Any]: ...
     @awaited
     def __call__(
         self, keys: Iterable[Key] = (), args: Iterable[Value] = (), client: Executor[Any] | None = None
@@ -101,7 +111,7 @@ class Script(Bound):
             handle = pipeline.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
             pipeline.use(self)  # not before: an argument that cannot be sent keeps the script out of the queue
             return handle
-        return cast("Result[Any]", self._run(client, rest))
+        return self._run(client, rest)
 
     async def _run(self, client: Executor[Any], rest: Arguments) -> Any:
         # Copied now, because a caller may change a buffer before it is sent.
@@ -158,6 +168,16 @@ class Function(Bound):
             return "Function(not made)"
         return f"Function({self.name!r} of {self._library_name!r})"
 
+    @overload
+    def __call__(self, keys: Iterable[Key], args: Iterable[Value], client: Pipeline[Any]) -> Handle[Any]: ...
+    @overload
+    def __call__(
+        self, keys: Iterable[Key] = ..., args: Iterable[Value] = ..., *, client: Pipeline[Any]
+    ) -> Handle[Any]: ...
+    @overload
+    def __call__(
+        self, keys: Iterable[Key] = ..., args: Iterable[Value] = ..., client: Executor[Any] | None = None
+    ) -> Result[Any]: ...
     @awaited
     def __call__(
         self, keys: Iterable[Key] = (), args: Iterable[Value] = (), client: Executor[Any] | None = None
@@ -176,7 +196,7 @@ class Function(Bound):
                 pipeline.use(self)
                 pipeline.prepare(self._prepare)
             return pipeline.execute(arguments, as_is)
-        return cast("Result[Any]", self._run(client, arguments))
+        return self._run(client, arguments)
 
     async def _run(self, client: Executor[Any], arguments: Arguments) -> Any:
         arguments = exact(arguments)  # copied now: a caller may change a buffer before it is sent

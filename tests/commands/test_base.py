@@ -157,4 +157,4 @@ def test_condition() -> None:
 def test_the_seam_alone_sends_nothing() -> None:
     executor: Executor[str] = Executor()
     with pytest.raises(NotImplementedError):
-        executor.execute(("PING",), as_is)
+        _ = executor.execute(("PING",), as_is)

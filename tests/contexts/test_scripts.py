@@ -226,7 +226,7 @@ async def test_a_script_that_says_so_and_is_removed_runs_once(r: Client[str], pr
     script = r.register_script(lie)
     await r.script_load(lie)
     with pytest.raises(aioresp.NoScriptError):
-        await script([f"{prefix}n"], ["NOSCRIPT No matching script."], client=Forgetting(r))  # type: ignore[arg-type]
+        await script([f"{prefix}n"], ["NOSCRIPT No matching script."], client=Forgetting(r))  # type: ignore[call-overload]
     assert await r.get(f"{prefix}n") == "1"
 
 
@@ -234,7 +234,7 @@ async def test_a_function_that_says_so_and_is_removed_runs_once(r: Client[str], 
     since(7, 0)
     lie = r.register_function("lie", LYING_LIBRARY)
     with pytest.raises(aioresp.ResponseError, match="Function not found"):
-        await lie([f"{prefix}n"], client=Forgetting(r))  # type: ignore[arg-type]
+        await lie([f"{prefix}n"], client=Forgetting(r))  # type: ignore[call-overload]
     assert await r.get(f"{prefix}n") == "1"
 
 

@@ -87,8 +87,9 @@ def stats(r: Client[str]) -> None:
 
 
 async def results(r: Client[str]) -> None:
-    assert_type(r.get("k"), Result[str | None])
-    assert_type(r.call("GET", "k"), Result[Any])
+    _ = assert_type(r.get("k"), Result[str | None])
+    _ = assert_type(r.get("k"), Coroutine[Any, Any, str | None])
+    _ = assert_type(r.call("GET", "k"), Result[Any])
     assert_type(await r.call("OBJECT", "ENCODING", b"k", 1, 1.5), Any)
     coroutine: Coroutine[Any, Any, str | None] = r.get("k")
     awaitable: Awaitable[str | None] = coroutine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, assert_type
 
-from aioresp import Client, Function, Lease, Pipeline, Result, Script
+from aioresp import Client, Function, Handle, Lease, Pipeline, Result, Script
 from aioresp.commands import Commands
 
 
@@ -13,7 +13,7 @@ async def handles(r: Client[str], b: Client[bytes]) -> None:
     async with r.pipeline() as p:
         assert_type(p, Pipeline[str])
         name, hits = p.get("name"), p.incr("hits")
-        assert_type(name, Result[str | None])
+        assert_type(name, Handle[str | None])
         fields, made = p.hgetall("h"), p.set("k", 1)
         old = p.set("k", 1, get=True)
         p.set("forgotten", 1)
@@ -65,10 +65,14 @@ async def attempts(r: Client[str]) -> None:
     assert_type(await r.transaction(double, "k", value_from_callable=True), int)
     assert_type(await r.transaction(queue, value_from_callable=True), float)
 
-    def one(p: Pipeline[str]) -> Result[int]:
+    def one(p: Pipeline[str]) -> Handle[int]:
+        return p.incr("n")
+
+    def another(p: Pipeline[str]) -> Result[int]:
         return p.incr("n")
 
     assert_type(await r.transaction(one, value_from_callable=True), int)
+    assert_type(await r.transaction(another, value_from_callable=True), int)
 
 
 async def on_a_lease(c: Lease[bytes]) -> None:
@@ -89,7 +93,7 @@ async def a_pipeline_is_commands(p: Pipeline[str]) -> None:
 async def scripts(r: Client[str], c: Lease[bytes], p: Pipeline[str]) -> None:
     add = r.register_script("return 1", readonly=True)
     assert_type(add, Script)
-    assert_type(add(), Result[Any])
+    _ = assert_type(add(), Result[Any])
     assert_type(await add(keys=["k"], args=[1, "a", b"b"]), Any)
     assert_type(await add(["k"], [1], client=c), Any)
     handle = add(client=p)
