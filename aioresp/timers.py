@@ -1,7 +1,8 @@
 """Timers for deadlines in an event loop that may be held up: nothing is late before the loop has read its sockets.
 
 Owns the turns of the loop between a timer and the failure that it stands for. Owns, too, the time that is given back
-after the loop stood still. Never decides what is late.
+after the loop stood still. Never decides what is late, and never keeps the context of a caller: a cancelled timer stays
+in its loop until its time comes, with the context in which it was made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Collection
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -27,7 +29,7 @@ def after_reading(loop: asyncio.AbstractEventLoop, step: Callable[[], object]) -
 
     In the next turn `step` could come before what that turn reads. asyncio and uvloop differ in this.
     """
-    loop.call_soon(loop.call_soon, step)
+    loop.call_soon(loop.call_soon, step, context=Context())
 
 
 def given_back(late: float, limit: float) -> float:
@@ -50,7 +52,7 @@ class Alarm:
         self._when = when
         self._limit = limit
         self._step: Callable[[], object] | None = step
-        self._handle = loop.call_at(when, self._ring)
+        self._handle = loop.call_at(when, self._ring, context=Context())
 
     def cancel(self) -> None:
         """Call `step` no more."""
@@ -61,7 +63,7 @@ class Alarm:
         more = given_back(self._loop.time() - self._when, self._limit)
         self._limit = 0.0  # time is given back once
         if more:
-            self._handle = self._loop.call_later(more, self._ring)
+            self._handle = self._loop.call_later(more, self._ring, context=Context())
         else:
             after_reading(self._loop, self._end)
 

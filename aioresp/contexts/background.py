@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Final
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, PoolTimeout, RedisError, ResponseError
@@ -97,7 +98,7 @@ class Background:
     def after(self, seconds: float, step: Callable[[], None]) -> None:
         """Call `step` after so many seconds, in place of the step before."""
         self.cancel()
-        self._timer = self.loop.call_later(seconds, step)
+        self._timer = self.loop.call_later(seconds, step, context=Context())
 
     def cancel(self) -> None:
         """Call no step any more."""

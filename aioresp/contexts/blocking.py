@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeVar, cast
@@ -148,7 +149,7 @@ class Blocking:
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
         self._reply = connection.send(pack(tuple(traits.arguments)), terms.decode and not self._takes, None)
-        self._reply.add_done_callback(self._take_reply)
+        self._reply.add_done_callback(self._take_reply, context=Context())
         pool.hold(self)
         self._timer: Alarm | asyncio.TimerHandle | None = None  # the timer of the command's time limit
         self._limit = self._end_of_limit = 0.0
@@ -235,7 +236,7 @@ class Blocking:
         # A big reply that keeps arriving is not late.
         now = self._loop.time()
         if now < self._end_of_limit + (LONGEST - 1) * GRACE and self._connection.growing(GRACE / 2):
-            self._timer = self._loop.call_later(GRACE / 2, self._expire)
+            self._timer = self._loop.call_later(GRACE / 2, self._expire, context=Context())
         else:
             self._turn_away(CommandTimeout(f"no reply in {self._limit:.3g} s"))
 
@@ -273,7 +274,7 @@ class Blocking:
             commands = [pack(each) for each in (before, unblock) if each is not None]
             # At another server, the connection of that number is somebody else's.
             self._unblocking = background.send(commands, self._connection)
-            self._unblocking.add_done_callback(partial(self._unblocked, background))
+            self._unblocking.add_done_callback(partial(self._unblocked, background), context=Context())
 
     def _unblocked(self, background: Background, answer: asyncio.Future[Any]) -> None:
         self._unblocking = None

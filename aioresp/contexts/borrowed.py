@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
@@ -135,7 +136,9 @@ class Borrowed(Entered):
             _return(pool, connection, self._changed, clean=blocking is None or blocking.done.result())
         else:
             changed = self._changed
-            blocking.done.add_done_callback(lambda done: _return(pool, connection, changed, clean=done.result()))
+            blocking.done.add_done_callback(
+                lambda done: _return(pool, connection, changed, clean=done.result()), context=Context()
+            )
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
@@ -304,7 +307,7 @@ class Borrowed(Entered):
         if self._changed == {"WATCH"} and connection is not None and connection.viable:
             self._changed.clear()
             reply = connection.send(pack(("UNWATCH",)), True, self._timeout)
-            reply.add_done_callback(partial(self._unwatched, leave))
+            reply.add_done_callback(partial(self._unwatched, leave), context=Context())
         elif leave and connection is not None:
             self.give_back()
 
@@ -321,7 +324,11 @@ class Borrowed(Entered):
 
         The command's own time limit ends at `until` (loop time), and includes the wait for the connection.
         """
-        remark = None if until is not None else running_loop().call_later(self._timeout or LONG, self._remark)
+        remark = (
+            None
+            if until is not None
+            else running_loop().call_later(self._timeout or LONG, self._remark, context=Context())
+        )
         try:
             connection = await self.borrow(None if until is None else until + GRACE)
         finally:

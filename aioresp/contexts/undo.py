@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from enum import Enum
 from typing import Any, Final
 
@@ -120,7 +121,7 @@ class PutBack:
             self._fail(ConnectionLost(why, "not sent"))
             return
         self._attempts.add(answer)
-        answer.add_done_callback(self._answered)
+        answer.add_done_callback(self._answered, context=Context())
         if once:
             # Later each time, because large elements take long to send.
             self._background.after(ATTEMPT * 2 ** (len(self._attempts) - 1), self._attempt)
@@ -184,7 +185,7 @@ class PutBack:
             self._end(None)
         else:
             self._to(Step.FORGETTING)
-            forgetting.add_done_callback(self._forgotten)
+            forgetting.add_done_callback(self._forgotten, context=Context())
 
     def _forgotten(self, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # protocols take time to import
@@ -72,7 +73,7 @@ class Closing:
             self._pool.turn_away({future for work in self.work for future in work.in_line})
             for work in list(self.work):
                 work.recall()
-            self._loop.call_later(WORK_GRACE, self._hurry, _DRAINING)
+            self._loop.call_later(WORK_GRACE, self._hurry, _DRAINING, context=Context())
         self.look()
 
     async def wait(self) -> None:
@@ -110,7 +111,7 @@ class Closing:
             self.stopped = True
             self._pool.turn_away(set())
             self._pool.stop()
-            self._loop.call_later(self._grace, self._hurry, _CLOSING)
+            self._loop.call_later(self._grace, self._hurry, _CLOSING, context=Context())
         elif self._step == _CLOSING:
             self._pool.close_all()
             self.lose_work()

@@ -156,7 +156,7 @@ class PerLoop(Generic[P]):
                 leave(pool)
             else:
                 try:
-                    loop.call_soon_threadsafe(leave, pool)
+                    loop.call_soon_threadsafe(leave, pool, context=Context())
                 except RuntimeError:  # it is closed
                     self._give_up(pool)
 
@@ -365,7 +365,7 @@ def _close_in(loop: asyncio.AbstractEventLoop, pool: Closable, grace: float) -> 
         return None
     closing = pool.aclose(grace)
     try:
-        return asyncio.run_coroutine_threadsafe(closing, loop)
+        return Context().run(asyncio.run_coroutine_threadsafe, closing, loop)
     except RuntimeError:  # it was closed just now
         closing.close()
         return None

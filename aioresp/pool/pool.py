@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
@@ -257,9 +258,10 @@ class Pool(Generic[R]):
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
         wanted = max(1, wanted) if self._open else 1
         while len(self._opening) < wanted and self._open + len(self._opening) < self._ceiling:
-            task = self._loop.create_task(self._make(), name="aioresp: open a connection")
+            create = partial(self._loop.create_task, name="aioresp: open a connection")
+            task = Context().run(create, self._make())  # in no context of a caller, which would live as long
             self._opening.add(task)
-            task.add_done_callback(self._opened)
+            task.add_done_callback(self._opened, context=Context())
 
     async def _make(self) -> None:
         resource = await self._connect()
@@ -288,13 +290,13 @@ class Pool(Generic[R]):
     def _growth_failed(self, error: BaseException) -> None:
         if self._shared:
             logger.warning("the pool could not grow: %s; it goes on with %r", error, self)
-            self._loop.call_at(self._growth.rest(), self._dispatch)
+            self._loop.call_at(self._growth.rest(), self._dispatch, context=Context())
             return
         pause = self._growth.failed(error)
         if pause is None:
             self._fail_waiting(error)
         else:
-            self._loop.call_later(pause, self._dispatch)
+            self._loop.call_later(pause, self._dispatch, context=Context())
 
     def _fail_waiting(self, error: BaseException, spared: Collection[asyncio.Future[Any]] = ()) -> None:
         self._waiting.fail(error, spared)
@@ -366,9 +368,10 @@ class Pool(Generic[R]):
         """End a lease. A resource that was changed, or owes a reply, is `changed`: it is restored first."""
         ends = self._closing.stopped or self._refusal is not None or resource in self._leaving.lent
         if changed and resource.viable and self._restore is not None and not ends:
-            task = self._loop.create_task(self._restore(resource), name="aioresp: restore a connection")
+            create = partial(self._loop.create_task, name="aioresp: restore a connection")
+            task = Context().run(create, self._restore(resource))
             self._restoring.add(task)
-            task.add_done_callback(partial(self._restored, resource))
+            task.add_done_callback(partial(self._restored, resource), context=Context())
         elif changed:
             resource.close()
         elif self._leased.pop(resource, None) is not None:
@@ -404,7 +407,7 @@ class Pool(Generic[R]):
         """Give `work` two seconds to end before the pool closes; `release` tells that it has ended."""
         self._closing.work.add(work)
         if self._closing.begun:
-            self._loop.call_soon(work.recall)
+            self._loop.call_soon(work.recall, context=Context())
 
     def release(self, work: Work) -> None:
         """Note that the held `work` has ended."""
@@ -441,7 +444,7 @@ class Pool(Generic[R]):
 
     def _schedule_prune(self) -> None:
         pause = min(REST_AFTER / 2, math.inf if self._idle_timeout is None else self._idle_timeout / 4)
-        self._prune_timer = self._loop.call_later(pause, self._prune)
+        self._prune_timer = self._loop.call_later(pause, self._prune, context=Context())
 
     def _prune(self) -> None:
         """Close resources that were idle for `idle_timeout`; put those to rest that were idle for `REST_AFTER`.

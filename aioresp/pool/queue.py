@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from contextvars import Context
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -118,11 +119,11 @@ class WaitQueue(Generic[R]):
         if self._timer is not None:
             self._timer.cancel()
         self._expire_at = when
-        self._timer = None if when == math.inf else self._loop.call_at(when, self._ring)
+        self._timer = None if when == math.inf else self._loop.call_at(when, self._ring, context=Context())
 
     def _ring(self) -> None:
         # Replies that have arrived, or that the loop held up, may make room for callers in line.
-        self._loop.call_later(PACE, partial(self._expire, self._loop.time(), self._served))
+        self._loop.call_later(PACE, partial(self._expire, self._loop.time(), self._served), context=Context())
 
     def _expire(self, rang: float, served: int) -> None:
         """Fail the callers whose deadline had passed when the timer `rang`, unless the line moves on.
@@ -130,7 +131,7 @@ class WaitQueue(Generic[R]):
         `served` is the number of callers that had been served when this was asked last.
         """
         if self._served != served and self._loop.time() - rang < LEAST:
-            self._loop.call_later(PACE, partial(self._expire, rang, self._served))
+            self._loop.call_later(PACE, partial(self._expire, rang, self._served), context=Context())
             return
         now = rang + CLOCK
         look_again = math.inf

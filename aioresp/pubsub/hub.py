@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -290,7 +291,8 @@ class Hub:
     def _refused(self, topic: Topic, error: RedisError) -> None:
         about(error, f"{topic.kind}subscribe".upper(), shown(topic.name))
         if isinstance(error, NOT_NOW):
-            self._loop.call_later(PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0, self._request_again, topic)
+            pause = PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0
+            self._loop.call_later(pause, self._request_again, topic, context=Context())
         elif self._has(topic):
             self._fail(topic, error)
 
@@ -319,8 +321,9 @@ class Hub:
 
     def _open(self, pause: float) -> None:
         self._advance(Event.WANTED)
-        self._opening = self._loop.create_task(self._connect_after(pause), name="aioresp: connect for subscriptions")
-        self._opening.add_done_callback(self._opened)
+        create = partial(self._loop.create_task, name="aioresp: connect for subscriptions")
+        self._opening = Context().run(create, self._connect_after(pause))
+        self._opening.add_done_callback(self._opened, context=Context())
 
     async def _connect_after(self, pause: float) -> None:
         await asyncio.sleep(pause)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 from aioresp.errors import ConnectionLost
@@ -68,7 +69,7 @@ class Liveness:
     def _look_after(self, seconds: float) -> None:
         seconds = min(seconds, PROVE_AFTER)
         self._look_at = self._loop.time() + seconds
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._timer = self._loop.call_later(seconds, self._look, context=Context())
 
     def _look(self) -> None:
         """Send a PING if one is due; end the connection if the reply to the last one is late."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -235,7 +236,7 @@ class Connection(asyncio.Protocol):
         if wire.transport is None or self.error is not None:
             return
         if wire.backlog:
-            self.traffic.sent += write_chunks(wire.transport, outgoing)
+            self.traffic.sent += Context().run(write_chunks, wire.transport, outgoing)
             wire.backlog = 0
             if self.health is READY:
                 self.capacity = self._concurrency
@@ -243,7 +244,7 @@ class Connection(asyncio.Protocol):
         else:
             data = b"".join(outgoing)  # type: ignore[arg-type]  # no backlog: all of them are bytes
             self.traffic.sent += len(data)
-            wire.transport.write(data)
+            Context().run(wire.transport.write, data)  # a full socket keeps the context until it has room again
 
     def pause_writing(self) -> None:
         """Take no more commands until the transport's buffer has drained."""
@@ -419,7 +420,7 @@ class Connection(asyncio.Protocol):
         """Ask a resting server for a sign of life; without one in time the connection ends."""
         if self.health is Health.RESTING:
             self._move(Event.WOKEN)
-            self.send(pack(("PING",)), True, WAKE).add_done_callback(self._woken)
+            self.send(pack(("PING",)), True, WAKE).add_done_callback(self._woken, context=Context())
 
     def _woken(self, pong: asyncio.Future[Any]) -> None:
         if isinstance(pong.exception(), CommandTimeout):

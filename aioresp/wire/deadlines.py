@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -111,7 +112,7 @@ class Deadlines:
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._ring)
+        self._timer = self._loop.call_at(when, self._ring, context=Context())
         self._timer_at = when
 
     def _ring(self) -> None:

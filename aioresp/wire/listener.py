@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import Any, Final
 
 from aioresp.errors import ProtocolError, RedisError
@@ -48,7 +49,7 @@ class Listener(asyncio.Protocol):
     def send(self, packed: Packed) -> None:
         """Send a command with this turn's others."""
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush, context=Context())
         self._outgoing += packed if isinstance(packed, list) else [packed]
 
     def _flush(self) -> None:
@@ -117,8 +118,8 @@ class Listener(asyncio.Protocol):
         if self.held:
             self.held = False
             self.heard = self._loop.time()
-            self._loop.call_soon(self._read)
-            self._transport.resume_reading()
+            self._loop.call_soon(self._read, context=Context())
+            Context().run(self._transport.resume_reading)  # which keeps its context until the next pause
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aioresp.errors import CommandTimeout, ConnectError, ResponseError
@@ -86,13 +88,14 @@ class Renewal:
             self._timer.cancel()
             self._timer = None
         if seconds is not None and self._carrier.viable:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._start)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._start, context=Context())
 
     def _start(self) -> None:
         if not self._carrier.viable:
             return
         self._timer = None
-        self._task = asyncio.get_running_loop().create_task(self._renew(), name="aioresp: renew credentials")
+        create = partial(asyncio.get_running_loop().create_task, name="aioresp: renew credentials")
+        self._task = Context().run(create, self._renew())
 
     async def _renew(self) -> None:
         try:
@@ -120,7 +123,7 @@ class Renewal:
         fresh = self.claim()
         if fresh is not None and self._carrier.viable:
             answer = self._carrier.send(pack(("AUTH", *fresh.words)), True, self._timeout)
-            answer.add_done_callback(lambda answer: self.settle(fresh, answer.exception()))
+            answer.add_done_callback(lambda answer: self.settle(fresh, answer.exception()), context=Context())
 
     def claim(self) -> Credentials | None:
         """Return new credentials that have not been sent; the caller sends them and then calls `settle`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextvars import Context
 from typing import Any, Final, cast
 
 #: Most unsent bytes in a transport before it asks for a pause.
@@ -58,14 +59,14 @@ class Wire:
         if abort:
             self._abort()
         elif self.transport is not None:
-            self.transport.close()
+            Context().run(self.transport.close)
             # A peer that reads nothing would keep the transport, and a TLS farewell, waiting.
-            self._timer = loop.call_later(CLOSE_GRACE, self._abort)
+            self._timer = loop.call_later(CLOSE_GRACE, self._abort, context=Context())
 
     def _abort(self) -> None:
         self.cut()
         if self.transport is not None:
-            self.transport.abort()
+            Context().run(self.transport.abort)
 
     def lost(self) -> None:
         """End the socket, as the transport has ended."""
