@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.hints import remedy, role
 
 #: An argument as plain data, without what its class overrides.
 Plain: TypeAlias = str | bytes | int | float
@@ -92,15 +93,20 @@ def _checked(before: Sequence[Plain], argument: object) -> Plain:
         error_type, why = ArgumentError, "is a memoryview that was released"
     else:
         if value is None:
-            hint = "; pass 1 or 0" if type(argument) is bool else ""
             error_type = ArgumentTypeError
-            why = f"is {type(argument).__name__}, not str, bytes, bytearray, memoryview, int or float{hint}"
+            where = role(word(before[0]), len(before)) if before else ""
+            why = (
+                f"is {type(argument).__name__}, not str, bytes, bytearray, memoryview, int or float"
+                f"{where}{remedy(argument)}"
+            )
         elif isinstance(value, int) and value.bit_length() > BITS:
             error_type, why = ArgumentError, f"is an int of more than {BITS} bits; pass it as str"
         else:
             return value
     # Not raised above: the errors there show the value.
-    raise error_type(f"{word(before[0])}: argument {len(before)} {why}" if before else f"the name of a command {why}")
+    if not before:
+        raise error_type(f"the name of a command {why}")
+    raise error_type(f"{word(before[0])}: argument {len(before)} {why}")
 
 
 def numeral(value: object) -> str:

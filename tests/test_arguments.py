@@ -108,9 +108,18 @@ def test_other_words() -> None:
 @pytest.mark.parametrize(
     ("argument", "error", "why"),
     [
-        (None, TypeError, "is NoneType, not str, bytes, bytearray, memoryview, int or float"),
+        (
+            None,
+            TypeError,
+            "is NoneType, not str, bytes, bytearray, memoryview, int or float; Redis has no null: leave it out, delete "
+            "the key or field, or choose a value for it",
+        ),
         (True, TypeError, "is bool, not str, bytes, bytearray, memoryview, int or float; pass 1 or 0"),
-        (Impostor(), TypeError, "is Impostor, not str, bytes, bytearray, memoryview, int or float"),
+        (
+            Impostor(),
+            TypeError,
+            "is Impostor, not str, bytes, bytearray, memoryview, int or float; convert it, as by str() or json.dumps()",
+        ),
         ("secret \udc80", ValueError, "has no UTF-8 form (surrogates not allowed at 7); pass bytes"),
         (LyingStr("secret \udc80"), ValueError, "has no UTF-8 form (surrogates not allowed at 7); pass bytes"),
         (2**BITS, ValueError, "is an int of more than 2048 bits; pass it as str"),
@@ -125,7 +134,7 @@ def test_what_cannot_be_sent_is_named_and_not_shown(
 ) -> None:
     with pytest.raises(error) as caught:
         take(("set", "k", argument))
-    assert str(caught.value) == f"SET: argument 2 {why}"
+    assert str(caught.value) == f"SET: argument 2 {why.replace('float;', 'float (it is the value);')}"
     assert caught.value.__context__ is caught.value.__cause__ is None
     with pytest.raises(error) as caught:
         take((argument, "k"))

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, seconds
 from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.hints import meant
 from aioresp.replies import boolean, integer, ok, text
 from aioresp.replies.clients import ClientInfo, TrackingInfo, client_info, client_infos, tracking_info
 
@@ -57,13 +58,13 @@ def _filters(command: str, filters: Any, kind: str | None, **ids: int | Iterable
     options += () if kind is None else ("TYPE", kind)
     for name, value in filters.items():
         if name not in _FILTERS:
-            raise ArgumentTypeError(f"{command}: there is no filter {name!r}")
+            raise ArgumentTypeError(f"{command}: there is no filter {name!r}{meant(name, _FILTERS)}")
         if value is not None:
             option = name.replace("_", "-").upper()
             if name == "not_id":
                 options += (option, *filled(command, name, listed(value)))
             else:
-                options += (option, seconds(value) if name in ("maxage", "idle") else value)
+                options += (option, seconds(value, command, name) if name in ("maxage", "idle") else value)
     return options
 
 
@@ -146,7 +147,9 @@ class ClientCommands(Executor[AnyStr]):
 
     def client_pause(self, timeout: Seconds, all: bool = True) -> Result[bool]:
         """Let the server hold back all commands, or only writes (since 6.2), for `timeout` milliseconds."""
-        return self.execute(("CLIENT", "PAUSE", milliseconds(timeout), *(() if all else ("WRITE",))), ok)
+        return self.execute(
+            ("CLIENT", "PAUSE", milliseconds(timeout, "CLIENT PAUSE", "timeout"), *(() if all else ("WRITE",))), ok
+        )
 
     def client_setinfo(self, attr: Literal["LIB-NAME", "LIB-VER"], value: str) -> Result[bool]:
         """Tell the server which library a leased connection belongs to. Since 7.2."""

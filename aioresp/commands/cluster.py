@@ -160,7 +160,9 @@ class ClusterCommands(Executor[AnyStr]):
         if (state == "STABLE") is not (node_id is None):
             raise ArgumentError(f"CLUSTER SETSLOT: {state} {'has no' if state == 'STABLE' else 'needs'} node_id")
         node: tuple[Value, ...] = () if node_id is None else (node_id,)
-        wait: tuple[Value, ...] = () if timeout is None else ("TIMEOUT", milliseconds(timeout))
+        wait: tuple[Value, ...] = (
+            () if timeout is None else ("TIMEOUT", milliseconds(timeout, "CLUSTER SETSLOT", "timeout"))
+        )
         return self.execute(("CLUSTER", "SETSLOT", slot, state, *node, *wait), ok)
 
     def cluster_shards(self) -> Result[list[ClusterShard]]:

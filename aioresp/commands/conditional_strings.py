@@ -163,7 +163,7 @@ class ConditionalStringCommands(Executor[AnyStr]):
 
         `nx` sets them only if none exists, `xx` only if all do.
         """
-        pairs = filled("MSETEX", "mapping", flat(mapping))
+        pairs = filled("MSETEX", "mapping", flat(mapping, "MSETEX"))
         options = (
             *condition("MSETEX", nx=nx, xx=xx),
             *expiry("MSETEX", ex, px, exat, pxat, keepttl=keepttl),

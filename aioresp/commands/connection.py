@@ -71,11 +71,11 @@ class ConnectionCommands(Executor[AnyStr]):
 
     def wait(self, num_replicas: int, timeout: Seconds) -> Result[int]:
         """Wait up to `timeout` ms until replicas have this leased connection's writes; return how many have."""
-        return self.execute(("WAIT", num_replicas, milliseconds(timeout)), integer)
+        return self.execute(("WAIT", num_replicas, milliseconds(timeout, "WAIT", "timeout")), integer)
 
     def waitaof(self, num_local: int, num_replicas: int, timeout: Seconds) -> Result[tuple[int, int]]:
         """Wait up to `timeout` ms until this leased connection's writes are on disk, here (`num_local`: 1) and there.
 
         Returns how many servers have them on disk: this one (0 or 1), and replicas. Since 7.2.
         """
-        return self.execute(("WAITAOF", num_local, num_replicas, milliseconds(timeout)), numbers)
+        return self.execute(("WAITAOF", num_local, num_replicas, milliseconds(timeout, "WAITAOF", "timeout")), numbers)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds
-from aioresp.commands.base import Executor, filled, listed, seconds
+from aioresp.commands.base import Executor, filled, listed, seconds, several
 from aioresp.replies import integer, integer_or_none, ok, shown
 from aioresp.replies.diagnostics import (
     HotKeys,
@@ -64,9 +64,9 @@ class DiagnosticCommands(Executor[AnyStr]):
         Ends by `hotkeys_stop`, or after `duration` seconds. Of `sample_ratio` commands one is looked at; `slots`, of a
         cluster only.
         """
-        kinds = filled("HOTKEYS START", "metrics", tuple(metrics))
+        kinds = filled("HOTKEYS START", "metrics", several("HOTKEYS START", "metrics", metrics, '["CPU"]'))
         options: Arguments = () if count is None else ("COUNT", count)
-        options += () if duration is None else ("DURATION", seconds(duration))
+        options += () if duration is None else ("DURATION", seconds(duration, "HOTKEYS START", "duration"))
         options += () if sample_ratio is None else ("SAMPLE", sample_ratio)
         if slots is not None:
             chosen = filled("HOTKEYS START", "slots", listed(slots))

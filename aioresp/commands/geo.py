@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Converter, Key, Number, Result, Value
-from aioresp.commands.base import Executor, condition, filled
+from aioresp.commands.base import Executor, condition, filled, several
 from aioresp.errors import ArgumentError
 from aioresp.replies import array, each, floating_or_none, integer, string_or_none
 from aioresp.replies.geo import Place, places, positions
@@ -72,7 +72,7 @@ class GeoCommands(Executor[AnyStr]):
 
         Only new ones with `nx`, only known ones with `xx`; `ch` counts those that moved too (all since 6.2).
         """
-        places = filled("GEOADD", "values", tuple(values))
+        places = filled("GEOADD", "values", several("GEOADD", "values", values, '[13.36, 38.12, "member"]'))
         if len(places) % 3:
             raise ArgumentError(f"GEOADD: values has {len(places)} items, not three for each place")
         options = (*condition("GEOADD", nx=nx, xx=xx), *(("CH",) if ch else ()))

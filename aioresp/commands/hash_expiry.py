@@ -12,6 +12,8 @@ from aioresp.commands.base import (
     expiry,
     filled,
     flat,
+    incomplete,
+    several,
     unix_milliseconds,
     unix_seconds,
 )
@@ -37,7 +39,9 @@ class HashExpiryCommands(Executor[AnyStr]):
         lt: bool = False,
     ) -> Result[list[int]]:
         """Let fields expire after so many seconds, on one condition at most. Since 7.4; Valkey 9.0."""
-        return self._expire("HEXPIRE", name, base.seconds(seconds), fields, nx=nx, xx=xx, gt=gt, lt=lt)
+        return self._expire(
+            "HEXPIRE", name, base.seconds(seconds, "HEXPIRE", "seconds"), fields, nx=nx, xx=xx, gt=gt, lt=lt
+        )
 
     def hpexpire(
         self,
@@ -50,7 +54,16 @@ class HashExpiryCommands(Executor[AnyStr]):
         lt: bool = False,
     ) -> Result[list[int]]:
         """Let fields expire after so many milliseconds, on one condition at most. Since 7.4; Valkey 9.0."""
-        return self._expire("HPEXPIRE", name, base.milliseconds(milliseconds), fields, nx=nx, xx=xx, gt=gt, lt=lt)
+        return self._expire(
+            "HPEXPIRE",
+            name,
+            base.milliseconds(milliseconds, "HPEXPIRE", "milliseconds"),
+            fields,
+            nx=nx,
+            xx=xx,
+            gt=gt,
+            lt=lt,
+        )
 
     def hexpireat(
         self,
@@ -63,7 +76,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         lt: bool = False,
     ) -> Result[list[int]]:
         """Let fields expire at a Unix time in seconds, on one condition at most. Since 7.4; Valkey 9.0."""
-        when = unix_seconds(unix_time_seconds)
+        when = unix_seconds(unix_time_seconds, "HEXPIREAT", "unix_time_seconds")
         return self._expire("HEXPIREAT", name, when, fields, nx=nx, xx=xx, gt=gt, lt=lt)
 
     def hpexpireat(
@@ -77,7 +90,7 @@ class HashExpiryCommands(Executor[AnyStr]):
         lt: bool = False,
     ) -> Result[list[int]]:
         """Let fields expire at a Unix time in milliseconds, on one condition at most. Since 7.4; Valkey 9.0."""
-        when = unix_milliseconds(unix_time_milliseconds)
+        when = unix_milliseconds(unix_time_milliseconds, "HPEXPIREAT", "unix_time_milliseconds")
         return self._expire("HPEXPIREAT", name, when, fields, nx=nx, xx=xx, gt=gt, lt=lt)
 
     def hexpiretime(self, key: Key, *fields: Value) -> Result[list[int]]:
@@ -147,12 +160,12 @@ class HashExpiryCommands(Executor[AnyStr]):
         exists, `fxx` only if all do; `nx` and `xx` ask for the key itself (Valkey 9.0; not in Redis). `keepttl` leaves
         their expiry.
         """
-        pairs: tuple[Value, ...] = () if mapping is None else flat(mapping)
+        pairs: tuple[Value, ...] = () if mapping is None else flat(mapping, "HSETEX")
         if items is not None:
-            pairs = (*items, *pairs)
-        if key is not None:
-            if value is None:
-                raise ArgumentError(f"HSETEX: {key!r} needs a value")
+            pairs = (*several("HSETEX", "items", items, '["field", "value"]'), *pairs)
+        if key is not None or value is not None:
+            if key is None or value is None:
+                raise incomplete("HSETEX", key, value)
             pairs = (key, value, *pairs)
         if not pairs or len(pairs) % 2:
             raise ArgumentError("HSETEX: needs fields, each with a value")

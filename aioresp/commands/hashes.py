@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, overload
 
 from aioresp.command import AnyStr, Fields, Key, Result, Value
-from aioresp.commands.base import Executor, filled, flat, listed
+from aioresp.commands.base import Executor, filled, flat, incomplete, listed, position, several
 from aioresp.errors import ArgumentError
 from aioresp.replies import array, boolean, floating, integer, mapping, mapping_page, ok, page, pairs, text
 
@@ -52,7 +52,7 @@ class HashCommands(Executor[AnyStr]):
 
     def hmset(self, name: Key, mapping: Fields) -> Result[bool]:
         """Set fields; `hset` with a mapping is the newer way."""
-        return self.execute(("HMSET", name, *filled("HMSET", "mapping", flat(mapping))), ok)
+        return self.execute(("HMSET", name, *filled("HMSET", "mapping", flat(mapping, "HMSET"))), ok)
 
     @overload
     def hrandfield(self, key: Key, count: None = None, withvalues: Literal[False] = False) -> Result[AnyStr | None]: ...
@@ -107,8 +107,8 @@ class HashCommands(Executor[AnyStr]):
         options: tuple[Value, ...] = () if match is None else ("MATCH", match)
         options += () if count is None else ("COUNT", count)
         if no_values:
-            return self.execute(("HSCAN", name, cursor, *options, "NOVALUES"), page)
-        return self.execute(("HSCAN", name, cursor, *options), mapping_page)
+            return self.execute(("HSCAN", name, position("HSCAN", cursor), *options, "NOVALUES"), page)
+        return self.execute(("HSCAN", name, position("HSCAN", cursor), *options), mapping_page)
 
     def hset(
         self,
@@ -122,10 +122,12 @@ class HashCommands(Executor[AnyStr]):
         fields: tuple[Value, ...] = ()
         if key is not None or value is not None:
             if key is None or value is None:
-                raise ArgumentError("HSET: key and value go together")
+                raise incomplete("HSET", key, value)
             fields = (key, value)
-        fields += tuple(items or ())
-        fields += flat(mapping or {})
+        if items is not None:
+            fields += several("HSET", "items", items, '["field", "value"]')
+        if mapping is not None:
+            fields += flat(mapping, "HSET")
         if len(fields) % 2:
             raise ArgumentError("HSET: items has a field without a value")
         return self.execute(("HSET", name, *filled("HSET", "mapping", fields)), integer)

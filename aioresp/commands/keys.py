@@ -11,6 +11,7 @@ from aioresp.commands.base import (
     conditions,
     filled,
     milliseconds,
+    position,
     seconds,
     unix_milliseconds,
     unix_seconds,
@@ -45,7 +46,7 @@ class KeyCommands(Executor[AnyStr]):
         longer, `lt` shorter, where a key without expiry lives forever.
         """
         flags = conditions("EXPIRE", nx, xx, gt, lt)
-        return self.execute(("EXPIRE", name, seconds(time), *flags), boolean)
+        return self.execute(("EXPIRE", name, seconds(time, "EXPIRE", "time"), *flags), boolean)
 
     def expireat(
         self, name: Key, when: Instant, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
@@ -55,7 +56,7 @@ class KeyCommands(Executor[AnyStr]):
         Conditions (since 7.0) as in `expire`.
         """
         flags = conditions("EXPIREAT", nx, xx, gt, lt)
-        return self.execute(("EXPIREAT", name, unix_seconds(when), *flags), boolean)
+        return self.execute(("EXPIREAT", name, unix_seconds(when, "EXPIREAT", "when"), *flags), boolean)
 
     def expiretime(self, key: Key) -> Result[int]:
         """Return the Unix time in seconds at which the key expires; -1: never, -2: there is no key. Since 7.0."""
@@ -78,14 +79,14 @@ class KeyCommands(Executor[AnyStr]):
     ) -> Result[bool]:
         """Let the key expire after `time` ms and return whether that was set. Conditions (since 7.0) as in `expire`."""
         flags = conditions("PEXPIRE", nx, xx, gt, lt)
-        return self.execute(("PEXPIRE", name, milliseconds(time), *flags), boolean)
+        return self.execute(("PEXPIRE", name, milliseconds(time, "PEXPIRE", "time"), *flags), boolean)
 
     def pexpireat(
         self, name: Key, when: Instant, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
     ) -> Result[bool]:
         """Let the key expire at a Unix time in ms and return whether that was set. Conditions (7.0) as in `expire`."""
         flags = conditions("PEXPIREAT", nx, xx, gt, lt)
-        return self.execute(("PEXPIREAT", name, unix_milliseconds(when), *flags), boolean)
+        return self.execute(("PEXPIREAT", name, unix_milliseconds(when, "PEXPIREAT", "when"), *flags), boolean)
 
     def pexpiretime(self, key: Key) -> Result[int]:
         """Return the Unix time in ms at which the key expires; -1: never, -2: there is no key. Since 7.0."""
@@ -121,7 +122,7 @@ class KeyCommands(Executor[AnyStr]):
         options: tuple[Any, ...] = () if match is None else ("MATCH", match)
         options += () if count is None else ("COUNT", count)
         options += () if _type is None else ("TYPE", _type)
-        return self.execute(("SCAN", cursor, *options), page)
+        return self.execute(("SCAN", position("SCAN", cursor), *options), page)
 
     def touch(self, *names: Key) -> Result[int]:
         """Mark the keys as used just now and return how many there are."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value, Wait
-from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed
+from aioresp.commands.base import Executor, at_most_one, blocking, filled, listed, number
 from aioresp.errors import ArgumentError
 from aioresp.replies import (
     array,
@@ -33,7 +33,7 @@ class ListCommands(Executor[AnyStr]):
         self, first_list: Key, second_list: Key, timeout: Wait, src: End = "LEFT", dest: End = "RIGHT"
     ) -> Result[AnyStr | None]:
         """Move an element between lists, waiting `timeout` s (0: forever) for one; None if none came. Since 6.2."""
-        return self.execute(("BLMOVE", first_list, second_list, src, dest, blocking(timeout)), text)
+        return self.execute(("BLMOVE", first_list, second_list, src, dest, blocking(timeout, "BLMOVE")), text)
 
     def blmovem(
         self,
@@ -50,7 +50,7 @@ class ListCommands(Executor[AnyStr]):
         """Do what `lmovem` does, waiting `timeout` s (0: forever) for elements; None if none came. Since 8.10."""
         how_many = _how_many("BLMOVEM", count, exactly, order)
         return self.execute(
-            ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout), *how_many), texts_or_none
+            ("BLMOVEM", first_list, second_list, src, dest, blocking(timeout, "BLMOVEM"), *how_many), texts_or_none
         )
 
     def blmpop(
@@ -58,19 +58,23 @@ class ListCommands(Executor[AnyStr]):
     ) -> Result[tuple[AnyStr, list[AnyStr]] | None]:
         """Do what `lmpop` does, waiting `timeout` s (0: forever) for an element; None if none came. Since 7.0."""
         pop = _several("BLMPOP", numkeys, args, direction, count)
-        return self.execute(("BLMPOP", blocking(timeout), *pop), key_and_elements)
+        return self.execute(("BLMPOP", blocking(timeout, "BLMPOP"), *pop), key_and_elements)
 
     def blpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the left of the first list that has one, waiting `timeout` s (0: forever)."""
-        return self.execute(("BLPOP", *filled("BLPOP", "keys", listed(keys)), blocking(timeout)), key_and_element)
+        return self.execute(
+            ("BLPOP", *filled("BLPOP", "keys", listed(keys)), blocking(timeout, "BLPOP")), key_and_element
+        )
 
     def brpop(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr] | None]:
         """Pop (key, element) from the right of the first list that has one, waiting `timeout` s (0: forever)."""
-        return self.execute(("BRPOP", *filled("BRPOP", "keys", listed(keys)), blocking(timeout)), key_and_element)
+        return self.execute(
+            ("BRPOP", *filled("BRPOP", "keys", listed(keys)), blocking(timeout, "BRPOP")), key_and_element
+        )
 
     def brpoplpush(self, src: Key, dst: Key, timeout: Wait = 0) -> Result[AnyStr | None]:
         """Move the last element of `src` to the front of `dst`, waiting `timeout` s (0: forever) for one."""
-        return self.execute(("BRPOPLPUSH", src, dst, blocking(timeout)), text)
+        return self.execute(("BRPOPLPUSH", src, dst, blocking(timeout, "BRPOPLPUSH")), text)
 
     def lindex(self, name: Key, index: int) -> Result[AnyStr | None]:
         """Return the element at `index`; negative ones count from the end."""
@@ -160,6 +164,7 @@ class ListCommands(Executor[AnyStr]):
 
     def lrem(self, name: Key, count: int, value: Value) -> Result[int]:
         """Remove `count` elements equal to `value` (from the end if negative, 0: all) and return how many that were."""
+        count = number("LREM", "count", count, "name, count, value")
         return self.execute(("LREM", name, count, value), integer)
 
     def lset(self, name: Key, index: int, value: Value) -> Result[bool]:

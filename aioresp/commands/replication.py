@@ -40,7 +40,7 @@ class ReplicationCommands(Executor[AnyStr]):
             raise ArgumentError("FAILOVER: abort excludes all other options")
         options: Arguments = () if to is None else ("TO", *to, *(("FORCE",) if force else ()))
         options += ("ABORT",) if abort else ()
-        options += () if timeout is None else ("TIMEOUT", milliseconds(timeout))
+        options += () if timeout is None else ("TIMEOUT", milliseconds(timeout, "FAILOVER", "timeout"))
         return self.execute(("FAILOVER", *options), ok)
 
     def replicaof(self, host: str | None = None, port: int | str | None = None) -> Result[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from aioresp.command import AnyStr, Key, Result, Value
-from aioresp.commands.base import Executor, filled
+from aioresp.commands.base import Executor, filled, number
 from aioresp.replies import as_is, binary, booleans, ok, some_text, string
 from aioresp.replies.scripting import FunctionStats, Library, function_stats, libraries
 
@@ -21,27 +21,27 @@ class ScriptingCommands(Executor[AnyStr]):
 
     def eval(self, script: str | bytes, numkeys: int, *keys_and_args: Value) -> Result[Any]:
         """Run a Lua script and return what it returns; the first `numkeys` of the arguments are its keys."""
-        return self.execute(("EVAL", script, numkeys, *keys_and_args), as_is)
+        return self.execute(("EVAL", script, _count("EVAL", numkeys), *keys_and_args), as_is)
 
     def eval_ro(self, script: str | bytes, numkeys: int, *keys_and_args: Value) -> Result[Any]:
         """Run a Lua script that must not write, as a replica can. Since 7.0."""
-        return self.execute(("EVAL_RO", script, numkeys, *keys_and_args), as_is)
+        return self.execute(("EVAL_RO", script, _count("EVAL_RO", numkeys), *keys_and_args), as_is)
 
     def evalsha(self, sha: Key, numkeys: int, *keys_and_args: Value) -> Result[Any]:
         """Run a script by what `script_load` returned. Raises ResponseError (NOSCRIPT) if it is not loaded."""
-        return self.execute(("EVALSHA", sha, numkeys, *keys_and_args), as_is)
+        return self.execute(("EVALSHA", sha, _count("EVALSHA", numkeys), *keys_and_args), as_is)
 
     def evalsha_ro(self, sha: Key, numkeys: int, *keys_and_args: Value) -> Result[Any]:
         """Run a loaded script that must not write, as a replica can. Since 7.0."""
-        return self.execute(("EVALSHA_RO", sha, numkeys, *keys_and_args), as_is)
+        return self.execute(("EVALSHA_RO", sha, _count("EVALSHA_RO", numkeys), *keys_and_args), as_is)
 
     def fcall(self, function: Key, numkeys: int, *keys_and_args: Value) -> Result[Any]:
         """Call a function and return what it returns; the first `numkeys` of the arguments are keys. Since 7.0."""
-        return self.execute(("FCALL", function, numkeys, *keys_and_args), as_is)
+        return self.execute(("FCALL", function, _count("FCALL", numkeys), *keys_and_args), as_is)
 
     def fcall_ro(self, function: Key, numkeys: int, *keys_and_args: Value) -> Result[Any]:
         """Call a function that has the flag `no-writes`, as a replica can. Since 7.0."""
-        return self.execute(("FCALL_RO", function, numkeys, *keys_and_args), as_is)
+        return self.execute(("FCALL_RO", function, _count("FCALL_RO", numkeys), *keys_and_args), as_is)
 
     def function_delete(self, library: Key) -> Result[bool]:
         """Delete a library. Raises ResponseError if there is none. Since 7.0."""
@@ -107,3 +107,7 @@ class ScriptingCommands(Executor[AnyStr]):
     def script_show(self, sha: Key) -> Result[AnyStr]:
         """Return a script by its SHA1. Since Valkey 8.0; not in Redis."""
         return self.execute(("SCRIPT", "SHOW", sha), some_text)
+
+
+def _count(command: str, numkeys: Any) -> Any:
+    return number(command, "numkeys", numkeys, "the script or function, the number of keys, keys, arguments")

@@ -31,7 +31,7 @@ class ServerCommands(Executor[AnyStr]):
         if not isinstance(name, str):
             if value is not None:
                 raise ArgumentError("CONFIG SET: value belongs to a name, not to a mapping")
-            return self.execute(("CONFIG", "SET", *filled("CONFIG SET", "name", flat(name))), ok)
+            return self.execute(("CONFIG", "SET", *filled("CONFIG SET", "name", flat(name, "CONFIG SET", "name"))), ok)
         if value is None:
             raise ArgumentError(f"CONFIG SET: {name} needs a value")
         return self.execute(("CONFIG", "SET", name, value), ok)

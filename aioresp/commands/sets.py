@@ -7,7 +7,7 @@ from typing import Any, overload
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Key, Result, Value
-from aioresp.commands.base import Executor, condition, filled, listed
+from aioresp.commands.base import Executor, condition, filled, listed, position
 from aioresp.errors import ArgumentError
 from aioresp.replies import array, boolean, booleans, integer, members, scan_page, text
 
@@ -115,7 +115,7 @@ class SetCommands(Executor[AnyStr]):
         """Return the next cursor (0: that was all) and some members; a member may come twice."""
         options: tuple[Value, ...] = () if match is None else ("MATCH", match)
         options += () if count is None else ("COUNT", count)
-        return self.execute(("SSCAN", name, cursor, *options), _members_page)
+        return self.execute(("SSCAN", name, position("SSCAN", cursor), *options), _members_page)
 
     def sunion(self, keys: Key | Iterable[Key], *args: Key) -> Result[set[AnyStr]]:
         """Return the members that any of the sets has."""

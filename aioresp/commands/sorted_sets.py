@@ -7,7 +7,17 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value, Wait
-from aioresp.commands.base import Executor, blocking, condition, conditions, filled, listed
+from aioresp.commands.base import (
+    Executor,
+    blocking,
+    condition,
+    conditions,
+    filled,
+    listed,
+    no_mapping,
+    number,
+    position,
+)
 from aioresp.errors import ArgumentError
 from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
 from aioresp.replies.sorted_sets import key_and_scored, popped, rank_and_score, scored, scored_page, scores
@@ -46,21 +56,25 @@ class SortedSetCommands(Executor[AnyStr]):
     ) -> Result[tuple[AnyStr, list[tuple[AnyStr, float]]] | None]:
         """Pop as `zmpop` does, waiting `timeout` s (0: forever) for a member; None if none came. Since 7.0."""
         pop = _mpop("BZMPOP", "numkeys", numkeys, keys, min, max, count)
-        return self.execute(("BZMPOP", blocking(timeout), *pop), key_and_scored)
+        return self.execute(("BZMPOP", blocking(timeout, "BZMPOP"), *pop), key_and_scored)
 
     def bzpopmax(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the highest score of the first set that has one, waiting `timeout` s.
 
         A timeout of 0 waits forever; None if no member came.
         """
-        return self.execute(("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), blocking(timeout)), popped)
+        return self.execute(
+            ("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), blocking(timeout, "BZPOPMAX")), popped
+        )
 
     def bzpopmin(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the lowest score of the first set that has one, waiting `timeout` s.
 
         A timeout of 0 waits forever; None if no member came.
         """
-        return self.execute(("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), blocking(timeout)), popped)
+        return self.execute(
+            ("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), blocking(timeout, "BZPOPMIN")), popped
+        )
 
     @overload
     def zadd(
@@ -107,6 +121,8 @@ class SortedSetCommands(Executor[AnyStr]):
         """
         options = conditions("ZADD", nx, xx, gt, lt)
         options += ("CH",) if ch else ()
+        if not hasattr(type(mapping), "items"):
+            raise no_mapping("ZADD", "mapping", mapping, '{"member": 1.0}')
         pairs = tuple([part for member, score in mapping.items() for part in (score, member)])
         filled("ZADD", "mapping", pairs)
         if not incr:
@@ -137,6 +153,7 @@ class SortedSetCommands(Executor[AnyStr]):
 
     def zincrby(self, name: Key, amount: Number, value: Value) -> Result[float]:
         """Add `amount` to the member's score (0 if there is none) and return the result."""
+        amount = number("ZINCRBY", "amount", amount, "name, amount, value")
         return self.execute(("ZINCRBY", name, amount, value), floating)
 
     @overload
@@ -271,8 +288,8 @@ class SortedSetCommands(Executor[AnyStr]):
         options: tuple[Value, ...] = () if match is None else ("MATCH", match)
         options += () if count is None else ("COUNT", count)
         if no_scores:
-            return self.execute(("ZSCAN", name, cursor, *options, "NOSCORES"), page)
-        return self.execute(("ZSCAN", name, cursor, *options), scored_page)
+            return self.execute(("ZSCAN", name, position("ZSCAN", cursor), *options, "NOSCORES"), page)
+        return self.execute(("ZSCAN", name, position("ZSCAN", cursor), *options), scored_page)
 
     def zscore(self, name: Key, value: Value) -> Result[float | None]:
         """Return the member's score, or None if it is not there."""

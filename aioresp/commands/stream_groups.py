@@ -80,7 +80,15 @@ class StreamGroupCommands(Executor[AnyStr]):
         """
         options: Arguments = () if count is None else ("COUNT", count)
         options += ("JUSTID",) if justid else ()
-        arguments = ("XAUTOCLAIM", name, groupname, consumername, milliseconds(min_idle_time), start_id, *options)
+        arguments = (
+            "XAUTOCLAIM",
+            name,
+            groupname,
+            consumername,
+            milliseconds(min_idle_time, "XAUTOCLAIM", "min_idle_time"),
+            start_id,
+            *options,
+        )
         return self.execute(arguments, autoclaimed_ids if justid else autoclaimed)
 
     @overload
@@ -138,12 +146,20 @@ class StreamGroupCommands(Executor[AnyStr]):
         """
         at_most_one("XCLAIM", idle=idle, time=time)
         ids = filled("XCLAIM", "message_ids", listed(message_ids))
-        options: Arguments = () if idle is None else ("IDLE", milliseconds(idle))
-        options += () if time is None else ("TIME", unix_milliseconds(time))
+        options: Arguments = () if idle is None else ("IDLE", milliseconds(idle, "XCLAIM", "idle"))
+        options += () if time is None else ("TIME", unix_milliseconds(time, "XCLAIM", "time"))
         options += () if retrycount is None else ("RETRYCOUNT", retrycount)
         options += (*(("FORCE",) if force else ()), *(("JUSTID",) if justid else ()))
         options += () if lastid is None else ("LASTID", lastid)
-        arguments = ("XCLAIM", name, groupname, consumername, milliseconds(min_idle_time), *ids, *options)
+        arguments = (
+            "XCLAIM",
+            name,
+            groupname,
+            consumername,
+            milliseconds(min_idle_time, "XCLAIM", "min_idle_time"),
+            *ids,
+            *options,
+        )
         return self.execute(arguments, array if justid else entries_or_none)
 
     def xgroup_create(
@@ -214,7 +230,7 @@ class StreamGroupCommands(Executor[AnyStr]):
         idle: Seconds | None = None,
     ) -> Result[list[PendingEntry[AnyStr]]]:
         """Return up to `count` pending entries from `min` to `max`: of a consumer, or `idle` so long (since 6.2)."""
-        since: Arguments = () if idle is None else ("IDLE", milliseconds(idle))
+        since: Arguments = () if idle is None else ("IDLE", milliseconds(idle, "XPENDING", "idle"))
         consumer: Arguments = () if consumername is None else (consumername,)
         return self.execute(("XPENDING", name, groupname, *since, min, max, count, *consumer), pending_entries)
 
@@ -236,7 +252,11 @@ class StreamGroupCommands(Executor[AnyStr]):
         an empty list. Up to `count` entries a stream, `max_count` in all and about `max_size` bytes (both since 8.10).
         `noack`: none becomes pending; `claim_min_idle_time` (since 8.4) first takes what has been pending so long.
         """
-        options: Arguments = () if claim_min_idle_time is None else ("CLAIM", milliseconds(claim_min_idle_time))
+        options: Arguments = (
+            ()
+            if claim_min_idle_time is None
+            else ("CLAIM", milliseconds(claim_min_idle_time, "XREADGROUP", "claim_min_idle_time"))
+        )
         options += ("NOACK",) if noack else ()
         arguments = reading("XREADGROUP", streams, count, block, max_count, max_size, *options)
         return self.execute(("XREADGROUP", "GROUP", groupname, consumername, *arguments), group_entries_by_stream)

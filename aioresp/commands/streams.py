@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Fields, Key, Result, Seconds, Value
-from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds, seconds
+from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds, no_mapping, seconds
 from aioresp.errors import ArgumentError
 from aioresp.replies import integer, integers, ok, text
 from aioresp.replies.streams import (
@@ -38,11 +38,13 @@ def reading(
     *options: Value,
 ) -> Arguments:
     """Return the options of XREAD and XREADGROUP, and behind them the streams and the ids to read from."""
+    if not hasattr(type(streams), "items"):
+        raise no_mapping(command, "streams", streams, '{"stream": "0"}')
     names = filled(command, "streams", tuple([name for name, _ in streams.items()]))
     arguments: Arguments = () if count is None else ("COUNT", count)
     arguments += () if max_count is None else ("MAXCOUNT", max_count)
     arguments += () if max_size is None else ("MAXSIZE", max_size)
-    arguments += () if block is None else ("BLOCK", milliseconds(block))
+    arguments += () if block is None else ("BLOCK", milliseconds(block, command, "block"))
     return (*arguments, *options, "STREAMS", *names, *[start for _, start in streams.items()])
 
 
@@ -125,14 +127,18 @@ class StreamCommands(Executor[AnyStr]):
         options += () if idmpauto is None else ("IDMPAUTO", idmpauto)
         options += () if idmp is None else ("IDMP", *idmp)
         options += _trimming("XADD", maxlen, minid, approximate, limit)
-        return self.execute(("XADD", name, *options, id, *filled("XADD", "fields", flat(fields))), text)
+        return self.execute(
+            ("XADD", name, *options, id, *filled("XADD", "fields", flat(fields, "XADD", "fields"))), text
+        )
 
     def xcfgset(self, name: Key, idmp_duration: Seconds | None = None, idmp_maxsize: int | None = None) -> Result[bool]:
         """Set for how many seconds, and for how many entries, idempotent `xadd` remembers its ids. Since 8.6.
 
         A change makes it forget all it has.
         """
-        options: Arguments = () if idmp_duration is None else ("IDMP-DURATION", seconds(idmp_duration))
+        options: Arguments = (
+            () if idmp_duration is None else ("IDMP-DURATION", seconds(idmp_duration, "XCFGSET", "idmp_duration"))
+        )
         options += () if idmp_maxsize is None else ("IDMP-MAXSIZE", idmp_maxsize)
         if not options:
             raise ArgumentError("XCFGSET: needs idmp_duration or idmp_maxsize")

@@ -84,15 +84,15 @@ class StringCommands(Executor[AnyStr]):
 
     def mset(self, mapping: Fields) -> Result[bool]:
         """Set all keys of `mapping` at once."""
-        return self.execute(("MSET", *filled("MSET", "mapping", flat(mapping))), ok)
+        return self.execute(("MSET", *filled("MSET", "mapping", flat(mapping, "MSET"))), ok)
 
     def msetnx(self, mapping: Fields) -> Result[bool]:
         """Set all keys of `mapping`, or none if any exists, and return whether they were set."""
-        return self.execute(("MSETNX", *filled("MSETNX", "mapping", flat(mapping))), boolean)
+        return self.execute(("MSETNX", *filled("MSETNX", "mapping", flat(mapping, "MSETNX"))), boolean)
 
     def psetex(self, name: Key, time_ms: Seconds, value: Value) -> Result[bool]:
         """Set the value at `name`, to expire after `time_ms` milliseconds."""
-        return self.execute(("PSETEX", name, milliseconds(time_ms), value), ok)
+        return self.execute(("PSETEX", name, milliseconds(time_ms, "PSETEX", "time_ms"), value), ok)
 
     @overload
     def set(
@@ -171,7 +171,7 @@ class StringCommands(Executor[AnyStr]):
 
     def setex(self, name: Key, time: Seconds, value: Value) -> Result[bool]:
         """Set the value at `name`, to expire after `time` seconds."""
-        return self.execute(("SETEX", name, seconds(time), value), ok)
+        return self.execute(("SETEX", name, seconds(time, "SETEX", "time"), value), ok)
 
     def setnx(self, name: Key, value: Value) -> Result[bool]:
         """Set the value at `name` unless there is one, and return whether it was set."""

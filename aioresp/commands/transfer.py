@@ -33,12 +33,12 @@ class TransferCommands(Executor[AnyStr]):
         It expires `ttl` milliseconds from now (0: never), or with `absttl` at that Unix time. `idletime`, in seconds,
         and `frequency` are for the server's eviction.
         """
-        when = unix_milliseconds(ttl) if absttl else milliseconds(ttl)  # type: ignore[arg-type]  # each says so
+        when = (unix_milliseconds if absttl else milliseconds)(ttl, "RESTORE", "ttl")  # type: ignore[arg-type]  # each says so
         options: tuple[Value, ...] = (*condition("RESTORE", replace=replace), *condition("RESTORE", absttl=absttl))
         if idletime is not None and frequency is not None:
             raise ArgumentError("RESTORE: idletime and frequency exclude each other")
         if idletime is not None:
-            options += ("IDLETIME", seconds(idletime))
+            options += ("IDLETIME", seconds(idletime, "RESTORE", "idletime"))
         if frequency is not None:
             options += ("FREQ", frequency)
         return self.execute(("RESTORE", name, when, value, *options), ok)
@@ -67,7 +67,7 @@ class TransferCommands(Executor[AnyStr]):
         if auth is not None:
             options += ("AUTH", auth) if username is None else ("AUTH2", username, auth)
         names = filled("MIGRATE", "keys", listed(keys))
-        head = ("MIGRATE", host, port, "", destination_db, milliseconds(timeout))
+        head = ("MIGRATE", host, port, "", destination_db, milliseconds(timeout, "MIGRATE", "timeout"))
         return self.execute((*head, *options, "KEYS", *names), _moved)
 
     def object_encoding(self, key: Key) -> Result[str | None]:

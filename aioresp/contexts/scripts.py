@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from aioresp.arguments import encoded, exact
 from aioresp.command import AnyStr, Arguments, Handle, Key, Result, Value
-from aioresp.commands.base import Executor
+from aioresp.commands.base import Executor, several
 from aioresp.commands.marks import awaited
 from aioresp.errors import (
     ArgumentError,
@@ -101,8 +101,8 @@ class Script(Bound):
         The call sends its SHA1, or the whole script if the server does not have it. In a pipeline the first call sends
         the whole script, so that later ones find it.
         """
-        names = tuple(keys)
-        rest = (len(names), *names, *args)
+        names = several("EVALSHA", "keys", keys, '["key"]')
+        rest = (len(names), *names, *several("EVALSHA", "args", args, '["value"]'))
         client = self._client if client is None else client
         pipeline = _queueing(client)
         if pipeline is not None:
@@ -187,8 +187,9 @@ class Function(Bound):
         If the server does not know the function, its library is loaded, in place of an older one of that name. A
         pipeline does so before it sends its commands. Since 7.0.
         """
-        names = tuple(keys)
-        arguments = (self._command, self.name, len(names), *names, *args)
+        names = several(self._command, "keys", keys, '["key"]')
+        rest = several(self._command, "args", args, '["value"]')
+        arguments = (self._command, self.name, len(names), *names, *rest)
         client = self._client if client is None else client
         pipeline = _queueing(client)
         if pipeline is not None:

@@ -18,6 +18,7 @@ from aioresp.errors import (
     ResponseError,
     UnexpectedReply,
 )
+from aioresp.hints import remedy
 from aioresp.pubsub.inbox import Overflow
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Broker, Message
@@ -66,7 +67,7 @@ class KeyEvents(Subscription[T]):
         if db != "*" and (not isinstance(db, int) or isinstance(db, bool) or not 0 <= db < 2**63):
             raise ArgumentError(f'db is {numeral(db)}, not a number from 0 on, nor "*"')
         if isinstance(events, str):
-            raise ArgumentTypeError("events is str, not a collection of names")
+            raise ArgumentTypeError('events is str, not a collection of names, as in events=["set"]')
         names = [_channel(db, position, pattern) for position, pattern in enumerate(patterns or ("*",))]
         super().__init__(find_hub, decode, timeout, "p", names, gaps, buffer, overflow)
         self._events = None if events is None else frozenset(events)
@@ -118,5 +119,5 @@ def _flags(value: Any) -> str | None:
 
 def _channel(db: int | str, position: int, pattern: Key) -> bytes:
     if not isinstance(pattern, (str, bytes, memoryview)):
-        raise ArgumentTypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes")
+        raise ArgumentTypeError(f"pattern {position} is {type(pattern).__name__}, not str or bytes{remedy(pattern)}")
     return b"__keyspace@%b__:%b" % (str(db).encode(), as_bytes(pattern, f"pattern {position}"))

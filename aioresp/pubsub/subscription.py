@@ -14,6 +14,7 @@ from typing import Any, Final, Self, TypeVar
 
 from aioresp.command import Key, as_bytes, shown
 from aioresp.errors import ArgumentTypeError, RedisError
+from aioresp.hints import remedy
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.pubsub.topics import KINDS, Broker, Gap, Kind, Moment, Standing, Topic
 
@@ -87,7 +88,9 @@ class Subscription(Inbox[T]):
         found: list[bytes] = []
         for position, name in enumerate(names):
             if not isinstance(name, (str, bytes, memoryview)):
-                raise ArgumentTypeError(f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes")
+                raise ArgumentTypeError(
+                    f"{KINDS[kind]} {position} is {type(name).__name__}, not str or bytes{remedy(name)}"
+                )
             found.append(as_bytes(name, f"{KINDS[kind]} {position}", self.decode))  # messages will carry this name
         return found
 

@@ -58,7 +58,7 @@ class GroupReader(Reader[AnyStr], AsyncIterator[Delivery[AnyStr]]):
         self._consumer = consumer
         self._create = create
         self._auto_ack = auto_ack
-        self._min_idle = None if min_idle is None else milliseconds(min_idle)
+        self._min_idle = None if min_idle is None else milliseconds(min_idle, "XREADGROUP", "min_idle")
         if self._min_idle is not None and self._min_idle < 1:
             raise ArgumentError(f"XREADGROUP: min_idle is {numeral(self._min_idle)}, not 1 or more")
         self._starts: dict[bytes, StreamId] = dict.fromkeys(self._names, start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aioresp.command import AnyStr, Fields, Key, Seconds
-from aioresp.commands.base import Executor
+from aioresp.commands.base import Executor, no_mapping
 from aioresp.commands.streams import StreamId
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Readers(Executor[AnyStr]):
         if isinstance(last_id, (str, bytes, memoryview, int)):
             starts = dict.fromkeys(names, last_id)
         else:
+            if not hasattr(type(last_id), "items"):
+                raise no_mapping("XREAD", "last_id", last_id, '{"stream": "0"}')
             starts.update(last_id.items())  # type: ignore[arg-type]  # the server refuses a float
         return StreamReader(self._source(), starts, count, block)
 

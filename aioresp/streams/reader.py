@@ -63,9 +63,9 @@ class Reader(Iterated, Generic[AnyStr]):
     _command: str
 
     def __init__(self, source: Source, names: Iterable[Key], count: int, block: Seconds | None) -> None:
-        if count < 1:
+        if not isinstance(count, int) or count < 1:
             raise ArgumentError(f"{self._command}: count is {numeral(count)}, not 1 or more")
-        wait = None if block is None else milliseconds(block)
+        wait = None if block is None else milliseconds(block, self._command, "block")
         if wait is not None and wait < 0:
             raise ArgumentError(f"{self._command}: block is {numeral(wait)}, not 0 or more")
         self._source = source

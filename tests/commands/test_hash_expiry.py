@@ -69,7 +69,7 @@ REFUSED: Refused = [
     (lambda r: r.hgetdel("h"), ValueError, "HGETDEL: keys is empty"),
     (lambda r: r.hgetex("h", "f", ex=1, persist=True), ValueError, "HGETEX: ex and persist exclude each other"),
     (lambda r: r.hsetex("h"), ValueError, "HSETEX: needs fields"),
-    (lambda r: r.hsetex("h", "f"), ValueError, "HSETEX: 'f' needs a value"),
+    (lambda r: r.hsetex("h", "f"), ValueError, "HSETEX: key and value go together, but value is missing"),
     (lambda r: r.hsetex("h", items=["f"]), ValueError, "HSETEX: needs fields, each with a value"),
     (lambda r: r.hsetex("h", "f", 1, fnx=True, fxx=True), ValueError, "HSETEX: fnx and fxx exclude each other"),
     (lambda r: r.hsetex("h", "f", 1, ex=1, keepttl=True), ValueError, "HSETEX: ex and keepttl exclude each other"),
