@@ -95,10 +95,10 @@ class Timeout:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        return await self._inner.__aexit__(kind, error, traceback)
+        await self._inner.__aexit__(kind, error, traceback)
 
 
 async def wait(futures: Collection[F], seconds: float | None, return_when: str = asyncio.ALL_COMPLETED) -> set[F]:

@@ -212,6 +212,46 @@ async def test_what_has_idled_is_asked_before_it_is_used_again(
         assert r.stats().made == (1 if way == "alive" else 2)
 
 
+@pytest.mark.parametrize("kind", ["call", "pipeline", "lease", "pop"])
+@pytest.mark.parametrize(("limit", "concurrency"), [(8, 1), (8, 5000), (20, 1), (1, 5000)])
+async def test_many_idle_connections_died_at_once(
+    proxy: Proxy, prefix: str, limit: int, concurrency: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a suspended laptop: they take bytes, and nothing comes back."""
+    async with Client(proxy.url, timeout=10, limit=limit, concurrency=concurrency) as r:
+
+        async def lease() -> None:
+            async with r.connection() as c:
+                await c.ping()
+                await asyncio.sleep(0.05)
+
+        await r.rpush(f"{prefix}q", *range(20))
+        await r.expire(f"{prefix}q", 60)
+        await asyncio.gather(*(lease() for _ in range(min(limit - 1, 7))))
+        monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 0.1)
+        r.node.pools.here()._prune()
+        while not all(connection.resting for connection in r.node.pools.here()._shared):
+            await asyncio.sleep(0.02)
+        monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 60)
+        dead = r.stats().open
+        assert dead >= min(limit, 6)
+        proxy.half_open()
+        proxy.accept()
+        start = time.monotonic()
+        if kind == "call":
+            await asyncio.gather(*(r.echo("x") for _ in range(30)))
+        elif kind == "pipeline":
+            async with r.pipeline() as p:
+                p.echo("x")
+                await p.execute()
+        elif kind == "lease":
+            await lease()
+        else:
+            assert await r.blpop(f"{prefix}q", timeout=9) is not None
+        assert time.monotonic() - start < 0.8 * dead + 0.9  # a second for each of them, when asked one by one
+        assert r.stats().open <= max(limit, 2)
+
+
 async def test_a_short_deadline_drops_no_connection(proxy: Proxy) -> None:
     proxy.delay = 0.05
     async with Client(proxy.url, timeout=5) as r:

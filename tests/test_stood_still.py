@@ -115,7 +115,8 @@ async def test_no_call_of_another_kind_is_late(
         async def call() -> object:
             return await kind(r)
 
-        count = {monitor: 1, pop: 2}.get(kind, 12)  # a server looks at the time limits of pops ten times a second
+        # A server looks at the time limits of pops ten times a second.
+        count = 1 if kind is monitor else 2 if kind is pop else 12
         calls = [asyncio.create_task(call()) for _ in range(count)]
         # A pop may last two seconds longer than the server lets it.
         outcomes = await stand_still(calls, 2.3 if kind is pop and turns == 4 else 0.4, turns)

@@ -22,6 +22,7 @@ from aioresp.pool.leaving import Leaving
 from aioresp.pool.opening import error_of
 from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
+from aioresp.pool.waking import Waking
 from aioresp.timers import LEAST, given_back
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Pool(Generic[R]):
         self._refusal: ConnectionLost | None = None
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
+        self._waking: Waking[R] = Waking(loop, self._idle_since, self._dispatch)
         self._prune_timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -125,11 +127,12 @@ class Pool(Generic[R]):
         return None
 
     def _wake(self) -> bool:
-        """Wake a resting resource, if there is one: it may save opening another."""
-        for resource in self._shared:
-            if resource.resting:
-                resource.wake()
-                return True
+        """Ask all resting resources whether they work; return whether to wait for them before another is opened."""
+        asleep = self._waking.ask(self._shared)
+        if not asleep or not self._waking.late:
+            return bool(asleep)
+        if not self._opening and self._open >= self._ceiling:
+            asleep[0].close()  # it makes room for one beside the others; nothing but the question is under way on it
         return False
 
     def place(
@@ -188,7 +191,7 @@ class Pool(Generic[R]):
         line.enter(future, start, deadline)
         if first:
             self._dispatch()
-        elif self._concurrency == 1 or line is self._lease_waiting:
+        elif (self._concurrency == 1 or line is self._lease_waiting) and not self._wake():
             self._grow()  # a later waiter cannot be served now, but may justify another connection
 
     def _too_late(self) -> Callable[[float], Exception]:
@@ -256,7 +259,7 @@ class Pool(Generic[R]):
         if self._closing.stopped or self._growth.paused:
             return
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
-        wanted = max(1, wanted) if self._open else 1
+        wanted = max(1, wanted) if self._open > sum(r.resting for r in self._shared) else 1
         while len(self._opening) < wanted and self._open + len(self._opening) < self._ceiling:
             create = partial(self._loop.create_task, name="aioresp: open a connection")
             task = Context().run(create, self._make())  # in no context of a caller, which would live as long
@@ -264,7 +267,9 @@ class Pool(Generic[R]):
             task.add_done_callback(self._opened, context=Context())
 
     async def _make(self) -> None:
+        began = self._loop.time()
         resource = await self._connect()
+        self._waking.took = self._loop.time() - began
         self.made += 1
         self._growth.made(resource, resource.usage()[0])
         resource.attach(self._on_room, self._on_close)
@@ -425,6 +430,7 @@ class Pool(Generic[R]):
         self._leased.pop(resource, None)
         self._leaving.forget(resource)
         self._idle_since.pop(resource, None)
+        self._waking.forget(resource)
         if self.current is resource:
             self.current = cast("R", NOBODY)
         commands, sent, received = resource.usage()
@@ -462,8 +468,9 @@ class Pool(Generic[R]):
                 # It is withdrawn first: close() may take a turn of the loop, and no caller may get it meanwhile.
                 self._withdraw(resource)
                 resource.close()
-            elif now - since >= REST_AFTER:
+            elif now - since >= REST_AFTER and not resource.resting:
                 resource.rest()
+                self._waking.forget(resource)
         if self._open:
             self._schedule_prune()
 
@@ -562,6 +569,7 @@ class Pool(Generic[R]):
         """Open nothing more; the pool takes no more callers."""
         if self._prune_timer is not None:
             self._prune_timer.cancel()
+        self._waking.end()
         for task in [*self._opening, *self._restoring]:
             task.cancel()
 

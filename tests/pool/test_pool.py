@@ -53,6 +53,7 @@ class Thing:
 
     def wake(self) -> None:
         self.woken += 1
+        self.jobs += 1
 
     def answer(self) -> None:
         """Be found alive, after `wake`."""
@@ -521,6 +522,77 @@ async def test_a_lease_too_gets_none_that_was_not_asked(soon: None) -> None:
     maker.things[0].answer()
     assert await lease is maker.things[0]
     pool.give_back(maker.things[0])
+    assert maker.attempts == 2
+    await close(pool)
+
+
+async def idle(pool: Pool[Thing], maker: Maker, count: int) -> list[Thing]:
+    """Make so many things, and let them idle until they rest."""
+    for future in [use(pool) for _ in range(count)]:
+        await future
+    for thing in maker.things:
+        thing.finish()
+    while not all(thing.resting for thing in maker.things):
+        await asyncio.sleep(0.01)
+    return list(maker.things)
+
+
+async def test_all_that_rest_are_asked_at_once(soon: None) -> None:
+    pool, maker = make(limit=5)
+    things = await idle(pool, maker, 4)
+    futures = [use(pool) for _ in range(2)]
+    assert [thing.woken for thing in things] == [1] * 4
+    things[2].answer()
+    things[3].answer()
+    assert [await future for future in futures] == things[2:]
+    assert maker.attempts == 4
+    await close(pool)
+
+
+@pytest.mark.parametrize("limit", [3, 4], ids=["at the limit", "below it"])
+@pytest.mark.parametrize("kind", ["share", "lease"])
+async def test_one_is_opened_beside_those_that_do_not_answer(
+    soon: None, monkeypatch: pytest.MonkeyPatch, limit: int, kind: str
+) -> None:
+    monkeypatch.setattr("aioresp.pool.waking.PAUSES", (0.02, 0.02))
+    pool, maker = make(limit=limit)
+    things = await idle(pool, maker, 3)
+    used: asyncio.Future[Thing] = use(pool) if kind == "share" else asyncio.ensure_future(pool.lease("lease", None))
+    await settle()
+    assert maker.attempts == 3  # an answer may come at once
+    assert await used is maker.things[3]
+    assert [thing.viable for thing in things] == [limit == 4, True, True]
+    assert maker.attempts == 4
+    assert pool.stats().open == limit
+    await close(pool)
+
+
+async def test_to_be_asked_is_no_use(soon: None) -> None:
+    """Else one command now and then would keep all of them open."""
+    pool, maker = make(limit=5, idle_timeout=0.5)
+    things = await idle(pool, maker, 3)
+    for _ in range(12):
+        future = use(pool)
+        for thing in things:
+            if thing.resting and thing.viable:
+                thing.answer()
+        (await future).finish()
+        await asyncio.sleep(0.06)
+    assert 0 < sum(thing.viable for thing in things) < 3
+    await close(pool)
+
+
+async def test_a_second_rest_is_another_question(soon: None) -> None:
+    pool, maker = make(limit=5)
+    things = await idle(pool, maker, 2)
+    for times in (1, 2):
+        future = use(pool)
+        assert [thing.woken for thing in things] == [times] * 2
+        for thing in things:
+            thing.answer()
+        (await future).finish()
+        while not all(thing.resting for thing in things):
+            await asyncio.sleep(0.01)
     assert maker.attempts == 2
     await close(pool)
 
