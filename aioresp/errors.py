@@ -271,6 +271,18 @@ BY_TEXT: tuple[tuple[str, type[ResponseError]], ...] = (
 )
 
 
+# The same in the words of proxies and other servers, in small letters; some of them send no code before it.
+_ABSENT: Final = (
+    "unknown command",
+    "unknown or unsupported command",
+    "unsupported command",
+    "unrecognized command",
+    "command not supported",
+    "command is not supported",
+    "command not found",
+)
+
+
 def response_error(message: str) -> ResponseError:
     """Return the error that a server's error line means.
 
@@ -280,6 +292,8 @@ def response_error(message: str) -> ResponseError:
     kind = BY_CODE.get(code)
     if kind is None:
         kind = next((kind for start, kind in BY_TEXT if text.startswith(start)), ResponseError)
+        if kind is ResponseError and any(said.lower().startswith(_ABSENT) for said in (text, message)):
+            kind = UnknownCommandError
     message = _without_secrets(message)
     if kind is UnknownCommandError:
         kind, message = _unknown(text, message)
@@ -353,7 +367,7 @@ def _unknown(text: str, message: str) -> tuple[type[ResponseError], str]:
     name = text.replace("`", "'").partition("'")[2].partition("'")[0].upper()
     container = text.rpartition(". Try ")[2].removesuffix(" HELP.") if ". Try " in text else ""
     versions = needed(f"{container} {name}".strip())
-    if text.startswith("Unknown") and (versions is None or versions.startswith(("Redis 5", "Redis 6"))):
+    if text.startswith("Unknown subcommand") and (versions is None or versions.startswith(("Redis 5", "Redis 6"))):
         return ResponseError, message  # up to 6.2 the same text means wrong arguments of a known subcommand
     if versions is None:
         return UnknownCommandError, message

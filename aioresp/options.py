@@ -16,7 +16,7 @@ from aioresp.hints import meant
 from aioresp.middleware import Middleware
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
-from aioresp.url import Reader, boolean, parse_url, seconds, size, tls_version
+from aioresp.url import Reader, boolean, label, parse_url, seconds, size, tls_version
 from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context
 
@@ -55,6 +55,7 @@ class Options(TypedDict, total=False):
     retry: Retry | None
     protocol: Literal[2, 3]
     client_name: str | None
+    lib_name: str | None
     on_lost: Callable[[Lost], object] | None
     events: Hook | None
     slow_after: float | timedelta | None
@@ -364,6 +365,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "max_reply": Option(_size, "node", size, 536_870_912),
     "protocol": Option(_protocol, "endpoint", int),
     "client_name": Option(_name, "endpoint", str),
+    "lib_name": Option(_name, "endpoint", label),
     "on_lost": Option(_hook, "node", None, None),
     "events": Option(_hook, "node", None, None),
     "slow_after": Option(_duration, "node", None, 0.1),
@@ -422,7 +424,8 @@ ELSEWHERE: Final[dict[str, str]] = {
         "replies are UTF-8; for others, `decode_responses=False`",
     ),
     **dict.fromkeys(("parser", "parser_class", "command_packer"), "the parser is the client's own"),
-    **dict.fromkeys(("lib_version", "driver_info"), "the library gives its own version"),
+    "driver_info": "it is `lib_name` here",
+    "lib_version": "the version is that of aioresp; `lib_name=None` tells the server neither name nor version",
     # Sockets.
     **dict.fromkeys(
         ("socket_keepalive", "socket_keepalive_options", "tcp_keepalive"), "none is needed: keepalive is on"

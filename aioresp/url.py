@@ -180,6 +180,11 @@ def seconds(text: str) -> float | None:
     return None if text.lower() == "none" else float(text)
 
 
+def label(text: str) -> str | None:
+    """Return a name; "none" is None."""
+    return None if text.lower() == "none" else text
+
+
 def tls_version(text: str) -> ssl.TLSVersion:
     """Return the version that is spelled "1.2", "TLSv1.2" or "TLSv1_2"."""
     name = text.lower().removeprefix("tlsv").replace("_", ".")

@@ -112,6 +112,11 @@ MESSAGES: list[tuple[str, type[ResponseError], str]] = [
     ("ERR unknown command `X`", UnknownCommandError, "ERR"),
     ("ERR unknown subcommand 'X'. Try OBJECT HELP.", UnknownCommandError, "ERR"),
     ("ERR Unknown subcommand or wrong number of arguments for 'DOCS'. Try COMMAND HELP.", UnknownCommandError, "ERR"),
+    ("ERR Unknown command 'X'", UnknownCommandError, "ERR"),
+    ("ERR unknown or unsupported command 'X'", UnknownCommandError, "ERR"),
+    ("ERR unsupported command", UnknownCommandError, "ERR"),
+    ("unsupported command 'x'", UnknownCommandError, "unsupported"),
+    ("ERR command not supported", UnknownCommandError, "ERR"),
     ("ERR max number of clients reached", MaxClientsError, "ERR"),
     ("ERR invalid password", AuthenticationError, "ERR"),
     ("ERR Client sent AUTH, but no password is set", AuthenticationError, "ERR"),
@@ -203,7 +208,7 @@ def test_response_error(message: str, kind: type[ResponseError], code: str) -> N
 
 
 def test_every_line_of_the_tables_is_tried() -> None:
-    assert {code for _, kind, code in MESSAGES if kind is not ResponseError} - {"ERR"} == BY_CODE.keys()
+    assert {code for _, kind, code in MESSAGES if kind is not ResponseError} - {"ERR", "unsupported"} == BY_CODE.keys()
     for start, kind in BY_TEXT:
         assert any(message.startswith(f"ERR {start}") and kind is found for message, found, _ in MESSAGES)
     assert frozenset({kind for _, kind, _ in MESSAGES}) == ERROR_TYPES

@@ -111,6 +111,17 @@ def test_url_with_options(query: str, name: str, value: object) -> None:
     assert getattr(settings(f"redis://host?{query}", {}), name) == value
 
 
+@pytest.mark.parametrize(
+    ("query", "name"), [("", "aioresp"), ("?lib_name=celery(aioresp)", "celery(aioresp)"), ("?lib_name=none", None)]
+)
+def test_the_name_of_the_library(query: str, name: str | None) -> None:
+    assert endpoint(f"redis://host{query}").lib_name == name
+    assert endpoint(None, lib_name=name).lib_name == name
+    assert endpoint(f"redis://host{query}", lib_name=None).lib_name is None
+    with pytest.raises(ValueError, match=r"^lib_name is something else, not printable ASCII"):
+        endpoint(None, lib_name="a b")
+
+
 def test_several_options_in_a_url() -> None:
     found = settings("redis://host/1?limit=5&concurrency=1&timeout=0.5", {})
     assert found == Settings(

@@ -17,14 +17,13 @@ from aioresp.commands.marks import awaited
 from aioresp.errors import (
     ArgumentError,
     ArgumentTypeError,
-    NoPermissionError,
     NoScriptError,
     ResponseError,
-    UnknownCommandError,
 )
 from aioresp.misuse import Bound
 from aioresp.replies import as_is, booleans
 from aioresp.replies.scripting import libraries
+from aioresp.retry import NOT_NOW
 
 if TYPE_CHECKING:
     from aioresp.contexts.pipeline import Pipeline
@@ -146,8 +145,10 @@ class Script(Bound):
         """Return whether the server has the script, or None if it does not say so."""
         try:
             return await client.execute(("SCRIPT", "EXISTS", self.sha), _only_boolean)
-        except (NoPermissionError, UnknownCommandError):
-            return None
+        except ResponseError as error:
+            if isinstance(error, NOT_NOW):
+                raise
+            return None  # it does not know or allow that, in whichever words
 
 
 class Function(Bound):
@@ -224,8 +225,10 @@ class Function(Bound):
         """Load the library if the server does not have the function; return whether it was loaded."""
         try:
             found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
-        except NoPermissionError:
-            return False  # the server may have it
+        except ResponseError as error:
+            if isinstance(error, NOT_NOW):
+                raise
+            return False  # the server may have it, or knows no functions: the call will tell
         names = (function.name for library in found for function in library.functions)
         if any(name in (self.name, self.name.encode()) for name in names):
             return False

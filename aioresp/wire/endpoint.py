@@ -25,6 +25,8 @@ class Endpoint(Record):
     password: str | None = None
     db: int = 0
     client_name: str | None = None
+    lib_name: str | None = "aioresp"
+    """The name of the library in CLIENT LIST; None to tell the server nothing about the library."""
     protocol: Literal[2, 3] = 3
     credential_provider: CredentialProvider | None = None
     """Source of user and password at each handshake; excludes both fields."""

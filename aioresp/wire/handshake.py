@@ -11,25 +11,24 @@ import logging
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Literal
 
 from aioresp.errors import (
     AuthenticationError,
-    BusyError,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
     DecodeError,
+    ProtocolError,
     RedisError,
     ResponseError,
     TLSError,
-    UnknownCommandError,
     about,
 )
 from aioresp.timers import Timeout
-from aioresp.version import VERSION
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
+from aioresp.wire.courtesies import COURTESIES, Courtesies, Words, introduction, is_refusal, tells_of_server
 from aioresp.wire.credentials import Credentials, ask
 from aioresp.wire.dialing import Progress, Step, open_transport
 from aioresp.wire.endpoint import Endpoint, why_tls_failed
@@ -39,15 +38,6 @@ from aioresp.wire.race import ordered, race
 from aioresp.wire.resolver import resolve
 
 logger = logging.getLogger("aioresp")
-
-#: Commands by their words.
-Words: TypeAlias = tuple[tuple[Any, ...], ...]
-
-# Commands that end the handshake; a server that does not know them is accepted.
-_INFO: Final[Words] = (
-    ("CLIENT", "SETINFO", "LIB-NAME", "aioresp"),
-    ("CLIENT", "SETINFO", "LIB-VER", VERSION),
-)
 
 
 async def connect(
@@ -72,7 +62,7 @@ async def connect(
     progress = Progress(timeout)
     login = _Login(endpoint, brake, words, progress)
 
-    async def attempt(address: str) -> Connection:
+    async def attempt(address: str, bare: bool = False) -> Connection:
         connection = Connection(loop, concurrency, max_reply)
         progress.connections.append(connection)
         try:
@@ -83,13 +73,16 @@ async def connect(
 
                 connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
             await open_transport(endpoint, address, connection, progress)
-            await login.go(connection, address)
+            await login.go(connection, address, bare)
         except BaseException as error:
             connection.close()
-            if isinstance(error, Exception):
-                progress.leave(address)
-            raise
-        return connection
+            if bare or not login.may_go_bare(error, connection):
+                if isinstance(error, Exception):
+                    progress.leave(address)
+                raise
+        else:
+            return connection
+        return await attempt(address, True)
 
     try:
         async with Timeout(timeout):
@@ -155,6 +148,8 @@ def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, pr
         return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
     guess = "" if progress.bytes_received else _guess(endpoint)
     if isinstance(error, ConnectionLost):
+        if guess and endpoint.protocol == 3:
+            guess += "; a proxy that does not know HELLO (twemproxy) needs protocol=2"
         return ConnectError(f"{endpoint} ended the handshake: {error}{guess}")
     if isinstance(error, RedisError):
         return error
@@ -197,6 +192,8 @@ class _Login:
         self._asking = asyncio.Lock()
         self._asked = False  # set when the credential provider has answered, never cleared
         self._said = False  # set when the first command is sent, never cleared
+        #: 2 as soon as the server has refused HELLO.
+        self._protocol = endpoint.protocol
 
     async def begin(self) -> None:
         """Begin, before anything is sent. Raises the last refusal if it is too early."""
@@ -204,16 +201,36 @@ class _Login:
             await self._ask("")  # credentials other than the refused ones need not wait
         self._attempt = self._brake.begin(self._credentials)
 
-    async def go(self, connection: Connection, address: str = "") -> None:
-        """Send HELLO, or AUTH and the like for RESP2 and for a server that does not know HELLO."""
+    async def go(self, connection: Connection, address: str = "", bare: bool = False) -> None:
+        """Send HELLO, or AUTH and the like for RESP2 and for a server that does not know HELLO.
+
+        A `bare` handshake has only what is needed: a server may close the connection for the rest.
+        """
         await self._ask(address)
         self._progress.enter(Step.LOGIN, address)
         self._said = True
-        await _greet(connection, self._endpoint, self._credentials, self._words)
+        user = None if self._credentials is None else self._credentials.username
+        courtesies = Courtesies(self._endpoint, user, bare)
+        while True:
+            try:
+                await _greet(connection, self._endpoint, self._credentials, self._words, courtesies, self._protocol)
+            except _NoResp3 as error:
+                logger.debug("%s does not speak RESP3 (%s): RESP2 is used", self._endpoint, error)
+                self._protocol = 2
+            else:
+                break
+        if bare:
+            courtesies.refuse_all(COURTESIES)
         self._brake.succeed()
         self._attempt = None
         if connection.renewal is not None and self._credentials is not None:
             connection.renewal.begin(self._credentials)
+
+    def may_go_bare(self, error: BaseException, connection: Connection) -> bool:
+        """Return whether the server may have closed the connection because of a courtesy, as twemproxy does."""
+        if not isinstance(error, ConnectionLost) or isinstance(error, ProtocolError):
+            return False
+        return self._protocol == 2 or connection.bytes_received > 0  # else it may not know HELLO, which is no courtesy
 
     def fail(self, error: BaseException) -> None:
         """Note the error that ended the attempt."""
@@ -239,54 +256,88 @@ class _Login:
                 self._asked = True
 
 
-async def _greet(connection: Connection, endpoint: Endpoint, credentials: Credentials | None, words: Words) -> None:
-    name = endpoint.client_name
-    if endpoint.protocol == 3:
+class _NoResp3(Exception):
+    """The server refuses HELLO, for a reason that AUTH does not share."""
+
+
+async def _greet(
+    connection: Connection,
+    endpoint: Endpoint,
+    credentials: Credentials | None,
+    words: Words,
+    courtesies: Courtesies,
+    protocol: Literal[2, 3],
+) -> None:
+    """Log in, by HELLO for RESP3. Raises _NoResp3 if the server refuses HELLO."""
+    name = () if endpoint.client_name is None else (("CLIENT", "SETNAME", endpoint.client_name),)
+    login: list[tuple[Any, ...]] = []
+    if protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
         if credentials is not None:
             hello += ("AUTH", credentials.username or "default", credentials.password)
-        if name is not None:
-            hello += ("SETNAME", name)
-        try:
-            replies = await _say(connection, endpoint, (hello,), words)
-        except UnknownCommandError as error:
-            logger.debug("%s does not speak RESP3 (%s): RESP2 is used", endpoint, error)
-        else:
-            connection.greeting = Greeting.read(replies[0])
-            return
-    login: list[tuple[Any, ...]] = []
+        if endpoint.client_name is not None:
+            hello += ("SETNAME", endpoint.client_name)
+        replies = await _say(connection, endpoint, (hello,), (), words, courtesies)
+        connection.greeting = Greeting.read(replies[hello])
+        return
     if credentials is not None:
         login.append(("AUTH", *credentials.words))
-    if name is not None:
-        login.append(("CLIENT", "SETNAME", name))
-    if not login:
-        login.append(("PING",))  # shows at once that a server is loading, full, or not Redis at all
-    replies = await _say(connection, endpoint, tuple(login), words, (*_INFO, ("CLIENT", "ID")))
-    connection.greeting = Greeting(number(replies[-1]))
+    # PING shows at once that a server is loading, full, or not Redis at all.
+    polite = courtesies.kept(name) or courtesies.kept(() if login else (("PING",),))
+    replies = await _say(connection, endpoint, tuple(login), polite, words, courtesies, (("CLIENT", "ID"),))
+    connection.greeting = Greeting(number(replies.get(("CLIENT", "ID"))))
 
 
 async def _say(
-    connection: Connection, endpoint: Endpoint, login: Words, words: Words, extras: Words = _INFO
-) -> list[Any]:
-    """Send all commands in one write and return the replies; those to `extras` may be errors."""
-    commands = [*login, *((("SELECT", endpoint.db),) if endpoint.db else ()), *words]
+    connection: Connection,
+    endpoint: Endpoint,
+    login: Words,
+    polite: Words,
+    words: Words,
+    courtesies: Courtesies,
+    last: Words = (),
+) -> dict[tuple[Any, ...], Any]:
+    """Send all commands in one write, and return the replies to those that the server has accepted.
+
+    It must accept `login`, the database and `words`, in this order.
+    """
+    select = (("SELECT", endpoint.db),) if endpoint.db else ()
+    extras = courtesies.kept((*introduction(endpoint), *last))
+    needed = [*[True] * len(login), *[False] * len(polite), *[True] * len(select + words), *[False] * len(extras)]
+    commands = (*login, *polite, *select, *words, *extras)
     # A greeting may hold any bytes, such as the name of a zone.
-    answers = [connection.send(pack(command), command[0] != "HELLO") for command in (*commands, *extras)]
+    answers = [connection.send(pack(command), command[0] != "HELLO") for command in commands]
     replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
-    for command, reply in zip(commands, replies, strict=False):
-        if isinstance(reply, ResponseError):
-            if command[0] == "PING" and isinstance(reply, BusyError):
-                continue  # it takes SCRIPT KILL, at least
-            if command is login[0] and command[0] == "HELLO":  # a word that is unknown says nothing of RESP3
-                if reply.code == "NOPROTO":
-                    raise UnknownCommandError(str(reply))
-                if isinstance(reply, UnknownCommandError):
-                    raise about(reply, command[0])
-            if isinstance(reply, AuthenticationError):
-                raise about(reply, command[0])
-            raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
-        if isinstance(reply, DecodeError):
-            raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply
-        if isinstance(reply, BaseException):
-            raise reply
-    return replies
+    accepted: dict[tuple[Any, ...], Any] = {}
+    refused: list[tuple[Any, ...]] = []
+    try:
+        for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+            if isinstance(reply, ResponseError):
+                if needed[place] or (place < len(login + polite) and tells_of_server(reply)):
+                    if command[:1] == ("HELLO",) and place == 0 and _is_unknown(reply, command):
+                        raise _NoResp3(str(reply))
+                    if isinstance(reply, AuthenticationError):
+                        raise about(reply, command[0])
+                    raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
+                if is_refusal(reply):
+                    refused.append(command)
+            elif isinstance(reply, DecodeError):
+                if needed[place]:
+                    raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply
+            elif isinstance(reply, BaseException):
+                raise reply
+            else:
+                accepted[command] = reply
+    finally:
+        del replies  # an error in it holds this frame by its traceback
+        reply = None
+    courtesies.refuse(refused)
+    return accepted
+
+
+def _is_unknown(error: ResponseError, hello: tuple[Any, ...]) -> bool:
+    """Return whether a server that refuses HELLO may take AUTH and the like: it tells by the class of the error.
+
+    NOAUTH in spite of credentials means that it has not read them.
+    """
+    return is_refusal(error) or (error.code == "NOAUTH" and "AUTH" in hello[2:3])

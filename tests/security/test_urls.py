@@ -88,7 +88,7 @@ def shown(error: BaseException | None) -> Iterator[str]:
 
 
 #: What stands here alone is a host, a path or a name, as far as can be known.
-_PLACES: Final = ("host", "unix_socket_path", "client_name")
+_PLACES: Final = ("host", "unix_socket_path", "client_name", "lib_name")
 
 
 def test_no_form_of_url_shows_it() -> None:

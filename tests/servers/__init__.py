@@ -52,3 +52,7 @@ MATRIX: Final = (
     Wanted("valkey", "8.1", "trixie"),
     Wanted("valkey", "9.1", "forky"),
 )
+
+#: The proxy twemproxy, of Debian's package nutcracker: it closes the connection of a client for a command that it does
+#: not know. Its tests are skipped where neither this nor one on PATH is there.
+TWEMPROXY: Final = FOLDER / "nutcracker" / "nutcracker"

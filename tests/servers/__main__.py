@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from aioresp.testing.executables import ServerNotFound, find_executable
-from tests.servers import FOLDER, MATRIX, Wanted
+from tests.servers import FOLDER, MATRIX, TWEMPROXY, Wanted
 from tests.servers.debian import Unavailable, provide
 
 
@@ -23,14 +23,17 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only tell which are there")
     parser.add_argument("name", nargs="*", help=f"which ones (default: all): {', '.join(w.name for w in MATRIX)}")
     asked = parser.parse_args()
-    names = asked.name or [wanted.name for wanted in MATRIX]
-    if unknown := set(names) - {wanted.name for wanted in MATRIX}:
+    proxy = TWEMPROXY.name
+    names = asked.name or [*(wanted.name for wanted in MATRIX), proxy]
+    if unknown := set(names) - {proxy, *(wanted.name for wanted in MATRIX)}:
         parser.error(f"not in the matrix: {', '.join(sorted(unknown))}")
     failed = False
     with tempfile.TemporaryDirectory(prefix="aioresp-servers-") as scratch:
         for wanted in MATRIX:
             if wanted.name in names:
                 failed |= not _tell(wanted, asked.list, Path(scratch))
+        if proxy in names:  # few tests need it, so it is no failure if it cannot be had
+            _tell_proxy(asked.list, Path(scratch))
     if failed and not asked.list:
         print("\nWhat is missing can also be run with Docker: see compose.yaml.", file=sys.stderr)
     return int(failed)
@@ -56,6 +59,19 @@ def _tell(wanted: Wanted, only_list: bool, scratch: Path) -> bool:
     took = time.monotonic() - begin
     print(f"{found} in {wanted.program.relative_to(FOLDER.parent)}{f', {took:.0f} s' if took > 1 else ''}")
     return True
+
+
+def _tell_proxy(only_list: bool, scratch: Path) -> None:
+    """Provide twemproxy, unless it is there, and print one line about it."""
+    print(f"{TWEMPROXY.name:<12} ", end="", flush=True)
+    if not TWEMPROXY.exists() and not only_list:
+        TWEMPROXY.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            provide(TWEMPROXY.name, "bookworm", TWEMPROXY, scratch)
+        except (Unavailable, OSError) as error:
+            print(f"cannot be had: {error}")
+            return
+    print(TWEMPROXY.relative_to(FOLDER.parent) if TWEMPROXY.exists() else "missing: make servers")
 
 
 def _version(wanted: Wanted) -> str | None:

@@ -165,9 +165,9 @@ def _edges(text: str) -> Iterator[tuple[str, str]]:
 
 def _launcher(root: Path, package: str, program: Path) -> None:
     """Write `program`: the server in `root`, run by the loader and with the libraries that came with it."""
-    server = root / "usr" / "bin" / package
+    server = next((path for name in ("bin", "sbin") if (path := root / "usr" / name / package).exists()), None)
     found = loader_of(root)
-    if found is None or not server.exists():
+    if found is None or server is None:
         raise Unavailable(f"the packages of {package} hold no program for this machine")
     loader, folders = found
     # By way of $0, so that the folder may be moved; without `dirname`, which would be one more process.

@@ -19,8 +19,9 @@ from aioresp.testing import server as start_server
 from aioresp.wire.batch import Batch
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
+from aioresp.wire.courtesies import Words
 from aioresp.wire.endpoint import tls_context
-from aioresp.wire.handshake import Words, connect, restore
+from aioresp.wire.handshake import connect, restore
 from aioresp.wire.packing import pack
 from tests.security.tls import Paths, tls_server
 

@@ -1,0 +1,86 @@
+"""Courtesies of a handshake: commands that a server may refuse, because a connection works without them.
+
+Owns which commands these are, and remembers for an hour what a server has refused a user. Never sends anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import monotonic
+from typing import Any, Final, TypeAlias
+
+from aioresp.errors import AuthenticationError, LoadingError, MaxClientsError, ResponseError
+from aioresp.retry import NOT_NOW
+from aioresp.version import VERSION
+from aioresp.wire.endpoint import Endpoint
+
+#: Commands by their words.
+Words: TypeAlias = tuple[tuple[Any, ...], ...]
+
+#: The beginnings of the courtesies that a bare handshake does without. PING it has: without a reply to something, a
+#: server that closes each connection would seem to have accepted it.
+COURTESIES: Final = ("CLIENT ID", "CLIENT SETINFO", "CLIENT SETNAME")
+
+#: Seconds after which a refused courtesy is tried again: the server, or the user's permissions, may have changed.
+MEMORY: Final = 3600.0
+
+#: Most refusals that are remembered; the oldest ones are forgotten.
+REMEMBERED: Final = 1000
+
+#: A server, a user, and the beginning of a command.
+_Refusal: TypeAlias = tuple[str, str | None, str]
+
+#: Times (monotonic) of refusals, oldest first. All clients, loops and threads of the process share them.
+_refused: Final[dict[_Refusal, float]] = {}
+
+
+def is_refusal(error: ResponseError) -> bool:
+    """Return whether the server refuses a command as such: it does not know or allow it, in whichever words."""
+    return not isinstance(error, (AuthenticationError, *NOT_NOW))
+
+
+def tells_of_server(error: ResponseError) -> bool:
+    """Return whether the server takes no commands at all now, so that a courtesy's error ends the handshake."""
+    return isinstance(error, (AuthenticationError, LoadingError, MaxClientsError))
+
+
+def introduction(endpoint: Endpoint) -> Words:
+    """Return the commands that tell the server which library this is."""
+    if endpoint.lib_name is None:
+        return ()
+    return ("CLIENT", "SETINFO", "LIB-NAME", endpoint.lib_name), ("CLIENT", "SETINFO", "LIB-VER", VERSION)
+
+
+class Courtesies:
+    """The courtesies of one handshake."""
+
+    def __init__(self, endpoint: Endpoint, user: str | None, bare: bool) -> None:
+        """Begin a handshake; a `bare` one has PING at most."""
+        self._server = str(endpoint)
+        self._user = user
+        self._bare = bare
+
+    def kept(self, commands: Iterable[tuple[Any, ...]]) -> Words:
+        """Return these courtesies without those that the server has refused."""
+        return tuple(command for command in commands if self._is_welcome(_name(command)))
+
+    def _is_welcome(self, name: str) -> bool:
+        refused = _refused.get((self._server, self._user, name))
+        return not (self._bare and name in COURTESIES) and (refused is None or refused < monotonic() - MEMORY)
+
+    def refuse(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        """Note that the server has refused these, in a handshake that it has accepted otherwise."""
+        self.refuse_all(map(_name, commands))
+
+    def refuse_all(self, names: Iterable[str]) -> None:
+        """Do as `refuse`, for beginnings of commands."""
+        for name in names:
+            key = self._server, self._user, name
+            _refused.pop(key, None)
+            _refused[key] = monotonic()
+        while len(_refused) > REMEMBERED:
+            _refused.pop(next(iter(list(_refused)), ("", None, "")), None)
+
+
+def _name(command: tuple[Any, ...]) -> str:
+    return " ".join(command[:2])
