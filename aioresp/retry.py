@@ -76,7 +76,7 @@ class Retry(Record):
         self, attempts: int = 10, *, base: float | timedelta = 0.02, cap: float | timedelta = 1.0, jitter: bool = True
     ) -> None:
         """Allow so many `attempts`, the first one included; 1 tries nothing again. `base` and `cap` are seconds."""
-        base, cap = as_seconds(base), as_seconds(cap)
+        base, cap = _seconds(base), _seconds(cap)
         for name, value, kinds, least in (
             ("attempts", attempts, (int,), 1),
             ("base", base, (int, float), 0),
@@ -104,6 +104,11 @@ class Retry(Record):
     def pause_of_connecting(self, error: BaseException, failures: int) -> float | None:
         """Return the seconds to wait before the next attempt to connect, or None if `error` will not go away."""
         return self.pause(failures) if may_connect_again(error) else None
+
+
+def _seconds(duration: float | timedelta) -> float:
+    seconds: float = as_seconds(duration)
+    return seconds
 
 
 NEVER = Retry(1)

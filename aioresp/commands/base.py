@@ -137,7 +137,8 @@ def unix_milliseconds(instant: Instant, command: str = "", argument: str = "a ti
 
 def _micros(duration: Any, command: str, argument: str, units: str) -> int:
     try:
-        return (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
+        micros: int = (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
+        return micros
     except AttributeError:
         pass  # an error raised here would have this one as its context, which says nothing more
     raise _no_time(command, argument, duration, units)
@@ -145,7 +146,8 @@ def _micros(duration: Any, command: str, argument: str, units: str) -> int:
 
 def _unix_micros(instant: Any, command: str, argument: str, units: str) -> int:
     try:
-        return round(instant.timestamp() * 1_000_000)
+        micros: int = round(instant.timestamp() * 1_000_000)
+        return micros
     except AttributeError:
         pass  # an error raised here would have this one as its context, which says nothing more
     raise _no_time(command, argument, instant, units)

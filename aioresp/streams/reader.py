@@ -19,7 +19,7 @@ from aioresp.command import AnyStr, Key, Seconds, as_bytes, locate
 from aioresp.commands import Commands
 from aioresp.commands.base import milliseconds
 from aioresp.commands.streams import StreamId
-from aioresp.errors import ArgumentError, DecodeError, PoolTimeout, RedisError, about
+from aioresp.errors import ArgumentError, ArgumentTypeError, DecodeError, PoolTimeout, RedisError, about
 from aioresp.misuse import Iterated
 from aioresp.record import Record
 from aioresp.replies.shapes import unexpected
@@ -63,7 +63,9 @@ class Reader(Iterated, Generic[AnyStr]):
     _command: str
 
     def __init__(self, source: Source, names: Iterable[Key], count: int, block: Seconds | None) -> None:
-        if not isinstance(count, int) or count < 1:
+        if type(count) is not int:
+            raise ArgumentTypeError(f"{self._command}: count is {type(count).__name__}, not int")
+        if count < 1:
             raise ArgumentError(f"{self._command}: count is {numeral(count)}, not 1 or more")
         wait = None if block is None else milliseconds(block, self._command, "block")
         if wait is not None and wait < 0:
