@@ -19,6 +19,7 @@ from aioresp.command import (
     SHUTDOWN,
     AnyStr,
     Arguments,
+    Called,
     Key,
     Result,
     Value,
@@ -355,3 +356,6 @@ class Client(
     def stats(self) -> Stats:
         """Return the figures of this moment: their sum, and those of each loop in use."""
         return self.node.stats()
+
+
+Client._execute.__qualname__ = Called(Client._execute.__qualname__)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-from aioresp.command import Arguments
+from aioresp.command import Arguments, Called
 
 T = TypeVar("T")
 
@@ -36,4 +36,5 @@ def through(
     async def observed(arguments: Arguments, reply: Callable[[Any], T]) -> T:
         return await within(middleware, arguments, partial(execute, arguments, reply))
 
+    observed.__qualname__ = Called(observed.__qualname__)
     return observed

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from aioresp.arguments import exact
-from aioresp.command import PLAIN, SHUTDOWN, Arguments, Result, locate
+from aioresp.command import PLAIN, SHUTDOWN, Arguments, Called, Result, locate
 from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
 from aioresp.contexts.suspicion import heed
@@ -348,6 +348,9 @@ class Borrowed(Entered):
             self._timeout or LONG,
             pool.describe(),
         )
+
+
+Borrowed._execute.__qualname__ = Called(Borrowed._execute.__qualname__)
 
 
 def _return(pool: Pool[Connection], connection: Connection, changed: set[str], *, clean: bool) -> None:

@@ -416,6 +416,7 @@ class Pipeline(QueuedCommands[AnyStr], Generic[AnyStr]):
 
 
 unmark_methods(Pipeline)
+Pipeline._run.__qualname__ = "Pipeline.execute"  # the name in Python's warning of a call that is never awaited
 
 
 # --- Replies are delivered --------------------------------------------------------------------------------------------

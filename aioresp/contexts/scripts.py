@@ -236,6 +236,11 @@ class Function(Bound):
         return True
 
 
+# The names in Python's warnings of a call that is never awaited.
+Script._run.__qualname__ = "Script.__call__"
+Function._run.__qualname__ = "Function.__call__"
+
+
 def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
     """Return the pool that `client` uses, with the number of connections that it has made; None within MULTI.
 
