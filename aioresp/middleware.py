@@ -5,11 +5,11 @@ Owns how middleware is nested. Never sends anything itself, and costs nothing wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-from aioresp.command import Arguments, Called
+from aioresp.command import Arguments
 
 T = TypeVar("T")
 
@@ -26,15 +26,3 @@ def within(middleware: Sequence[Middleware], arguments: Arguments, send: Callabl
     for each in middleware:
         send = partial(each, arguments, send)
     return send()
-
-
-def through(
-    middleware: Sequence[Middleware], execute: Callable[[Arguments, Callable[[Any], T]], Awaitable[T]]
-) -> Callable[[Arguments, Callable[[Any], T]], Coroutine[Any, Any, T]]:
-    """Return `execute` with the middleware around it."""
-
-    async def observed(arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        return await within(middleware, arguments, partial(execute, arguments, reply))
-
-    observed.__qualname__ = Called(observed.__qualname__)
-    return observed

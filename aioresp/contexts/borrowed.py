@@ -32,7 +32,7 @@ from aioresp.errors import (
 )
 from aioresp.facts.catalogue import CHANGES
 from aioresp.facts.traits import LEAST, Traits, traits
-from aioresp.middleware import through
+from aioresp.middleware import within
 from aioresp.misuse import Entered
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
@@ -85,8 +85,6 @@ class Borrowed(Entered):
         self._changed: set[str] = set()
         #: The last blocking command, whose end the next command waits for.
         self._blocking: Blocking | None = None
-        if terms.middleware:
-            self.__dict__["execute"] = through(terms.middleware, self._execute)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_blocking"):  # its constructor failed
@@ -141,6 +139,11 @@ class Borrowed(Entered):
             )
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        if not self.terms.middleware:
+            return await self._execute_bare(arguments, reply)
+        return await within(self.terms.middleware, arguments, partial(self._execute_bare, arguments, reply))
+
+    async def _execute_bare(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if type(arguments[0]) is not str or arguments[0] not in PLAIN:  # other classes may have any hash
             arguments = exact(arguments)
         facts = traits(arguments)

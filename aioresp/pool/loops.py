@@ -348,7 +348,10 @@ async def _guard(
         loops = owner()
         if loops is not None and loops.pools.get(loop) is pool:
             loops.forget(loop)
-        await pool.aclose()
+        if loop.is_running():
+            await pool.aclose()
+        else:  # collected: a patched loop (nest_asyncio) knows no asynchronous generators, and shuts none down
+            pool.abandon()
 
 
 def _step(step: Awaitable[None]) -> None:
