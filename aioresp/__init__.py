@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from aioresp.streams.group import GroupReader
     from aioresp.streams.reader import StreamEntry, StreamReader
 else:
+    from aioresp.elsewhere import absent
+
     _LATER = {  # imported at first use, because many programs do not need them
         "aioresp.streams.delivery": ("Delivery",),
         "aioresp.streams.group": ("GroupReader",),
@@ -87,7 +89,7 @@ else:
         for module, names in _LATER.items():
             if name in names:
                 return getattr(__import__(module, fromlist=names), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise absent(__name__, name, __all__)
 
     def __dir__():
         return sorted(__all__)

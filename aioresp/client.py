@@ -29,6 +29,7 @@ from aioresp.commands import Commands
 from aioresp.commands.marks import awaited
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
+from aioresp.elsewhere import CLIENT, advising
 from aioresp.errors import CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
@@ -66,6 +67,7 @@ class View(TypedDict, total=False):
     idempotent: bool
 
 
+@advising(CLIENT)
 class Client(
     Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Subscribing[AnyStr], Generic[AnyStr]
 ):

@@ -31,6 +31,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.facts.catalogue",
         "aioresp.errors",
         "aioresp.hints",
+        "aioresp.elsewhere",
     ),
     ("aioresp.command", "aioresp.facts.*"),
     ("aioresp.middleware", "aioresp.events", "aioresp.retry", "aioresp.replies", "aioresp.replies.*"),

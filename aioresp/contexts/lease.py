@@ -15,6 +15,7 @@ from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.routes import LeaseRoute
 from aioresp.contexts.scripts import Scripts
+from aioresp.elsewhere import LEASE, advising
 from aioresp.pubsub.methods import BUFFER
 from aioresp.replies import as_is
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from aioresp.pubsub.pushes import Ears, Pushes
 
 
+@advising(LEASE)
 class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Generic[AnyStr]):
     """All commands, on one connection for exclusive use.
 

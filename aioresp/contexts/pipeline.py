@@ -30,6 +30,7 @@ from aioresp.commands.marks import awaited, unmark_methods
 from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
+from aioresp.elsewhere import PIPELINE, advising, chained
 from aioresp.errors import ArgumentError, CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
 from aioresp.facts.putback import Lost
 from aioresp.facts.traits import Traits, traits
@@ -104,6 +105,7 @@ else:
     QueuedCommands = Commands
 
 
+@chained([name for name in dir(Commands) if name[0] != "_"])
 class Queued(Bound, Handle[T]):
     """A command in a pipeline: await it after the block, or after `execute()`, for its value or its error."""
 
@@ -165,6 +167,7 @@ class Queued(Bound, Handle[T]):
         """Do nothing: there is nothing to end."""
 
 
+@advising(PIPELINE)
 class Pipeline(QueuedCommands[AnyStr], Generic[AnyStr]):
     """Queue of commands that are sent in one write; with `transaction`, between MULTI and EXEC.
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from aioresp.command import AnyStr
+from aioresp.elsewhere import MONITOR, advising
 from aioresp.errors import CommandTimeout, RedisError, about
 from aioresp.pool.pool import Pool
 from aioresp.pubsub.inbox import Inbox, Overflow
@@ -39,6 +40,7 @@ class MonitoredCommand(Record, Generic[AnyStr]):
     """The command and its arguments. In text, bytes that are not UTF-8 look like `\\xff`. Passwords are left out."""
 
 
+@advising(MONITOR)
 class Monitor(Inbox[MonitoredCommand[AnyStr]], Generic[AnyStr]):
     """Iterator over the commands that a server runs from entering on; ConnectionLost ends it."""
 

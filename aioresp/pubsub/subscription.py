@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from aioresp.command import Key, as_bytes, shown
+from aioresp.elsewhere import SUBSCRIPTION, advising
 from aioresp.errors import ArgumentTypeError, RedisError
 from aioresp.hints import remedy
 from aioresp.pubsub.inbox import Inbox, Overflow
@@ -29,6 +30,7 @@ ON_TRIAL: Final = 10_000
 GAPS: Final = 1000
 
 
+@advising(SUBSCRIPTION)
 class Subscription(Inbox[T]):
     """Messages of channels, patterns and shard channels, in the order in which the server sent them.
 
