@@ -60,7 +60,8 @@ async def counting(server: Server, request: pytest.FixtureRequest) -> AsyncItera
 async def test_it_sees_each_command_once(counting: Counting, prefix: str) -> None:
     r, k = counting, f"{prefix}k"
     script = r.register_script("return 1")
-    await script()  # the server is asked for it, once for each connection
+    await r.ping()
+    await script()  # the server is asked for it, once for each new connection
     view: Any = r.with_options(timeout=5)
     calls: list[tuple[Callable[[], Awaitable[Any]], list[str]]] = [
         (lambda: r.set(k, "v", ex=60), ["SET"]),
@@ -76,11 +77,11 @@ async def test_it_sees_each_command_once(counting: Counting, prefix: str) -> Non
         await call()
         assert r.seen == expected
     r.seen.clear()
-    assert [key async for key in r.scan_iter(match=k, count=100_000)] == [k]
+    assert [key async for key in r.scan_iter(match=f"*{k[-9:]}", count=100_000)] == [k]
     assert set(r.seen) == {"SCAN"}
     await r.xadd(f"{prefix}s", {"n": "1"})
     r.seen.clear()
-    async with r.stream_reader({f"{prefix}s": "0"}) as reader:
+    async with r.stream_reader(f"{prefix}s", last_id="0") as reader:
         await anext(reader)
     assert r.seen == ["XREAD"]
     await r.delete(f"{prefix}s")
