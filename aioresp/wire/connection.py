@@ -29,6 +29,7 @@ from aioresp.wire.decoding import Decoding
 from aioresp.wire.greeting import Greeting
 from aioresp.wire.limits import ReplyLimits, Traffic
 from aioresp.wire.listeners import EndListener, Listeners, PushListener
+from aioresp.wire.outflow import LARGE
 from aioresp.wire.packing import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.wire.states import FULL, HEALTH, PARTIAL, READY, SLICED, WHOLE, Event, Health
 from aioresp.wire.transports import READ_SIZE, Intake, Wire
@@ -236,7 +237,9 @@ class Connection(asyncio.Protocol):
         if wire.transport is None or self.error is not None:
             return
         if wire.backlog:
-            self.traffic.sent += Context().run(write_chunks, wire.transport, outgoing)
+            size = Context().run(write_chunks, wire.transport, outgoing)
+            self.traffic.sent += size
+            wire.watch(self._loop, self.traffic, size)
             wire.backlog = 0
             if self.health is READY:
                 self.capacity = self._concurrency
@@ -245,6 +248,8 @@ class Connection(asyncio.Protocol):
             data = b"".join(outgoing)  # type: ignore[arg-type]  # no backlog: all of them are bytes
             self.traffic.sent += len(data)
             Context().run(wire.transport.write, data)  # a full socket keeps the context until it has room again
+            if len(data) > LARGE:
+                wire.watch(self._loop, self.traffic, len(data))
 
     def pause_writing(self) -> None:
         """Take no more commands until the transport's buffer has drained."""
@@ -385,7 +390,7 @@ class Connection(asyncio.Protocol):
         if self._deadlines.read_first(self.traffic.received, self.has_more):
             return
         punctual = self._deadlines.punctual()
-        if self._deadlines.expire(self._waiters, self._answered, self.growing):
+        if self._deadlines.expire(self._waiters, self._answered, self.growing, self._wire.arrives):
             self._move(Event.DOUBTED)
         silent = self.health is Health.SILENT or self.health is Health.STUCK
         if silent and punctual and all(waiter.done() for waiter in self._waiters):

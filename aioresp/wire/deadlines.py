@@ -136,10 +136,14 @@ class Deadlines:
             return True
         return False
 
-    def expire(self, waiters: deque[Waiter], answered: int, growing: Callable[[float], bool]) -> bool:
+    def expire(
+        self, waiters: deque[Waiter], answered: int, growing: Callable[[float], bool], arrives: float = -math.inf
+    ) -> bool:
         """Fail the commands whose deadline has passed; return whether the server has been silent for too long.
 
-        `growing` tells whether the reply to the first of the waiters has kept arriving for so many seconds.
+        `growing` tells whether the reply to the first of the waiters has kept arriving for so many seconds. Until
+        `arrives`, bytes of a large write may be on their way: commands that began before have their whole time from
+        there on.
         """
         self._timer = None
         now = self._loop.time() + 0.001  # timers may fire early by the clock's resolution
@@ -153,10 +157,12 @@ class Deadlines:
                 more = given_back(self._rang - run.deadline, run.timeout)
                 run.deadline = now + more if more else run.deadline
             deadline = run.deadline
+            if arrives > deadline - run.timeout:
+                deadline = min(arrives, deadline + (LONGEST - 2) * run.timeout) + run.timeout
             if deadline <= now:
                 again = self._expire_run(run, end, now, waiters, answered, growing)
                 # A deadline may be short, and is no reason by itself to doubt the server.
-                suspicious = max(self.heard, run.deadline - run.timeout) + SILENCE
+                suspicious = max(self.heard, arrives, run.deadline - run.timeout) + SILENCE
                 if now >= suspicious:
                     doubted = True
                     suspicious = now + SILENCE

@@ -6,10 +6,14 @@ Owns the block for large reads, and the end of a socket. Never knows what the by
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 from contextvars import Context
 from typing import Any, Final, cast
+
+from aioresp.wire.limits import Traffic
+from aioresp.wire.outflow import Outflow
 
 #: Most unsent bytes in a transport before it asks for a pause.
 WRITE_BUFFER: Final = 1024 * 1024
@@ -32,13 +36,15 @@ class Wire:
     child lives: the socket must be shut down. A child never shuts down a socket of its parent.
     """
 
-    __slots__ = ("_generation", "_inode", "_timer", "_tls", "backlog", "transport")
+    __slots__ = ("_generation", "_inode", "_timer", "_tls", "backlog", "outflow", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         """The transport; None until it is attached."""
         self.backlog = 0
         """Bytes of large arguments that wait for the write of this turn."""
+        self.outflow: Outflow | None = None
+        """The progress of large writes; None before the first."""
         self._inode = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,6 +59,18 @@ class Wire:
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if hasattr(transport, "max_size"):
             cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports, not in their interface
+
+    def watch(self, loop: asyncio.AbstractEventLoop, traffic: Traffic, size: int) -> None:
+        """Watch the progress of a large write, which was counted and given to the transport."""
+        if self.transport is not None:
+            if self.outflow is None:
+                self.outflow = Outflow(loop, self.transport, traffic)
+            self.outflow.watch(size)
+
+    @property
+    def arrives(self) -> float:
+        """The loop's time until which bytes of a large write may be on their way."""
+        return -math.inf if self.outflow is None else self.outflow.arrives
 
     def end(self, loop: asyncio.AbstractEventLoop, abort: bool) -> None:
         """Close when all bytes are sent, within a second; with `abort`, at once. `connection_lost` follows."""
@@ -72,6 +90,8 @@ class Wire:
         """End the socket, as the transport has ended."""
         if self._timer is not None:
             self._timer.cancel()
+        if self.outflow is not None:
+            self.outflow.end()
         if self.transport is not None and not self._tls:  # under TLS it is closed already, and the server got the alert
             self.cut()
 
