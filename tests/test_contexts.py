@@ -156,7 +156,7 @@ async def test_credentials_are_renewed_in_no_request(server: Server) -> None:
 
     def provider() -> aioresp.Credentials:
         seen.append(current.get())
-        return aioresp.Credentials(None, server.password, renew_after=0.05)
+        return aioresp.Credentials(None, server.password or "", renew_after=0.05)
 
     async with Client(host=server.host, port=server.port, credential_provider=provider) as r:
 

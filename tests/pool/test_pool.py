@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -15,10 +16,14 @@ from aioresp.pool.resource import PoolStats
 pytestmark = pytest.mark.quick
 
 
+NUMBERS = count(1)
+
+
 class Thing:
     """A resource that takes `concurrency` jobs; a test finishes them by hand."""
 
     def __init__(self, concurrency: int) -> None:
+        self.number = next(NUMBERS)
         self.concurrency = concurrency
         self.in_flight = 0
         self.capacity = concurrency
