@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -82,7 +83,8 @@ class Node(Bound):
         brake = Brake()
         dialing = _Dialing(settings, brake, connect, self.observer)
         self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing))
-        self.hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, dialing, self.observer))
+        # A hub outlives its client for a while, and must not keep the pools.
+        self.hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, dialing, self.observer, weakref.ref(self.pools)))
 
     def __repr__(self) -> str:
         if not hasattr(self, "settings"):  # its constructor failed
@@ -272,10 +274,20 @@ def _make_pool(
     )
 
 
-def _make_hub(dialing: _Dialing, observer: Observer | None, loop: asyncio.AbstractEventLoop) -> Hub:
+def _make_hub(
+    dialing: _Dialing,
+    observer: Observer | None,
+    pools: weakref.ref[PerLoop[Pool[Connection]]],
+    loop: asyncio.AbstractEventLoop,
+) -> Hub:
     from aioresp.pubsub.hub import Hub  # noqa: PLC0415 (many programs have no subscriptions)
 
-    return Hub(dialing.make, loop, dialing.patience, None if observer is None else observer.dropping)
+    def spare() -> Connection | None:
+        known = pools()
+        pool = None if known is None else known.find(loop)
+        return None if pool is None else pool.part_with()
+
+    return Hub(dialing.make, loop, dialing.patience, None if observer is None else observer.dropping, spare)
 
 
 def _observing(settings: Settings) -> Observer | None:

@@ -364,6 +364,17 @@ class Pool(Generic[R]):
             self._draining.append(resource)
         return None
 
+    def part_with(self) -> R | None:
+        """Give an idle resource away for good, and count it no more; return None if there is none that nobody needs."""
+        if not (self._waiting or self._lease_waiting or self._closing.begun or self._refusal):
+            for resource in self._shared:
+                if resource.in_flight == 0 < resource.capacity and resource.viable:
+                    self._withdraw(resource)
+                    self._idle_since.pop(resource, None)
+                    resource.detach(self._on_close)
+                    return resource
+        return None
+
     def _withdraw(self, resource: R) -> None:
         self._shared.remove(resource)
         if self.current is resource:

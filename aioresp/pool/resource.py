@@ -37,6 +37,10 @@ if TYPE_CHECKING:  # protocols take time to import
             """Call `on_room` when there is room for more, and `on_close` with the resource once, at its end."""
             ...
 
+        def detach(self, on_close: Callable[[Any], None]) -> None:
+            """Undo `attach`, because the pool has given it away."""
+            ...
+
         def stretch(self) -> None:
             """Take more commands than allowed, until `relax`; called only while it takes any."""
             ...

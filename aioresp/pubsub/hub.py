@@ -36,6 +36,7 @@ from aioresp.retry import NOT_NOW, Retry
 from aioresp.timers import wait
 from aioresp.wire.batch import fail
 from aioresp.wire.connection import Connection
+from aioresp.wire.deadlines import LATE, WAKE
 from aioresp.wire.listener import Listener
 from aioresp.wire.packing import Push, pack
 
@@ -74,15 +75,18 @@ class Hub:
         loop: asyncio.AbstractEventLoop,
         patience: Callable[[BaseException, int], float | None],
         on_drop: Callable[[str, int], None] | None = None,
+        spare: Callable[[], Connection | None] = lambda: None,
     ) -> None:
         """Make a hub without a connection.
 
         `patience` is a pool's, and holds until a first topic is confirmed; lost topics are subscribed again forever.
         `on_drop` is called when a subscription drops a message, with its first topic and the number dropped by now.
+        `spare` returns an idle connection that the hub may take over, or None.
         """
         self.on_drop = on_drop
         self.state = State.IDLE
         self._connect = connect
+        self._spare = spare
         self._loop = loop
         self._patience = Patience(patience, "connection for subscriptions")
         #: All topics that have subscribers, live or not.
@@ -96,6 +100,8 @@ class Hub:
         #: Attempt to connect, from its pause to its end.
         self._opening: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
+        #: Timer of the first sign of life of a connection that was taken over.
+        self._trial: asyncio.TimerHandle | None = None
         #: Loop time at which the connection was made.
         self._since = 0.0
         #: Loop time at which a topic was last dropped.
@@ -139,7 +145,7 @@ class Hub:
             topic = self._topics[kind, name] = Topic(kind, name, self._loop.create_future())
             if self.state is State.CONNECTED:
                 self._request("", topic)
-            elif self.state is State.IDLE:
+            elif self.state is State.IDLE and not self._take_over():
                 self._open(0.0)
         topic.add(subscriber)
         return topic
@@ -330,14 +336,38 @@ class Hub:
         if not self._topics:
             return
         connection = await self._connect()
+        self._made += 1
         if self.state in SHUT:
             connection.close()  # a credential provider may have swallowed the cancellation
         else:
             self._start(connection)
 
+    def _take_over(self) -> bool:
+        """Take over an idle connection, if there is one: that is faster than to make another."""
+        connection = self._spare()
+        if connection is None:
+            return False
+        self._advance(Event.WANTED)
+        self._start(connection)
+        self._try_for(connection.bytes_received)
+        return True
+
+    def _try_for(self, received: int) -> None:
+        """Give a connection that was taken over a second for its first sign of life; it may have died silently."""
+        due = self._loop.time() + WAKE
+
+        def look() -> None:
+            if self._listener is None or self._listener.connection.bytes_received > received:
+                self._trial = None
+            elif self._loop.time() - due > LATE:
+                self._try_for(received)  # the loop stood still: an answer may be waiting to be read
+            else:
+                self._listener.connection.end(ConnectionLost("an idle connection did not answer; it was dropped"))
+
+        self._trial = self._loop.call_at(due, look)
+
     def _start(self, connection: Connection) -> None:
-        """Request all topics on a new connection. Raises ConnectionLost if it has ended already."""
-        self._made += 1
+        """Request all topics on a connection. Raises ConnectionLost if it has ended already."""
         self._listener = Listener(connection, self._take, self._ended)
         self._opening = None  # the task ends with this step
         self._advance(Event.MADE)
@@ -379,6 +409,11 @@ class Hub:
     def _ended(self, error: RedisError) -> None:
         """Act on the end of the connection: replace it if there are topics."""
         left = self.state is State.LEAVING
+        if self._trial is not None:
+            self._trial.cancel()
+            # One that was taken over, and ended before it has said anything, is no failure to connect.
+            left = left or not any(self._live.values())
+            self._trial = None
         self._past_usage = self._usage()
         self._listener = None
         self._requests.clear()

@@ -140,6 +140,11 @@ class Connection(asyncio.Protocol):
         self._on_room = on_room
         self.listeners.add_end(on_close)
 
+    def detach(self, on_close: EndListener) -> None:
+        """Undo `attach`, because the pool has given the connection away."""
+        self._on_room = _ignore
+        self.listeners.remove_end(on_close)
+
     def add_push_listener(self, listener: PushListener) -> None:
         """Call `listener` with each push, undecoded, before the reply behind it is handed out."""
         self.listeners.add_push(listener)

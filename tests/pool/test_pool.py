@@ -38,6 +38,10 @@ class Thing:
     def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
         self._on_room, self._on_close = on_room, on_close
 
+    def detach(self, on_close: Callable[[Any], None]) -> None:
+        assert self._on_close == on_close
+        self._on_room, self._on_close = lambda: None, lambda _: None
+
     def start(self) -> None:
         self.in_flight += 1
         self.jobs += 1
@@ -672,3 +676,34 @@ async def test_connections_that_end_as_soon_as_they_are_made_are_no_reason_to_go
         await use(pool)
     assert maker.attempts == 2
     assert failures == [1]
+
+
+async def test_an_idle_thing_is_given_away() -> None:
+    pool, maker = make(limit=1)
+    assert pool.part_with() is None  # there is none
+    thing = await use(pool)
+    assert pool.part_with() is None  # it is busy
+    thing.finish()
+    assert pool.part_with() is thing
+    assert (pool.stats().open, pool.stats().made, pool.part_with()) == (0, 1, None)
+    second = await use(pool)
+    assert second is not thing
+    thing.close()
+    await asyncio.sleep(0)
+    assert (pool.stats().open, pool.stats().commands) == (1, 1)
+    second.finish()
+    second.rest()
+    assert pool.part_with() is None  # nobody knows whether it is alive
+    assert maker.attempts == 2
+
+
+async def test_nothing_is_given_away_that_callers_wait_for() -> None:
+    pool, _ = make(limit=1)
+    thing = await use(pool)
+    lease = asyncio.ensure_future(pool.lease("a test", None))
+    await asyncio.sleep(0)
+    thing.in_flight -= 1  # idle, and the pool has not heard of it
+    assert pool.part_with() is None
+    lease.cancel()
+    pool.shut()
+    assert pool.part_with() is None
