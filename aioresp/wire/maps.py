@@ -27,31 +27,29 @@ def as_map(parts: list[Any]) -> dict[Any, Any] | list[tuple[Any, Any]]:
     items = iter(parts)
     try:
         found = dict(zip(items, items, strict=True))
+        if len(found) << 1 == len(parts):
+            return found
     except TypeError:  # a key is a list or a dict
-        found = {}
-    if 2 * len(found) == len(parts):
-        return found
+        pass
     items = iter(parts)
     return list(zip(items, items, strict=True))
 
 
-def with_maps(reply: Any) -> Any:
+def with_maps(reply: list[Any]) -> Any:
     """Return a reply with a map in place of each marked list.
 
     It goes by a list of its own, as hiredis takes more levels than Python can call functions.
     """
-    root = [reply]
-    holders = [root]
-    places: list[tuple[list[Any], int]] = []
+    holders = [reply]
+    places: list[tuple[list[Any], int, list[Any]]] = []
     for holder in holders:  # it grows meanwhile
-        if holder is not root and list not in map(type, holder):
-            continue
-        for place, part in enumerate(holder):
-            if isinstance(part, list) and part:
-                holders.append(part)
-                if part[0] is MARK:
-                    places.append((holder, place))
-    for holder, place in reversed(places):  # what is within comes first
-        del holder[place][0]
-        holder[place] = as_map(holder[place])
-    return root[0]
+        if list in map(type, holder):
+            for place, part in enumerate(holder):
+                if type(part) is list and part:
+                    holders.append(part)
+                    if part[0] is MARK:
+                        places.append((holder, place, part))
+    for holder, place, part in reversed(places):  # what is within comes first
+        del part[0]
+        holder[place] = as_map(part)
+    return as_map(reply[1:]) if reply[0] is MARK else reply

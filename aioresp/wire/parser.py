@@ -406,10 +406,11 @@ class Parser:
             if reply is not INCOMPLETE:
                 self._announced.parts = 0
                 self._between = not self._reader.has_data()
-                if kind & _HOLDS_MAPS:
-                    reply = with_maps(reply)
-                if kind & 127 == _MAP:
-                    reply = as_map(reply)
+                if kind:
+                    if kind & _HOLDS_MAPS:
+                        reply = with_maps(reply)
+                    if kind & 127 == _MAP:
+                        reply = as_map(reply)
                 if self._position == len(self._held):
                     self._leave_if_done()
                 return reply
@@ -445,7 +446,7 @@ class Parser:
             if kind in _NEED_CARE:
                 if kind == _MAP:
                     if at_boundary:
-                        return self._give_map(MARKED, 1, _HOLDS_MAPS)
+                        return self._change_header()
                 elif not self._announced.may_go_on(self._held, position):
                     return False
                 if kind == _PUSH and at_boundary and not self._kind:
@@ -523,33 +524,37 @@ class Parser:
         return TOO_MANY if found >= 0 else len(held)
 
     def _change_header(self) -> bool:
-        """Between two replies, give the reader the next bytes; return False if there is only a piece of a header."""
-        if self._position == len(self._held):
-            return False
-        if self._held[self._position] != _MAP:
-            return self._give()
-        return self._give_map(b"*%d\r\n", 0, _MAP)
+        """Give the reader the next bytes between two replies, or a map within one, whose header becomes a list's.
 
-    def _give_map(self, header: bytes, more: int, kind: int) -> bool:
-        """Give the reader the header of a list for that of a map; return False if there is only a piece of it."""
-        end = self._held.find(b"\r\n", self._position, self._position + LONG_HEADER)
+        Return False if there is only a piece of a header.
+        """
+        held, position = self._held, self._position
+        if position == len(held):
+            return False
+        if held[position] != _MAP:
+            return self._give()
+        end = held.find(b"\r\n", position, position + LONG_HEADER)
         if end < 0:
-            if len(self._held) - self._position < LONG_HEADER:
+            if len(held) - position < LONG_HEADER:
                 return False
             raise ProtocolError("a header without an end")
-        count = self._held[self._position + 1 : end]
+        count = held[position + 1 : end]
         if not count.isdigit():
             self._give_on()  # the reader refuses it
             return True
         parts = 2 * int(count)
         if len(count) >= LONG:
             self._announced.add(parts, "a map")
-        self._reader.feed(header % (parts + more))
+        if self._between:
+            self._reader.feed(b"*%d\r\n" % parts)
+            self._kind = _MAP
+        else:
+            self._reader.feed(MARKED % (parts + 1))
+            self._kind |= _HOLDS_MAPS
         self._last = 10
         self._position = self._boundary = position = end + 2
         self._between = False
-        self._kind |= kind
-        if parts and position < len(self._held) and self._held[position] not in _NEED_CARE:
+        if parts and position < len(held) and held[position] not in _NEED_CARE:
             self._give_on()
         return True
 
