@@ -37,7 +37,7 @@ def advising(advice: Mapping[str, str], python: tuple[int, int] = sys.version_in
 
     def decorate(kind: K) -> K:
         if python < (3, 12):
-            # Before Python 3.12, `__getattr__` slows down every look-up that succeeds: a GET by a twentieth. A
+            # Before Python 3.12, `__getattr__` slows down every look-up that succeeds: a GET by a tenth. A
             # misspelt name then gets only what Python itself proposes in a traceback.
             for name, text in advice.items():
                 if not hasattr(kind, name):
