@@ -45,10 +45,7 @@ _ELSEWHERE: Final[dict[str, str]] = {
 _MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
 
-# What an option is, for a text that is not.
-_KINDS: Final[dict[str, str]] = {
-    "db": "it is no number; behind the host and a slash stands the number of a database, as in redis://host:6379/0",
-}
+_DATABASE: Final = "behind the host and a slash stands the number of a database, as in redis://host:6379/0"
 
 
 def parse_url(
@@ -160,7 +157,7 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
         return readers[name](text)
     except (ValueError, KeyError):
         pass  # an error raised here would have this one as its context, which shows a piece of a password, perhaps
-    kind = _KINDS.get(name, "it is of another kind")
+    kind = "it is no number; " + _DATABASE if name == "db" else "it is of another kind" + _KINDS.get(readers[name], "")
     raise ArgumentError(f"option {name!r} in the URL does not fit: {kind}")
 
 
@@ -194,3 +191,13 @@ def tls_version(text: str) -> ssl.TLSVersion:
 def size(text: str) -> int | None:
     """Return a number of bytes; "none" is None."""
     return None if text.lower() == "none" else int(text)
+
+
+#: What is due in place of a text that could not be read.
+_KINDS: Final[dict[Reader, str]] = {
+    boolean: ", not true or false",
+    int: ", not a whole number",
+    seconds: ", not a number of seconds or none",
+    size: ", not a number of bytes or none",
+    tls_version: ", not 1.2 or 1.3",
+}

@@ -113,7 +113,7 @@ def test_an_import_from_the_package(name: str) -> None:
     with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'aioresp'"):
         exec("from aioresp import nonsense")
     assert importlib.import_module("aioresp.testing") is not None
-    exec("from aioresp import testing, events, otel")
+    exec("from aioresp import testing, events")
 
 
 def test_a_misspelt_name_of_the_package() -> None:

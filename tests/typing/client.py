@@ -5,9 +5,23 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar, assert_type
 
-from aioresp import Client, Credentials, Key, Lease, PoolStats, Result, Stats, Value
+from aioresp import (
+    ArgumentError,
+    ArgumentTypeError,
+    Client,
+    Credentials,
+    Key,
+    Lease,
+    PoolStats,
+    RedisError,
+    Result,
+    Retry,
+    Stats,
+    Value,
+)
 from aioresp.commands import Commands
 
 T = TypeVar("T", bound=str | bytes)
@@ -156,3 +170,26 @@ def providers() -> None:
     assert_type(Client(credential_provider=Provider(), decode_responses=False), Client[bytes])
     Client(credential_provider="pw")  # type: ignore[call-overload]
     Client(credential_provider=lambda: 1)  # type: ignore[arg-type, return-value]
+
+
+def durations(r: Client[str]) -> None:
+    hour = timedelta(hours=1)
+    assert_type(Client(timeout=hour, connect_timeout=hour, idle_timeout=hour, slow_after=hour), Client[str])
+    assert_type(r.with_options(timeout=hour), Client[str])
+    assert_type(Retry(base=hour, cap=hour).cap, float)
+    Client(timeout="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def mistakes(r: Client[str]) -> None:
+    """What an error says at run time, checkers say before."""
+    try:
+        await r.get("k")
+    except ArgumentTypeError as error:
+        _kind: tuple[ArgumentError, TypeError] = (error, error)
+    except ArgumentError as error:
+        _value: tuple[RedisError, ValueError] = (error, error)
+    r.pubsub()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    r.gett("k")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    r.pipeline().set("k", "v").get("k")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    Client("localhost", 6379)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    Client(max_connections=10)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
