@@ -30,7 +30,7 @@ from aioresp.commands.marks import awaited
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import CLIENT, advising
-from aioresp.errors import CommandRefused, RedisError, about
+from aioresp.errors import CommandRefused, ConnectionLost, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
 from aioresp.node import Node, Stats
@@ -342,7 +342,12 @@ class Client(
         from aioresp.contexts.optimistic import attempt  # noqa: PLC0415 (many programs have none)
 
         async with self.pipeline(transaction=True) as pipeline:
-            found, values = await attempt(pipeline, func, watches, attempts, self.terms.retry)
+            try:
+                found, values = await attempt(pipeline, func, watches, attempts, self.terms.retry)
+            except ConnectionLost as error:
+                if error.method in ("pipeline", "watch"):
+                    error.method = "transaction"
+                raise
         return found if value_from_callable else values
 
     def _source(self) -> Source:

@@ -11,7 +11,7 @@ from sys import _getframe, intern
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from aioresp.arguments import plain, word
-from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.errors import ArgumentError, ArgumentTypeError, ConnectionLost, RedisError, about
 from aioresp.facts.catalogue import (
     BINARY,
     BLOCKING,
@@ -128,6 +128,13 @@ def method_name(arguments: Sequence[object]) -> str:
     elif first in ("INCRBY", "DECRBY") and arguments[2:] in ((1,), [b"1"]):
         first = first[:4]  # `incr` and `decr` send these
     return first.lower().replace("-", "_")
+
+
+def told(error: RedisError, facts: Traits) -> None:
+    """Note on an error which command failed, with its key, and for a lost connection which method was under way."""
+    about(error, *locate(facts))
+    if isinstance(error, ConnectionLost):
+        error.method = method_name(facts.arguments)
 
 
 class Called(str):

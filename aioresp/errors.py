@@ -32,11 +32,14 @@ class RedisError(Exception):
 
     def __str__(self) -> str:
         """Return the message, followed by the command and its key."""
-        message = super().__str__()
+        message = self._message()
         if self.command is None:
             return message
         where = self.command if self.key is None else f"{self.command} {self.key}"
         return f"{message} [{where}]"
+
+    def _message(self) -> str:
+        return super().__str__()
 
 
 class ArgumentError(RedisError, ValueError):
@@ -79,9 +82,20 @@ class ConnectionLost(RedisError, ConnectionError):
     have run the command.
     """
 
+    method: str | None = None
+    """Method that was under way, in the error that its caller gets."""
+
     def __init__(self, message: str, outcome: Outcome = "unknown") -> None:
         super().__init__(message)
         self.outcome: Outcome = outcome
+
+    def _message(self) -> str:
+        message = super()._message()
+        if self.method is None:
+            return message
+        if self.outcome == "not sent":
+            return f"{message}; `{self.method}` was not sent"
+        return f"{message}; `{self.method}` was under way: it may have run (outcome unknown)"
 
 
 class ProtocolError(ConnectionLost):

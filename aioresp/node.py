@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from aioresp.command import locate
+from aioresp.command import told
 from aioresp.contexts.suspicion import heed
-from aioresp.errors import RedisError, about
+from aioresp.errors import RedisError
 from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
 from aioresp.misuse import Bound
@@ -112,7 +112,7 @@ class Node(Bound):
         def repeatable(error: RedisError) -> RedisError | None:
             facts = traits(unpack(packed))
             heed(self.pools.here(), error, facts)
-            about(error, *locate(facts))
+            told(error, facts)
             return error if may_repeat(error, facts, terms.idempotent) else None
 
         async def attempt(rest: float | None) -> Any:
@@ -141,7 +141,7 @@ class Node(Bound):
             return await borrowed.block(traits, reply, until)
 
         def repeatable(error: RedisError) -> RedisError | None:
-            about(error, *locate(traits))
+            told(error, traits)
             # A command that has waited on the server is not sent again, even if it only reads: "$" means another
             # entry then.
             return error if may_repeat(error, traits, terms.idempotent, reads=False) else None

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from aioresp.arguments import exact
-from aioresp.command import PLAIN, SHUTDOWN, Arguments, Called, Result, locate
+from aioresp.command import PLAIN, SHUTDOWN, Arguments, Called, Result, told
 from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
 from aioresp.contexts.suspicion import heed
@@ -28,7 +28,6 @@ from aioresp.errors import (
     ExecAbortError,
     ProtocolError,
     RedisError,
-    about,
 )
 from aioresp.facts.catalogue import CHANGES
 from aioresp.facts.traits import LEAST, Traits, traits
@@ -171,7 +170,7 @@ class Borrowed(Entered):
                 self._changed -= {"MULTI", "WATCH"}
             if self._pool is not None:
                 heed(self._pool, error, facts, queued="MULTI" in self._changed)
-            about(error, *locate(facts))
+            told(error, facts)
             raise
         if name in ("EXEC", "DISCARD"):
             self._changed -= {"MULTI", "WATCH"}

@@ -31,7 +31,16 @@ from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
 from aioresp.elsewhere import PIPELINE, advising, chained
-from aioresp.errors import ArgumentError, CommandRefused, DecodeError, RedisError, UnexpectedReply, about, copy_error
+from aioresp.errors import (
+    ArgumentError,
+    CommandRefused,
+    ConnectionLost,
+    DecodeError,
+    RedisError,
+    UnexpectedReply,
+    about,
+    copy_error,
+)
 from aioresp.facts.putback import Lost
 from aioresp.facts.traits import Traits, traits
 from aioresp.misuse import Bound
@@ -335,6 +344,8 @@ class Pipeline(QueuedCommands[AnyStr], Generic[AnyStr]):
                     replies = _decoded(replies, binary)
                 clean = await _deliver(handles, replies)
             except BaseException as error:
+                if isinstance(error, ConnectionLost):
+                    error.method = "pipeline"
                 _fail(handles, error)
                 raise
         finally:

@@ -7,7 +7,8 @@ not run, because a script can return any error. It asks the server which scripts
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from aioresp.arguments import encoded, exact
@@ -17,6 +18,7 @@ from aioresp.commands.marks import awaited
 from aioresp.errors import (
     ArgumentError,
     ArgumentTypeError,
+    ConnectionLost,
     NoScriptError,
     ResponseError,
 )
@@ -117,12 +119,16 @@ class Script(Bound):
         rest = exact((f"EVALSHA{self._ending}", self.sha, *rest))[2:]
         place = _place(client, self._client)
         if not self._ending and place is not None and not self._known.at(place):
-            loaded = await self._is_loaded(client)
+            with _not_sent("script"):
+                loaded = await self._is_loaded(client)
             if not loaded:
                 return await self._run_whole(client, rest, place if loaded is False else None)
             self._known.note(place, True)
         try:
             return await client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
+        except ConnectionLost as error:
+            error.method = "script"
+            raise
         except NoScriptError as error:
             self._known.note(place, False)
             # The script itself may have returned this error, after it has run. If the server does not have the script,
@@ -137,7 +143,11 @@ class Script(Bound):
         return await self._run_whole(client, rest, place)
 
     async def _run_whole(self, client: Executor[Any], rest: Arguments, place: Place | None) -> Any:
-        value = await client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+        try:
+            value = await client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
+        except ConnectionLost as error:
+            error.method = "script"
+            raise
         self._known.note(place, True)
         return value
 
@@ -204,10 +214,14 @@ class Function(Bound):
         arguments = exact(arguments)  # copied now: a caller may change a buffer before it is sent
         place = _place(client, self._client)
         if place is not None and not self._known.at(place):
-            await self._see_to_it(client)
+            with _not_sent("function"):
+                await self._see_to_it(client)
             self._known.note(place, True)
         try:
             return await client.execute(arguments, as_is)
+        except ConnectionLost as error:
+            error.method = "function"
+            raise
         except ResponseError as error:
             if error.args[0] != _NO_FUNCTION:
                 raise
@@ -250,6 +264,16 @@ def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
         if isinstance(executor, Scripts):
             return executor._place()
     return client, 0
+
+
+@contextmanager
+def _not_sent(method: str) -> Iterator[None]:
+    """Tell of a connection that is lost before the call: nothing of the script or function has run."""
+    try:
+        yield
+    except ConnectionLost as error:
+        error.method, error.outcome = method, "not sent"
+        raise
 
 
 def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
