@@ -67,7 +67,7 @@ async def test_operators_get_their_replies(prepared: Server, resp: Literal[2, 3]
     asked = dict(ASKED)
     if prepared.version >= (7,):
         asked["FUNCTION LIST"] = lambda r: r.function_list(withcode=True)
-        asked["ACL DRYRUN"] = lambda r: r.call("ACL", "DRYRUN", NAME, "GET", "other")
+        asked["ACL DRYRUN"] = lambda r: r.call("ACL", "DRYRUN", NAME, "GET", b"other" + NAME)
     async with (
         Client(prepared.url, protocol=resp) as r,
         Client(prepared.url, protocol=resp, decode_responses=False) as raw,
