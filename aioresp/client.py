@@ -81,7 +81,8 @@ class Client(
         options: override the URL. `limit` is the most connections of one loop. `concurrency` is the number of commands
             under way on one connection before another is opened (1: the classic pool). `timeout` is the number of
             seconds that a call may take, with its wait for a connection (None: forever). `connect_timeout` is in
-            seconds, too. A connection is closed after `idle_timeout` seconds without use. `retry` says how often and
+            seconds, too. A connection is closed after `idle_timeout` seconds without use, and takes no more work when
+            it is about `max_age` old (seconds or a timedelta; None: it may grow old). `retry` says how often and
             how fast calls are tried again within `timeout` (None: never). `protocol` is 3, or 2 to avoid RESP3.
             `on_lost` is called with elements that a cancelled blocking pop took and may not have put back.
 

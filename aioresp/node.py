@@ -267,6 +267,7 @@ def _make_pool(
         limit=settings.limit,
         concurrency=settings.concurrency,
         idle_timeout=settings.idle_timeout,
+        max_age=settings.max_age,
         loop=loop,
         restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
         patience=dialing.patience,

@@ -21,8 +21,6 @@ from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from aioresp.events import Hook
     from aioresp.facts.putback import Lost
     from aioresp.observer import Observer
@@ -49,6 +47,7 @@ class Options(TypedDict, total=False):
     limit: int
     concurrency: int
     idle_timeout: float | timedelta | None
+    max_age: float | timedelta | None
     timeout: float | timedelta | None
     connect_timeout: float | timedelta | None
     max_reply: int | None
@@ -77,6 +76,7 @@ class Settings(Record):
     events: Hook | None = None
     slow_after: float | None = 0.1
     middleware: Middleware | None = None
+    max_age: float | None = None
 
 
 class Terms(Record):
@@ -360,6 +360,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "limit": Option(_integer(1), "node", int, 100),
     "concurrency": Option(_integer(1), "node", int, 5000),
     "idle_timeout": Option(_duration, "node", seconds, 300.0),
+    "max_age": Option(_duration, "node", seconds, None),
     "timeout": Option(_duration, "node", seconds, 10.0),
     "connect_timeout": Option(_duration, "node", seconds, 5.0),
     "max_reply": Option(_size, "node", size, 536_870_912),
@@ -391,6 +392,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(("minsize", "min_size", "pool_min_size"), "connections are opened when they are needed"),
     **dict.fromkeys(("max_idle_time", "idle_time"), "it is `idle_timeout` here"),
+    **dict.fromkeys(("max_connection_age", "max_lifetime"), "it is `max_age` here"),
     **dict.fromkeys(
         ("connection_pool", "pool", "pool_cls", "pool_class", "connection_class", "connection_cls", "queue_class"),
         "the pool is the client's own; see `limit` and `concurrency`",

@@ -99,6 +99,8 @@ def test_url_with_tls_options(text: str, checked: bool) -> None:
         ("concurrency=1", "concurrency", 1),
         ("idle_timeout=2.5", "idle_timeout", 2.5),
         ("idle_timeout=none", "idle_timeout", None),
+        ("max_age=600", "max_age", 600.0),
+        ("max_age=none", "max_age", None),
         ("timeout=0.2", "timeout", 0.2),
         ("timeout=None", "timeout", None),
         ("connect_timeout=7", "connect_timeout", 7.0),
@@ -295,7 +297,7 @@ def test_no_password_in_a_message_about_keywords(options: dict[str, Any], error:
     "name",
     [
         *("limit", "concurrency", "max_reply", "db", "port", "timeout"),
-        *("connect_timeout", "idle_timeout", "slow_after", "protocol"),
+        *("connect_timeout", "idle_timeout", "max_age", "slow_after", "protocol"),
     ],
 )
 def test_a_huge_int_is_named_and_not_shown(name: str, value: int) -> None:
@@ -304,7 +306,7 @@ def test_a_huge_int_is_named_and_not_shown(name: str, value: int) -> None:
         settings(None, options)
 
 
-@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "slow_after"])
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "max_age", "slow_after"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0])
 def test_durations_that_are_none(name: str, value: float) -> None:
     options: Any = {name: value}
@@ -351,7 +353,7 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
 
 @pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry", "events", "slow_after", "middleware"}))
 def test_keywords_override_the_options_of_the_url(name: str) -> None:
-    url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5&max_reply=5"
+    url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5&max_reply=5&max_age=5"
     assert getattr(settings(url, {}), name) == 5
     options: Any = {name: 6}
     assert getattr(settings(url, options), name) == 6
@@ -420,6 +422,9 @@ BAD: list[tuple[str, object, type[Exception]]] = [
     ("concurrency", None, TypeError),
     ("idle_timeout", 0, ValueError),
     ("idle_timeout", "1", TypeError),
+    ("max_age", 0, ValueError),
+    ("max_age", "1", TypeError),
+    ("max_age", timedelta(seconds=-1), ValueError),
     ("timeout", 0, ValueError),
     ("timeout", -1.0, ValueError),
     ("timeout", float("nan"), ValueError),

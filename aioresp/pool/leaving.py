@@ -1,13 +1,15 @@
 """Resources that a pool leaves: they carry nothing new, and close after their last reply.
 
-Owns which resources are left, and how often the whole server may be left. Never opens a resource.
+Owns which resources are left, for their age or for the wrong server, and how often that may be. Never opens a resource.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from contextvars import Context
 from typing import Final, Generic
 
 from aioresp.pool.resource import Holder, R
@@ -25,31 +27,59 @@ class Leaving(Generic[R]):
     """The left resources of one pool. They do not count in its limit, except for leased ones."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, shared: list[R], drained: list[R], leased: Mapping[R, Holder]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        in_use: tuple[list[R], list[R]],
+        leased: Mapping[R, Holder],
+        on_left: Callable[[], None],
+        max_age: float | None,
     ) -> None:
-        """Begin without left resources; the others are the pool's own collections of what it uses."""
+        """Begin without left resources.
+
+        `in_use` and `leased` are the pool's own collections. `on_left` is called when resources were taken out of them.
+        A resource is left when it is `max_age` seconds old, up to a tenth more or less.
+        """
         self.draining: list[R] = []
         """Resources that wait for their last reply."""
         self.lent: set[R] = set()
         """Leased resources that close when they are given back."""
         self._loop = loop
-        self._in_use = (shared, drained)
+        self._in_use = in_use
         self._leased = leased
+        self._on_left = on_left
+        self._max_age = max_age
+        self._timers: dict[R, asyncio.TimerHandle] = {}
         self._credit = float(BURST)
         self._counted_at = loop.time()
 
-    def leave(self, number: int, error: Exception) -> bool:
-        """Leave all that is in use if the resource of that number is among it; return whether that was done."""
-        shared, drained = self._in_use
+    def admit(self, resource: R) -> None:
+        """Leave a new resource when it is old."""
+        if self._max_age is not None:
+            share = int.from_bytes(os.urandom(4)) / 2**32  # so that those made together do not end together
+            age = self._max_age * (0.9 + 0.2 * share)
+            self._timers[resource] = self._loop.call_later(age, self._leave, resource, context=Context())
+
+    def leave(self, number: int, error: Exception) -> None:
+        """Leave all that is in use if the resource of that number is among it: that one has the wrong server.
+
+        Replies under way arrive, and leases last until they are given back. Nothing is left if that was done too often:
+        then new resources lead to the same server.
+        """
         leased = [resource for resource in self._leased if resource not in self.lent]
-        if all(resource.number != number for resource in (*shared, *drained, *leased)) or not self._may_leave():
-            return False
-        logger.info("%d connections carry nothing new: %s", len(shared) + len(drained) + len(leased), error)
-        self.lent.update(leased)
-        for place in self._in_use:
-            self.draining += place
-            place.clear()
-        return True
+        found = [*self._in_use[0], *self._in_use[1], *leased]
+        if any(resource.number == number for resource in found) and self._may_leave():
+            logger.info("%d connections carry nothing new: %s", len(found), error)
+            self._leave(*found)
+
+    def _leave(self, *resources: R) -> None:
+        for resource in resources:
+            if resource in self._leased:
+                self.lent.add(resource)
+            for place in self._in_use:
+                if resource in place:
+                    place.remove(resource)
+                    self.draining.append(resource)
+        self._on_left()
 
     def _may_leave(self) -> bool:
         """Return whether the server may be left once more, and count it."""
@@ -72,3 +102,6 @@ class Leaving(Generic[R]):
         if resource in self.draining:
             self.draining.remove(resource)
         self.lent.discard(resource)
+        timer = self._timers.pop(resource, None)
+        if timer is not None:
+            timer.cancel()

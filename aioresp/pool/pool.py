@@ -44,6 +44,7 @@ class Pool(Generic[R]):
         limit: int,
         concurrency: int,
         idle_timeout: float | None,
+        max_age: float | None = None,
         loop: asyncio.AbstractEventLoop,
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
         patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
@@ -74,7 +75,7 @@ class Pool(Generic[R]):
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
-        self._leaving: Leaving[R] = Leaving(loop, self._shared, self._draining, self._leased)
+        self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age)
         #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
         self._refusal: ConnectionLost | None = None
         self._past_usage = (0, 0, 0)
@@ -261,8 +262,8 @@ class Pool(Generic[R]):
         wanted = len(self._lease_waiting) + (len(self._waiting) if self._concurrency == 1 else 1)
         wanted = max(1, wanted) if self._open > sum(r.resting for r in self._shared) else 1
         while len(self._opening) < wanted and self._open + len(self._opening) < self._ceiling:
-            create = partial(self._loop.create_task, name="aioresp: open a connection")
-            task = Context().run(create, self._make())  # in no context of a caller, which would live as long
+            # In no context of a caller, which the connection would keep.
+            task = Context().run(partial(self._loop.create_task, self._make(), name="aioresp: open a connection"))
             self._opening.add(task)
             task.add_done_callback(self._opened, context=Context())
 
@@ -274,6 +275,7 @@ class Pool(Generic[R]):
         self._growth.made(resource, resource.usage()[0])
         resource.attach(self._on_room, self._on_close)
         self._shared.append(resource)  # even if it has ended: then the next lines call `_on_close`
+        self._leaving.admit(resource)
         if not resource.viable:
             self._on_close(resource)
         elif self._prune_timer is None:
@@ -384,8 +386,8 @@ class Pool(Generic[R]):
         """End a lease. A resource that was changed, or owes a reply, is `changed`: it is restored first."""
         ends = self._closing.stopped or self._refusal is not None or resource in self._leaving.lent
         if changed and resource.viable and self._restore is not None and not ends:
-            create = partial(self._loop.create_task, name="aioresp: restore a connection")
-            task = Context().run(create, self._restore(resource))
+            restoring, name = self._restore(resource), "aioresp: restore a connection"
+            task = Context().run(partial(self._loop.create_task, restoring, name=name))
             self._restoring.add(task)
             task.add_done_callback(partial(self._restored, resource), context=Context())
         elif changed:
@@ -492,14 +494,13 @@ class Pool(Generic[R]):
         return next((resource for resource in self._resources if resource.number == number), None)
 
     def leave(self, number: int, error: Exception) -> None:
-        """Let all that is open carry nothing new, because the resource of that number leads to the wrong server.
+        """Let all that is open carry nothing new, if the resource of that number is in use: its server is wrong."""
+        if self._refusal is None:
+            self._leaving.leave(number, error)
 
-        Replies under way arrive, and leases last until they are given back. It does nothing if that resource is left
-        already, or if the pool has done so too often: then the next server says the same.
-        """
-        if self._refusal is None and self._leaving.leave(number, error):
-            self.current = cast("R", NOBODY)
-            self._dispatch()
+    def _on_left(self) -> None:
+        self.current = cast("R", NOBODY)
+        self._dispatch()
 
     # --- Retiring the pool -------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def constructors(url: str, context: ssl.SSLContext) -> None:
             limit=10,
             concurrency=1,
             idle_timeout=None,
+            max_age=timedelta(minutes=10),
             timeout=0.5,
             connect_timeout=5,
             protocol=2,
