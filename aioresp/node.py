@@ -111,7 +111,9 @@ class Node(Bound):
 
         def repeatable(error: RedisError) -> RedisError | None:
             facts = traits(unpack(packed))
-            heed(self.pools.here(), error, facts)
+            pool = self.pools.find(running_loop())
+            if pool is not None:  # else the client was closed meanwhile
+                heed(pool, error, facts)
             told(error, facts)
             return error if may_repeat(error, facts, terms.idempotent) else None
 

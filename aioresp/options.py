@@ -22,7 +22,8 @@ from aioresp.wire.endpoint import Endpoint, tls_context
 
 if TYPE_CHECKING:
     from aioresp.events import Hook
-    from aioresp.facts.putback import Lost
+    from datetime import timedelta
+
     from aioresp.observer import Observer
 
 

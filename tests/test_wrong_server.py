@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -254,6 +255,68 @@ async def test_a_pop_under_way_goes_on_at_the_new_primary(house: House, resp: Li
             await asyncio.sleep(0.01)
         await house.to_new.rpush("jobs", "1", "2")
         assert {value for _, value in await asyncio.gather(*popping)} == {"1", "2"}  # type: ignore[misc]
+
+
+async def test_a_replica_without_its_primary(house: House, resp: Literal[2, 3]) -> None:
+    """MASTERDOWN: even reads are refused there."""
+    await house.direct.config_set({"replica-serve-stale-data": "no"})
+    try:
+        async with Client(house.proxy.url, protocol=resp, retry=PATIENT) as r:
+            await r.ping()
+            await house.direct.replicaof("127.0.0.1", 1)
+            house.proxy.lead_to(house.new.host, house.new.port)
+            assert await r.get("k") is None
+            async with r.pipeline() as p:
+                p.get("k")
+                p.set("k", "v")
+            assert await r.get("k") == "v"
+    finally:
+        await house.direct.replicaof()
+        await house.direct.config_set({"replica-serve-stale-data": "yes"})
+
+
+async def test_a_server_that_loads_after_a_restart(server: Server) -> None:
+    """The proxy has sent connections to it too early, and leads to another one by now."""
+    if server.version < (7, 0):
+        pytest.skip("needs a server of 7.0, which can be made to load slowly")
+    slow = {"key-load-delay": "100000", "loading-process-events-interval-bytes": "1024"}
+    async with start_server(config=slow) as own, Proxy(own.host, own.port) as proxy, Client(own.url) as direct:
+        for n in range(40):
+            await direct.set(f"k{n}", os.urandom(1000).hex())  # not to be compressed: it loads piece by piece
+        await direct.save()
+        await asyncio.to_thread(own.kill)
+        starting = asyncio.create_task(asyncio.to_thread(own.start))  # for four seconds
+        strict = Retry(2, base=0.01)
+        async with Client(proxy.url, retry=None) as r:
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        await r.get("k1")
+                    except aioresp.ConnectError:
+                        await asyncio.sleep(0.01)
+                    except aioresp.LoadingError:
+                        break
+            proxy.lead_to(server.host, server.port)
+            assert await r.with_options(retry=strict).get("none") is None
+            assert not starting.done()
+        await starting
+
+
+async def test_a_client_that_is_closed_meanwhile_gives_the_servers_word(house: House) -> None:
+    async with Client(house.proxy.url, retry=None) as r:
+        await r.ping()
+        await house.fail_over()
+        house.proxy.delay = 0.1
+        p = r.pipeline()
+        p.set("k", "v")
+        calls = [asyncio.ensure_future(r.set("k", "v")), asyncio.create_task(p.execute(raise_on_error=False))]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await r.aclose()
+        found: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+        house.proxy.heal()
+        assert type(found[0]) is aioresp.ReadOnlyError
+        assert [type(value) for value in found[1]] == [aioresp.ReadOnlyError]
 
 
 async def test_a_caller_that_ends_its_pop_hears_of_it(server: Server) -> None:

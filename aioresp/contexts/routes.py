@@ -59,7 +59,7 @@ class SharedRoute:
             nonlocal refused
             refused = None
             replies = await self._send(commands, decode, whole, rest)
-            heed_batch(self.find_pool(), replies, commands, whole)
+            heed_batch(self.find_pool, replies, commands, whole)
             if replies.clean or not self._not_now(replies.raw, commands, whole):
                 return replies
             refused = replies
@@ -144,7 +144,7 @@ class LeaseRoute:
         terms = self._borrowed.terms
         send = partial(self._borrowed.send, commands, decode, terms.timeout, transaction=whole)
         replies = await within(terms.middleware, TRANSACTION if whole else PIPELINE, send)
-        heed_batch(self.find_pool(), replies, commands, whole)
+        heed_batch(self.find_pool, replies, commands, whole)
         return replies
 
     async def private(self) -> LeaseRoute:

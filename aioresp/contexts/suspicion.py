@@ -7,11 +7,20 @@ After the word of a script, a function or a module the server is asked. Never se
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from aioresp.errors import ExecAbortError, ReadOnlyError, RedisError, ResponseError, response_error
+from aioresp.errors import (
+    ERROR_TYPES,
+    ClientClosed,
+    ExecAbortError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    response_error,
+)
 from aioresp.facts.traits import Traits, traits
 from aioresp.pool.pool import Pool
 from aioresp.retry import WRONG_SERVER, not_now, wrong_server
@@ -43,11 +52,19 @@ def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool
         _doubt(pool, error, error.origin)
 
 
-def heed_batch(pool: Pool[Connection], replies: Replies, commands: list[Packed], whole: bool) -> None:
+def heed_batch(
+    find_pool: Callable[[], Pool[Connection]], replies: Replies, commands: list[Packed], whole: bool
+) -> None:
     """Do the same for the replies to a batch; if `whole`, it is a transaction."""
-    if replies.clean and not whole:
-        return
     raw, origin = replies.raw, replies.origin
+    within = raw[-1] if whole and isinstance(raw[-1], list) else ()
+    inner = not ERROR_TYPES.isdisjoint(map(type, within))
+    if replies.clean and not inner:
+        return
+    try:
+        pool = find_pool()
+    except ClientClosed:
+        return
     if not whole:
         for reply, packed in zip(raw, commands, strict=True):
             if isinstance(reply, ResponseError):
@@ -58,7 +75,7 @@ def heed_batch(pool: Pool[Connection], replies: Replies, commands: list[Packed],
     for reply in (*raw[:-1], abort_cause(raw[-1])):
         if wrong_server(reply):
             pool.leave(origin, reply)
-    for reply in raw[-1] if isinstance(raw[-1], list) else ():
+    for reply in within if inner else ():
         if isinstance(reply, ResponseError):
             _doubt(pool, reply, origin)
 
