@@ -21,9 +21,9 @@ from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context
 
 if TYPE_CHECKING:
-    from aioresp.events import Hook
     from datetime import timedelta
 
+    from aioresp.events import Hook
     from aioresp.observer import Observer
 
 

@@ -44,9 +44,9 @@ class CountingLease(Lease[str]):
         self.seen: list[str] = []
         super().__init__(*arguments)
 
-    async def execute(self, arguments: Any, reply: Any) -> Any:
+    def execute(self, arguments: Any, reply: Any) -> Any:
         self.seen.append(str(arguments[0]))
-        return await super().execute(arguments, reply)
+        return super().execute(arguments, reply)
 
 
 @pytest.fixture(params=OPTIONS)

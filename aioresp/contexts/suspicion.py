@@ -19,6 +19,7 @@ from aioresp.errors import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    copy_error,
     response_error,
 )
 from aioresp.facts.traits import Traits, traits
@@ -73,7 +74,7 @@ def heed_batch(
         return
     # Between MULTI and EXEC the server only queues: these are its own words.
     for reply in (*raw[:-1], abort_cause(raw[-1])):
-        if wrong_server(reply):
+        if isinstance(reply, ResponseError) and wrong_server(reply):
             pool.leave(origin, reply)
     for reply in within if inner else ():
         if isinstance(reply, ResponseError):
@@ -108,7 +109,8 @@ def _doubt(pool: Pool[Connection], error: ResponseError, origin: int) -> None:
     # HELLO tells the role, and PING is refused by a server that loads its data or has lost its primary.
     word = "HELLO" if isinstance(error, ReadOnlyError) or "-READONLY " in str(error) else "PING"
     answer = connection.send(pack((word,)), True, PATIENCE)
-    answer.add_done_callback(partial(_answered, pool, error, origin), context=Context())
+    # A copy, because the error itself holds the caller's frames by its traceback.
+    answer.add_done_callback(partial(_answered, pool, copy_error(error), origin), context=Context())
 
 
 def _answered(pool: Pool[Connection], error: ResponseError, origin: int, answer: asyncio.Future[Any]) -> None:

@@ -34,11 +34,8 @@ async def test_ages_differ_by_a_tenth(server: Server) -> None:
         assert len(ages) == r.stats().open > 20
         assert 900 <= min(ages) < 980
         assert 1020 < max(ages) <= 1130
-    assert not _timers_of_closed(r)
-
-
-def _timers_of_closed(r: Client[Any]) -> bool:
-    return bool(r.node.pools.pools)
+        leaving = r.node.pools.here()._leaving
+    assert not leaving._timers
 
 
 async def test_an_idle_one_is_closed_and_replaced_at_the_next_command(server: Server, resp: Any) -> None:
