@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from aioresp.events import Hook
+    from aioresp.facts.putback import Lost
     from aioresp.observer import Observer
 
 

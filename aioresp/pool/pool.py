@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
 from aioresp.pool.closing import Closing
+from aioresp.pool.doubts import Doubts
 from aioresp.pool.growth import Growth
 from aioresp.pool.leaving import Leaving
 from aioresp.pool.opening import error_of
@@ -81,6 +82,7 @@ class Pool(Generic[R]):
         self._past_usage = (0, 0, 0)
         self._idle_since: dict[R, tuple[int, float]] = {}
         self._waking: Waking[R] = Waking(loop, self._idle_since, self._dispatch)
+        self._doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._closing.look)
         self._prune_timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -271,9 +273,12 @@ class Pool(Generic[R]):
         began = self._loop.time()
         resource = await self._connect()
         self._waking.took = self._loop.time() - began
+        self._join(resource)
+
+    def _join(self, resource: R) -> None:
         self.made += 1
         self._growth.made(resource, resource.usage()[0])
-        resource.attach(self._on_room, self._on_close)
+        resource.attach(self._on_room, self._on_close, self._doubts.add)
         self._shared.append(resource)  # even if it has ended: then the next lines call `_on_close`
         self._leaving.admit(resource)
         if not resource.viable:
@@ -515,6 +520,7 @@ class Pool(Generic[R]):
         self._refusal = ConnectionLost(f"the server is not used any more: {error}", "not sent")
         self._refusal.__cause__ = error
         self._fail_waiting(self._refusal, self._of_work())
+        self._doubts.end()
         for task in self._opening:
             task.cancel()
         self._dispatch()
@@ -582,6 +588,7 @@ class Pool(Generic[R]):
         if self._prune_timer is not None:
             self._prune_timer.cancel()
         self._waking.end()
+        self._doubts.end()
         for task in [*self._opening, *self._restoring]:
             task.cancel()
 
@@ -596,7 +603,7 @@ class Pool(Generic[R]):
 
     def holds(self) -> bool:
         """Return whether anything is open, or being opened or restored."""
-        return bool(self._opening or self._restoring or self._resources)
+        return bool(self._opening or self._restoring or self._doubts or self._resources)
 
     # --- Telling -----------------------------------------------------------------------------------------------------
 

@@ -33,8 +33,21 @@ if TYPE_CHECKING:  # protocols take time to import
             """Whether it takes no commands because `rest` was called."""
             ...
 
-        def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
-            """Call `on_room` when there is room for more, and `on_close` with the resource once, at its end."""
+        def attach(
+            self, on_room: Callable[[], None], on_close: Callable[[Any], None], on_doubt: Callable[[Any], None]
+        ) -> None:
+            """Call `on_room` when there is room for more, and `on_close` with the resource once, at its end.
+
+            `on_doubt` is called with the resource when it owes something and has been silent for long.
+            """
+            ...
+
+        async def inquire(self, witness: Any) -> bool | None:
+            """Return whether it is gone, as far as another resource can tell; None if that one does not answer."""
+            ...
+
+        def give_up(self) -> None:
+            """End it, because it is gone; `on_close` follows."""
             ...
 
         def detach(self, on_close: Callable[[Any], None]) -> None:

@@ -24,9 +24,10 @@ from aioresp.errors import (
     copy_with_outcome,
 )
 from aioresp.wire.batch import Batch, Unfinished, fail, undecodable, write_chunks
-from aioresp.wire.deadlines import SLICE, WAKE, Deadlines
+from aioresp.wire.deadlines import SILENCE, SLICE, WAKE, Deadlines
 from aioresp.wire.decoding import Decoding
 from aioresp.wire.greeting import Greeting
+from aioresp.wire.inquiry import Verdict, inquire
 from aioresp.wire.limits import ReplyLimits, Traffic
 from aioresp.wire.listeners import EndListener, Listeners, PushListener
 from aioresp.wire.outflow import LARGE
@@ -43,6 +44,10 @@ BACKLOG: Final = 4 * 1024 * 1024
 
 #: Commands in flight from which on a write does not wait for the end of the turn: the server works meanwhile.
 EAGER: Final = 40
+
+#: Most inquiries after one silence, and the seconds between two of them.
+INQUIRIES: Final = 10
+INQUIRY_PAUSE: Final = 0.25
 
 _NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
 _NO_RUN: Final[Any] = object()
@@ -135,9 +140,16 @@ class Connection(asyncio.Protocol):
     def _transport(self) -> asyncio.Transport | None:
         return self._wire.transport
 
-    def attach(self, on_room: Callable[[], None], on_close: EndListener) -> None:
-        """Call `on_room` when more commands may be taken, and `on_close` with the connection at its end."""
+    def attach(
+        self, on_room: Callable[[], None], on_close: EndListener, on_doubt: Callable[[Any], None] = _ignore
+    ) -> None:
+        """Call `on_room` when more commands may be taken, and `on_close` with the connection at its end.
+
+        `on_doubt` is called with the connection when the server owes replies and has been silent for a second, and
+        again after longer silences.
+        """
         self._on_room = on_room
+        self._deadlines.on_doubt = on_doubt
         self.listeners.add_end(on_close)
 
     def detach(self, on_close: EndListener) -> None:
@@ -395,8 +407,11 @@ class Connection(asyncio.Protocol):
         if self._deadlines.read_first(self.traffic.received, self.has_more):
             return
         punctual = self._deadlines.punctual()
-        if self._deadlines.expire(self._waiters, self._answered, self.growing, self._wire.arrives):
+        arrives = self._wire.arrives
+        if self._deadlines.expire(self._waiters, self._answered, self.growing, arrives):
             self._move(Event.DOUBTED)
+        if self._deadlines.quiet(len(self._waiters), self._answered, arrives) and not self.resting:
+            self._deadlines.on_doubt(self)
         silent = self.health is Health.SILENT or self.health is Health.STUCK
         if silent and punctual and all(waiter.done() for waiter in self._waiters):
             # The server is silent, and no caller waits for the replies that it owes: give the connection up. Not if the
@@ -413,6 +428,35 @@ class Connection(asyncio.Protocol):
         waiter = self._waiters[0]
         number = self._answered, len(waiter.replies) if type(waiter) is Batch else 0  # its index, in a batch
         return self.limits.grows(number, seconds, now)
+
+    async def inquire(self, witness: Connection) -> bool | None:
+        """Return whether the server has forgotten this silent connection, or hears it no more.
+
+        It asks over `witness`, and returns None if there is no answer.
+        """
+        gone = False
+        for _ in range(INQUIRIES):
+            heard = self._deadlines.heard
+            if self.error is not None or not self.in_flight or self._loop.time() - heard < SILENCE:
+                break
+            verdict = await inquire(self, witness, self._wire.age)
+            if self._deadlines.heard != heard:
+                break
+            if verdict is Verdict.NO_ANSWER:
+                return None
+            if verdict is Verdict.ALIVE:
+                break
+            # A server that was busy may answer the witness first, and this connection in the next moment.
+            if gone and verdict is Verdict.GONE:
+                return True
+            gone = verdict is Verdict.GONE
+            self._move(Event.DOUBTED)  # others are served meanwhile: nothing more is sent here
+            await asyncio.sleep(INQUIRY_PAUSE)
+        return False
+
+    def give_up(self) -> None:
+        """End the connection, which the server has forgotten or hears no more."""
+        self.end(ConnectionLost("the server answers on other connections, but this one is dead; it was dropped"))
 
     def stretch(self) -> None:
         """Take `concurrency` more commands, until `relax`: the pool is making another connection."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aioresp.errors import CommandTimeout
 from aioresp.timers import after_reading, given_back
@@ -60,17 +60,24 @@ class Deadlines:
     passed. It calls `expire`, unless `read_first` says no, and `look_again` if the connection goes on.
     """
 
-    __slots__ = ("_due", "_look_at", "_loop", "_rang", "_received", "_runs", "_timer", "_timer_at", "heard")
+    __slots__ = (
+        *("_due", "_look_at", "_loop", "_patience", "_quiet_since", "_rang", "_received", "_runs"),
+        *("_timer", "_timer_at", "heard", "on_doubt"),
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, due: Callable[[], None]) -> None:
         self.heard = 0.0
         """The loop's time when bytes last arrived."""
+        self.on_doubt: Callable[[Any], None] = lambda _: None
+        """The listener for a silence in which replies are owed."""
         self._loop = loop
         self._due = due
         self._runs: deque[Run] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # the time of the timer, which uvloop's handles do not always tell
         self._look_at = math.inf  # the time of the next look, by the last `expire`
+        self._quiet_since = 0.0  # the beginning of the silence that `quiet` found last
+        self._patience = SILENCE  # the seconds from there to the next doubt
         self._rang = 0.0  # the time at which the timer fired last
         self._received = -1  # the bytes that had arrived at the last `read_first`; -1 when the timer fires
 
@@ -83,9 +90,12 @@ class Deadlines:
             if runs:
                 runs.append(Run(math.inf, 0.0, number))
             return
-        deadline = self._loop.time() + timeout
+        now = self._loop.time()
+        deadline = now + timeout
         runs.append(Run(deadline, timeout, number))
-        if self._timer is None or deadline < self._timer_at:
+        if self._timer is None:
+            self._set_timer(min(deadline, now + SILENCE))
+        elif deadline < self._timer_at:
             self._set_timer(deadline)
 
     def written(self) -> None:
@@ -169,6 +179,30 @@ class Deadlines:
                 deadline = min(again, suspicious)
             self._look_at = min(self._look_at, deadline)
         return doubted
+
+    def quiet(self, waiting: int, answered: int, arrives: float) -> bool:
+        """Return whether replies with a deadline have been owed for long, with no byte; call it after `expire`.
+
+        The answer is True after one second of silence, after two, after four and so on. `waiting` is the number of
+        replies owed; until `arrives`, bytes of a large write may be on their way.
+        """
+        end = answered + waiting
+        deadline, timeout = next(
+            ((run.deadline, run.timeout) for run, following in self._spans(end) if following > answered),
+            (math.inf, 0.0),
+        )
+        if deadline == math.inf:
+            return False  # no reply is owed, or only one without a limit, such as that of a blocking command
+        since = max(self.heard, arrives, deadline - timeout)
+        if not self.punctual():
+            since = max(since, self._rang)  # the loop stood still, and may not have written them
+        if since > self._quiet_since:
+            self._quiet_since, self._patience = since, SILENCE
+        doubtful = self._loop.time() + 0.001 >= self._quiet_since + self._patience
+        if doubtful:
+            self._patience *= 2
+        self._look_at = min(self._look_at, self._quiet_since + self._patience)
+        return doubtful
 
     def look_again(self) -> None:
         """Set the timer for what the last `expire` left."""

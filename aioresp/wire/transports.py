@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 import socket
+import time
 from contextvars import Context
 from typing import Any, Final, cast
 
@@ -36,7 +37,7 @@ class Wire:
     child lives: the socket must be shut down. A child never shuts down a socket of its parent.
     """
 
-    __slots__ = ("_generation", "_inode", "_timer", "_tls", "backlog", "outflow", "transport")
+    __slots__ = ("_generation", "_inode", "_made", "_timer", "_tls", "backlog", "outflow", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -46,11 +47,13 @@ class Wire:
         self.outflow: Outflow | None = None
         """The progress of large writes; None before the first."""
         self._inode = 0
+        self._made = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
 
     def attach(self, transport: asyncio.Transport) -> None:
         """Note the transport, which is new, and set its sizes."""
         self.transport = transport
+        self._made = time.monotonic()
         self._generation = _generation
         self._tls = transport.get_extra_info("ssl_object") is not None
         sock = transport.get_extra_info("socket")
@@ -66,6 +69,11 @@ class Wire:
             if self.outflow is None:
                 self.outflow = Outflow(loop, self.transport, traffic)
             self.outflow.watch(size)
+
+    @property
+    def age(self) -> float:
+        """The seconds since the transport was made."""
+        return time.monotonic() - self._made
 
     @property
     def arrives(self) -> float:

@@ -32,11 +32,25 @@ class Thing:
         self.resting = False
         self.lent = False
         self.woken = 0
+        self.witnesses: list[Thing] = []
+        self.deaf: list[Thing] = []
+        self.gone: bool = False
+        self.doubt: Callable[[Any], None] = lambda _: None
         self._on_room: Callable[[], None] = lambda: None
         self._on_close: Callable[[Any], None] = lambda _: None
 
-    def attach(self, on_room: Callable[[], None], on_close: Callable[[Any], None]) -> None:
-        self._on_room, self._on_close = on_room, on_close
+    def attach(
+        self, on_room: Callable[[], None], on_close: Callable[[Any], None], on_doubt: Callable[[Any], None]
+    ) -> None:
+        self._on_room, self._on_close, self.doubt = on_room, on_close, on_doubt
+
+    async def inquire(self, witness: Thing) -> bool | None:
+        self.witnesses.append(witness)
+        await asyncio.sleep(0)
+        return None if witness in self.deaf else self.gone
+
+    def give_up(self) -> None:
+        self.close()
 
     def detach(self, on_close: Callable[[Any], None]) -> None:
         assert self._on_close == on_close
@@ -707,3 +721,63 @@ async def test_nothing_is_given_away_that_callers_wait_for() -> None:
     lease.cancel()
     pool.shut()
     assert pool.part_with() is None
+
+
+# --- Doubts ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_gone_is_replaced_by_the_one_that_was_asked() -> None:
+    pool, maker = make(limit=1)
+    thing = await use(pool)
+    thing.gone = True
+    waiting = use(pool)
+    thing.doubt(thing)
+    assert await waiting is maker.things[1]
+    assert thing.witnesses == [maker.things[1]]
+    assert not thing.viable
+    assert (pool.stats().made, pool.stats().open) == (2, 1)
+    await close(pool)
+
+
+async def test_what_is_busy_stays_and_nothing_is_added() -> None:
+    pool, maker = make(limit=3)
+    thing = await use(pool)
+    thing.doubt(thing)
+    thing.doubt(thing)
+    await settle()
+    assert thing.witnesses == [maker.things[1]]
+    assert (thing.viable, maker.things[1].viable) == (True, False)
+    assert (pool.stats().made, pool.stats().open) == (1, 1)
+    thing.finish()
+    await close(pool)
+
+
+async def test_an_idle_one_is_asked_first_and_another_if_it_is_silent_too() -> None:
+    pool, maker = make(limit=3)
+    things = [await use(pool), await use(pool)]
+    things[1].finish()
+    things[0].doubt(things[0])
+    await settle()
+    assert things[0].witnesses == [things[1]]
+    things[0].deaf = [things[1]]
+    things[0].doubt(things[0])
+    await settle()
+    assert things[0].witnesses[1:] == [things[1], maker.things[2]]
+    things[0].deaf = list(maker.things)
+    maker.failure = ConnectError("nothing there")
+    things[0].doubt(things[0])
+    await settle()
+    assert all(thing.viable for thing in things)
+    things[0].finish()
+    await close(pool)
+
+
+async def test_closing_ends_an_inquiry() -> None:
+    pool, maker = make(limit=1)
+    thing = await use(pool)
+    maker.gate.clear()
+    thing.doubt(thing)
+    await settle()
+    assert maker.attempts == 2
+    await pool.aclose()
+    assert (len(maker.things), pool.stats().open) == (1, 0)

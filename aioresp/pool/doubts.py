@@ -1,0 +1,100 @@
+"""Doubts about resources that owe something and have fallen silent: another one is asked about them.
+
+Owns the inquiry, and the resource that was opened for it. That one joins the pool if it replaces one that is gone, and
+is closed otherwise: a server that is busy gets no more connections for it. Never decides whether a resource is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Generic
+
+from aioresp.errors import RedisError
+from aioresp.pool.resource import R
+
+logger = logging.getLogger("aioresp")
+
+
+class Doubts(Generic[R]):
+    """Silent resources of one pool, from the first doubt to the answer."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connect: Callable[[], Awaitable[R]],
+        shared: list[R],
+        join: Callable[[R], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Make one without doubts.
+
+        `connect` opens a resource, and `join` adds it to the pool, whose `shared` ones may be asked, too. `on_end` is
+        called after each inquiry.
+        """
+        self._loop = loop
+        self._connect = connect
+        self._shared = shared
+        self._join = join
+        self._on_end = on_end
+        self._doubted: list[R] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether an inquiry is under way."""
+        return self._task is not None
+
+    def add(self, resource: R) -> None:
+        """Inquire about a resource."""
+        if resource not in self._doubted:
+            self._doubted.append(resource)
+        if self._task is None:
+            # In a context of its own: nothing of a caller's request stays with a connection.
+            self._task = self._loop.create_task(
+                self._inquire(), name="aioresp: ask about the silent", context=Context()
+            )
+            self._task.add_done_callback(self._ended)
+
+    def end(self) -> None:
+        """Stop inquiring."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        self._doubted.clear()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # The next doubt about the same resource comes later.
+            logger.debug("nobody could be asked about a silent connection: %s", error)
+        self._on_end()
+
+    async def _inquire(self) -> None:
+        new: R | None = None
+        opened = False
+        try:
+            # An idle one costs nothing, but may be gone as well.
+            witness = next((r for r in self._shared if r.in_flight == 0 < r.capacity), None)
+            while self._doubted:
+                if witness is None:
+                    witness = new = await self._connect()
+                    opened = True
+                asked = list(self._doubted)
+                verdicts = await asyncio.gather(*(resource.inquire(witness) for resource in asked))
+                for resource, gone in zip(asked, verdicts, strict=True):
+                    if gone is None and not opened:
+                        witness = None
+                        continue
+                    self._doubted.remove(resource)
+                    if gone and resource.viable:
+                        if new is not None and new.viable:
+                            self._join(new)
+                            new = None
+                        resource.give_up()
+        except RedisError as error:
+            logger.debug("nobody could be asked about a silent connection: %s", error)
+        finally:
+            if new is not None:
+                new.close()

@@ -1,0 +1,251 @@
+"""A connection dies without a word while commands are under way: it is found out, and a busy server is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+
+from aioresp import Client, CommandTimeout, ConnectionLost, RedisError
+from aioresp.testing import Proxy, Server
+from aioresp.testing import server as start_server
+
+#: Seconds of the time limit: a silence that is found out takes much less.
+LIMIT = 20
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Server]:
+    """A server of its own, which may be held up."""
+    with start_server("--enable-debug-command", "yes") as running:
+        yield running
+
+
+def swallow(proxy: Proxy) -> None:
+    """Let the open connections die: they take bytes, and nothing comes back. New ones work."""
+    proxy.half_open()
+    proxy.accept()
+
+
+async def plain(r: Client[str], key: str) -> object:
+    return await r.get(key)
+
+
+async def pipeline(r: Client[str], key: str) -> object:
+    async with r.pipeline() as p:
+        p.get(key)
+        return (await p.execute())[0]
+
+
+async def transaction(r: Client[str], key: str) -> object:
+    async with r.pipeline(transaction=True) as p:
+        p.get(key)
+        return (await p.execute())[0]
+
+
+async def large_reply(r: Client[str], key: str) -> object:
+    return (await r.mget([key] * 1000))[0]
+
+
+@pytest.mark.parametrize(("limit", "concurrency"), [(10, 5000), (1, 5000), (6, 1)])
+@pytest.mark.parametrize("kind", [plain, pipeline, transaction, large_reply])
+async def test_what_only_reads_is_sent_again(
+    proxy: Proxy,
+    prefix: str,
+    resp: Literal[2, 3],
+    kind: Callable[[Client[str], str], Awaitable[object]],
+    limit: int,
+    concurrency: int,
+) -> None:
+    async with Client(proxy.url, protocol=resp, timeout=LIMIT, limit=limit, concurrency=concurrency) as r:
+        await r.set(f"{prefix}k", "x", ex=60)
+        assert [await kind(r, f"{prefix}k") for _ in range(3)] == ["x"] * 3
+        await asyncio.gather(*(r.ping() for _ in range(6)))
+        swallow(proxy)
+        async with asyncio.timeout(LIMIT / 2):
+            assert await asyncio.gather(*(kind(r, f"{prefix}k") for _ in range(10))) == ["x"] * 10
+        assert r.stats().open <= limit
+
+
+async def test_what_writes_may_have_run(proxy: Proxy, prefix: str) -> None:
+    async with Client(proxy.url, timeout=LIMIT) as r:
+        await r.ping()
+        swallow(proxy)
+        async with asyncio.timeout(LIMIT / 2):
+            answers = await asyncio.gather(*(r.incr(f"{prefix}k") for _ in range(5)), return_exceptions=True)
+            assert {type(answer) for answer in answers} == {ConnectionLost}
+            assert all("may have run" in str(a) or getattr(a, "outcome", "") == "unknown" for a in answers)
+            # Nothing is sent to the dead one any more.
+            assert await r.incr(f"{prefix}k") == 1
+        await r.unlink(f"{prefix}k")
+        assert (r.stats().made, r.stats().open) == (2, 1)
+
+
+async def test_a_lease_hears_of_it(proxy: Proxy, prefix: str) -> None:
+    async with Client(proxy.url, timeout=LIMIT, limit=3) as r, r.connection() as c:
+        await c.ping()
+        swallow(proxy)
+        async with asyncio.timeout(LIMIT / 2):
+            with pytest.raises(ConnectionLost):
+                await c.get(f"{prefix}k")
+
+
+async def test_it_is_found_out_under_load(proxy: Proxy, prefix: str) -> None:
+    """Commands that begin after the first doubt are answered, and none is late."""
+    async with Client(proxy.url, timeout=LIMIT) as r:
+        failures: list[RedisError] = []
+        over = False
+
+        async def work(write: bool) -> None:
+            while not over:
+                try:
+                    await (r.incr(f"{prefix}n") if write else r.get(f"{prefix}n"))
+                except RedisError as error:
+                    failures.append(error)
+                await asyncio.sleep(0.01)
+
+        tasks = [asyncio.create_task(work(n % 4 == 0)) for n in range(20)]
+        await asyncio.sleep(0.2)
+        swallow(proxy)
+        while r.stats().made < 2:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        over = True
+        await asyncio.gather(*tasks)
+        assert {type(failure) for failure in failures} == {ConnectionLost}
+        assert len(failures) <= 10  # the writes of a moment, as each of five tasks waits for its own
+        await r.unlink(f"{prefix}n")
+
+
+@pytest.fixture
+async def cut_off() -> AsyncIterator[Callable[[Client[str]], None]]:
+    """Drop all packets of a client's connections, as a firewall does that has forgotten them."""
+    if shutil.which("iptables") is None or os.geteuid() != 0:
+        pytest.skip("needs root, and iptables")
+    rules: list[list[str]] = []
+
+    def cut(r: Client[str]) -> None:
+        for connection in r.node.pools.here()._shared:
+            assert connection._transport is not None
+            port = str(connection._transport.get_extra_info("sockname")[1])
+            for side in ("--sport", "--dport"):
+                rule = ["INPUT", "-p", "tcp", side, port, "-j", "DROP"]
+                subprocess.run(["iptables", "-A", *rule], check=True)
+                rules.append(rule)
+
+    try:
+        subprocess.run(["iptables", "-L", "INPUT", "-n"], check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("iptables does not work here")
+    yield cut
+    for rule in rules:
+        subprocess.run(["iptables", "-D", *rule], check=True)
+
+
+@pytest.mark.parametrize("allowed", [True, False], ids=["", "no CLIENT LIST"])
+async def test_a_firewall_forgets_the_connection(
+    server: Server, prefix: str, cut_off: Callable[[Client[str]], None], allowed: bool
+) -> None:
+    async with Client(server.url) as admin:
+        rules = ["on", ">pw", "~*", "&*", "+@all"] + ([] if allowed else ["-client"])
+        await admin.call("ACL", "SETUSER", "forgotten", *rules)
+        url = f"redis://forgotten:pw@{server.host}:{server.port}"
+        async with Client(url, timeout=LIMIT) as r:
+            await r.set(f"{prefix}k", "x", ex=60)
+            cut_off(r)
+            async with asyncio.timeout(LIMIT / 2):
+                assert await asyncio.gather(*(r.get(f"{prefix}k") for _ in range(10))) == ["x"] * 10
+        await admin.call("ACL", "DELUSER", "forgotten")
+
+
+# --- Nothing healthy is dropped ---------------------------------------------------------------------------------------
+
+
+async def sleeps(other: Client[str]) -> None:
+    await other.call("DEBUG", "SLEEP", "2.5")
+
+
+async def works(other: Client[str]) -> None:
+    now = "redis.call('TIME')"
+    await other.eval(f"local t = {now} repeat local n = {now} until (n[1]-t[1])*1000000 + n[2]-t[2] > 2500000", 0)
+
+
+async def pauses(other: Client[str]) -> None:
+    await other.call("CLIENT", "PAUSE", "2500", "WRITE")
+    await asyncio.sleep(2.4)
+
+
+async def pauses_all(other: Client[str]) -> None:
+    await other.call("CLIENT", "PAUSE", "2500", "ALL")
+
+
+@pytest.mark.parametrize("busy", [sleeps, works, pauses, pauses_all])
+@pytest.mark.parametrize("concurrency", [5000, 1])
+async def test_a_busy_server_keeps_its_connections(
+    patient: Server, prefix: str, resp: Literal[2, 3], busy: Callable[[Client[str]], Awaitable[None]], concurrency: int
+) -> None:
+    async with (
+        Client(patient.url, timeout=LIMIT) as other,
+        Client(patient.url, protocol=resp, timeout=LIMIT, concurrency=concurrency, limit=4) as r,
+    ):
+        await asyncio.gather(*(r.ping() for _ in range(8)))
+        before = {connection.id for connection in r.node.pools.here()._shared}
+        held_up = asyncio.ensure_future(busy(other))
+        await asyncio.sleep(0.1)
+        calls = [r.incr(f"{prefix}k") for _ in range(4)]
+        assert sorted(await asyncio.gather(*calls)) == [1, 2, 3, 4]
+        await held_up
+        assert await r.incr(f"{prefix}k") == 5
+        await asyncio.sleep(0.1)
+        assert {connection.id for connection in r.node.pools.here()._shared} == before
+        assert r.stats().made == len(before)
+
+
+async def test_a_reply_that_arrives_slowly_is_a_sign_of_life(proxy: Proxy, prefix: str) -> None:
+    async with Client(proxy.url, timeout=LIMIT) as r:
+        await r.set(f"{prefix}k", "x" * 300_000, ex=60)
+        pieces = iter(range(1000))
+        proxy.split = 40_000
+        proxy.delay = lambda: next(pieces) * 0.3
+        assert len(await r.get(f"{prefix}k") or "") == 300_000
+        proxy.heal()
+        assert r.stats().made == 1
+
+
+async def test_a_server_that_answers_nobody_loses_nothing(proxy: Proxy) -> None:
+    async with Client(proxy.url, timeout=2.5, retry=None) as r:
+        await r.ping()
+        proxy.stall()
+        calls = [asyncio.ensure_future(r.ping()) for _ in range(3)]
+        await asyncio.sleep(1.9)
+        proxy.resume()
+        assert await asyncio.gather(*calls) == [True] * 3
+        assert r.stats().made == 1
+        assert r.stats().open == 1
+
+
+async def test_a_pop_that_waits_is_not_asked_about(server: Server, prefix: str) -> None:
+    async with Client(server.url) as r, Client(server.url) as other:
+        before = (await other.info("stats")).integer("total_connections_received")
+        assert await r.blpop(f"{prefix}none", timeout=2.5) is None
+        after = (await other.info("stats")).integer("total_connections_received")
+        assert after - before <= 2
+
+
+async def test_closing_ends_an_inquiry(proxy: Proxy) -> None:
+    r = Client(proxy.url, timeout=LIMIT, retry=None)
+    await r.ping()
+    proxy.half_open()
+    call: asyncio.Future[Any] = asyncio.ensure_future(r.ping())
+    while not r.node.pools.here()._doubts:
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(LIMIT / 2):
+        await r.aclose()
+        with pytest.raises(RedisError):
+            await call
+    assert not isinstance(call.exception(), CommandTimeout)
