@@ -10,12 +10,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Generic
+from typing import Final, Generic
 
 from aioresp.errors import RedisError
 from aioresp.pool.resource import R
 
 logger = logging.getLogger("aioresp")
+
+#: Seconds until another resource may be opened for an inquiry after one that was opened in vain: first, and most.
+#: Otherwise a server with many slow commands, or behind a slow network, would get a connection for each of them.
+PAUSES: Final = (2.0, 30.0)
 
 
 class Doubts(Generic[R]):
@@ -41,6 +45,8 @@ class Doubts(Generic[R]):
         self._on_end = on_end
         self._doubted: list[R] = []
         self._task: asyncio.Task[None] | None = None
+        self._pause = PAUSES[0]
+        self._not_before = 0.0  # the loop's time before which none is opened
 
     def __bool__(self) -> bool:
         """Return whether an inquiry is under way."""
@@ -79,6 +85,13 @@ class Doubts(Generic[R]):
             witness = next((r for r in self._shared if r.in_flight == 0 < r.capacity), None)
             while self._doubted:
                 if witness is None:
+                    now = self._loop.time()
+                    if now < self._not_before:
+                        break
+                    if now > self._not_before + PAUSES[1]:
+                        self._pause = PAUSES[0]
+                    self._not_before = now + self._pause
+                    self._pause = min(2 * self._pause, PAUSES[1])
                     witness = new = await self._connect()
                     opened = True
                 asked = list(self._doubted)
@@ -89,6 +102,7 @@ class Doubts(Generic[R]):
                         continue
                     self._doubted.remove(resource)
                     if gone and resource.viable:
+                        self._pause, self._not_before = PAUSES[0], 0.0
                         if new is not None and new.viable:
                             self._join(new)
                             new = None

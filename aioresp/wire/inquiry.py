@@ -76,17 +76,20 @@ async def inquire(silent: Party, witness: Party, age: float) -> Verdict:
         return Verdict.NO_ANSWER
     except RedisError:  # of an older server, or for a user who may not ask
         return _by_kernel(silent)
-    fields = dict(part.partition(b"=")[::2] for part in said.split()) if isinstance(said, bytes) else {}
+    fields: dict[bytes, bytes] = {}
     try:
-        if not fields and not said.strip():
-            return Verdict.GONE if witness.id > number else Verdict.ALIVE
+        for part in said.split():
+            name, _, value = part.partition(b"=")
+            fields[name] = value
+        if not fields:
+            return Verdict.GONE if witness.id > number else _by_kernel(silent)
         if int(fields[b"id"]) != number or abs(int(fields[b"age"]) - age - time.monotonic() + asked) > SAME_AGE:
-            return Verdict.ALIVE  # of another server
+            return _by_kernel(silent)  # it is the number of a connection to another server
         if b"b" in fields[b"flags"]:  # it blocks, or the server has paused its clients
             return Verdict.ALIVE
         return Verdict.GONE if int(fields[b"idle"]) >= IDLE else Verdict.TOO_EARLY
-    except (KeyError, ValueError, AttributeError):
-        return Verdict.ALIVE
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return _by_kernel(silent)
 
 
 def _by_kernel(silent: Party) -> Verdict:

@@ -781,3 +781,15 @@ async def test_closing_ends_an_inquiry() -> None:
     assert maker.attempts == 2
     await pool.aclose()
     assert (len(maker.things), pool.stats().open) == (1, 0)
+
+
+async def test_not_each_slow_answer_opens_another() -> None:
+    pool, maker = make(limit=2)
+    thing = await use(pool)
+    for _ in range(5):
+        thing.doubt(thing)
+        await settle()
+    assert maker.attempts == 2
+    assert pool.stats().open == 1
+    thing.finish()
+    await close(pool)
