@@ -64,6 +64,9 @@ class CommandRefused(RedisError):
 class ConnectError(RedisError, ConnectionError):
     """No connection could be made: the address, TLS, or the handshake failed."""
 
+    advice: str = ""
+    """The end of the message, which says what to do; empty without advice."""
+
 
 class TLSError(ConnectError):
     """TLS failed: the client or the server refused a certificate, or the server has no TLS; never retried."""
@@ -356,6 +359,28 @@ def about(error: R, command: str, key: str | None = None) -> R:
     """Return the error with the name of its command, and with the key as messages show it."""
     error.command, error.key = command, key
     return error
+
+
+C = TypeVar("C", bound=ConnectError)
+
+
+def advised(kind: type[C], message: str, advice: str) -> C:
+    """Return an error that ends with advice."""
+    error = kind(f"{message}: {advice}")
+    error.advice = advice
+    return error
+
+
+def tried(error: E, attempts: int, seconds: float) -> E:
+    """Return the error of the last of several attempts to connect, as a copy whose message tells their number."""
+    if attempts < 2 or not isinstance(error, ConnectError):
+        return error
+    own = copy_error(error)
+    said = str(own.args[0]) if own.args else ""
+    tail = f": {own.advice}" if own.advice and said.endswith(f": {own.advice}") else ""
+    head = said.removesuffix(tail) if tail else said
+    own.args = (f"{head} ({attempts} attempts in {seconds:.2g} s){tail}", *own.args[1:])
+    return own
 
 
 def copy_error(error: E) -> E:

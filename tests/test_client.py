@@ -495,12 +495,13 @@ async def test_nobody_there() -> None:
     async with Client("redis://127.0.0.1:1") as r:
         answers = await asyncio.gather(*(r.get("k") for _ in range(10)), return_exceptions=True)
         assert all(isinstance(a, aioresp.ConnectError) and isinstance(a, ConnectionError) for a in answers)
-        assert "cannot connect to redis://127.0.0.1:1: " in str(answers[0])
+        assert str(answers[0]).startswith("nothing listens at 127.0.0.1:1 (10 attempts in ")
+        assert ": is the server running? [GET" in str(answers[0])
 
 
 async def test_a_host_that_has_no_address() -> None:
     async with Client("redis://no-such-host.invalid") as r:
-        with pytest.raises(aioresp.ConnectError, match=r"redis://no-such-host\.invalid:6379"):
+        with pytest.raises(aioresp.ConnectError, match=r"the host name 'no-such-host\.invalid' cannot be looked up"):
             await r.ping()
 
 

@@ -26,7 +26,7 @@ def one_line(error: BaseException, address: str | None = None) -> str | None:
     # Not str() of ours: it names the one command, of thousands, that happened to meet the error first.
     text = str(leaf.args[0] if isinstance(leaf, RedisError) and leaf.args else leaf) or type(leaf).__name__
     advice = _advice(text)
-    if address is not None and isinstance(leaf, RedisError) and address not in text:
+    if address is not None and isinstance(leaf, RedisError) and address.rpartition("//")[2] not in text:
         text = f"{address}: {text}"
     return text + advice
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any
 
-from aioresp.errors import ConnectError
+from aioresp.errors import ConnectError, tried
 from aioresp.retry import Retry, may_connect_again
 
 logger = logging.getLogger("aioresp")
@@ -26,10 +27,16 @@ class Patience:
         None to give up. `missing` names the connection in the log.
         """
         self.failures = 0
-        #: Error of the last attempt; None once a connection has served its purpose.
+        #: Error of the last attempt, with the number of attempts; None once a connection has served its purpose.
         self.failure: BaseException | None = None
+        self._since = monotonic()  # the time at which the first of the attempts began
         self._pause = pause
         self._missing = missing
+
+    def begin(self) -> None:
+        """Note that an attempt begins."""
+        if not self.failures:
+            self._since = monotonic()
 
     def fail(self, error: BaseException, beyond: Retry | None = None) -> float | None:
         """Count a failure; return the seconds until the next attempt, or None to give up, which ends the count.
@@ -37,7 +44,7 @@ class Patience:
         If the rule gives up, `beyond` continues forever, unless another attempt would fail in the same way.
         """
         self.failures += 1
-        self.failure = error
+        self.failure = tried(error, self.failures, monotonic() - self._since)
         pause = self._pause(error, self.failures)
         if pause is None and beyond is not None and may_connect_again(error):
             pause = beyond.pause_without_end(self.failures)
@@ -55,3 +62,8 @@ class Patience:
 def error_of(attempt: asyncio.Task[Any]) -> BaseException | None:
     """Return why a finished attempt to connect failed, or None; a cancelled attempt counts as a failed one."""
     return ConnectError("the attempt to connect was cancelled") if attempt.cancelled() else attempt.exception()
+
+
+def step_of(attempts: Iterable[asyncio.Task[Any]]) -> str:
+    """Return for what an attempt under way waits, as the name of its task tells, or an empty text."""
+    return next((found[2] for task in attempts if (found := task.get_name().partition("; "))[2]), "")

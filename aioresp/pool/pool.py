@@ -20,7 +20,7 @@ from aioresp.pool.closing import Closing
 from aioresp.pool.doubts import Doubts
 from aioresp.pool.growth import Growth
 from aioresp.pool.leaving import Leaving
-from aioresp.pool.opening import error_of
+from aioresp.pool.opening import error_of, step_of
 from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 from aioresp.pool.waking import Waking
@@ -203,7 +203,8 @@ class Pool(Generic[R]):
         def error(waited: float) -> Exception:
             if self._open:
                 return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
-            late = ConnectTimeout(f"no connection in {waited:.3g} s: {self._growth.patience.failure or state}")
+            why = self._growth.patience.failure or "; ".join(filter(None, (step_of(self._opening), state)))
+            late = ConnectTimeout(f"no connection in {waited:.3g} s: {why}")
             late.__cause__ = self._growth.patience.failure
             return late
 
@@ -271,6 +272,7 @@ class Pool(Generic[R]):
 
     async def _make(self) -> None:
         began = self._loop.time()
+        self._growth.patience.begin()
         resource = await self._connect()
         self._waking.took = self._loop.time() - began
         self._join(resource)
@@ -306,7 +308,7 @@ class Pool(Generic[R]):
             return
         pause = self._growth.failed(error)
         if pause is None:
-            self._fail_waiting(error)
+            self._fail_waiting(self._growth.patience.failure or error)
         else:
             self._loop.call_later(pause, self._dispatch, context=Context())
 

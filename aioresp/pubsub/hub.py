@@ -26,7 +26,7 @@ from aioresp.errors import (
     about,
     copy_error,
 )
-from aioresp.pool.opening import Patience, error_of
+from aioresp.pool.opening import Patience, error_of, step_of
 from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.liveness import Liveness
 from aioresp.pubsub.requests import Requests
@@ -189,7 +189,10 @@ class Hub:
         if self.state is State.CONNECTED:
             return CommandTimeout(f"the server has not confirmed the subscription in {timeout:.3g} s")
         failure = self._patience.failure
-        late = ConnectTimeout(f"no connection for the subscription in {timeout:.3g} s: {failure or 'no answer'}")
+        step = "" if self._opening is None else step_of((self._opening,))
+        late = ConnectTimeout(
+            f"no connection for the subscription in {timeout:.3g} s: {failure or step or 'no answer'}"
+        )
         late.__cause__ = failure
         return late
 
@@ -335,6 +338,7 @@ class Hub:
         await asyncio.sleep(pause)
         if not self._topics:
             return
+        self._patience.begin()
         connection = await self._connect()
         self._made += 1
         if self.state in SHUT:
@@ -402,6 +406,8 @@ class Hub:
         if pause is not None:
             self._open(pause)
             return
+        failure = self._patience.failure
+        error = failure if isinstance(failure, RedisError) else error  # it tells how many attempts there were
         for topic in list(self._topics.values()):
             if self._has(topic):
                 self._fail(topic, error)

@@ -56,6 +56,8 @@ class Courtesies:
 
     def __init__(self, endpoint: Endpoint, user: str | None, bare: bool) -> None:
         """Begin a handshake; a `bare` one has PING at most."""
+        self.deadly = False
+        """Set when the connection has ended after all that is needed was accepted, never cleared."""
         self._server = str(endpoint)
         self._user = user
         self._bare = bare

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from aioresp.arguments import numeral
-from aioresp.errors import ConnectError
+from aioresp.errors import AuthenticationError, ConnectError, copy_error
 from aioresp.record import Record
 
 
@@ -85,3 +85,17 @@ def _credentials(given: Any) -> Credentials:
     if after is not None and (not 0 < after < math.inf or (isinstance(after, int) and after >= 2**63)):
         raise ConnectError(f"the credential provider gave a renew_after of {numeral(after)}, not seconds above 0")
     return given
+
+
+def as_whom(error: AuthenticationError, credentials: Credentials | None) -> AuthenticationError:
+    """Return the error of a refused login with the user whom the server has refused, or with what to give."""
+    if credentials is None:
+        said = "; give a password (and a username, if it is not the default user)"
+    elif credentials.username is None:
+        said = " (as the default user)"
+    else:
+        name = credentials.username
+        said = f" (as user {name[:50]!r}{'...' if len(name) > 50 else ''})"
+    own = copy_error(error)
+    own.args = (f"{error.args[0]}{said}",)
+    return own

@@ -57,6 +57,10 @@ class Progress:
         """The step at each address that has not failed, and the time of the loop at which it began."""
         self.connections: list[Connection] = []
         """All connections of the attempt."""
+        self.addresses: list[str] = []
+        """The addresses of the name."""
+        self.suspect: str | None = None
+        """The last address whose server ended the handshake; None if there is none."""
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -73,10 +77,11 @@ class Progress:
         """Bytes that the server has sent."""
         return sum(connection.bytes_received for connection in self.connections)
 
-    def share(self, addresses: int) -> None:
-        """Share the time between so many addresses."""
+    def share(self, addresses: list[str]) -> None:
+        """Share the time between these addresses."""
+        self.addresses = addresses
         if self._timeout is not None:
-            self._share = self._timeout / (addresses + 1)
+            self._share = self._timeout / (len(addresses) + 1)
 
     def enter(self, step: Step, address: str = "") -> None:
         """Note that a step begins at `address`."""
@@ -88,7 +93,9 @@ class Progress:
 
     def leave(self, address: str) -> None:
         """Note that the attempt at `address` has failed."""
-        self.at.pop(address, None)
+        step, _ = self.at.pop(address, (None, 0.0))
+        if step is Step.LOGIN:
+            self.suspect = address
 
     def avoid(self, port: int) -> None:
         """Note that the time is over: next time, the addresses that have not answered are tried after the others."""

@@ -62,12 +62,19 @@ def tls_context(
 ) -> ssl.SSLContext:
     """Return a context that verifies the server, and its host name unless told not to, with TLS 1.2 or newer.
 
-    `password` decrypts the key. Raises OSError (ssl.SSLError) if a file cannot be read or is no certificate.
+    `password` decrypts the key. Raises OSError (ssl.SSLError), naming the option and the file, if a file cannot be
+    read or is no certificate.
     """
     for name, value in (("ssl_keyfile", keyfile), ("ssl_password", password)):
         if value is not None and certfile is None:
             raise ArgumentError(f"{name} needs ssl_certfile")
-    context = ssl.create_default_context(cafile=ca_certs)
+    for name, value in (("ssl_ca_certs", ca_certs), ("ssl_certfile", certfile), ("ssl_keyfile", keyfile)):
+        if value is not None and (value or name != "ssl_ca_certs"):  # an empty one means those of the system
+            _look_at(name, value)
+    try:
+        context = ssl.create_default_context(cafile=ca_certs)
+    except ssl.SSLError as error:
+        raise _about_file(error, f"ssl_ca_certs: {ca_certs!r} holds no certificate in PEM format") from None
     context.check_hostname = check_hostname
     context.minimum_version = ssl.TLSVersion.TLSv1_2 if min_version is None else min_version
     if certfile is not None:
@@ -78,16 +85,52 @@ def tls_context(
                 raise ArgumentError("the key of ssl_certfile is encrypted: give ssl_password")
             return password
 
-        nameless: OSError | None = None
         try:
             context.load_cert_chain(certfile, keyfile, secret)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            nameless = OSError(error.errno, error.strerror)  # since Python 3.15 it shows the option's value
-        if nameless is not None:
-            raise nameless
+        except ssl.SSLError as error:
+            raise _about_file(error, _wrong_pair(certfile, keyfile, password, error)) from None
     return context
+
+
+def _look_at(name: str, path: str) -> None:
+    """Raise an OSError that names the option and the file if it cannot be read, or if `path` is none."""
+    if "-----" in path or "\n" in path:
+        raise ArgumentError(f"{name} is the text of a file, not its path; the text can go into an ssl_context")
+    number, said = 0, ""
+    try:
+        with open(path, "rb"):
+            return
+    except OSError as error:
+        number, said = error.errno or 0, error.strerror or ""
+    except ValueError:
+        pass  # a zero byte
+    if not number:
+        raise ArgumentError(f"{name} is no path of a file")
+    raise OSError(number, f"{name}: {said}", path)
+
+
+def _about_file(error: ssl.SSLError, said: str) -> ssl.SSLError:
+    """Return the error of OpenSSL with a message that names the option and the file."""
+    own = ssl.SSLError(error.errno, f"{said} ({error.strerror or error})")
+    own.reason, own.library = error.reason, error.library
+    return own
+
+
+def _wrong_pair(certfile: str, keyfile: str | None, password: str | None, error: ssl.SSLError) -> str:
+    """Return what is wrong with a certificate and its key."""
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"ssl_keyfile: {keyfile or certfile!r} is not the key of the certificate in {certfile!r}"
+    if b"CERTIFICATE-----" not in _content(certfile):
+        return f"ssl_certfile: {certfile!r} holds no certificate in PEM format"
+    name = f"ssl_certfile: {certfile!r}" if keyfile is None else f"ssl_keyfile: {keyfile!r}"
+    if b"PRIVATE KEY-----" not in _content(keyfile or certfile):
+        return f"{name} holds no private key in PEM format{': give ssl_keyfile' if keyfile is None else ''}"
+    return f"{name} cannot be read{'' if password is None else ': is ssl_password right?'}"
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 # Advice by the end of OpenSSL's reason, or by its number for a refused certificate.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
@@ -17,21 +16,19 @@ from aioresp.errors import (
     AuthenticationError,
     ConnectError,
     ConnectionLost,
-    ConnectTimeout,
     DecodeError,
     ProtocolError,
-    RedisError,
     ResponseError,
-    TLSError,
     about,
 )
 from aioresp.timers import Timeout
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
 from aioresp.wire.courtesies import COURTESIES, Courtesies, Words, introduction, is_refusal, tells_of_server
-from aioresp.wire.credentials import Credentials, ask
+from aioresp.wire.credentials import Credentials, as_whom, ask
+from aioresp.wire.diagnosis import explain
 from aioresp.wire.dialing import Progress, Step, open_transport
-from aioresp.wire.endpoint import Endpoint, why_tls_failed
+from aioresp.wire.endpoint import Endpoint
 from aioresp.wire.greeting import Greeting, number
 from aioresp.wire.packing import pack
 from aioresp.wire.race import ordered, race
@@ -76,7 +73,7 @@ async def connect(
             await login.go(connection, address, bare)
         except BaseException as error:
             connection.close()
-            if bare or not login.may_go_bare(error, connection):
+            if bare or not login.may_go_bare(error):
                 if isinstance(error, Exception):
                     progress.leave(address)
                 raise
@@ -93,12 +90,16 @@ async def connect(
         login.fail(error)
         if isinstance(error, TimeoutError):
             progress.avoid(endpoint.port)
-        explained = _explain(error, endpoint, timeout, progress)
+        explained = await explain(error, endpoint, timeout, progress) if isinstance(error, Exception) else error
         if explained is error:
             raise
-        raise explained from error
-    connection.opened()
-    return connection
+    else:
+        connection.opened()
+        return connection
+    try:
+        raise explained  # outside of the handler: asyncio's own errors are no news
+    finally:
+        del explained  # it holds this frame by its traceback
 
 
 async def _look_up(endpoint: Endpoint, progress: Progress) -> list[str]:
@@ -106,7 +107,7 @@ async def _look_up(endpoint: Endpoint, progress: Progress) -> list[str]:
         return [""]
     progress.enter(Step.NAME)
     addresses = ordered(await resolve(endpoint.host, endpoint.port), endpoint.port)
-    progress.share(len(addresses))
+    progress.share(addresses)
     return addresses
 
 
@@ -141,43 +142,6 @@ def ignore(push: list[Any]) -> None:
     """Drop a push that is for a lease that has ended; `restore` removes this listener."""
 
 
-def _explain(error: BaseException, endpoint: Endpoint, timeout: float | None, progress: Progress) -> BaseException:
-    """Return the error to raise for `error`: itself, if it already names the server and the reason."""
-    failure = error.__cause__ if isinstance(error, ConnectionLost) else error
-    if isinstance(failure, ssl.SSLError) and not isinstance(failure, ssl.SSLEOFError):
-        return TLSError(f"no TLS with {endpoint}: {why_tls_failed(failure)}")
-    guess = "" if progress.bytes_received else _guess(endpoint)
-    if isinstance(error, ConnectionLost):
-        if guess and endpoint.protocol == 3:
-            guess += "; a proxy that does not know HELLO (twemproxy) needs protocol=2"
-        return ConnectError(f"{endpoint} ended the handshake: {error}{guess}")
-    if isinstance(error, RedisError):
-        return error
-    if isinstance(error, TimeoutError):
-        within = "" if timeout is None else f" in {timeout:.3g} s"
-        if progress.step is Step.CREDENTIALS:
-            return ConnectTimeout(f"no connection to {endpoint}{within}: the credential provider has not answered")
-        if progress.step is Step.NAME and endpoint.unix_socket_path is None:
-            return ConnectTimeout(f"no connection to {endpoint}{within}; its name is still being looked up")
-        return ConnectTimeout(f"no connection to {endpoint}{within}{guess if endpoint.tls else ''}")
-    if isinstance(error, (OSError, UnicodeError)):  # socket.gaierror is an OSError; a host may be impossible as a name
-        closed = isinstance(error, (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError))
-        said = str(error) or "the server closed the connection"
-        return ConnectError(f"cannot connect to {endpoint}: {said}{guess if closed else ''}")
-    return error
-
-
-def _guess(endpoint: Endpoint) -> str:
-    """Return a likely reason for the silence of a server."""
-    if endpoint.tls is None:
-        return "" if endpoint.unix_socket_path else "; it may speak TLS: then the URL begins with rediss://"
-    # A reset may overtake the server's own alert.
-    return (
-        "; it may ask for a client certificate (ssl_certfile, ssl_keyfile), speak no version of TLS "
-        "that is allowed here (ssl_min_version), or speak no TLS at this port"
-    )
-
-
 class _Login:
     """One attempt to log in, perhaps over several connections; it tells the brake of its outcome."""
 
@@ -192,6 +156,8 @@ class _Login:
         self._asking = asyncio.Lock()
         self._asked = False  # set when the credential provider has answered, never cleared
         self._said = False  # set when the first command is sent, never cleared
+        #: The courtesies of the last handshake; None before it.
+        self._courtesies: Courtesies | None = None
         #: 2 as soon as the server has refused HELLO.
         self._protocol = endpoint.protocol
 
@@ -210,7 +176,7 @@ class _Login:
         self._progress.enter(Step.LOGIN, address)
         self._said = True
         user = None if self._credentials is None else self._credentials.username
-        courtesies = Courtesies(self._endpoint, user, bare)
+        courtesies = self._courtesies = Courtesies(self._endpoint, user, bare)
         while True:
             try:
                 await _greet(connection, self._endpoint, self._credentials, self._words, courtesies, self._protocol)
@@ -226,11 +192,12 @@ class _Login:
         if connection.renewal is not None and self._credentials is not None:
             connection.renewal.begin(self._credentials)
 
-    def may_go_bare(self, error: BaseException, connection: Connection) -> bool:
+    def may_go_bare(self, error: BaseException) -> bool:
         """Return whether the server may have closed the connection because of a courtesy, as twemproxy does."""
         if not isinstance(error, ConnectionLost) or isinstance(error, ProtocolError):
             return False
-        return self._protocol == 2 or connection.bytes_received > 0  # else it may not know HELLO, which is no courtesy
+        # Under RESP2 it may have closed before it has sent its replies. HELLO, however, is no courtesy.
+        return self._protocol == 2 or (self._courtesies is not None and self._courtesies.deadly)
 
     def fail(self, error: BaseException) -> None:
         """Note the error that ended the attempt."""
@@ -277,14 +244,16 @@ async def _greet(
             hello += ("AUTH", credentials.username or "default", credentials.password)
         if endpoint.client_name is not None:
             hello += ("SETNAME", endpoint.client_name)
-        replies = await _say(connection, endpoint, (hello,), (), words, courtesies)
+        replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials)
         connection.greeting = Greeting.read(replies[hello])
         return
     if credentials is not None:
         login.append(("AUTH", *credentials.words))
     # PING shows at once that a server is loading, full, or not Redis at all.
     polite = courtesies.kept(name) or courtesies.kept(() if login else (("PING",),))
-    replies = await _say(connection, endpoint, tuple(login), polite, words, courtesies, (("CLIENT", "ID"),))
+    replies = await _say(
+        connection, endpoint, tuple(login), polite, words, courtesies, credentials, (("CLIENT", "ID"),)
+    )
     connection.greeting = Greeting(number(replies.get(("CLIENT", "ID"))))
 
 
@@ -295,6 +264,7 @@ async def _say(
     polite: Words,
     words: Words,
     courtesies: Courtesies,
+    credentials: Credentials | None,
     last: Words = (),
 ) -> dict[tuple[Any, ...], Any]:
     """Send all commands in one write, and return the replies to those that the server has accepted.
@@ -317,7 +287,7 @@ async def _say(
                     if command[:1] == ("HELLO",) and place == 0 and _is_unknown(reply, command):
                         raise _NoResp3(str(reply))
                     if isinstance(reply, AuthenticationError):
-                        raise about(reply, command[0])
+                        raise about(as_whom(reply, credentials), command[0])
                     raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
                 if is_refusal(reply):
                     refused.append(command)
@@ -325,6 +295,7 @@ async def _say(
                 if needed[place]:
                     raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply
             elif isinstance(reply, BaseException):
+                courtesies.deadly = place >= len(commands) - len(extras)
                 raise reply
             else:
                 accepted[command] = reply

@@ -7,6 +7,8 @@ what an attempt does.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -117,4 +119,13 @@ def _of_all(failures: list[tuple[str, BaseException]]) -> BaseException:
             return error
     kinds = {type(error) for error in errors}
     kind = kinds.pop() if len(kinds) == 1 else OSError
-    return kind("; ".join(f"{address}: {error}" for address, error in failures))
+    return kind("; ".join(f"{address}: {reason(error)}" for address, error in failures))
+
+
+def reason(error: BaseException) -> str:
+    """Return why a system call failed, in the system's words: asyncio's own leave that out."""
+    if isinstance(error, socket.gaierror) and error.strerror:
+        return error.strerror
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or error.errno is None or error.errno <= 0:
+        return str(error)
+    return os.strerror(error.errno)

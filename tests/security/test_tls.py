@@ -13,6 +13,7 @@ import trustme
 
 import aioresp
 from aioresp import Client, Gap, Message
+from aioresp.events import ConnectFailed
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.rest import nothing_left
@@ -168,8 +169,8 @@ async def test_who_listens(behind: Server | str, paths: Paths, prefix: str, prot
 
 async def test_a_port_without_tls(server: Server) -> None:
     url = f"rediss://{server.host}:{server.port}"
-    error = await refused(url, aioresp.ConnectTimeout, connect_timeout=0.3, retry=None)
-    assert "speak no TLS at this port" in str(error)
+    error = await refused(url, connect_timeout=0.3)  # TLSError: another attempt would end alike
+    assert "speaks no TLS at this port: without TLS the URL begins with redis://" in str(error)
 
 
 async def test_a_port_that_answers_in_plain_text() -> None:
@@ -186,9 +187,11 @@ async def test_a_port_that_answers_in_plain_text() -> None:
 
 async def test_tls_where_none_was_expected(behind: Server | str, paths: Paths) -> None:
     front = tls_server(behind, paths.certificate("localhost"), paths.authority)
-    async with front as port, Client(f"redis://localhost:{port}", retry=None) as r:
-        with pytest.raises(aioresp.ConnectError, match="it may speak TLS: then the URL begins with rediss://"):
+    heard: list[Any] = []
+    async with front as port, Client(f"redis://localhost:{port}", events=heard.append) as r:
+        with pytest.raises(aioresp.TLSError, match="speaks TLS: use a URL that begins with rediss://"):
             await r.ping()
+    assert [type(event) for event in heard].count(ConnectFailed) == 1  # it is not tried ten times
 
 
 async def test_a_server_that_closes_while_tls_begins_is_tried_again() -> None:

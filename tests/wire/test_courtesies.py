@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,7 @@ from aioresp.wire import courtesies
 from tests.pubsub.listening import until
 from tests.security.hostile import answers, command, peer
 from tests.servers import TWEMPROXY
+from tests.wire.test_race import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -242,12 +242,6 @@ async def test_a_server_that_closes_for_a_courtesy(protocol: Any) -> None:
             async with Client(host="127.0.0.1", port=port, protocol=protocol, retry=None) as r:
                 assert await r.incr("k") == 7
     assert len(connections) == 4
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture

@@ -67,6 +67,12 @@ def black_hole(stack: ExitStack, address: str, port: int) -> None:
         filler.connect_ex((address, port))
 
 
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
 def client(server: Server, **options: Any) -> Client[str]:
     given = {"host": NAME, "port": server.port, "password": server.password, "retry": None}
     return Client(**(given | options))  # type: ignore[call-overload, no-any-return]
