@@ -244,7 +244,7 @@ async def test_a_server_that_is_not_there() -> None:
         assert tasks_besides() == set()
     async with Client("redis://127.0.0.1:1", retry=aioresp.Retry(100, base=0.01), timeout=0.2) as r:
         since = time.monotonic()
-        with pytest.raises(aioresp.ConnectTimeout, match="cannot connect"):
+        with pytest.raises(aioresp.ConnectTimeout, match="nothing listens at"):
             async with r.subscribe("c"):
                 pass
         assert time.monotonic() - since < 15  # a hundred attempts take a minute or more
