@@ -26,7 +26,7 @@ PACKAGE: Final = Path(inspect.getfile(Commands)).parent
 #: called on one of the test's own.
 NO_ROUND_TRIP: Final[dict[str, str]] = {}
 
-GROUPS: Final = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "base"))
+GROUPS: Final = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "base", "marks"))
 METHODS: Final = sorted(name for name in dir(Commands) if not name.startswith("_") and not hasattr(Executor, name))
 
 

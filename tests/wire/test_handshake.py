@@ -104,7 +104,7 @@ async def test_a_peer_that_vanishes_is_noticed_without_a_timeout(
 
 @pytest.mark.parametrize("decode", [True, False])
 async def test_a_greeting_that_is_not_utf8_is_no_advice_to_callers(decode: bool) -> None:
-    async with hostile(says(b"$2\r\n\xff\xfe\r\n")) as url, Client(url, retry=None, protocol=2) as r:
-        with pytest.raises(aioresp.ConnectError, match="answered PING with something that is not UTF-8") as caught:
+    async with hostile(says(b"$2\r\n\xff\xfe\r\n")) as url, Client(url, db=1, retry=None, protocol=2) as r:
+        with pytest.raises(aioresp.ConnectError, match="answered SELECT with something that is not UTF-8") as caught:
             await r.with_options(decode_responses=decode).get("k")
     assert "decode_responses" not in str(caught.value)
