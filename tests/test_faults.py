@@ -193,7 +193,7 @@ async def test_a_server_that_is_gone_without_a_word(proxy: Proxy) -> None:
 async def test_what_has_idled_is_asked_before_it_is_used_again(
     proxy: Proxy, prefix: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 0.1)
+    monkeypatch.setattr("aioresp.pool.idle.REST_AFTER", 0.1)
     async with Client(proxy.url, timeout=10) as r:
         await r.set(f"{prefix}k", 1, ex=60)
         await asyncio.sleep(0.3)
@@ -228,11 +228,11 @@ async def test_many_idle_connections_died_at_once(
         await r.rpush(f"{prefix}q", *range(20))
         await r.expire(f"{prefix}q", 60)
         await asyncio.gather(*(lease() for _ in range(min(limit - 1, 7))))
-        monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 0.1)
-        r.node.pools.here()._prune()
+        monkeypatch.setattr("aioresp.pool.idle.REST_AFTER", 0.1)
+        r.node.pools.here()._idle.look()
         while not all(connection.resting for connection in r.node.pools.here()._shared):
             await asyncio.sleep(0.02)
-        monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 60)
+        monkeypatch.setattr("aioresp.pool.idle.REST_AFTER", 60)
         dead = r.stats().open
         assert dead >= min(limit, 6)
         proxy.half_open()

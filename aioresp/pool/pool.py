@@ -13,12 +13,14 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, cast
+from operator import add
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
 from aioresp.pool.closing import Closing
 from aioresp.pool.doubts import Doubts
 from aioresp.pool.growth import Growth
+from aioresp.pool.idle import Idle
 from aioresp.pool.leaving import Leaving
 from aioresp.pool.opening import error_of, step_of
 from aioresp.pool.queue import WaitQueue, forsake
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from aioresp.pool.resource import Work
 
 logger = logging.getLogger("aioresp")
-
-#: Seconds of idling after which a resource must show that it still works before its next use.
-REST_AFTER: Final = 15.0
 
 
 class Pool(Generic[R]):
@@ -63,7 +62,6 @@ class Pool(Generic[R]):
         self._restore = restore
         self._sever = sever
         self._concurrency = concurrency
-        self._idle_timeout = idle_timeout
         self._loop = loop
         self._closing = Closing(self, loop)
         #: The resource that the hot path tries first, before it calls `share`.
@@ -79,11 +77,10 @@ class Pool(Generic[R]):
         self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age)
         #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
         self._refusal: ConnectionLost | None = None
-        self._past_usage = (0, 0, 0)
-        self._idle_since: dict[R, tuple[int, float]] = {}
-        self._waking: Waking[R] = Waking(loop, self._idle_since, self._dispatch)
+        self._past_usage: tuple[int, ...] = (0, 0, 0)
+        self._idle: Idle[R] = Idle(loop, idle_timeout, self._shared, self._withdraw, lambda r: self._waking.forget(r))
+        self._waking: Waking[R] = Waking(loop, self._idle.since, self._dispatch)
         self._doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._closing.look)
-        self._prune_timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         s = self.stats()
@@ -285,8 +282,8 @@ class Pool(Generic[R]):
         self._leaving.admit(resource)
         if not resource.viable:
             self._on_close(resource)
-        elif self._prune_timer is None:
-            self._schedule_prune()
+        else:
+            self._idle.watch()
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
@@ -379,7 +376,7 @@ class Pool(Generic[R]):
             for resource in self._shared:
                 if resource.in_flight == 0 < resource.capacity and resource.viable:
                     self._withdraw(resource)
-                    self._idle_since.pop(resource, None)
+                    self._idle.since.pop(resource, None)
                     resource.detach(self._on_close)
                     return resource
         return None
@@ -425,6 +422,7 @@ class Pool(Generic[R]):
             resource.close()  # the second resource of a pool with limit=1
         else:
             self._shared.append(resource)
+            self._idle.watch()
         if self._waiting or self._lease_waiting or self._draining:
             self._dispatch()
 
@@ -449,50 +447,20 @@ class Pool(Generic[R]):
                 place.remove(resource)
         self._leased.pop(resource, None)
         self._leaving.forget(resource)
-        self._idle_since.pop(resource, None)
+        self._idle.since.pop(resource, None)
         self._waking.forget(resource)
         if self.current is resource:
             self.current = cast("R", NOBODY)
-        commands, sent, received = resource.usage()
-        self._past_usage = (
-            self._past_usage[0] + commands,
-            self._past_usage[1] + sent,
-            self._past_usage[2] + received,
-        )
+        usage = resource.usage()
+        self._past_usage = tuple(map(add, self._past_usage, usage))
         if self._closing.stopped:
             self._closing.look()
             return
         idle = self._shared or not (self._waiting or self._lease_waiting)
-        if not idle and self._growth.is_stillborn(resource, commands):
+        if not idle and self._growth.is_stillborn(resource, usage[0]):
             self._growth_failed(ConnectError("a connection ended as soon as it was made"))
         self._dispatch()
         self._end_retired()
-
-    def _schedule_prune(self) -> None:
-        pause = min(REST_AFTER / 2, math.inf if self._idle_timeout is None else self._idle_timeout / 4)
-        self._prune_timer = self._loop.call_later(pause, self._prune, context=Context())
-
-    def _prune(self) -> None:
-        """Close resources that were idle for `idle_timeout`; put those to rest that were idle for `REST_AFTER`.
-
-        It compares counters with those of its last run, so commands need no clock.
-        """
-        self._prune_timer = None
-        now = self._loop.time()
-        for resource in list(self._shared):
-            commands = resource.usage()[0]
-            seen, since = self._idle_since.get(resource, (-1, now))
-            if resource.in_flight or commands != seen:
-                self._idle_since[resource] = (commands, now)
-            elif self._idle_timeout is not None and now - since >= self._idle_timeout:
-                # It is withdrawn first: close() may take a turn of the loop, and no caller may get it meanwhile.
-                self._withdraw(resource)
-                resource.close()
-            elif now - since >= REST_AFTER and not resource.resting:
-                resource.rest()
-                self._waking.forget(resource)
-        if self._open:
-            self._schedule_prune()
 
     # --- Leaving resources -------------------------------------------------------------------------------------------
 
@@ -587,8 +555,7 @@ class Pool(Generic[R]):
 
     def stop(self) -> None:
         """Open nothing more; the pool takes no more callers."""
-        if self._prune_timer is not None:
-            self._prune_timer.cancel()
+        self._idle.end()
         self._waking.end()
         self._doubts.end()
         for task in [*self._opening, *self._restoring]:

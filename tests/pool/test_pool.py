@@ -502,7 +502,7 @@ async def test_one_that_works_now_and_then_is_not_idle() -> None:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aioresp.pool.pool.REST_AFTER", 0.04)
+    monkeypatch.setattr("aioresp.pool.idle.REST_AFTER", 0.04)
 
 
 async def test_what_has_idled_is_asked_before_it_is_used_again(soon: None) -> None:
