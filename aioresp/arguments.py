@@ -71,6 +71,8 @@ def exact(arguments: Iterable[object]) -> tuple[Plain, ...]:
 
     Raises ArgumentTypeError or ArgumentError, naming the command and the position, for an argument that cannot be sent.
     """
+    if isinstance(arguments, (str, bytes)):  # as redis-py's `execute_command` takes them
+        raise ArgumentTypeError('execute() takes a tuple and a converter; `call("GET", "key")` sends any command')
     found: list[Plain] = []
     for argument in arguments:
         kind = type(argument)

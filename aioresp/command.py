@@ -24,6 +24,7 @@ from aioresp.facts.catalogue import (
     REFUSED,
 )
 from aioresp.facts.traits import Traits, traits
+from aioresp.hints import remedy
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -193,7 +194,7 @@ def as_bytes(name: Key, what: str, text: bool = False) -> bytes:
         why = "is a memoryview that was released"
     else:
         if not isinstance(encoded, bytes):
-            raise ArgumentTypeError(f"{what} is {type(name).__name__}, not str or bytes")
+            raise ArgumentTypeError(f"{what} is {type(name).__name__}, not str or bytes{remedy(name)}")
         return encoded
     raise ArgumentError(f"{what} {why}")
 

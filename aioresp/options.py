@@ -315,7 +315,7 @@ def _host(name: str, value: Any) -> None:
         raise ArgumentError(f"{name} is a URL, which is the first argument: Client(url)")
     if str.count(value, ":") == 1:
         raise ArgumentError(f"{name} is something else, not a host name or an address; give the port as `port`")
-    if any(letter.isspace() or letter in "/?#@[]\\" or not letter.isprintable() for letter in str.__str__(value)):
+    if any(letter.isspace() or letter in ",;/?#@[]\\" or not letter.isprintable() for letter in str.__str__(value)):
         raise ArgumentError(f"{name} is something else, not a host name or an address")
 
 

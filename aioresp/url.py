@@ -42,7 +42,7 @@ _ELSEWHERE: Final[dict[str, str]] = {
 }
 
 # Shows no part of the URL, which may be a piece of a password.
-_MALFORMED: Final = "the URL is malformed; / ? # [ ] and @ in a user name or a password must be percent-encoded"
+_MALFORMED: Final = "the URL is malformed; blanks, / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
 
 _DATABASE: Final = "behind the host and a slash stands the number of a database, as in redis://host:6379/0"
@@ -104,6 +104,10 @@ def parse_url(
             raise ArgumentError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
         if name in hints:
             raise ArgumentError(f"unknown option {name!r} in the URL: {hints[name]}")
+        if name == "ssl":
+            raise ArgumentError("unknown option 'ssl' in the URL: with TLS the URL begins with rediss://")
+        if name in known and name not in readers:
+            raise ArgumentError(f"option {name!r} cannot stand in the URL: give it as a keyword")
         if name not in readers:
             said = f"unknown option {name!r}" if _looks_known(name, readers, known) else "unknown option"
             raise ArgumentError(f"{said} in the URL{meant(name, readers)}; known are {', '.join(sorted(readers))}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any, Final
@@ -80,7 +81,7 @@ def public() -> dict[str, set[str]]:
         for name in set(aioresp.__all__) - EXPLAINED
     }
     names |= {f"testing.{name}": {f"aioresp.testing.{name}"} for name in testing.__all__}
-    for name in dir(aioresp.Client):
+    for name in filter(partial(hasattr, aioresp.Client), dir(aioresp.Client)):  # without the names of other clients
         if not name.startswith("_") and name not in INTERNAL:
             homes = [kind for kind in aioresp.Client.__mro__ if name in vars(kind)]
             names[f"Client.{name}"] = {f"{kind.__module__}.{kind.__qualname__}.{name}" for kind in homes}

@@ -196,6 +196,8 @@ MISTAKES: Final[list[tuple[str, Call, str, *tuple[str, ...]]]] = [
     ("geoadd str", lambda r: r.geoadd("g", "abc"), "GEOADD: values is str, not a list", "values=["),
     ("eval", lambda r: r.eval("return 1", "key"), "EVAL: numkeys is text, not a number", "the number of keys"),
     ("eval list", lambda r: r.eval("return 1", ["key"]), "EVAL: numkeys is list, not a number", "the number of keys"),
+    ("execute", lambda r: r.execute("GET", "k"), "execute() takes a tuple and a converter", 'call("GET", "key")'),
+    ("call list", lambda r: r.call(["GET", "k"]), "call(): the command's name is list, not a word"),
     ("zincrby", lambda r: r.zincrby("z", "member", 1), "ZINCRBY: amount is text, not a number", "name, amount, value"),
     ("lrem", lambda r: r.lrem("l", "value", 1), "LREM: count is text, not a number", "name, count, value"),
     ("scan", lambda r: r.scan("prefix:*"), "SCAN: cursor is text, not a number", "match="),
@@ -274,12 +276,27 @@ async def test_readers() -> None:
     async with Client(port=1, retry=None) as r:
         make: Any = r.stream_reader
         for options, message in (
+            ({"names": ["s"]}, "the name of a stream is list, not str or bytes; pass its items one by one"),
             ({"last_id": None}, "XREAD: last_id is NoneType, not a dict"),
             ({"count": "10"}, "XREAD: count is str, not int"),
             ({"block": 1.5}, "XREAD: block is float, not int or timedelta"),
         ):
             with pytest.raises(ArgumentError, match=message):
-                make("s", **options)
+                make(options.pop("names", "s"), **options)
+
+
+async def test_a_pipeline_that_is_executed_with_a_command() -> None:
+    async with Client(port=1, retry=None) as r:
+        execute: Any = r.pipeline().execute
+        with pytest.raises(ArgumentTypeError, match="sends what is queued; `call"):
+            execute("PING")
+
+
+async def test_a_transaction_of_what_is_no_function() -> None:
+    async with Client(port=1, retry=None) as r:
+        run: Any = r.transaction
+        with pytest.raises(ArgumentTypeError, match="func is str, not a function of the pipeline"):
+            await run("k")
 
 
 async def test_it_is_a_redis_error() -> None:

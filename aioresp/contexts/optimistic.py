@@ -13,7 +13,7 @@ from aioresp.arguments import numeral
 from aioresp.command import Key
 from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.contexts.suspicion import abort_cause
-from aioresp.errors import ArgumentError, ExecAbortError, WatchError
+from aioresp.errors import ArgumentError, ArgumentTypeError, ExecAbortError, WatchError
 from aioresp.retry import Retry, not_now
 
 #: Upper bounds in seconds of the first pause between two attempts, and of the longest one.
@@ -28,6 +28,8 @@ async def attempt(
     Returns the result of `func` and the values. Raises WatchError after `most` attempts. If the server refuses all of
     it for now, such as a replica, it is tried again by the rules of `retry`.
     """
+    if not callable(func):
+        raise ArgumentTypeError(f"transaction(): func is {type(func).__name__}, not a function of the pipeline")
     if most.__class__ is not int or most < 1:
         raise ArgumentError(f"attempts is {numeral(most)}, not an int of 1 or more")
     pauses = Retry(most, base=PAUSES[0], cap=PAUSES[1])

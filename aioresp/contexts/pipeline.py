@@ -33,6 +33,7 @@ from aioresp.contexts.transaction_pops import TransactionPops
 from aioresp.elsewhere import PIPELINE, advising, chained
 from aioresp.errors import (
     ArgumentError,
+    ArgumentTypeError,
     CommandRefused,
     ConnectionLost,
     DecodeError,
@@ -263,6 +264,8 @@ class Pipeline(QueuedCommands[AnyStr], Generic[AnyStr]):
         Command methods call it with two arguments, to queue a command.
         """
         if reply is None:
+            if arguments is not None and not isinstance(arguments, bool):
+                raise ArgumentTypeError("execute() sends what is queued; `call(...)` queues any command")
             return self._run(raise_on_error if arguments is None else arguments)
         name = arguments[0]
         if self._immediate or type(name) is not str or name not in PLAIN:  # other classes may have any hash

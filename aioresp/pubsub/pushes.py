@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from aioresp.command import AnyStr
-from aioresp.errors import CommandRefused, RedisError
+from aioresp.errors import ArgumentError, CommandRefused, RedisError
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
 from aioresp.replies import decoded
@@ -45,7 +45,7 @@ class Pushes(Inbox[Push[AnyStr]], Generic[AnyStr]):
     def __init__(self, connection: Connection, decode: bool, buffer: int, overflow: Overflow) -> None:
         super().__init__(buffer, overflow)
         if overflow == "wait":
-            raise ValueError('overflow is "wait", which would hold up the replies behind: not for pushes')
+            raise ArgumentError('overflow is "wait", which would hold up the replies behind: not for pushes')
         self._loop = asyncio.get_running_loop()
         self._decode = decode
         self._ear = Ear(connection, self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aioresp.command import AnyStr, Fields, Key, Seconds
+from aioresp.command import AnyStr, Fields, Key, Seconds, as_bytes
 from aioresp.commands.base import Executor, no_mapping
 from aioresp.commands.streams import StreamId
 
@@ -36,6 +36,8 @@ class Readers(Executor[AnyStr]):
         """
         from aioresp.streams.reader import StreamReader  # noqa: PLC0415 (many programs have none)
 
+        for name in names:
+            as_bytes(name, "the name of a stream")  # before it is a key here, which a list cannot be
         starts: dict[Key, StreamId] = dict.fromkeys(names, "$")
         if isinstance(last_id, (str, bytes, memoryview, int)):
             starts = dict.fromkeys(names, last_id)
