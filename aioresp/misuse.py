@@ -26,7 +26,7 @@ class Entered(Bound):
 
     __slots__ = ()
 
-    _entering: str
+    _entering: str = "async with"
     """The statement that enters it."""
 
     if not TYPE_CHECKING:  # type checkers have words of their own for these mistakes
@@ -46,7 +46,7 @@ class Iterated(Entered):
 
     __slots__ = ()
 
-    _reading: str
+    _reading: str = "async for"
     """The statement that reads it."""
 
     if not TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, ConnectionLost, PoolTimeout, RedisError, ResponseError, Retry
+from aioresp.misuse import Bound, Entered, Iterated
 from aioresp.testing import Proxy, Server
 
 #: A client whose misuses types refuse.
@@ -205,6 +206,35 @@ async def test_what_a_plain_loop_does_not_read(made: str) -> None:
     for read in (list, iter, set):
         with pytest.raises(TypeError, match=r"is iterated asynchronously: use `async for \w+ in \S+:`"):
             read(thing)
+
+
+async def test_pushes_of_a_lease(server: Server) -> None:
+    async with Client(server.url) as r, r.connection() as c:
+        pushes: Any = c.pushes()
+        assert repr(pushes) == "Pushes(0 waiting, 0 dropped)"
+        for read in (list, copy.copy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"async for push in|cannot be pickled or copied"):
+                read(pushes)
+        with pytest.raises(
+            TypeError, match=r"a Pushes is not awaited: use `async for push in connection\.pushes\(\):`"
+        ):
+            await pushes
+    assert repr(pushes) == "Pushes(ended, 0 waiting, 0 dropped)"
+
+
+def subclasses(kind: type) -> set[type]:
+    found: list[type] = kind.__subclasses__()
+    return {each for below in found for each in (below, *subclasses(below))}
+
+
+def test_each_class_has_words_of_its_own() -> None:
+    for name in aioresp.__all__:
+        getattr(aioresp, name)  # imports its module
+    found = {kind for kind in subclasses(Entered) if "Inbox" not in kind.__name__ and kind.__module__ != __name__}
+    assert len(found) > 8
+    for kind in found - {Iterated}:
+        assert kind._entering.startswith("async with r.") or "async for" in kind._entering, kind  # type: ignore[attr-defined]
+        assert kind._instead != Bound._instead, kind  # type: ignore[attr-defined]
 
 
 # --- repr and dir -----------------------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ class Pushes(Inbox[Push[AnyStr]], Generic[AnyStr]):
     ConnectionLost ends it if the connection is lost. `dropped` counts the pushes that found no room.
     """
 
+    _entering = "async for push in connection.pushes():"
+    _reading = _entering
+
     def __init__(self, connection: Connection, decode: bool, buffer: int, overflow: Overflow) -> None:
         super().__init__(buffer, overflow)
         if overflow == "wait":
@@ -53,7 +56,7 @@ class Pushes(Inbox[Push[AnyStr]], Generic[AnyStr]):
     def __repr__(self) -> str:
         if not hasattr(self, "_ear"):  # its constructor failed
             return "Pushes(not made)"
-        return f"Pushes({self.waiting} waiting, {self.dropped} dropped)"
+        return f"Pushes({'ended, ' if self._ended else ''}{self.waiting} waiting, {self.dropped} dropped)"
 
     async def __aenter__(self) -> Self:
         return self
