@@ -27,6 +27,7 @@ class Thing:
         self.concurrency = concurrency
         self.in_flight = 0
         self.capacity = concurrency
+        self.number = id(self)
         self.jobs = 0
         self.viable = True
         self.resting = False
