@@ -12,6 +12,7 @@ import aioresp
 from aioresp import Client, MonitoredCommand, Retry
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from aioresp.timers import Alarm
 from tests.contexts.blocking import cancel, is_blocked
 from tests.rest import at_rest
 
@@ -93,14 +94,12 @@ async def test_a_caller_who_stood_in_line_for_long_is_released_in_time(
     monkeypatch.setattr("aioresp.contexts.blocking.GRACE", 0.5)
     loop = asyncio.get_running_loop()
     deadlines: list[float] = []
-    call_at = loop.call_at
 
-    def noting(when: float, callback: Callable[..., object], *arguments: object, **options: object) -> object:
-        if getattr(callback, "__qualname__", "") == "Blocking._expire":
-            deadlines.append(when)
-        return call_at(when, callback, *arguments, **options)  # type: ignore[arg-type]
+    def noting(loop: asyncio.AbstractEventLoop, when: float, limit: float, step: Callable[[], object]) -> Alarm:
+        deadlines.append(when)
+        return Alarm(loop, when, limit, step)
 
-    monkeypatch.setattr(loop, "call_at", noting, raising=False)
+    monkeypatch.setattr("aioresp.contexts.blocking.Alarm", noting)
     async with Client(server.url, limit=1) as r:
         async with r.connection():
             before = loop.time()
