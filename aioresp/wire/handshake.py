@@ -50,7 +50,8 @@ async def connect(
     """Return a connection that is ready for commands.
 
     `words` are commands that end the handshake, such as READONLY or CLIENT TRACKING ON; the server must accept each.
-    `prepare` is called with the connection before anything is sent, to add listeners.
+    `prepare` is called with the connection before anything is sent, to add listeners. If it is called more than once,
+    the other connections have failed, or were slower at another address of the name.
 
     Raises AuthenticationError for wrong credentials, ConnectTimeout after `timeout` seconds, and ConnectError, saying
     which step failed, for all else. After a refusal `brake` raises it again, until its pause is over.
@@ -159,7 +160,7 @@ class _Login:
         #: The courtesies of the last handshake; None before it.
         self._courtesies: Courtesies | None = None
         #: 2 as soon as the server has refused HELLO.
-        self._protocol = endpoint.protocol
+        self._protocol: Literal[2, 3] = endpoint.protocol
 
     async def begin(self) -> None:
         """Begin, before anything is sent. Raises the last refusal if it is too early."""
@@ -267,9 +268,9 @@ async def _say(
     credentials: Credentials | None,
     last: Words = (),
 ) -> dict[tuple[Any, ...], Any]:
-    """Send all commands in one write, and return the replies to those that the server has accepted.
+    """Send all commands in one write; return the replies to the first one, and to accepted courtesies.
 
-    It must accept `login`, the database and `words`, in this order.
+    The server must accept `login`, the database and `words`.
     """
     select = (("SELECT", endpoint.db),) if endpoint.db else ()
     extras = courtesies.kept((*introduction(endpoint), *last))
@@ -297,10 +298,11 @@ async def _say(
             elif isinstance(reply, BaseException):
                 courtesies.deadly = place >= len(commands) - len(extras)
                 raise reply
-            else:
+            elif place == 0 or not needed[place]:
                 accepted[command] = reply
     finally:
-        del replies  # an error in it holds this frame by its traceback
+        answers.clear()  # an error in them holds this frame by its traceback
+        replies.clear()
         reply = None
     courtesies.refuse(refused)
     return accepted

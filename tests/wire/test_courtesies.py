@@ -14,9 +14,12 @@ import pytest
 
 import aioresp
 from aioresp import Client
+from aioresp.options import settings
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from aioresp.wire import courtesies
+from aioresp.wire.brake import Brake
+from aioresp.wire.handshake import connect
 from tests.pubsub.listening import until
 from tests.security.hostile import answers, command, peer
 from tests.servers import TWEMPROXY
@@ -242,6 +245,34 @@ async def test_a_server_that_closes_for_a_courtesy(protocol: Any) -> None:
             async with Client(host="127.0.0.1", port=port, protocol=protocol, retry=None) as r:
                 assert await r.incr("k") == 7
     assert len(connections) == 4
+
+
+async def test_a_server_that_refuses_hello_and_closes() -> None:
+    made = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal made
+        made += 1
+        try:
+            while (await command(reader))[0] != b"HELLO":
+                writer.write(b":7\r\n")
+            writer.write(b"-ERR unsupported\r\n")
+        except (asyncio.IncompleteReadError, ValueError, OSError):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        async with Client(host="127.0.0.1", port=port, retry=None) as r:
+            assert await r.incr("k") == 7
+    assert made == 2
+
+
+async def test_words_of_any_kind_may_end_the_handshake(server: Server) -> None:
+    endpoint = settings(server.url, {}).endpoint
+    words: Any = (("ECHO", bytearray(b"a")), ("ECHO", memoryview(b"a")), ("PING",))
+    connection = await connect(endpoint, Brake(), concurrency=1, timeout=10, words=words)
+    connection.close()
 
 
 @pytest.fixture
