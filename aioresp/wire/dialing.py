@@ -91,6 +91,11 @@ class Progress:
             name = self._task.get_name().partition("; ")[0]
             self._task.set_name(f"{name}; it waits for {self.step.value}")
 
+    def end(self) -> None:
+        """Forget the task and the connections: the task's error refers to its steps, and would keep them."""
+        self._task = None
+        self.connections.clear()
+
     def leave(self, address: str) -> None:
         """Note that the attempt at `address` has failed."""
         step, _ = self.at.pop(address, (None, 0.0))

@@ -60,27 +60,29 @@ async def connect(
     progress = Progress(timeout)
     login = _Login(endpoint, brake, words, progress)
 
-    async def attempt(address: str, bare: bool = False) -> Connection:
-        connection = Connection(loop, concurrency, max_reply)
-        progress.connections.append(connection)
-        try:
-            if prepare is not None:
-                prepare(connection)
-            if endpoint.credential_provider is not None:
-                from aioresp.wire.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
+    async def attempt(address: str) -> Connection:
+        bare = False
+        while True:
+            connection = Connection(loop, concurrency, max_reply)
+            progress.connections.append(connection)
+            try:
+                if prepare is not None:
+                    prepare(connection)
+                if endpoint.credential_provider is not None:
+                    from aioresp.wire.renewal import Renewal  # noqa: PLC0415 (few programs have a provider)
 
-                connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
-            await open_transport(endpoint, address, connection, progress)
-            await login.go(connection, address, bare)
-        except BaseException as error:
-            connection.close()
-            if bare or not login.may_go_bare(error):
-                if isinstance(error, Exception):
-                    progress.leave(address)
-                raise
-        else:
-            return connection
-        return await attempt(address, True)
+                    connection.renewal = Renewal(connection, endpoint.credential_provider, timeout)
+                await open_transport(endpoint, address, connection, progress)
+                await login.go(connection, address, bare)
+            except BaseException as error:
+                connection.close()
+                if bare or not login.may_go_bare(error):
+                    if isinstance(error, Exception):
+                        progress.leave(address)
+                    raise
+                bare = True
+            else:
+                return connection
 
     try:
         async with Timeout(timeout):
@@ -97,6 +99,8 @@ async def connect(
     else:
         connection.opened()
         return connection
+    finally:
+        progress.end()
     try:
         raise explained  # outside of the handler: asyncio's own errors are no news
     finally:

@@ -96,6 +96,7 @@ def _look_up(host: str, port: int) -> None:
     except Exception as failure:
         error = failure
     _answer((host, port), found, error)
+    error = None  # it holds this frame by its traceback
 
 
 def _answer(place: Place, found: list[str], error: Exception | None) -> None:
