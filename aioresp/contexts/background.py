@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
+from aioresp.contexts.identity import knows, question
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, PoolTimeout, RedisError, ResponseError
 from aioresp.pool.pool import Pool
 from aioresp.retry import wrong_server
@@ -49,15 +51,45 @@ class Background:
     def send(self, commands: list[Packed], server_of: Connection | None = None) -> asyncio.Future[Any]:
         """Send commands in one on a shared connection; return the future of the last one's reply.
 
-        With `server_of`, they are for the server of that connection: one to another address does not send them.
+        With `server_of`, they are for the server of that connection: a connection to another one does not send them.
         """
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def start(connection: Connection, _: float | None) -> None:
             self.in_line.discard(future)
-            if server_of is not None and _elsewhere(server_of.peer, connection.peer):
+            if server_of is None or server_of is connection:
+                send(connection)
+                return
+            if _elsewhere(server_of, connection):
                 future.set_exception(Elsewhere("the pool has another server by now", "not sent"))
                 return
+            asking = question(self._pool, server_of)
+            if asking is None:
+                send(connection)
+                return
+            self.in_line.add(future)  # it can still be cancelled
+            answer = connection.send(asking, False, PATIENCE)
+            answer.add_done_callback(partial(verified, connection))
+
+        def verified(connection: Connection, answer: asyncio.Future[Any]) -> None:
+            assert server_of is not None
+            self.in_line.discard(future)
+            if future.done():
+                answer.exception()  # its caller needs no answer any more
+                return
+            try:
+                same = knows(self._pool, server_of, answer)
+            except Exception as error:
+                future.set_exception(ConnectionLost(f"the server did not tell who it is: {error}", "not sent"))
+                return
+            if not same:
+                future.set_exception(Elsewhere("the connection leads to another server", "not sent"))
+            elif connection.lent or not connection.viable:
+                future.set_exception(ConnectionLost("the connection is taken", "not sent"))
+            else:
+                send(connection)
+
+        def send(connection: Connection) -> None:
             for packed in commands[:-1]:
                 connection.send(packed, False, PATIENCE)
             connection.send(commands[-1], False, PATIENCE, future)
@@ -107,8 +139,12 @@ class Background:
             self._timer = None
 
 
-def _elsewhere(peer: object, other: object) -> bool:
-    return peer is not None is not other and peer != other
+def _elsewhere(own: Connection, other: Connection) -> bool:
+    """Return whether connections certainly lead to different servers, by their addresses and greetings."""
+    peers = own.peer, other.peer
+    if None not in peers and peers[0] != peers[1]:
+        return True
+    return any(getattr(own.greeting, name) != getattr(other.greeting, name) for name in ("server", "version", "mode"))
 
 
 def unsent(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 
 from aioresp.command import locate
 from aioresp.contexts.background import PASSING, PATIENCE, Background, Elsewhere, unsent
+from aioresp.contexts.identity import learn
 from aioresp.contexts.suspicion import heed
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
@@ -148,6 +149,8 @@ class Blocking:
         self._why = "its connection ended"  # the reason of a lost connection, for reports
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
+        if not private:  # it may be in a transaction
+            learn(pool, connection)
         self._reply = connection.send(pack(tuple(traits.arguments)), terms.decode and not self._takes, None)
         self._reply.add_done_callback(self._take_reply, context=Context())
         pool.hold(self)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from aioresp.command import AnyStr
-from aioresp.errors import ArgumentError, CommandRefused, RedisError
+from aioresp.errors import ArgumentError, CommandRefused, RedisError, copy_error
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
 from aioresp.replies import decoded
@@ -143,7 +143,7 @@ class Ears:
     def listen(self, connection: Connection, decode: bool, buffer: int, overflow: Overflow) -> Pushes[Any]:
         """Return an iterator over the pushes that arrive from now on. Raises ConnectionLost after the connection."""
         if connection.error is not None:
-            raise connection.error
+            raise copy_error(connection.error)  # its own: each caller adds a traceback
         pushes: Pushes[Any] = Pushes(connection, decode, buffer, overflow)
         for ear in self._ears:
             if ear.deaf:

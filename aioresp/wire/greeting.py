@@ -25,6 +25,8 @@ class Greeting(Record):
     """One of master and replica (older servers say slave), at the time of the handshake."""
     availability_zone: str | None = None
     """The server's zone, if it is configured (Valkey 8.1)."""
+    seen_as: str | None = None
+    """The addresses of the connection's ends as the server sees them; None before it was asked, "" if unknown."""
     protocol: int = 2
     """The version of RESP: 3 once the server has accepted HELLO 3."""
 

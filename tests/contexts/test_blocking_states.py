@@ -206,8 +206,10 @@ async def the_caller_goes_in_the_turn_in_which_elements_arrive(w: World) -> None
 
 @walk("WAITING SETTLED OVER")
 async def the_caller_goes_in_the_turn_in_which_nothing_arrives(w: World) -> None:
-    task = w.pop(0.05)
+    task = w.pop(0.3)
     await is_written(w.r)
+    await is_blocked(w.direct)
+    await until(lambda: w.r.stats().in_flight == 1)  # the question before the pop is answered
     w.on_data = task.cancel
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -229,8 +231,10 @@ async def the_caller_goes_before_its_task_has_run(w: World) -> None:
 
 @walk("WAITING ANSWERED SETTLED OVER")
 async def the_caller_goes_before_it_has_taken_nothing(w: World) -> None:
-    task = w.pop(0.05)
+    task = w.pop(0.3)
     await is_written(w.r)
+    await is_blocked(w.direct)
+    await until(lambda: w.r.stats().in_flight == 1)  # the question before the pop is answered
     loop = asyncio.get_running_loop()
     w.on_data = lambda: loop.call_soon(task.cancel)
     with pytest.raises(asyncio.CancelledError):
@@ -432,8 +436,10 @@ async def abandoned_in_the_turn_in_which_elements_arrive(w: World) -> None:
 
 @walk("WAITING SETTLED OVER")
 async def abandoned_in_the_turn_in_which_nothing_arrives(w: World) -> None:
-    task = w.pop(0.05)
+    task = w.pop(0.3)
     await is_written(w.r)
+    await is_blocked(w.direct)
+    await until(lambda: w.r.stats().in_flight == 1)
     w.on_data = w.abandon
     await until(lambda: "OVER" in w.states)
     assert w.losses == []
