@@ -68,7 +68,10 @@ def _described(said: Any, number: int | None) -> str:
     """Return the addresses of both ends of a client; "" if they are not told for the client of that number."""
     if not isinstance(said, bytes):
         return ""
-    fields = dict(field.partition("=")[::2] for field in said.decode("utf-8", "replace").split())
+    fields: dict[str, str] = {}
+    for field in said.decode("utf-8", "replace").split():
+        name, _, value = field.partition("=")
+        fields[name] = value
     if fields.get("id") != str(number) or not fields.get("addr"):
         return ""
     return f"{fields['addr']} {fields.get('laddr', '')}"
