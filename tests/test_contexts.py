@@ -15,7 +15,6 @@ import aioresp
 from aioresp import Client
 from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Event, Repeated, Slow
 from aioresp.testing import Proxy, Server
-from tests.rest import at_rest
 
 current: ContextVar[Request | None] = ContextVar("current", default=None)
 
@@ -75,7 +74,8 @@ async def _cancelled_pop(r: Client[str]) -> None:
         await asyncio.sleep(0.001)
     popping.cancel()
     await asyncio.wait([popping])
-    await at_rest(r)
+    while r.stats().leased:
+        await asyncio.sleep(0.001)
 
 
 async def _lease(r: Client[str]) -> None:

@@ -69,7 +69,7 @@ class Background:
                 return
             self.in_line.add(future)  # it can still be cancelled
             answer = connection.send(asking, False, PATIENCE)
-            answer.add_done_callback(partial(verified, connection))
+            answer.add_done_callback(partial(verified, connection), context=Context())
 
         def verified(connection: Connection, answer: asyncio.Future[Any]) -> None:
             assert server_of is not None

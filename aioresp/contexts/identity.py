@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +32,7 @@ def learn(pool: Pool[Connection], connection: Connection) -> None:
     """
     if connection.greeting.seen_as is None and connection.id is not None and pool not in _REFUSED:
         connection.greeting = connection.greeting.replace(seen_as="")
-        connection.send(_INFO, False).add_done_callback(partial(_learned, pool, connection))
+        connection.send(_INFO, False).add_done_callback(partial(_learned, pool, connection), context=Context())
 
 
 def _learned(pool: Pool[Connection], connection: Connection, answer: asyncio.Future[Any]) -> None:

@@ -61,7 +61,7 @@ class Doubts(Generic[R]):
             self._task = self._loop.create_task(
                 self._inquire(), name="aioresp: ask about the silent", context=Context()
             )
-            self._task.add_done_callback(self._ended)
+            self._task.add_done_callback(self._ended, context=Context())
 
     def end(self) -> None:
         """Stop inquiring."""

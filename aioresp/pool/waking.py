@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final, Generic
 
 from aioresp.pool.resource import R
@@ -39,7 +40,9 @@ class Waking(Generic[R]):
             self.end()
             if asleep:
                 shortest, longest = PAUSES
-                self._timer = self._loop.call_later(min(max(2 * self.took, shortest), longest), self._ring)
+                self._timer = self._loop.call_later(
+                    min(max(2 * self.took, shortest), longest), self._ring, context=Context()
+                )
         for resource in asleep:
             if resource not in self._asked:
                 self._asked.add(resource)

@@ -368,7 +368,7 @@ class Hub:
             else:
                 self._listener.connection.end(ConnectionLost("an idle connection did not answer; it was dropped"))
 
-        self._trial = self._loop.call_at(due, look)
+        self._trial = self._loop.call_at(due, look, context=Context())
 
     def _start(self, connection: Connection) -> None:
         """Request all topics on a connection. Raises ConnectionLost if it has ended already."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+from contextvars import Context
 from typing import Final
 
 from aioresp.wire.limits import Traffic
@@ -70,7 +71,7 @@ class Outflow:
             self._moved = self._loop.time()
             self.arrives = self._moved + self._size / RATE
         if unsent:
-            self._timer = self._loop.call_later(PACE, self._look)
+            self._timer = self._loop.call_later(PACE, self._look, context=Context())
 
     def _in_kernel(self) -> int:
         if sys.platform != "linux":
