@@ -323,6 +323,8 @@ def _path(name: str, value: Any) -> None:
     _filled(name, value)
     if value is not None and "://" in str.__str__(value):
         raise ArgumentError(f"{name} is a URL, not a path; a URL of the server is the first argument: Client(url)")
+    if value is not None and "-----" in str.__str__(value):
+        raise ArgumentError(f"{name} is the text of a file, not its path; the text can go into an ssl_context")
     if value is not None and any(letter < " " or letter == "\x7f" for letter in str.__str__(value)):
         raise ArgumentError(f"{name} is something else, not a path without control characters")
 

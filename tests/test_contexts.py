@@ -15,6 +15,7 @@ import aioresp
 from aioresp import Client
 from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Event, Repeated, Slow
 from aioresp.testing import Proxy, Server
+from tests.rest import at_rest
 
 current: ContextVar[Request | None] = ContextVar("current", default=None)
 

@@ -216,14 +216,13 @@ class Borrowed(Entered):
         self, connection: Connection, traits: Traits, until: float | None, reply: Callable[[Any], T]
     ) -> T:
         """Send a blocking command and return its converted reply; the observer hears how long that took."""
-        blocking = self._start(connection, traits, until)
         observer = self.terms.observer
         if observer is None:
-            return await blocking.result(reply)
+            return await self._start(connection, traits, until).result(reply)
         clock = running_loop().time  # by hand, the call may be closed outside of the loop
         since = clock()
-        try:
-            return await blocking.result(reply)
+        try:  # without a name for the command: an error in it holds this frame, by its traceback
+            return await self._start(connection, traits, until).result(reply)
         finally:
             observer.blocked(clock() - since, math.inf if until is None else max(until - since, 0.0))
 
