@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
 BACKLOG: Final = 4 * 1024 * 1024
 
+#: Bytes for which each socket has room while no command is under way.
+SMALL: Final = 4096
+
 #: Commands in flight from which on a write does not wait for the end of the turn: the server works meanwhile.
 EAGER: Final = 40
 
@@ -254,7 +257,7 @@ class Connection(asyncio.Protocol):
         if wire.transport is None or self.error is not None:
             return
         if wire.backlog:
-            size = Context().run(write_chunks, wire.transport, outgoing)
+            size = wire.run(write_chunks, wire.transport, outgoing)
             self.traffic.sent += size
             wire.watch(self._loop, self.traffic, size)
             wire.backlog = 0
@@ -264,7 +267,10 @@ class Connection(asyncio.Protocol):
         else:
             data = b"".join(outgoing)  # type: ignore[arg-type]  # no backlog: all of them are bytes
             self.traffic.sent += len(data)
-            Context().run(wire.transport.write, data)  # a full socket keeps the context until it has room again
+            if self._lone and len(data) <= SMALL:
+                wire.transport.write(data)
+            else:
+                wire.run(wire.transport.write, data)
             if len(data) > LARGE:
                 wire.watch(self._loop, self.traffic, len(data))
 

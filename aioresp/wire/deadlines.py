@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from aioresp.errors import CommandTimeout
-from aioresp.timers import after_reading, given_back
+from aioresp.timers import PUNCTUAL, after_reading, given_back
 from aioresp.wire.batch import fail
 from aioresp.wire.limits import LONGEST
 
@@ -101,10 +101,10 @@ class Deadlines:
     def written(self) -> None:
         """Note that the commands of this turn are written; if the loop stood still before, they get that time back."""
         run = self._runs[-1] if self._runs else None
-        if run is not None and not run.excused:
-            more = given_back(self._loop.time() - run.deadline + run.timeout, run.timeout)
-            if more:
-                run.deadline += more
+        if run is not None:
+            late = self._loop.time() - run.deadline + run.timeout
+            if late > PUNCTUAL and not run.excused:
+                run.deadline += given_back(late, run.timeout)
                 run.excused = True
 
     def of(self, number: int) -> float:

@@ -37,7 +37,7 @@ class Wire:
     child lives: the socket must be shut down. A child never shuts down a socket of its parent.
     """
 
-    __slots__ = ("_generation", "_inode", "_made", "_timer", "_tls", "backlog", "outflow", "transport")
+    __slots__ = ("_generation", "_inode", "_made", "_timer", "_tls", "backlog", "outflow", "run", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -46,6 +46,8 @@ class Wire:
         """Bytes of large arguments that wait for the write of this turn."""
         self.outflow: Outflow | None = None
         """The progress of large writes; None before the first."""
+        self.run = Context().run
+        """Runs a write in a context of its own: a full socket keeps the context of a write until it has room again."""
         self._inode = 0
         self._made = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
