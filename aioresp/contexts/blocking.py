@@ -30,7 +30,7 @@ from aioresp.errors import (
     UnexpectedReply,
 )
 from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Popped, guard, moved, popped, report
-from aioresp.facts.traits import Traits
+from aioresp.facts.traits import LEAST, Traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
@@ -129,7 +129,8 @@ class Blocking:
         """
         self._state = State.WAITING
         self._loop = asyncio.get_running_loop()
-        traits = traits.served()
+        if traits.timeout is not None and -LEAST < traits.timeout < LEAST:
+            traits = traits.served()
         self._pool = pool
         self._connection = connection
         self._traits = traits
@@ -304,7 +305,8 @@ class Blocking:
         self._connection.close()
 
     def _take_reply(self, reply: asyncio.Future[Any]) -> None:
-        heed(self._pool, reply.exception(), self._traits)
+        if reply.exception() is not None:
+            heed(self._pool, reply.exception(), self._traits)
         if self._state in _LEFT:
             self._take_outcome()
         elif self._state in _ENDED and not self._caller.done():
@@ -312,6 +314,7 @@ class Blocking:
         elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
             if self._timer is not None:
                 self._timer.cancel()
+                self._timer = None
             error = reply.exception()
             if error is not None:
                 self._to(State.ANSWERED)

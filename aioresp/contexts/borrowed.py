@@ -157,7 +157,9 @@ class Borrowed(Entered):
             if facts.changes:
                 self._changed.add(name)
             if limit is not None:
-                return await self._blocked(connection, facts, until, reply)
+                if self.terms.observer is not None:
+                    return await self._blocked(connection, facts, until, reply)
+                return await self._start(connection, facts, until).result(reply)
             if name == SHUTDOWN:
                 value = await self._shut_down(connection, packed)
             else:
@@ -217,8 +219,7 @@ class Borrowed(Entered):
     ) -> T:
         """Send a blocking command and return its converted reply; the observer hears how long that took."""
         observer = self.terms.observer
-        if observer is None:
-            return await self._start(connection, traits, until).result(reply)
+        assert observer is not None
         clock = running_loop().time  # by hand, the call may be closed outside of the loop
         since = clock()
         try:  # without a name for the command: an error in it holds this frame, by its traceback
@@ -336,7 +337,9 @@ class Borrowed(Entered):
             if remark is not None:
                 remark.cancel()
         try:
-            return await self._blocked(connection, traits, until, reply)
+            if self.terms.observer is not None:
+                return await self._blocked(connection, traits, until, reply)
+            return await self._start(connection, traits, until).result(reply)
         finally:
             self.give_back()
 

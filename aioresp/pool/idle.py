@@ -28,10 +28,12 @@ class Idle(Generic[R]):
         shared: list[R],
         withdraw: Callable[[R], None],
         on_rest: Callable[[R], None],
+        is_open: Callable[[], bool],
     ) -> None:
         """Close resources that were idle for `timeout` seconds; None: never.
 
-        `withdraw` takes one from the pool before it is closed, and `on_rest` hears of each that was put to rest.
+        `withdraw` takes one from the pool before it is closed, and `on_rest` hears of each that was put to rest. After
+        a look another one follows while the pool `is_open`, leased resources included.
         """
         self.since: dict[R, tuple[int, float]] = {}
         """Uses of each resource at the last look, and since when there were so many."""
@@ -40,6 +42,7 @@ class Idle(Generic[R]):
         self._shared = shared
         self._withdraw = withdraw
         self._on_rest = on_rest
+        self._is_open = is_open
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
@@ -70,5 +73,5 @@ class Idle(Generic[R]):
             elif now - since >= REST_AFTER and not resource.resting:
                 resource.rest()
                 self._on_rest(resource)
-        if self._shared:
+        if self._is_open():
             self.watch()

@@ -45,6 +45,7 @@ class Patience:
         """
         self.failures += 1
         self.failure = tried(error, self.failures, monotonic() - self._since)
+        _drop_frames(self.failure)
         pause = self._pause(error, self.failures)
         if pause is None and beyond is not None and may_connect_again(error):
             pause = beyond.pause_without_end(self.failures)
@@ -57,6 +58,13 @@ class Patience:
     def forget(self) -> None:
         """End the count: a connection has served its purpose."""
         self.failures, self.failure = 0, None
+
+
+def _drop_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that is kept, and of its causes: their frames hold closed connections."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def error_of(attempt: asyncio.Task[Any]) -> BaseException | None:

@@ -78,7 +78,8 @@ class Pool(Generic[R]):
         #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
         self._refusal: ConnectionLost | None = None
         self._past_usage: tuple[int, ...] = (0, 0, 0)
-        self._idle: Idle[R] = Idle(loop, idle_timeout, self._shared, self._withdraw, lambda r: self._waking.forget(r))
+        care = self._withdraw, lambda r: self._waking.forget(r), lambda: bool(self._open)
+        self._idle: Idle[R] = Idle(loop, idle_timeout, self._shared, *care)
         self._waking: Waking[R] = Waking(loop, self._idle.since, self._dispatch)
         self._doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._closing.look)
 
@@ -422,7 +423,6 @@ class Pool(Generic[R]):
             resource.close()  # the second resource of a pool with limit=1
         else:
             self._shared.append(resource)
-            self._idle.watch()
         if self._waiting or self._lease_waiting or self._draining:
             self._dispatch()
 

@@ -54,8 +54,9 @@ async def test_a_pop_that_finds_its_element(server: Server, prefix: str, timeout
     async with Client(server.url) as r:
         async with r.connection() as c:
             await asyncio.gather(r.ping(), c.ping())  # so that two connections are open
-        await r.rpush(f"{prefix}q", "a", "b")
-        await r.brpop(f"{prefix}q", timeout)
+        await r.rpush(f"{prefix}q", "a", "b", "c")
+        # Each connection asks its server once who it is, before its first blocking command.
+        await asyncio.gather(*(r.brpop(f"{prefix}q", timeout) for _ in range(2)))
         with functions() as entered:
             found = await r.brpop(f"{prefix}q", timeout)
     assert found == (f"{prefix}q", "a")
