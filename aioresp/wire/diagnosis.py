@@ -97,15 +97,16 @@ class _Ear(asyncio.Protocol):
 async def _ask(address: str, port: int, question: bytes) -> bytes:
     """Return how a port begins to answer a question; nothing if it does not."""
     transport: asyncio.Transport | None = None
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(PATIENCE):
-            transport, ear = await asyncio.get_running_loop().create_connection(_Ear, address, port)
+            transport, ear = await loop.create_connection(_Ear, address, port)
             transport.write(question)
             return await ear.said
     except OSError:
         return b""
     finally:
-        if transport is not None:
+        if transport is not None and not loop.is_closed():
             transport.abort()
 
 

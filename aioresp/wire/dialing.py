@@ -134,7 +134,8 @@ async def open_transport(endpoint: Endpoint, address: str, connection: Connectio
         try:
             transport = cast(Any, await loop.start_tls(plain, connection, endpoint.tls, server_hostname=name))
         except BaseException:
-            plain.abort()
+            if not loop.is_closed():
+                plain.abort()
             raise
         if connection.error is not None:  # the server has said something, or has closed, in the same moment
             transport.abort()

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from itertools import takewhile
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -93,8 +94,11 @@ async def race(
         raise _of_all(failures)
     finally:
         for task in running:
-            task.add_done_callback(lambda task: None if _failed_or_cancelled(task) else lose(task.result()))
-            task.cancel()
+            if task.done():
+                _end(lose, task)
+            elif not loop.is_closed():
+                task.add_done_callback(partial(_end, lose))
+                task.cancel()
         failures.clear()  # an error holds this frame by its traceback, as a task does by its error
         running.clear()
         task = newest = failure = None  # type: ignore[assignment]
@@ -107,8 +111,10 @@ def _note(slower: Iterable[str], address: str, port: int) -> None:
         avoid(other, port)
 
 
-def _failed_or_cancelled(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
+def _end(lose: Callable[[T], None], task: asyncio.Task[T]) -> None:
+    """Pass the result of an attempt that is not needed to `lose`."""
+    if not task.cancelled() and task.exception() is None:
+        lose(task.result())
 
 
 def _of_all(failures: list[tuple[str, BaseException]]) -> BaseException:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -204,3 +207,32 @@ def test_no_more_addresses_are_remembered_than_fit() -> None:
     assert len(race._failed) <= race.REMEMBERED
     assert race.ordered(["10.0.0.0", "10.0.4.1", "10.9.9.9"], 1) == ["10.0.0.0", "10.9.9.9", "10.0.4.1"]
     race._failed.clear()
+
+
+@pytest.mark.parametrize("kind", [asyncio.SelectorEventLoop, "uvloop"])
+@pytest.mark.parametrize("seconds", [0.05, 0.4])
+def test_a_loop_that_is_closed_in_the_middle(
+    names: Callable[..., None], stack: ExitStack, monkeypatch: pytest.MonkeyPatch, kind: Any, seconds: float
+) -> None:
+    """Nothing is asked of the closed loop when the attempts are collected."""
+    if kind == "uvloop":
+        kind = pytest.importorskip("uvloop").new_event_loop
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda seen: unraisable.append(seen.exc_value))
+    port = listener(stack, "127.0.0.2", 0).getsockname()[1]
+    listener(stack, "127.0.0.3", port)
+    names("127.0.0.2", "127.0.0.3")
+    loop: asyncio.AbstractEventLoop = kind()
+    loop.set_exception_handler(lambda loop, context: None)  # which hears of tasks that were destroyed
+    client = Client(f"redis://{NAME}:{port}")
+    call = loop.create_task(client.ping())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the loop was closed with open transports
+        loop.call_later(seconds, loop.stop)
+        loop.run_forever()
+        loop.close()
+        del call
+        gc.collect()
+        del client
+        gc.collect()
+    assert not unraisable
