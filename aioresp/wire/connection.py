@@ -438,13 +438,15 @@ class Connection(asyncio.Protocol):
     async def inquire(self, witness: Connection) -> bool | None:
         """Return whether the server has forgotten this silent connection, or hears it no more.
 
-        It asks over `witness`, and returns None if there is no answer.
+        It asks over `witness`, and returns None if there is no answer, or if someone has that one alone by now.
         """
         gone = False
         for _ in range(INQUIRIES):
             heard = self._deadlines.heard
             if self.error is not None or not self.in_flight or self._loop.time() - heard < SILENCE:
                 break
+            if witness.lent:
+                return None  # the question could come into a transaction, or its answer to a listener
             verdict = await inquire(self, witness, self._wire.age)
             if self._deadlines.heard != heard:
                 break
