@@ -24,6 +24,10 @@ COURTESIES: Final = ("CLIENT ID", "CLIENT SETINFO", "CLIENT SETNAME")
 #: Seconds after which a refused courtesy is tried again: the server, or the user's permissions, may have changed.
 MEMORY: Final = 3600.0
 
+#: Seconds after which they are tried again when a server was first thought to close connections for them: a network
+#: may have cut that connection. If the server does it again, it is believed.
+GUESS: Final = 10.0
+
 #: Most refusals that are remembered; the oldest ones are forgotten.
 REMEMBERED: Final = 1000
 
@@ -70,16 +74,27 @@ class Courtesies:
         refused = _refused.get((self._server, self._user, name))
         return not (self._bare and name in COURTESIES) and (refused is None or refused < monotonic() - MEMORY)
 
-    def refuse(self, commands: Iterable[tuple[Any, ...]]) -> None:
-        """Note that the server has refused these, in a handshake that it has accepted otherwise."""
-        self.refuse_all(map(_name, commands))
+    def note(self, accepted: Iterable[tuple[Any, ...]], refused: Iterable[tuple[Any, ...]]) -> None:
+        """Note which of these the server has accepted and refused, in a handshake that it has accepted otherwise."""
+        for command in accepted:
+            _refused.pop((self._server, self._user, _name(command)), None)
+        for command in refused:
+            self._refuse(_name(command), monotonic())
 
-    def refuse_all(self, names: Iterable[str]) -> None:
-        """Do as `refuse`, for beginnings of commands."""
-        for name in names:
-            key = self._server, self._user, name
-            _refused.pop(key, None)
-            _refused[key] = monotonic()
+    def suspect(self) -> None:
+        """Note that the server has accepted a bare handshake, after it had closed a connection in another one."""
+        now = monotonic()
+        for name in COURTESIES:
+            refused = _refused.get((self._server, self._user, name))
+            if refused is None:
+                self._refuse(name, now - MEMORY + GUESS)
+            elif refused < now - MEMORY:  # it was tried again, with the same end
+                self._refuse(name, now)
+
+    def _refuse(self, name: str, when: float) -> None:
+        key = self._server, self._user, name
+        _refused.pop(key, None)
+        _refused[key] = when
         while len(_refused) > REMEMBERED:
             _refused.pop(next(iter(list(_refused)), ("", None, "")), None)
 

@@ -24,7 +24,7 @@ from aioresp.errors import (
 from aioresp.timers import Timeout
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
-from aioresp.wire.courtesies import COURTESIES, Courtesies, Words, introduction, is_refusal, tells_of_server
+from aioresp.wire.courtesies import Courtesies, Words, introduction, is_refusal, tells_of_server
 from aioresp.wire.credentials import Credentials, as_whom, ask
 from aioresp.wire.diagnosis import explain
 from aioresp.wire.dialing import Progress, Step, open_transport
@@ -191,7 +191,7 @@ class _Login:
             else:
                 break
         if bare:
-            courtesies.refuse_all(COURTESIES)
+            courtesies.suspect()
         self._brake.succeed()
         self._attempt = None
         if connection.renewal is not None and self._credentials is not None:
@@ -308,7 +308,7 @@ async def _say(
         answers.clear()  # an error in them holds this frame by its traceback
         replies.clear()
         reply = None
-    courtesies.refuse(refused)
+    courtesies.note(accepted.keys() & {*polite, *extras}, refused)
     return accepted
 
 

@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 import aioresp
 from aioresp import Client
 from aioresp.options import settings
-from aioresp.testing import Server
+from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from aioresp.wire import courtesies
 from aioresp.wire.brake import Brake
@@ -320,3 +321,49 @@ async def test_twemproxy(through: Client[str], prefix: str, server: Server, twem
     async with Client(host="127.0.0.1", port=twemproxy, password=server.password, retry=None) as wrong:
         with pytest.raises(aioresp.ConnectError, match=r"twemproxy.*protocol=2"):
             await wrong.get(f"{prefix}0")
+
+
+async def test_a_cut_by_the_network_is_taken_for_a_refusal_for_a_short_time_only(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without CLIENT ID, a cancelled pop costs its connection: one cut handshake must not cause that for an hour."""
+
+    async def number() -> int | None:
+        async with Client(proxy.url, protocol=2) as r:
+            await r.ping()
+            number: int | None = r.node.pools.here().current.id
+            return number
+
+    proxy.cut_after(3)
+    assert await number() is None  # it may have been a proxy that closes for CLIENT ID
+    before = proxy.connections
+    assert await number() is None
+    assert proxy.connections == before + 1
+    monkeypatch.setattr(courtesies, "monotonic", lambda: monotonic() + courtesies.GUESS)
+    assert await number() is not None
+    proxy.cut_after(3)
+    assert await number() is None
+    monkeypatch.setattr(courtesies, "monotonic", lambda: monotonic() + 2 * courtesies.GUESS)
+    assert await number() is not None  # the success between the two cuts counts
+
+
+async def test_a_proxy_that_closes_again_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal made
+        made += 1
+        try:
+            while (await command(reader))[0] != b"CLIENT":
+                writer.write(b":7\r\n")
+        except (asyncio.IncompleteReadError, ValueError, OSError):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        for passed, in_all in ((0, 2), (0, 3), (1, 5), (2, 6), (50, 7)):
+            monkeypatch.setattr(courtesies, "monotonic", lambda late=passed * courtesies.GUESS: monotonic() + late)
+            async with Client(host="127.0.0.1", port=port, protocol=2, retry=None) as r:
+                assert await r.incr("k") == 7
+            assert made == in_all
