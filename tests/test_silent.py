@@ -256,30 +256,29 @@ async def test_the_one_that_is_asked_is_taken_meanwhile(
     proxy: Proxy, prefix: str, resp: Literal[2, 3], use: Literal["transaction", "monitor", "subscription"]
 ) -> None:
     """An inquiry asks more than once, and an idle connection may get a user of its own between two questions."""
-    async with Client(proxy.url, protocol=resp, timeout=LIMIT, retry=None) as r:
-        async with r.connection() as dead:
-            await dead.ping()
-            swallow(proxy)
-            await r.ping()
-            call: asyncio.Future[Any] = asyncio.ensure_future(dead.get(f"{prefix}k"))
-            made, before = r.stats().made, proxy.bytes_down
-            while proxy.bytes_down == before:  # the first question is not answered
-                await asyncio.sleep(0.005)
-            if use == "transaction":
-                async with r.connection() as c:
-                    await c.call("MULTI")
-                    await c.ping()
-                    await asyncio.wait([call])
-                    assert await c.call("EXEC") == ["PONG"]
-            elif use == "monitor":
-                async with r.monitor() as monitor:
-                    await asyncio.wait([call])
-                    assert not monitor._ended
-            else:
-                async with r.subscribe(f"{prefix}c") as s:
-                    await asyncio.wait([call])
-                    assert await r.publish(f"{prefix}c", "x") == 1
-                    assert [await anext(aiter(s))][0].data == "x"  # no Gap: the connection was not lost
-            assert r.stats().made == made + 1  # for the rest of the inquiry
-            with pytest.raises(ConnectionLost):
-                await call
+    async with Client(proxy.url, protocol=resp, timeout=LIMIT, retry=None) as r, r.connection() as dead:
+        await dead.ping()
+        swallow(proxy)
+        await r.ping()
+        call: asyncio.Future[Any] = asyncio.ensure_future(dead.get(f"{prefix}k"))
+        made, before = r.stats().made, proxy.bytes_down
+        while proxy.bytes_down == before:  # the first question is not answered
+            await asyncio.sleep(0.005)
+        if use == "transaction":
+            async with r.connection() as c:
+                await c.call("MULTI")
+                await c.ping()
+                await asyncio.wait([call])
+                assert await c.call("EXEC") == ["PONG"]
+        elif use == "monitor":
+            async with r.monitor() as monitor:
+                await asyncio.wait([call])
+                assert not monitor._ended
+        else:
+            async with r.subscribe(f"{prefix}c") as s:
+                await asyncio.wait([call])
+                assert await r.publish(f"{prefix}c", "x") == 1
+                assert [await anext(aiter(s))][0].data == "x"  # no Gap: the connection was not lost
+        assert r.stats().made == made + 1  # for the rest of the inquiry
+        with pytest.raises(ConnectionLost):
+            await call
