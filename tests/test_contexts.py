@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,8 +77,7 @@ async def _cancelled_pop(r: Client[str]) -> None:
         await asyncio.sleep(0.001)
     popping.cancel()
     await asyncio.wait([popping])
-    while r.stats().leased:
-        await asyncio.sleep(0.001)
+    await asyncio.create_task(at_rest(r), context=Context())  # whose own timer would keep the request
 
 
 async def _lease(r: Client[str]) -> None:
@@ -226,3 +227,34 @@ async def test_a_task_factory_that_takes_no_context(server: Server) -> None:
             assert await r.blpop("nothing", 0.01) is None
     finally:
         loop.set_task_factory(None)
+
+
+async def test_a_silent_connection_under_a_task_factory_that_takes_no_context(proxy: Proxy, prefix: str) -> None:
+    """The task that asks about it is made in a timer, where an error would end all deadlines of the connection."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        pytest.skip("uvloop itself hands over a context")
+    loop.set_task_factory(lambda loop, coroutine: asyncio.Task(coroutine, loop=loop))
+    try:
+        async with Client(proxy.url, timeout=20) as r:
+            await r.ping()
+            proxy.half_open()
+            proxy.accept()
+            async with asyncio.timeout(10):
+                assert await r.get(f"{prefix}k") is None
+    finally:
+        loop.set_task_factory(None)
+
+
+def test_each_timer_has_a_context_of_its_own() -> None:
+    """A timer keeps its context until its time comes, also if it was cancelled."""
+    calls = [
+        (path.name, call)
+        for path in Path(aioresp.__file__).parent.rglob("*.py")
+        if not {"testing", "cli"} & set(path.parts)
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+    ]
+    timers = [(name, call) for name, call in calls if getattr(call.func, "attr", "") in ("call_later", "call_at")]
+    assert len(timers) > 20
+    assert [(name, call.lineno) for name, call in timers if "context" not in {k.arg for k in call.keywords}] == []

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from typing import Final, Generic
 
 from aioresp.errors import RedisError
@@ -58,9 +59,8 @@ class Doubts(Generic[R]):
             self._doubted.append(resource)
         if self._task is None:
             # In a context of its own: nothing of a caller's request stays with a connection.
-            self._task = self._loop.create_task(
-                self._inquire(), name="aioresp: ask about the silent", context=Context()
-            )
+            create = partial(self._loop.create_task, name="aioresp: ask about the silent")
+            self._task = Context().run(create, self._inquire())
             self._task.add_done_callback(self._ended, context=Context())
 
     def end(self) -> None:
@@ -83,7 +83,7 @@ class Doubts(Generic[R]):
         try:
             # An idle one costs nothing, but may be gone as well.
             witness = next((r for r in self._shared if r.in_flight == 0 < r.capacity), None)
-            while self._doubted:
+            while asked := [resource for resource in self._doubted if resource.viable]:
                 if witness is None:
                     now = self._loop.time()
                     if now < self._not_before:
@@ -94,7 +94,6 @@ class Doubts(Generic[R]):
                     self._pause = min(2 * self._pause, PAUSES[1])
                     witness = new = await self._connect()
                     opened = True
-                asked = list(self._doubted)
                 verdicts = await asyncio.gather(*(resource.inquire(witness) for resource in asked))
                 for resource, gone in zip(asked, verdicts, strict=True):
                     if gone is None and not opened:

@@ -40,9 +40,8 @@ class Waking(Generic[R]):
             self.end()
             if asleep:
                 shortest, longest = PAUSES
-                self._timer = self._loop.call_later(
-                    min(max(2 * self.took, shortest), longest), self._ring, context=Context()
-                )
+                pause = min(max(2 * self.took, shortest), longest)
+                self._timer = self._loop.call_later(pause, self._ring, context=Context())
         for resource in asleep:
             if resource not in self._asked:
                 self._asked.add(resource)
