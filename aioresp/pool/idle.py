@@ -27,13 +27,13 @@ class Idle(Generic[R]):
         timeout: float | None,
         shared: list[R],
         withdraw: Callable[[R], None],
-        on_rest: Callable[[R], None],
+        on_change: Callable[[R], None],
         is_open: Callable[[], bool],
     ) -> None:
         """Close resources that were idle for `timeout` seconds; None: never.
 
-        `withdraw` takes one from the pool before it is closed, and `on_rest` hears of each that was put to rest. After
-        a look another one follows while the pool `is_open`, leased resources included.
+        `withdraw` takes one from the pool before it is closed. `on_change` hears of each that was put to rest, has ended
+        or was given away. After a look another one follows while the pool `is_open`, leased resources included.
         """
         self.since: dict[R, tuple[int, float]] = {}
         """Uses of each resource at the last look, and since when there were so many."""
@@ -41,7 +41,7 @@ class Idle(Generic[R]):
         self._timeout = timeout
         self._shared = shared
         self._withdraw = withdraw
-        self._on_rest = on_rest
+        self._on_change = on_change
         self._is_open = is_open
         self._timer: asyncio.TimerHandle | None = None
 
@@ -55,6 +55,11 @@ class Idle(Generic[R]):
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def forget(self, resource: R) -> None:
+        """Forget a resource that has ended, or was given away."""
+        self.since.pop(resource, None)
+        self._on_change(resource)
 
     def look(self) -> None:
         """Close resources that were idle for the timeout; put those to rest that were idle for `REST_AFTER`."""
@@ -72,6 +77,6 @@ class Idle(Generic[R]):
                 resource.close()
             elif now - since >= REST_AFTER and not resource.resting:
                 resource.rest()
-                self._on_rest(resource)
+                self._on_change(resource)
         if self._is_open():
             self.watch()

@@ -81,7 +81,7 @@ class Pool(Generic[R]):
         care = self._withdraw, lambda r: self._waking.forget(r), lambda: bool(self._open)
         self._idle: Idle[R] = Idle(loop, idle_timeout, self._shared, *care)
         self._waking: Waking[R] = Waking(loop, self._idle.since, self._dispatch)
-        self._doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._closing.look)
+        self._doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._end_retired)
 
     def __repr__(self) -> str:
         s = self.stats()
@@ -132,7 +132,7 @@ class Pool(Generic[R]):
         asleep = self._waking.ask(self._shared)
         if not asleep or not self._waking.late:
             return bool(asleep)
-        if not self._opening and self._open >= self._ceiling:
+        if not self._opening and self._open >= self._ceiling and all(r.viable for r in self._shared):
             asleep[0].close()  # it makes room for one beside the others; nothing but the question is under way on it
         return False
 
@@ -377,7 +377,8 @@ class Pool(Generic[R]):
             for resource in self._shared:
                 if resource.in_flight == 0 < resource.capacity and resource.viable:
                     self._withdraw(resource)
-                    self._idle.since.pop(resource, None)
+                    self._idle.forget(resource)
+                    self._leaving.forget(resource)
                     resource.detach(self._on_close)
                     return resource
         return None
@@ -435,9 +436,7 @@ class Pool(Generic[R]):
     def release(self, work: Work) -> None:
         """Note that the held `work` has ended."""
         self._closing.work.discard(work)
-        self._closing.look()
-        if self._refusal is not None:
-            self._end_retired()
+        self._end_retired()
 
     # --- The end of one resource --------------------------------------------------------------------------------------
 
@@ -447,8 +446,7 @@ class Pool(Generic[R]):
                 place.remove(resource)
         self._leased.pop(resource, None)
         self._leaving.forget(resource)
-        self._idle.since.pop(resource, None)
-        self._waking.forget(resource)
+        self._idle.forget(resource)
         if self.current is resource:
             self.current = cast("R", NOBODY)
         usage = resource.usage()
@@ -514,6 +512,7 @@ class Pool(Generic[R]):
     def _end_retired(self) -> None:
         if self._refusal is not None and not self._closing.work and not self.holds():
             self.shut()
+        self._closing.look()
 
     # --- Closing -----------------------------------------------------------------------------------------------------
 

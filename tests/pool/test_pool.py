@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
+from aioresp.pool.leaving import Leaving
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 
@@ -86,7 +89,7 @@ class Thing:
 
     def close(self) -> None:
         if self.viable:
-            self.viable = False
+            self.viable = self.resting = False
             self.capacity = self.in_flight = 0
             asyncio.get_running_loop().call_soon(self._on_close, self)
 
@@ -591,6 +594,24 @@ async def test_one_is_opened_beside_those_that_do_not_answer(
     await close(pool)
 
 
+async def test_no_more_than_one_makes_room_at_a_time(soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are silent may work again in the next moment: each caller in line must not cost one of them."""
+    monkeypatch.setattr("aioresp.pool.waking.PAUSES", (0.02, 0.02))
+    pool, maker = make(limit=5)
+    things = await idle(pool, maker, 5)
+    maker.gate.clear()
+    first = use(pool)
+    while not pool._waking.late:
+        await asyncio.sleep(0)
+    others = [use(pool) for _ in range(4)]
+    assert [thing.viable for thing in things] == [False, True, True, True, True]
+    maker.gate.set()
+    for thing in things[1:]:
+        thing.answer()
+    assert len({await future for future in (first, *others)}) == 5
+    await close(pool)
+
+
 async def test_to_be_asked_is_no_use(soon: None) -> None:
     """Else one command now and then would keep all of them open."""
     pool, maker = make(limit=5, idle_timeout=0.5)
@@ -793,4 +814,52 @@ async def test_not_each_slow_answer_opens_another() -> None:
     assert maker.attempts == 2
     assert pool.stats().open == 1
     thing.finish()
+    await close(pool)
+
+
+async def test_what_has_ended_is_not_asked_about() -> None:
+    """Its deadline may end it in the moment of the doubt: then no other is opened to ask."""
+    pool, maker = make(limit=3)
+    thing = await use(pool)
+    thing.doubt(thing)
+    thing.close()
+    await settle()
+    assert maker.attempts == 1
+    await close(pool)
+
+
+@pytest.mark.parametrize("doubted", ["before", "after"])
+async def test_a_retired_pool_ends_after_an_inquiry(doubted: str) -> None:
+    pool, maker = make(limit=3)
+    thing = await use(pool)
+    ended: list[bool] = []
+    pool.notify(lambda: ended.append(True))
+    maker.gate.clear()
+    if doubted == "before":
+        thing.doubt(thing)
+        await settle()
+    pool.retire(ConnectError("it has moved"))
+    if doubted == "after":
+        thing.doubt(thing)
+    thing.close()
+    await settle()
+    maker.gate.set()
+    await settle()
+    assert ended == [True]
+
+
+async def test_what_was_given_away_is_forgotten(soon: None) -> None:
+    pool, maker = make(limit=3)
+    pool._leaving = Leaving(pool._loop, (pool._shared, pool._draining), pool._leased, pool._on_left, 3600)
+    thing = (await idle(pool, maker, 1))[0]
+    waiting = use(pool)
+    thing.answer()
+    (await waiting).finish()
+    assert pool.part_with() is thing
+    pool._growth.made(None, 0)
+    gone = weakref.ref(thing)
+    maker.things.clear()
+    del thing, waiting
+    gc.collect()
+    assert gone() is None
     await close(pool)
