@@ -39,8 +39,9 @@ def advising(advice: Mapping[str, str], python: tuple[int, int] = sys.version_in
         if python < (3, 12):
             # Before Python 3.12, `__getattr__` slows down every look-up that succeeds: a GET by a tenth. A
             # misspelt name then gets only what Python itself proposes in a traceback.
+            known = set().union(*map(vars, kind.__mro__))
             for name, text in advice.items():
-                if not hasattr(kind, name):
+                if name not in known:
                     setattr(kind, name, Absent(name, text))
             return kind
 

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from aioresp.command import told
-from aioresp.contexts.suspicion import heed
 from aioresp.errors import RedisError
 from aioresp.facts.traits import Traits, traits
 from aioresp.middleware import Middleware
@@ -29,7 +28,6 @@ from aioresp.retry import NEVER, may_repeat
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
 from aioresp.wire.endpoint import Endpoint
-from aioresp.wire.handshake import connect, restore
 from aioresp.wire.packing import Packed, unpack
 
 if TYPE_CHECKING:
@@ -113,6 +111,8 @@ class Node(Bound):
             facts = traits(unpack(packed))
             pool = self.pools.find(running_loop())
             if pool is not None:  # else the client was closed meanwhile
+                from aioresp.contexts.suspicion import heed  # noqa: PLC0415 (after an error)
+
                 heed(pool, error, facts)
             told(error, facts)
             return error if may_repeat(error, facts, terms.idempotent) else None
@@ -246,6 +246,8 @@ class _Dialing:
         choose: Callable[[Dial], Awaitable[Connection]] | None,
         observer: Observer | None,
     ) -> None:
+        from aioresp.wire.handshake import connect  # noqa: PLC0415 (to import aioresp must take little time)
+
         dial = partial(
             connect,
             brake=brake,
@@ -264,6 +266,8 @@ class _Dialing:
 def _make_pool(
     settings: Settings, brake: Brake, dialing: _Dialing, loop: asyncio.AbstractEventLoop
 ) -> Pool[Connection]:
+    from aioresp.wire.handshake import restore  # noqa: PLC0415 (as in `_Dialing`)
+
     return Pool(
         dialing.make,
         limit=settings.limit,

@@ -32,8 +32,8 @@ class Idle(Generic[R]):
     ) -> None:
         """Close resources that were idle for `timeout` seconds; None: never.
 
-        `withdraw` takes one from the pool before it is closed. `on_change` hears of each that was put to rest, has ended
-        or was given away. After a look another one follows while the pool `is_open`, leased resources included.
+        `withdraw` takes one from the pool before it is closed. `on_change` hears of each that was put to rest, has
+        ended or was given away. After a look another one follows while the pool `is_open`, leased resources included.
         """
         self.since: dict[R, tuple[int, float]] = {}
         """Uses of each resource at the last look, and since when there were so many."""

@@ -27,10 +27,8 @@ from aioresp.wire.batch import Batch, Unfinished, fail, undecodable, write_chunk
 from aioresp.wire.deadlines import SILENCE, SLICE, WAKE, Deadlines
 from aioresp.wire.decoding import Decoding
 from aioresp.wire.greeting import Greeting
-from aioresp.wire.inquiry import Verdict, inquire
-from aioresp.wire.limits import ReplyLimits, Traffic
+from aioresp.wire.limits import LARGE, ReplyLimits, Traffic
 from aioresp.wire.listeners import EndListener, Listeners, PushListener
-from aioresp.wire.outflow import LARGE
 from aioresp.wire.packing import INCOMPLETE, Packed, Parser, Push, pack
 from aioresp.wire.states import FULL, HEALTH, PARTIAL, READY, SLICED, WHOLE, Event, Health
 from aioresp.wire.transports import READ_SIZE, Intake, Wire
@@ -440,6 +438,8 @@ class Connection(asyncio.Protocol):
 
         It asks over `witness`, and returns None if there is no answer, or if someone has that one alone by now.
         """
+        from aioresp.wire.inquiry import Verdict, inquire  # noqa: PLC0415 (few connections fall silent)
+
         gone = False
         for _ in range(INQUIRIES):
             heard = self._deadlines.heard

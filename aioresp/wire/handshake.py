@@ -26,7 +26,6 @@ from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
 from aioresp.wire.courtesies import Courtesies, Words, introduction, is_refusal, tells_of_server
 from aioresp.wire.credentials import Credentials, as_whom, ask
-from aioresp.wire.diagnosis import explain
 from aioresp.wire.dialing import Progress, Step, open_transport
 from aioresp.wire.endpoint import Endpoint
 from aioresp.wire.greeting import Greeting, number
@@ -93,7 +92,11 @@ async def connect(
         login.fail(error)
         if isinstance(error, TimeoutError):
             progress.avoid(endpoint.port)
-        explained = await explain(error, endpoint, timeout, progress) if isinstance(error, Exception) else error
+        explained = error
+        if isinstance(error, Exception):
+            from aioresp.wire.diagnosis import explain  # noqa: PLC0415 (most programs connect at once)
+
+            explained = await explain(error, endpoint, timeout, progress)
         if explained is error:
             raise
     else:

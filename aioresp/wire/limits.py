@@ -15,6 +15,9 @@ from aioresp.errors import ProtocolError, ReplyTooLarge
 
 logger = logging.getLogger("aioresp")
 
+#: Bytes of one write from which on its progress is watched.
+LARGE: Final = 64 * 1024
+
 #: Bytes by which the measured size of a reply may be wrong: the size of one read.
 SLACK: Final = 96 * 1024
 

@@ -16,9 +16,6 @@ from aioresp.wire.limits import Traffic
 if sys.platform == "linux":
     import fcntl
 
-#: Bytes of one write from which on its progress is watched.
-LARGE: Final = 64 * 1024
-
 #: Seconds between two looks.
 PACE: Final = 0.05
 
