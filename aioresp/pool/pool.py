@@ -210,8 +210,9 @@ class Pool(Generic[R]):
 
     def _dispatch(self) -> None:
         """Serve the callers in line while there is room. Called whenever there may be more room."""
-        if self._refusal is not None:
-            self._drain_all()
+        for resource in [] if self._refusal is None else list(self._shared):  # each closes after its last reply
+            self._withdraw(resource)
+            self._draining.append(resource)
         while self._waiting.anyone():
             roomy = self._choose()
             if roomy is None:
@@ -226,7 +227,8 @@ class Pool(Generic[R]):
             self._lease_waiting.serve(idle)
             if self._growth.troubled:
                 self._growth.served()
-        if self._draining:
+        # A retired pool closes nothing while work asks there whether it may end there: see `Background`.
+        if self._draining and (self._refusal is None or not self._of_work()):
             for drained in list(self._draining):
                 # The caller that it was drained for has gone: share it again. `_admit` may come here, too.
                 if drained.in_flight == 0 and drained in self._draining:
@@ -436,6 +438,8 @@ class Pool(Generic[R]):
     def release(self, work: Work) -> None:
         """Note that the held `work` has ended."""
         self._closing.work.discard(work)
+        if self._refusal is not None:
+            self._dispatch()
         self._end_retired()
 
     # --- The end of one resource --------------------------------------------------------------------------------------
@@ -502,12 +506,6 @@ class Pool(Generic[R]):
     def _of_work(self) -> set[asyncio.Future[Any]]:
         """Return the futures of held work, which still gets connections, because it must end on this server."""
         return {future for work in self._closing.work for future in work.in_line}
-
-    def _drain_all(self) -> None:
-        """Share no resource any more: each closes after its last reply."""
-        for resource in list(self._shared):
-            self._withdraw(resource)
-            self._draining.append(resource)
 
     def _end_retired(self) -> None:
         if self._refusal is not None and not self._closing.work and not self.holds():
