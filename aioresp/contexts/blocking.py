@@ -107,9 +107,6 @@ _WITH_CALLER: Final = frozenset({State.WAITING, State.ANSWERED})
 #: States without a caller, in which the reply decides the next state.
 _LEFT: Final = frozenset({State.UNBLOCKING, State.DROPPING})
 
-#: States in which nothing can be lost any more.
-_ENDED: Final = frozenset({State.SETTLED, State.OVER})
-
 
 class Blocking:
     """A blocking command under way. `done` is set at the end, to whether the connection can be used again."""
@@ -309,7 +306,7 @@ class Blocking:
             heed(self._pool, reply.exception(), self._traits)
         if self._state in _LEFT:
             self._take_outcome()
-        elif self._state in _ENDED and not self._caller.done():
+        elif self._state is State.OVER and not self._caller.done():
             self._fail(self._closed())  # `abandon` cannot wake a caller whose loop stands still
         elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
             if self._timer is not None:
