@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from aioresp.contexts.identity import knows, question
+from aioresp.contexts.suspicion import leave
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, PoolTimeout, RedisError, ResponseError
 from aioresp.pool.pool import Pool
 from aioresp.retry import wrong_server
@@ -106,7 +107,7 @@ class Background:
         """Let the pool leave its connections if `error` says that they lead to the wrong server; return whether so."""
         if not isinstance(error, RedisError) or not wrong_server(error):
             return False
-        self._pool.leave(error.origin, error)
+        leave(self._pool, error.origin, error)
         return True
 
     # --- Attempts ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from aioresp.facts.traits import Traits, traits
 from aioresp.pool.pool import Pool
 from aioresp.retry import WRONG_SERVER, not_now, wrong_server
 from aioresp.wire.packing import Packed, pack, unpack
+from aioresp.wire.race import avoid
 
 if TYPE_CHECKING:
     from aioresp.contexts.large import Replies
@@ -48,9 +49,17 @@ def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool
     cause = abort_cause(error) if command.name == "EXEC" else error
     if command.own_words or queued or cause is not error:
         if wrong_server(cause):
-            pool.leave(error.origin, error)
+            leave(pool, error.origin, error)
     else:
         _doubt(pool, error, error.origin)
+
+
+def leave(pool: Pool[Connection], origin: int, error: Exception) -> None:
+    """Let the pool leave its connections, as that of the number `origin` leads to the wrong server."""
+    connection = pool.find(origin)
+    if connection is not None and isinstance(connection.peer, tuple):
+        avoid(*connection.peer[:2])  # its name may have other addresses
+    pool.leave(origin, error)
 
 
 def heed_batch(
@@ -75,7 +84,7 @@ def heed_batch(
     # Between MULTI and EXEC the server only queues: these are its own words.
     for reply in (*raw[:-1], abort_cause(raw[-1])):
         if isinstance(reply, ResponseError) and wrong_server(reply):
-            pool.leave(origin, reply)
+            leave(pool, origin, reply)
     for reply in within if inner else ():
         if isinstance(reply, ResponseError):
             _doubt(pool, reply, origin)
@@ -116,7 +125,7 @@ def _doubt(pool: Pool[Connection], error: ResponseError, origin: int) -> None:
 def _answered(pool: Pool[Connection], error: ResponseError, origin: int, answer: asyncio.Future[Any]) -> None:
     said = answer.exception()
     if wrong_server(said) if said is not None else _is_replica(answer.result()):
-        pool.leave(origin, error)
+        leave(pool, origin, error)
 
 
 def _is_replica(greeting: object) -> bool:

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 import aioresp
 from aioresp import Client
 from aioresp.testing import Server
+from aioresp.testing import server as start_server
 from aioresp.wire import dialing, race
 from tests.pubsub.listening import until
 from tests.security.hostile import command
@@ -236,3 +238,41 @@ def test_a_loop_that_is_closed_in_the_middle(
         del client
         gc.collect()
     assert not unraisable
+
+
+async def test_an_address_of_the_wrong_server_is_tried_last(server: Server, names: Callable[..., None]) -> None:
+    """A name leads to a replica and to the primary: after READONLY the retry goes to the other address."""
+    with start_server() as replica:
+        async with Client(replica.url) as direct:
+            await direct.replicaof(server.host, server.port)
+        tried = []
+
+        async def forward(target: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tried.append(target)
+            there, back = await asyncio.open_connection(target.host, target.port)
+            await asyncio.wait(
+                [asyncio.create_task(copied(reader, back)), asyncio.create_task(copied(there, writer))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            back.close()
+            writer.close()
+
+        try:
+            first = await asyncio.start_server(partial(forward, replica), "127.0.0.2", 0)
+            port = first.sockets[0].getsockname()[1]
+            second = await asyncio.start_server(partial(forward, server), "127.0.0.3", port)
+        except OSError as error:
+            pytest.skip(f"not all of 127.0.0.0/8 is here: {error}")
+        names("127.0.0.2", "127.0.0.3")
+        async with first, second:
+            url = f"redis://:{server.password or ''}@{NAME}:{port}"
+            async with Client(url) as r:
+                assert await r.set("written", "x", ex=60)
+                assert await r.get("written") == "x"
+                assert tried == [replica, server]
+
+
+async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
