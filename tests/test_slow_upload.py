@@ -149,3 +149,18 @@ async def test_a_small_command_gets_no_more_time(proxy: Proxy) -> None:
             await r.echo("x" * 10_000)
         assert time.monotonic() - start < 2 * LIMIT + 1
         proxy.heal()
+
+
+async def test_what_the_server_has_answered_is_no_longer_on_its_way(proxy: Proxy, prefix: str) -> None:
+    """After fast uploads, a connection that dies is found out as soon as any other, and no call is late."""
+    async with Client(proxy.url, timeout=0.5, retry=None, decode_responses=False) as r:
+        for _ in range(10):
+            await r.set(f"{prefix}k", VALUE[:1_000_000], ex=60)
+        outflow = r.node.pools.here().current._wire.outflow
+        assert outflow is not None
+        assert len(outflow._writes) == 1  # the others were forgotten, without a look
+        proxy.half_open()
+        began = time.monotonic()
+        with pytest.raises(CommandTimeout):
+            await r.get(f"{prefix}n")
+        assert time.monotonic() - began < 4  # 5 s, when 10 MB were thought to be on their way

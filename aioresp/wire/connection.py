@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
         if wire.backlog:
             size = wire.run(write_chunks, wire.transport, outgoing)
             self.traffic.sent += size
-            wire.watch(self._loop, self.traffic, size)
+            self._watch(size)
             wire.backlog = 0
             if self.health is READY:
                 self.capacity = self._concurrency
@@ -270,7 +270,11 @@ class Connection(asyncio.Protocol):
             else:
                 wire.run(wire.transport.write, data)
             if len(data) > LARGE:
-                wire.watch(self._loop, self.traffic, len(data))
+                self._watch(len(data))
+
+    def _watch(self, size: int) -> None:
+        """Watch the progress of a large write, whose last command is the last of those in flight."""
+        self._wire.watch(self._loop, self.traffic, size, self._answered, self._answered + self.in_flight)
 
     def pause_writing(self) -> None:
         """Take no more commands until the transport's buffer has drained."""
@@ -411,7 +415,7 @@ class Connection(asyncio.Protocol):
         if self._deadlines.read_first(self.traffic.received, self.has_more):
             return
         punctual = self._deadlines.punctual()
-        arrives = self._wire.arrives
+        arrives = self._wire.arrives(self._answered)
         if self._deadlines.expire(self._waiters, self._answered, self.growing, arrives):
             self._move(Event.DOUBTED)
         if self._deadlines.quiet(len(self._waiters), self._answered, arrives) and not self.resting:

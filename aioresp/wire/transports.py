@@ -67,24 +67,23 @@ class Wire:
         if hasattr(transport, "max_size"):
             cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports, not in their interface
 
-    def watch(self, loop: asyncio.AbstractEventLoop, traffic: Traffic, size: int) -> None:
-        """Watch the progress of a large write, which was counted and given to the transport."""
+    def watch(self, loop: asyncio.AbstractEventLoop, traffic: Traffic, size: int, answered: int, number: int) -> None:
+        """Watch the progress of a large write, which was counted and given to the transport; see `Outflow.watch`."""
         if self.transport is not None:
             if self.outflow is None:
                 from aioresp.wire.outflow import Outflow  # noqa: PLC0415 (many programs write nothing large)
 
                 self.outflow = Outflow(loop, self.transport, traffic)
-            self.outflow.watch(size)
+            self.outflow.watch(size, answered, number)
 
     @property
     def age(self) -> float:
         """The seconds since the transport was made."""
         return time.monotonic() - self._made
 
-    @property
-    def arrives(self) -> float:
-        """The loop's time until which bytes of a large write may be on their way."""
-        return -math.inf if self.outflow is None else self.outflow.arrives
+    def arrives(self, answered: int) -> float:
+        """Return the loop's time until which bytes of a large write may be on their way; see `Outflow.arrives`."""
+        return -math.inf if self.outflow is None else self.outflow.arrives(answered)
 
     def end(self, loop: asyncio.AbstractEventLoop, abort: bool) -> None:
         """Close when all bytes are sent, within a second; with `abort`, at once. `connection_lost` follows."""
