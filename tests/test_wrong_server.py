@@ -13,9 +13,12 @@ import pytest
 
 import aioresp
 from aioresp import Client, Retry
+from aioresp.contexts.suspicion import heed
+from aioresp.facts.traits import traits
 from aioresp.retry import not_now, wrong_server
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
+from aioresp.wire.packing import pack
 from tests.rest import at_rest, in_step
 
 #: Many attempts: a busy machine may need more than the default's.
@@ -387,6 +390,51 @@ async def test_what_a_script_says_costs_no_connection(server: Server, resp: Lite
         # No connection was left. A few may have been opened for leases, as the question was under way on others.
         assert stats.made == stats.open <= 5
         await in_step(r)
+
+
+async def test_no_question_comes_into_a_transaction(server: Server, resp: Literal[2, 3]) -> None:
+    lie = "return redis.error_reply('READONLY x')"
+    async with Client(server.url, protocol=resp) as r:
+        async with r.connection() as c:
+
+            async def in_a_batch() -> None:
+                async with c.pipeline() as p:
+                    p.eval(lie, 0)
+
+            await asyncio.gather(in_a_batch(), c.call("MULTI"), return_exceptions=True)
+            await c.echo("x")
+            assert await c.call("EXEC") == ["x"]
+
+
+async def test_no_question_comes_into_the_transaction_of_a_lease_that_has_just_begun(server: Server) -> None:
+    lie = "return redis.error_reply('READONLY x')"
+    async with Client(server.url) as r:
+        await r.ping()
+        connection = r.node.pools.here().current
+
+        async def on_a_lease() -> list[str]:
+            async with r.connection() as c:
+                assert c._connection is connection
+                await c.call("MULTI")
+                await c.echo("x")
+                await asyncio.sleep(0.05)
+                found: list[str] = await c.call("EXEC")
+                return found
+
+        # A lease takes the connection between the error and the task that gets it.
+        leases: list[asyncio.Task[list[str]]] = []
+        failed = connection.send(pack(("EVAL", lie, 0)))
+        failed.add_done_callback(lambda _: leases.append(asyncio.ensure_future(on_a_lease())))
+
+        async def in_the_line() -> None:
+            try:
+                await failed
+            except aioresp.RedisError as error:
+                await asyncio.sleep(0)
+                heed(r.node.pools.here(), error, traits(("EVAL", lie, 0)))
+
+        await in_the_line()
+        assert await leases[0] == ["x"]
 
 
 async def test_a_script_that_writes_finds_the_new_primary_in_its_second_call(house: House, resp: Literal[2, 3]) -> None:

@@ -303,7 +303,7 @@ class Blocking:
 
     def _take_reply(self, reply: asyncio.Future[Any]) -> None:
         if reply.exception() is not None:
-            heed(self._pool, reply.exception(), self._traits)
+            heed(self._pool, reply.exception(), self._traits, leased=not self._private)
         if self._state in _LEFT:
             self._take_outcome()
         elif self._state is State.OVER and not self._caller.done():

@@ -172,7 +172,7 @@ class Borrowed(Entered):
             if self._pool is not None:
                 from aioresp.contexts.suspicion import heed  # noqa: PLC0415 (after an error)
 
-                heed(self._pool, error, facts, queued="MULTI" in self._changed)
+                heed(self._pool, error, facts, queued=self.queueing, leased=True)
             told(error, facts)
             raise
         if name in ("EXEC", "DISCARD"):
@@ -294,6 +294,11 @@ class Borrowed(Entered):
         ):
             self._changed -= {"MULTI", "WATCH"}
         return replies
+
+    @property
+    def queueing(self) -> bool:
+        """Whether a transaction is begun."""
+        return "MULTI" in self._changed
 
     @property
     def watching(self) -> bool:

@@ -144,7 +144,7 @@ class LeaseRoute:
         terms = self._borrowed.terms
         send = partial(self._borrowed.send, commands, decode, terms.timeout, transaction=whole)
         replies = await within(terms.middleware, TRANSACTION if whole else PIPELINE, send)
-        heed_batch(self.find_pool, replies, commands, whole)
+        heed_batch(self.find_pool, replies, commands, whole, leased=not self._borrowed.queueing)
         return replies
 
     async def private(self) -> LeaseRoute:

@@ -39,10 +39,11 @@ PATIENCE: Final = 10.0
 _WITHIN: Final = ("-READONLY ", "-MASTERDOWN ", "-LOADING ")
 
 
-def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool = False) -> None:
+def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool = False, leased: bool = False) -> None:
     """Let the pool leave its connections if an error reply to a command shows that they lead to the wrong server.
 
-    `queued` tells that the command is in a transaction: until EXEC, only the server itself speaks.
+    `queued` tells that the command is in a transaction: until EXEC, only the server itself speaks. `leased` tells that
+    the caller has the connection alone, and may ask on it.
     """
     if not isinstance(error, ResponseError) or not error.origin:
         return
@@ -51,7 +52,7 @@ def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool
         if wrong_server(cause):
             leave(pool, error.origin, error)
     else:
-        _doubt(pool, error, error.origin)
+        _doubt(pool, error, error.origin, leased)
 
 
 def leave(pool: Pool[Connection], origin: int, error: Exception) -> None:
@@ -63,7 +64,12 @@ def leave(pool: Pool[Connection], origin: int, error: Exception) -> None:
 
 
 def heed_batch(
-    find_pool: Callable[[], Pool[Connection]], replies: Replies, commands: list[Packed], whole: bool
+    find_pool: Callable[[], Pool[Connection]],
+    replies: Replies,
+    commands: list[Packed],
+    whole: bool,
+    *,
+    leased: bool = False,
 ) -> None:
     """Do the same for the replies to a batch; if `whole`, it is a transaction."""
     raw, origin = replies.raw, replies.origin
@@ -79,7 +85,7 @@ def heed_batch(
         for reply, packed in zip(raw, commands, strict=True):
             if isinstance(reply, ResponseError):
                 reply.origin = origin
-                heed(pool, reply, traits(unpack(packed)))
+                heed(pool, reply, traits(unpack(packed)), leased=leased)
         return
     # Between MULTI and EXEC the server only queues: these are its own words.
     for reply in (*raw[:-1], abort_cause(raw[-1])):
@@ -87,7 +93,7 @@ def heed_batch(
             leave(pool, origin, reply)
     for reply in within if inner else ():
         if isinstance(reply, ResponseError):
-            _doubt(pool, reply, origin)
+            _doubt(pool, reply, origin, leased)
 
 
 def abort_cause(reply: object) -> ResponseError | None:
@@ -109,11 +115,14 @@ def has_run_nothing(replies: list[Any]) -> bool:
 # --- The server is asked ----------------------------------------------------------------------------------------------
 
 
-def _doubt(pool: Pool[Connection], error: ResponseError, origin: int) -> None:
-    """Ask the server whether it is the wrong one, because code that it ran says so."""
+def _doubt(pool: Pool[Connection], error: ResponseError, origin: int, leased: bool) -> None:
+    """Ask the server whether it is the wrong one, because code that it ran says so.
+
+    Not on a connection that someone else has leased by now: the question could come into a transaction.
+    """
     within = error.code == "ERR" and any(code in str(error) for code in _WITHIN)
     connection = pool.find(origin) if within or isinstance(error, WRONG_SERVER) else None
-    if connection is None or not connection.viable:
+    if connection is None or not connection.viable or (connection.lent and not leased):
         return
     # HELLO tells the role, and PING is refused by a server that loads its data or has lost its primary.
     word = "HELLO" if isinstance(error, ReadOnlyError) or "-READONLY " in str(error) else "PING"
