@@ -394,16 +394,15 @@ async def test_what_a_script_says_costs_no_connection(server: Server, resp: Lite
 
 async def test_no_question_comes_into_a_transaction(server: Server, resp: Literal[2, 3]) -> None:
     lie = "return redis.error_reply('READONLY x')"
-    async with Client(server.url, protocol=resp) as r:
-        async with r.connection() as c:
+    async with Client(server.url, protocol=resp) as r, r.connection() as c:
 
-            async def in_a_batch() -> None:
-                async with c.pipeline() as p:
-                    p.eval(lie, 0)
+        async def in_a_batch() -> None:
+            async with c.pipeline() as p:
+                p.eval(lie, 0)
 
-            await asyncio.gather(in_a_batch(), c.call("MULTI"), return_exceptions=True)
-            await c.echo("x")
-            assert await c.call("EXEC") == ["x"]
+        await asyncio.gather(in_a_batch(), c.call("MULTI"), return_exceptions=True)
+        await c.echo("x")
+        assert await c.call("EXEC") == ["x"]
 
 
 async def test_no_question_comes_into_the_transaction_of_a_lease_that_has_just_begun(server: Server) -> None:
