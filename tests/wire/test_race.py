@@ -245,17 +245,15 @@ async def test_an_address_of_the_wrong_server_is_tried_last(server: Server, name
     with start_server() as replica:
         async with Client(replica.url) as direct:
             await direct.replicaof(server.host, server.port)
-        tried = []
+        tried: list[Server] = []
+        forwarding: list[Any] = []
 
         async def forward(target: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             tried.append(target)
+            forwarding.append(asyncio.current_task())
             there, back = await asyncio.open_connection(target.host, target.port)
-            await asyncio.wait(
-                [asyncio.create_task(copied(reader, back)), asyncio.create_task(copied(there, writer))],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            back.close()
-            writer.close()
+            await asyncio.gather(copied(reader, back), copied(there, writer))
+            await asyncio.gather(writer.wait_closed(), back.wait_closed())
 
         try:
             first = await asyncio.start_server(partial(forward, replica), "127.0.0.2", 0)
@@ -270,9 +268,11 @@ async def test_an_address_of_the_wrong_server_is_tried_last(server: Server, name
                 assert await r.set("written", "x", ex=60)
                 assert await r.get("written") == "x"
                 assert tried == [replica, server]
+            await asyncio.gather(*forwarding)
 
 
 async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
+    writer.close()
