@@ -279,6 +279,6 @@ async def test_the_one_that_is_asked_is_taken_meanwhile(
                 await asyncio.wait([call])
                 assert await r.publish(f"{prefix}c", "x") == 1
                 assert [await anext(aiter(s))][0].data == "x"  # no Gap: the connection was not lost
-        assert r.stats().made == made + 1  # for the rest of the inquiry
+        assert r.stats().made > made  # for the rest of the inquiry
         with pytest.raises(ConnectionLost):
             await call
