@@ -21,6 +21,7 @@ from aioresp.errors import (
     ConnectionLost,
     NoScriptError,
     ResponseError,
+    UnknownCommandError,
 )
 from aioresp.misuse import Bound
 from aioresp.replies import as_is, booleans
@@ -240,9 +241,9 @@ class Function(Bound):
         try:
             found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
         except ResponseError as error:
-            if isinstance(error, NOT_NOW):
+            if isinstance(error, (*NOT_NOW, UnknownCommandError)):
                 raise
-            return False  # the server may have it, or knows no functions: the call will tell
+            return False  # the server may have it, and does not say so in whichever words: the call will tell
         names = (function.name for library in found for function in library.functions)
         if any(name in (self.name, self.name.encode()) for name in names):
             return False

@@ -25,7 +25,8 @@ async def test_an_idle_connection_is_taken_over(
         mine = await r.client_id()
         async with r.subscribe(prefix) as s:
             (info,) = [info for info in await other.client_list(_type="pubsub") if info.name == "listener"]
-            assert (info.id, info.db, info.resp) == (mine, 3, resp)
+            assert (info.id, info.db) == (mine, 3)
+            assert info.resp in (resp, None)  # Redis 6.2 does not tell
             assert (r.stats().open, r.stats().made) == (1, 1)
             assert r.node.pools.here().stats().open == 0
             await r.publish(prefix, "x")  # over another one
