@@ -28,6 +28,7 @@ from aioresp.retry import NEVER, may_repeat
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
 from aioresp.wire.endpoint import Endpoint
+from aioresp.wire.handshake import connect, restore
 from aioresp.wire.packing import Packed, unpack
 
 if TYPE_CHECKING:
@@ -246,8 +247,6 @@ class _Dialing:
         choose: Callable[[Dial], Awaitable[Connection]] | None,
         observer: Observer | None,
     ) -> None:
-        from aioresp.wire.handshake import connect  # noqa: PLC0415 (to import aioresp must take little time)
-
         dial = partial(
             connect,
             brake=brake,
@@ -266,8 +265,6 @@ class _Dialing:
 def _make_pool(
     settings: Settings, brake: Brake, dialing: _Dialing, loop: asyncio.AbstractEventLoop
 ) -> Pool[Connection]:
-    from aioresp.wire.handshake import restore  # noqa: PLC0415 (as in `_Dialing`)
-
     return Pool(
         dialing.make,
         limit=settings.limit,

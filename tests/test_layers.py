@@ -103,8 +103,6 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
     ("aioresp.wire.handshake", "aioresp.wire.diagnosis"): "needed for a failure only",
     ("aioresp.wire.connection", "aioresp.wire.inquiry"): "few connections fall silent",
-    ("aioresp.wire.transports", "aioresp.wire.outflow"): "many programs write nothing large",
-    ("aioresp.node", "aioresp.wire.handshake"): "to import aioresp must take little time",
     ("aioresp.node", "aioresp.contexts.suspicion"): "needed after an error only",
     ("aioresp.contexts.borrowed", "aioresp.contexts.suspicion"): "needed after an error only",
     ("aioresp.node", "aioresp.contexts.borrowed"): "many programs need no connection of their own",
