@@ -14,7 +14,7 @@ class Bound:
     __slots__ = ()
 
     _instead: str = "make one where it is used"
-    """What a caller does instead of pickling or copying it."""
+    """Way for a caller who wanted to pickle or copy it."""
 
     def __reduce__(self) -> NoReturn:
         """Refuse: `pickle`, `copy.copy` and `copy.deepcopy` all call it."""

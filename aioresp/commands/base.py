@@ -233,7 +233,7 @@ def comparison(
 
 
 def position(command: str, cursor: Any) -> Any:
-    """Return the cursor of a scan. Text is refused that is no number: it is a pattern, hardly a cursor."""
+    """Return the cursor of a scan. Text that is not a number is refused: it is a pattern, hardly a cursor."""
     if isinstance(cursor, (str, bytes)) and not cursor.isdigit():
         raise ArgumentError(f"{command}: cursor is text, not a number; the pattern is given by name: match=...")
     return cursor

@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Leaving(Enum):
-    """What the end of a block closes."""
+    """Extent of what the end of a block closes."""
 
     NOTHING = "another block in this loop goes on"
     LOOP = "other loops have blocks, and this one has none"

@@ -31,7 +31,7 @@ class Message(NamedTuple, Generic[AnyStr]):
 
     channel: AnyStr
     data: AnyStr
-    """What was published. On the channel `__redis__:invalidate` the server's own messages have a list of keys here,
+    """The published value. On the channel `__redis__:invalidate` the server's own messages have a list of keys here,
     or None for all keys."""
     pattern: AnyStr | None = None
     """Pattern that matched the channel; None for a message of a channel that was subscribed to by name."""

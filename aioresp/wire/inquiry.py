@@ -51,7 +51,7 @@ SAME_AGE: Final = 3.0
 
 
 class Verdict(Enum):
-    """What an inquiry has found out."""
+    """Result of an inquiry."""
 
     GONE = "gone"
     """The server does not know the connection, or thinks that it has long answered everything."""
