@@ -104,7 +104,6 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.wire.handshake", "aioresp.wire.diagnosis"): "needed for a failure only",
     ("aioresp.wire.connection", "aioresp.wire.inquiry"): "few connections fall silent",
     ("aioresp.node", "aioresp.contexts.suspicion"): "needed after an error only",
-    ("aioresp.contexts.borrowed", "aioresp.contexts.suspicion"): "needed after an error only",
     ("aioresp.node", "aioresp.contexts.borrowed"): "many programs need no connection of their own",
     ("aioresp.node", "aioresp.contexts.lease"): "many programs need no connection of their own",
     ("aioresp.node", "aioresp.contexts.routes"): "many programs have no pipelines",

@@ -19,6 +19,7 @@ from aioresp.arguments import exact
 from aioresp.command import PLAIN, SHUTDOWN, Arguments, Called, Result, told
 from aioresp.contexts.blocking import GRACE, Blocking
 from aioresp.contexts.large import Replies, send
+from aioresp.contexts.suspicion import heed
 from aioresp.errors import (
     ERROR_TYPES,
     CommandRefused,
@@ -170,8 +171,6 @@ class Borrowed(Entered):
             if name == "EXEC" and isinstance(error, ExecAbortError):  # not of a script, which can return the same error
                 self._changed -= {"MULTI", "WATCH"}
             if self._pool is not None:
-                from aioresp.contexts.suspicion import heed  # noqa: PLC0415 (after an error)
-
                 heed(self._pool, error, facts, queued=self.queueing, leased=True)
             told(error, facts)
             raise

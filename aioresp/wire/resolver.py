@@ -68,11 +68,6 @@ def _start(place: Place) -> None:
             raise
 
 
-def is_under_way(host: str, port: int) -> bool:
-    """Return whether a look-up of this host and port is under way."""
-    return (host, port) in _waiting
-
-
 def _is_address(host: str) -> bool:
     for family, address in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
         try:
