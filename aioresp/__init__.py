@@ -57,6 +57,8 @@ from aioresp.version import VERSION as __version__
 from aioresp.wire.credentials import CredentialProvider, Credentials
 
 if TYPE_CHECKING:
+    from aioresp.cluster.client import Cluster
+    from aioresp.cluster.topology import ClusterNode, Shard, Topology
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
     from aioresp.facts.putback import Lost
@@ -72,6 +74,8 @@ else:
     from aioresp.elsewhere import absent
 
     _LATER = {  # imported at first use, because many programs do not need them
+        "aioresp.cluster.client": ("Cluster",),
+        "aioresp.cluster.topology": ("ClusterNode", "Shard", "Topology"),
         "aioresp.streams.delivery": ("Delivery",),
         "aioresp.streams.group": ("GroupReader",),
         "aioresp.pubsub.keyspace": ("KeyEvent",),
@@ -104,8 +108,10 @@ __all__ = [
     "BusyGroupError",
     "Client",
     "ClientClosed",
+    "Cluster",
     "ClusterDownError",
     "ClusterError",
+    "ClusterNode",
     "CommandRefused",
     "CommandTimeout",
     "ConnectError",
@@ -152,6 +158,7 @@ __all__ = [
     "Result",
     "Retry",
     "Script",
+    "Shard",
     "Stats",
     "StreamEntry",
     "StreamReader",
@@ -159,6 +166,7 @@ __all__ = [
     "SubscriptionClosed",
     "SubscriptionOverflow",
     "TLSError",
+    "Topology",
     "TryAgainError",
     "UnblockedError",
     "UnexpectedReply",

@@ -286,7 +286,7 @@ class Client(
         )
         return self._with(terms)
 
-    def _place(self) -> tuple[object, int]:
+    def _place(self) -> tuple[object, int] | None:
         pool = self._pools.here()
         return pool, pool.made
 

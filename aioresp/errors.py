@@ -228,15 +228,38 @@ class MaxClientsError(ResponseError):
     """The server has as many clients as it accepts."""
 
 
+class _Redirect:
+    """What an error tells of another node."""
+
+    slot: int | None = None
+    """The slot of the key; None if the server's words name no slot that there is, or no address."""
+    host: str = ""
+    """The other node. It is empty, or "?", where the server does not tell its host."""
+    port: int = 0
+
+    def read(self, text: str) -> None:
+        """Read slot and address: `3999 127.0.0.1:6381`, also `3999 :6381`, and an IPv6 address without brackets."""
+        slot, _, address = text.partition(" ")
+        host, colon, port = address.partition(" ")[0].rpartition(":")
+        if colon and _is_number(slot, 16_383) and _is_number(port, 65_535):
+            self.slot, self.host, self.port = int(slot), host.strip("[]"), int(port)
+
+
 class ClusterError(ResponseError):
     """The cluster cannot serve this key here."""
 
 
-class MovedError(ClusterError):
-    """Another node serves the slot."""
+class MovedError(_Redirect, ClusterError):
+    """Another node serves the slot: this is a cluster. `aioresp.Cluster` follows it by itself."""
+
+    def _message(self) -> str:
+        said = super()._message()
+        return (
+            said if self.slot is None else f"{said}: this is a cluster; connect with aioresp.Cluster, which follows it"
+        )
 
 
-class AskError(ClusterError):
+class AskError(_Redirect, ClusterError):
     """The slot is being moved; the next node must be asked once."""
 
 
@@ -316,7 +339,13 @@ def response_error(message: str) -> ResponseError:
         kind, message = _unknown(text, message)
     error = kind(message)
     error.code = code
+    if isinstance(error, _Redirect):
+        error.read(text)
     return error
+
+
+def _is_number(text: str, most: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= most
 
 
 def _without_secrets(message: str) -> str:

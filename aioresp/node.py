@@ -27,6 +27,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.retry import NEVER, may_repeat
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
+from aioresp.wire.courtesies import Words
 from aioresp.wire.endpoint import Endpoint
 from aioresp.wire.handshake import connect, restore
 from aioresp.wire.packing import Packed, unpack
@@ -63,25 +64,24 @@ class Node(Bound):
 
     _instead = "make one in each process, from its settings"
 
-    def __init__(self, settings: Settings, connect: Callable[[Dial], Awaitable[Connection]] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[Dial], Awaitable[Connection]] | None = None,
+        words: Words = (),
+    ) -> None:
         """Make a node that has no connection yet.
 
         `connect` is called for each connection: it chooses an endpoint and returns `await dial(endpoint)`. By default
-        the endpoint is always that of `settings`.
+        the endpoint is always that of `settings`. `words` are commands that end each handshake, such as READONLY.
         """
         self.settings = settings
-        self.observer = _observing(settings)
-        self.terms = Terms(
-            timeout=settings.timeout,
-            retry=settings.retry or NEVER,
-            middleware=_around(settings, self.observer),
-            on_lost=settings.on_lost,
-            observer=self.observer,
-        )
+        self.observer = observing(settings)
+        self.terms = terms_of(settings, self.observer)
         self._entries = Entries()
         brake = Brake()
-        dialing = _Dialing(settings, brake, connect, self.observer)
-        self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing))
+        dialing = _Dialing(settings, brake, connect, self.observer, words)
+        self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing, words))
         # A hub outlives its client for a while, and must not keep the pools.
         self.hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, dialing, self.observer, weakref.ref(self.pools)))
 
@@ -246,10 +246,12 @@ class _Dialing:
         brake: Brake,
         choose: Callable[[Dial], Awaitable[Connection]] | None,
         observer: Observer | None,
+        words: Words,
     ) -> None:
         dial = partial(
             connect,
             brake=brake,
+            words=words,
             concurrency=settings.concurrency,
             timeout=settings.connect_timeout,
             max_reply=settings.max_reply,
@@ -263,7 +265,7 @@ class _Dialing:
 
 
 def _make_pool(
-    settings: Settings, brake: Brake, dialing: _Dialing, loop: asyncio.AbstractEventLoop
+    settings: Settings, brake: Brake, dialing: _Dialing, words: Words, loop: asyncio.AbstractEventLoop
 ) -> Pool[Connection]:
     return Pool(
         dialing.make,
@@ -272,7 +274,9 @@ def _make_pool(
         idle_timeout=settings.idle_timeout,
         max_age=settings.max_age,
         loop=loop,
-        restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
+        restore=partial(
+            restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout, words=words
+        ),
         patience=dialing.patience,
         sever=Connection.sever,
     )
@@ -294,7 +298,18 @@ def _make_hub(
     return Hub(dialing.make, loop, dialing.patience, None if observer is None else observer.dropping, spare)
 
 
-def _observing(settings: Settings) -> Observer | None:
+def terms_of(settings: Settings, observer: Observer | None) -> Terms:
+    """Return the terms of calls by the options of a client."""
+    return Terms(
+        timeout=settings.timeout,
+        retry=settings.retry or NEVER,
+        middleware=_around(settings, observer),
+        on_lost=settings.on_lost,
+        observer=observer,
+    )
+
+
+def observing(settings: Settings) -> Observer | None:
     """Return the observer that tells the `events` hook, if there is one."""
     if settings.events is None:
         return None

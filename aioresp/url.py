@@ -36,8 +36,15 @@ _ELSEWHERE: Final[dict[str, str]] = {
         ("redis+socket", "redis+unix", "redis-socket", "unixs"), "it is unix:// here, as in unix:///run/redis.sock"
     ),
     **dict.fromkeys(
-        ("sentinel", "redis+sentinel", "redis-sentinel", "redis+cluster", "redis-cluster"),
-        "there is no client for Sentinel or a cluster yet; redis:// is for one server",
+        ("sentinel", "redis+sentinel", "redis-sentinel"),
+        "there is no client for Sentinel yet; redis:// is for one server",
+    ),
+    **dict.fromkeys(
+        (
+            *("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster", "redis-cluster"),
+            *("redis-cluster+srv", "cluster"),
+        ),
+        "aioresp.Cluster connects to a cluster, and takes redis+cluster://; redis:// is for one server",
     ),
 }
 

@@ -48,6 +48,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ),
     ("aioresp.node",),
     ("aioresp.client",),
+    ("aioresp.cluster", "aioresp.cluster.*"),
     ("aioresp",),
     ("aioresp.otel", "aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
 )

@@ -92,8 +92,11 @@ if TYPE_CHECKING:  # protocols take time to import
         """Route of a batch. `shared`: others use its connection, so commands that change a connection are refused."""
 
         shared: bool
-        find_pool: Callable[[], Pool[Any]]
         on_lost: Callable[[Lost], object] | None
+
+        def find_pool(self) -> Pool[Any]:
+            """Return the pool of the server that the next batch goes to."""
+            ...
 
         @property
         def watching(self) -> bool:

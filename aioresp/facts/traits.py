@@ -187,6 +187,11 @@ def traits(command: Sequence[Any] | Traits) -> Traits:
     return command if type(command) is Traits else Traits(command)  # type: ignore[arg-type]
 
 
+def movable(name: str) -> bool:
+    """Return whether the places of a command's keys depend on its arguments."""
+    return name in _MOVABLE
+
+
 # Facts by name, and by name and subcommand, made when a command is first used. "CONFIG GET" as one word is a name of
 # its own.
 _FACTS: Final[dict[str, Facts]] = {}

@@ -1,0 +1,260 @@
+"""Client of a cluster, made once and used from every task, event loop and thread.
+
+Owns the fast path of a command with one key, and the choice of a way for all others. Never owns a connection: the nodes
+of its `Fleet` do.
+"""
+
+from __future__ import annotations
+
+from asyncio import _get_running_loop
+from binascii import crc_hqx
+from collections.abc import Callable
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
+
+from aioresp.arguments import encoded, exact
+from aioresp.client import NONE, Client
+from aioresp.cluster.fleet import ClusterStats, Fleet
+from aioresp.cluster.lease import KeyLease
+from aioresp.cluster.pipeline import ClusterPipeline
+from aioresp.cluster.seeds import read_seeds
+from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_bytes, slot_of_command
+from aioresp.cluster.spread import NOT_SPREAD, spread
+from aioresp.cluster.topology import AddressMap, ClusterNode, Topology
+from aioresp.command import AnyStr, Arguments, Called, Key, Result
+from aioresp.errors import ClusterError, CommandRefused, RedisError, about
+from aioresp.facts.traits import traits
+from aioresp.middleware import within
+from aioresp.node import Node
+from aioresp.options import Options, Terms, check, too_many
+from aioresp.replies import as_is, escaping, integer, ok, text
+from aioresp.replies.shapes import failure
+from aioresp.wire.packing import Packed, pack, unpack
+
+if TYPE_CHECKING:
+    from aioresp.contexts.lease import Lease
+    from aioresp.contexts.pipeline import Pipeline
+
+T = TypeVar("T")
+
+
+class Cluster(Client[AnyStr], Generic[AnyStr]):
+    """Client of a cluster, for any number of tasks, event loops and threads, and for forked children.
+
+    It finds the nodes at first use, keeps one pool of connections for each node in use and each event loop, and follows
+    redirects by itself.
+
+    Args:
+        url: redis+cluster://, rediss+cluster://, valkey+cluster:// or valkeys+cluster://, with one or more addresses:
+            redis+cluster://a:7000,b:7001. User, password and options are as for `Client`.
+        decode_responses: whether replies are str (UTF-8) or bytes.
+        address_map: function that turns an address (host, port) that the cluster tells into the one to connect to.
+        options: as for `Client`; `limit` and `concurrency` are those of one node.
+
+    Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.
+    """
+
+    @overload
+    def __init__(
+        self: Cluster[str],
+        url: str | None = None,
+        *,
+        decode_responses: Literal[True] = True,
+        address_map: AddressMap | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Cluster[bytes],
+        url: str | None = None,
+        *,
+        decode_responses: Literal[False],
+        address_map: AddressMap | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    def __init__(
+        self,
+        url: str | None = None,
+        *extra: object,
+        decode_responses: bool = True,
+        address_map: AddressMap | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        if extra:  # for the sake of the error: to checkers there are none
+            raise too_many(len(extra))
+        check("decode_responses", decode_responses)
+        found, seeds = read_seeds(url, options)
+        fleet = Fleet(found, seeds, address_map)
+        # To the methods of `Client` the whole cluster is a node.
+        self._take(cast(Node, fleet), fleet.terms.replace(decode=decode_responses))
+
+    def _take(self, node: Node, terms: Terms) -> None:
+        super()._take(node, terms)
+        self._fleet = cast(Fleet, node)
+        self._routers = self._fleet.pools
+        #: The names that the fast path sends. There are none with middleware.
+        self._one_key = NONE if terms.middleware else ONE_KEY
+        #: The same, of commands that may have many keys, and have one.
+        self._sole_key = NONE if terms.middleware else SOLE_KEY
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_fleet"):  # its constructor failed
+            return f"{type(self).__name__}(not made)"
+        s = self._fleet.settings
+        known = self._fleet.nodes.topology
+        seeds = ",".join(f"{host}:{port}" for host, port in self._fleet.nodes.seeds)
+        said = [f"{'redis' if s.endpoint.tls is None else 'rediss'}+cluster://{seeds}"]
+        if known is None:
+            said.append("not found yet")
+        else:
+            said.append(f"{len(known.primaries)} primaries with {known.covered} slots, {len(known.replicas)} replicas")
+        said += self.terms.differences(s.timeout, s.retry)
+        if self._fleet.closed:
+            said.append("closed")
+        return f"{type(self).__name__}({', '.join(said)})"
+
+    # --- Commands ----------------------------------------------------------------------------------------------------
+
+    async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        if (
+            type(name := arguments[0]) is not str
+            or (name not in self._one_key and (len(arguments) != 2 or name not in self._sole_key))
+            or len(arguments) < 2
+        ):
+            return await self._execute_special(arguments, reply)
+        packed = pack(arguments)
+        key = arguments[1]
+        data = key.encode() if type(key) is str else key if type(key) is bytes else encoded(arguments)[1]
+        slot = slot_of_bytes(data) if b"{" in data else crc_hqx(data, 0) & 16_383
+        # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
+        del arguments, key, data
+        try:
+            loop, router = self._routers.recent
+            if loop._thread_id != get_ident():  # as `here`, without the call
+                router = self._routers.find(_get_running_loop()) or self._routers.here()
+            connection = router.pools[slot].current
+            value: Any
+            if connection.in_flight < connection.capacity:
+                value = await connection.send(packed, self._decode, self._timeout)
+            else:
+                value = await self._fleet.send(packed, slot, self.terms)
+        except RedisError as error:
+            value = await self._fleet.send_again(error, packed, slot, self.terms)
+        # Most replies have the right type already, and are returned without a call of the converter.
+        kind = type(value)
+        if reply is text:
+            if kind is str or kind is bytes or value is None:
+                return value  # type: ignore[no-any-return]  # what the converter would return
+        elif reply is integer:
+            if kind is int:
+                return value  # type: ignore[no-any-return]  # the same
+        elif reply is ok:
+            if kind is str:
+                return True  # type: ignore[return-value]  # the same
+        elif reply is as_is:
+            return value  # type: ignore[no-any-return]  # the same
+        return converted(reply, value, packed)
+
+    async def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        if self.terms.middleware:
+            send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
+            return await within(self.terms.middleware, arguments, send)
+        facts = traits(arguments := exact(arguments))
+        if facts.refusal is not None:
+            raise about(CommandRefused(f"a client does not send this command: {facts.refusal}"), facts.name)
+        view = self.terms
+        if view.decode and (facts.binary or facts.escaped):
+            reply = escaping(reply) if facts.escaped else reply
+            view = view.replace(decode=False)
+        packed = pack(arguments)
+        value = await spread(self._fleet, facts, view)
+        if value is NOT_SPREAD:
+            slot = slot_of_command(facts)
+            if facts.timeout is not None:
+                return await self._fleet.block(facts, slot, reply, self.terms)
+            value = await self._fleet.send(packed, slot, view)
+        return converted(reply, value, packed)
+
+    if TYPE_CHECKING:
+
+        def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
+            """Send the command; `reply` converts its raw reply to the result."""
+            ...
+    else:
+        execute = _execute
+
+    def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
+        """Return a context that queues commands and sends them in one write to each node; see `Client.pipeline`.
+
+        With `transaction`, all keys must share a slot.
+        """
+        return ClusterPipeline(self._fleet.route(self.terms), self._decode, transaction)
+
+    def connection(self, key: Key | None = None) -> Lease[AnyStr]:
+        """Return a context with one connection of its own, to the node that serves `key`; see `Client.connection`.
+
+        It follows no redirect. Without `key` it leads to any primary.
+        """
+        return KeyLease(self._fleet, self.terms, None if key is None else slot_of(key))
+
+    def _place(self) -> None:
+        """Return None: a script that one node has may be missing at another."""
+        return None
+
+    # --- The cluster -------------------------------------------------------------------------------------------------
+
+    def topology(self) -> Topology:
+        """Return the newest topology that is known. Raises ClusterError before the first command has found one."""
+        known = self._fleet.nodes.topology
+        if known is None:
+            raise ClusterError("the topology is not known before the first command: `await r.ping()` finds it")
+        return known
+
+    def keyslot(self, key: Key) -> int:
+        """Return the hash slot of a key."""
+        return slot_of(key)
+
+    async def near(self, key: Key) -> Client[AnyStr]:
+        """Return a client of the primary that serves a key at present. It follows no redirect."""
+        topology = await self._fleet.topology(self.terms)
+        shard = topology.shard_of(slot_of(key))
+        if shard is None:
+            raise ClusterError("no node serves the slot of this key")
+        return self._client_of(shard.primary)
+
+    async def primaries(self) -> list[Client[AnyStr]]:
+        """Return a client of each primary that serves slots."""
+        return [self._client_of(node) for node in (await self._fleet.topology(self.terms)).primaries]
+
+    async def replicas(self) -> list[Client[AnyStr]]:
+        """Return a client of each replica, which may read there."""
+        return [self._client_of(node) for node in (await self._fleet.topology(self.terms)).replicas]
+
+    async def nodes(self) -> list[Client[AnyStr]]:
+        """Return a client of each node."""
+        return [*await self.primaries(), *await self.replicas()]
+
+    def _client_of(self, node: ClusterNode) -> Client[AnyStr]:
+        at = self._fleet.nodes.at(node.address, readonly=node.role == "replica")
+        client: Client[AnyStr] = Client.over(at, self.terms)
+        return client
+
+    def stats(self) -> ClusterStats:
+        """Return the figures of this moment: their sum, and those of each node."""
+        return self._fleet.stats()
+
+
+Cluster._execute.__qualname__ = Called(Cluster._execute.__qualname__)
+
+
+def converted(reply: Callable[[Any], T], value: Any, packed: Packed) -> T:
+    """Return the converted reply. Raises UnexpectedReply if it has a shape that the command never has."""
+    try:
+        return reply(value)
+    except Exception as error:
+        wrong = failure(error, value, unpack(packed))
+    try:
+        raise wrong
+    finally:
+        del wrong  # it holds this frame by its traceback

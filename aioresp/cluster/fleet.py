@@ -1,0 +1,178 @@
+"""Whole cluster as an object, with the methods of a `Node`: to its client, a cluster is one very large server.
+
+Owns the nodes, the routers of all loops, and the beginning and end of their use. Never converts a reply.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from aioresp.cluster.blocking import Block
+from aioresp.cluster.nodes import Nodes
+from aioresp.cluster.redirect import Course, Find, deliver
+from aioresp.cluster.router import Router
+from aioresp.cluster.routes import ClusterRoute
+from aioresp.cluster.topology import Address, AddressMap, Topology
+from aioresp.errors import RedisError
+from aioresp.facts.traits import Traits
+from aioresp.misuse import Bound
+from aioresp.node import CLOSE_GRACE, Stats, observing, terms_of
+from aioresp.options import Settings, Terms
+from aioresp.pool.entries import Entries, Leaving
+from aioresp.pool.loops import Begun, PerLoop, running_loop
+from aioresp.pool.pool import Pool
+from aioresp.pool.resource import PoolStats
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import Packed, pack
+
+T = TypeVar("T")
+
+#: Command in whose name the topology is looked for.
+_NOTHING: Final = pack(("CLUSTER", "SHARDS"))
+
+
+class ClusterStats(Stats):
+    """The figures of a cluster client: sums over all nodes and loops."""
+
+    nodes: dict[str, PoolStats] = {}  # noqa: RUF012 (a record is frozen)
+    """The figures of each node, by its address."""
+
+
+class Fleet(Bound):
+    """Nodes of a cluster, for any number of event loops and threads."""
+
+    _instead = "make one in each process, from its URL"
+
+    def __init__(self, settings: Settings, seeds: tuple[Address, ...], address_map: AddressMap | None) -> None:
+        self.settings = settings
+        self.nodes = Nodes(settings, seeds, address_map)
+        self.observer = observing(settings)
+        self.terms = terms_of(settings, self.observer)
+        self._entries = Entries()
+        self.pools: PerLoop[Router] = PerLoop(partial(Router, self.nodes))
+        self.nodes.doubted = partial(_refresh, weakref.ref(self.pools))
+
+    def __repr__(self) -> str:
+        known = self.nodes.topology
+        told = "not found yet" if known is None else f"{len(known.primaries)} primaries, {len(known.replicas)} replicas"
+        return f"Fleet({told}{', closed' if self.closed else ''})"
+
+    # --- Commands ----------------------------------------------------------------------------------------------------
+
+    async def send(self, packed: Packed, slot: int | None, terms: Terms, find: Find | None = None) -> Any:
+        """Send a command to the node that serves a slot, or to the one that `find` chooses; return the raw reply.
+
+        With neither it goes to a random primary.
+        """
+        return await deliver(self.course(packed, slot, terms, find=find), terms.decode)
+
+    def course(
+        self, packed: Packed, slot: int | None, terms: Terms, deadline: float | None = None, find: Find | None = None
+    ) -> Course:
+        """Return the course of a command that ends at `deadline` (loop time), by default after the terms' timeout."""
+        router = self.pools.here()
+        if slot is None and find is None:
+            find = partial(any_primary, router)
+        if deadline is None:
+            deadline = math.inf if terms.timeout is None else running_loop().time() + terms.timeout
+        return Course(router, packed, slot, terms, deadline, find)
+
+    async def send_again(self, error: RedisError, packed: Packed, slot: int, terms: Terms) -> Any:
+        """Send a command that failed with `error` again; return its raw reply, or raise the error if that may harm."""
+        try:
+            known = None if error.deadline == math.inf else error.deadline
+            return await deliver(self.course(packed, slot, terms, known), terms.decode, error)
+        finally:
+            del error  # it holds this frame by its traceback
+
+    async def block(self, traits: Traits, slot: int | None, reply: Callable[[Any], T], terms: Terms) -> T:
+        """Send a blocking command on a connection of its own, at the node that serves its slot."""
+        return await Block(self.pools.here(), traits, slot, terms).run(reply)
+
+    def route(self, terms: Terms) -> ClusterRoute:
+        """Return the route of one pipeline."""
+        return ClusterRoute(self.pools.here, any_primary, terms)
+
+    async def topology(self, terms: Terms) -> Topology:
+        """Return the topology, and find it before if it is not known."""
+        return await self.course(_NOTHING, None, terms).discover()
+
+    # --- The whole ---------------------------------------------------------------------------------------------------
+
+    def stats(self) -> ClusterStats:
+        """Return the figures of this moment: their sum, and those of each node and of each loop in use."""
+        nodes: dict[str, PoolStats] = {}
+        total = PoolStats()
+        for node in self.nodes:
+            figures = node.stats()
+            plain = PoolStats(*(getattr(figures, name) for name in PoolStats.record_fields))
+            address = f"{node.settings.endpoint}"
+            nodes[address] = nodes.get(address, PoolStats()) + plain
+            total += plain
+        return ClusterStats(**vars(total), nodes=nodes)
+
+    @property
+    def closed(self) -> bool:
+        """Whether commands are refused, after `aclose` and until `reopen`."""
+        return self.pools.closed
+
+    def enter(self) -> None:
+        """Begin a block that uses the cluster, in the running loop; take commands again after `aclose`."""
+        self._entries.after_fork()
+        with self._entries.lock:
+            self._entries.enter()
+            self.pools.closed = False
+            for node in self.nodes:
+                node.pools.closed = node.hubs.closed = False
+
+    async def leave(self) -> None:
+        """End a block. The last one in its loop closes what that loop has, and the last one of all does as `aclose`."""
+        self._entries.after_fork()
+        with self._entries.lock:
+            what = self._entries.leave()
+            if what is Leaving.NOTHING:
+                return
+            endings = self._shut(here=what is Leaving.LOOP)
+        await _end(endings)
+
+    def is_last_to_leave(self) -> bool:
+        """End a block and close nothing; return whether it is the last one of all."""
+        self._entries.after_fork()
+        with self._entries.lock:
+            return self._entries.leave() is Leaving.ALL
+
+    async def aclose(self) -> None:
+        """Close all nodes in all loops, each in its own loop; replies under way have a second to arrive."""
+        await _end(self._shut(here=False))
+
+    def _shut(self, *, here: bool) -> list[tuple[PerLoop[Any], Begun[Any]]]:
+        """Begin to close; return what is to be awaited."""
+        endings: list[tuple[PerLoop[Any], Begun[Any]]] = [(self.pools, self.pools.shut(0.0, here=here))]
+        for node in self.nodes:
+            endings.append((node.hubs, node.hubs.shut(0.0, here=here)))
+            endings.append((node.pools, node.pools.shut(CLOSE_GRACE, here=here)))
+        return endings
+
+
+async def _end(endings: list[tuple[PerLoop[Any], Begun[Any]]]) -> None:
+    for loops, begun in endings:
+        await loops.ended(begun)
+
+
+def _refresh(routers: weakref.ref[PerLoop[Router]]) -> None:
+    """Have the running loop ask for the topology, if it uses the cluster."""
+    known = routers()
+    router = None if known is None else known.find(running_loop())
+    if router is not None:
+        router.refresh()
+
+
+def any_primary(router: Router) -> Pool[Connection] | None:
+    """Return the pool of a random healthy primary; None before a topology is known."""
+    nodes = [] if router.topology is None else [node for node in router.topology.primaries if node.healthy]
+    return router.pool_at(random.choice(nodes).address) if nodes else None

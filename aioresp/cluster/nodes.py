@@ -1,0 +1,128 @@
+"""Nodes of a cluster by address, made at first use and shared by all event loops.
+
+Owns the newest topology that any loop has found, and the end of nodes that the cluster has left. Never sends a command,
+and never knows which loop asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextvars import Context
+from functools import partial
+from typing import Final
+
+from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology
+from aioresp.errors import ConnectionLost, TLSError
+from aioresp.node import Dial, Node
+from aioresp.options import Settings
+from aioresp.pool.pool import Pool
+from aioresp.wire.connection import Connection
+
+#: Seconds that replies under way have to arrive from a node that the cluster holds for dead.
+DEAD_GRACE: Final = 0.5
+
+_READONLY: Final = (("READONLY",),)
+
+
+class Nodes:
+    """Nodes of one cluster. `seeds` are the addresses of its URL, which are asked where no known node answers."""
+
+    def __init__(self, settings: Settings, seeds: tuple[Address, ...], address_map: AddressMap | None) -> None:
+        self.settings = settings
+        self.seeds = seeds
+        self.address_map = address_map
+        #: The newest topology; None until a node has told one.
+        self.topology: Topology | None = None
+        #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.
+        self.tells_shards = True
+        #: Function that hears when a node needs another connection, which may be a sign that it is gone.
+        self.doubted: Callable[[], None] = _ignore
+        # Every step on it is one that no other thread can halve, so it has no lock.
+        self._made: dict[tuple[Address, bool], Node] = {}
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(list(self._made.values()))
+
+    def at(self, address: Address, readonly: bool = False) -> Node:
+        """Return the node at an address; with `readonly`, one whose connections may read from a replica."""
+        node = self._made.get((address, readonly))
+        return node or self._made.setdefault((address, readonly), self._make(address, readonly))
+
+    def _make(self, address: Address, readonly: bool) -> Node:
+        host, port = address
+        endpoint = self.settings.endpoint.replace(host=host, port=port, unix_socket_path=None)
+        # Without patience: callers of a dead node do not wait in its line, they look for its successor.
+        settings = self.settings.replace(endpoint=endpoint, retry=None)
+        name = self._name_of_certificate(host)
+        # A pool keeps this function, and must not keep the node, or all of them.
+        nodes = weakref.ref(self)
+        connected = False
+
+        async def connect(dial: Dial) -> Connection:
+            nonlocal connected
+            known = nodes()
+            if connected and known is not None:
+                known.doubted()
+            connected = True
+            try:
+                return await dial(endpoint)
+            except TLSError:
+                if name is None:
+                    raise
+            return await dial(endpoint.replace(server_hostname=name))
+
+        return Node(settings, connect, _READONLY if readonly else ())
+
+    def _name_of_certificate(self, host: str) -> str | None:
+        """Return the name of a seed, for a node that the cluster tells by its IP address only."""
+        named = (seed for seed, _ in self.seeds if not _is_ip(seed))
+        return next(named, None) if _is_ip(host) and self.settings.endpoint.tls is not None else None
+
+    def adopt(self, view: Topology) -> bool:
+        """Take a topology that is not older than the known one; return False for an older one.
+
+        Nodes that serve nothing any more are left. Their callers in line are failed as "not sent", and so come back.
+        """
+        if self._process != os.getpid():  # another thread of the parent may have held the lock
+            self._process, self._lock = os.getpid(), threading.Lock()
+        with self._lock:
+            if self.topology is not None and view.epoch < self.topology.epoch:
+                return False
+            self.topology = view
+        serving = {node.address: node for node in view.primaries}
+        known = {node.address: node for node in view.nodes}
+        for key, node in list(self._made.items()):
+            address, readonly = key
+            if address in (known if readonly else serving):
+                continue
+            stats = node.stats()
+            if stats.open or stats.waiting:
+                retire(node, known.get(address))
+            elif address not in known:
+                self._made.pop(key, None)
+        return True
+
+
+def retire(node: Node, now: ClusterNode | None) -> None:
+    """Leave a node that serves no slots any more. Replies under way arrive, unless the cluster holds it for dead."""
+    error = ConnectionLost(f"{node.settings.endpoint} serves no slots of the cluster any more", "not sent")
+    node.pools.replace(partial(_leave, error, now is None or not now.healthy))
+
+
+def _leave(error: ConnectionLost, dead: bool, pool: Pool[Connection]) -> None:
+    pool.retire(error)
+    if dead:
+        asyncio.get_running_loop().call_later(DEAD_GRACE, pool.shut, context=Context())
+
+
+def _is_ip(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _ignore() -> None: ...

@@ -1,0 +1,97 @@
+"""Pipeline over a cluster: each command notes its slot when it is queued.
+
+Owns the slots of the queued commands, and the watch of keys at the node of their slot. Never touches a connection: the
+route does.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from aioresp.arguments import encoded, exact
+from aioresp.cluster.policies import Reach, policy_of
+from aioresp.cluster.routes import ClusterRoute
+from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of_bytes, slot_of_command
+from aioresp.command import AnyStr, Arguments, Handle, Key
+from aioresp.commands.marks import unmark_methods
+from aioresp.contexts.pipeline import Pipeline, Queued
+from aioresp.errors import CommandRefused, about
+from aioresp.facts.traits import traits
+from aioresp.wire.packing import pack
+
+T = TypeVar("T")
+
+
+class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
+    """Queue of commands that are sent in one write to each node; with `transaction`, in MULTI and EXEC at one node."""
+
+    def __init__(self, route: ClusterRoute, decode: bool, transaction: bool = False) -> None:
+        super().__init__(route, decode, transaction)
+        self._routed = route
+        self._slots: list[int | None] = []
+        self._watched: list[Key] = []
+
+    def execute(self, arguments: Any = None, reply: Any = None, raise_on_error: bool = True) -> Any:
+        """Queue a command, or send what is queued; see `Pipeline.execute`."""
+        if reply is None:
+            parent: Any = super()
+            return parent.execute(arguments, reply, raise_on_error)
+        name = arguments[0]
+        if self._immediate or type(name) is not str or name not in ONE_KEY or len(arguments) < 2:
+            return self._execute_special(arguments, reply)
+        handle: Queued[Any] = Queued()
+        handle._reply = reply
+        handle._state = pack(arguments)
+        key = arguments[1]
+        data = key.encode() if type(key) is str else key if type(key) is bytes else encoded(arguments)[1]
+        self._slots.append(slot_of_bytes(data) if b"{" in data else crc_hqx(data, 0) & 16_383)
+        self._queue.append(handle)
+        return handle
+
+    def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> Handle[T]:
+        if self._immediate:
+            common_slot([*self._watched, *traits(exact(arguments)).keys], "WATCH")
+            return super()._execute_special(arguments, reply)
+        facts = traits(arguments := exact(arguments))
+        slot = slot_of_command(facts)
+        if slot is None and facts.name != "PING":
+            policy = policy_of(arguments)
+            if policy.reach is not Reach.ANY:
+                why = policy.advice or "it concerns several nodes: call it on the client, outside of the pipeline"
+                raise about(CommandRefused(f"a pipeline over a cluster does not send this command: {why}"), facts.name)
+        handle = super()._execute_special(arguments, reply)
+        self._slots.append(slot)
+        return handle
+
+    def has_used(self, what: object) -> bool:
+        """Return False: another node may not have the script."""
+        return False
+
+    async def _run(self, raise_on_error: bool) -> list[Any]:
+        self._routed.slots, self._slots = self._slots, []
+        return await super()._run(raise_on_error)
+
+    async def watch(self, *names: Key) -> bool:
+        """Watch keys of one slot, on a connection to its node; see `Pipeline.watch`."""
+        slot = common_slot((*self._watched, *names), "WATCH")
+        if self._watched or slot is None:
+            await super().watch(*names)
+        else:
+            await self._routed.follow(slot, lambda: super(ClusterPipeline, self).watch(*names))
+        self._watched += names
+        return True
+
+    async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Forget the queued commands, and stop watching."""
+        self._slots.clear()
+        await super().reset()
+
+    def _release(self) -> None:
+        super()._release()
+        self._watched = []
+
+
+unmark_methods(ClusterPipeline)
+ClusterPipeline._run.__qualname__ = Pipeline._run.__qualname__

@@ -1,0 +1,278 @@
+"""Redirect loop of one command: it is sent to the next node until it has run, or its deadline has passed.
+
+Owns what follows each error of a node. A command is sent again only if it has certainly not run, or may run twice: the
+count of attempts bounds nothing, the deadline all. Never keeps state between two commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from enum import Enum
+from functools import cached_property, partial
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from aioresp.cluster.router import Router
+from aioresp.cluster.topology import Topology
+from aioresp.command import told
+from aioresp.errors import (
+    AskError,
+    ClusterDownError,
+    ClusterError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    MovedError,
+    RedisError,
+    TryAgainError,
+    copy_error,
+)
+from aioresp.facts.traits import Traits, traits
+from aioresp.options import Terms
+from aioresp.pool.pool import Pool
+from aioresp.pool.queue import forsake
+from aioresp.retry import NEVER, has_not_run, may_connect_again, may_repeat, not_now
+from aioresp.wire.batch import Batch, joined
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import Packed, pack, unpack
+
+ASKING: Final[Packed] = pack(("ASKING",))
+
+#: Redirects in a row that are followed without a pause: more are a circle, or a view that is not settled.
+AT_ONCE: Final = 3
+
+#: Function that returns the pool of the next attempt; None if there is none yet.
+Find: TypeAlias = Callable[[], Pool[Connection] | None]
+
+#: Seconds of the first pause and of the longest; a change of the table ends each of them.
+PAUSES: Final = (0.02, 0.25)
+
+
+class Step(Enum):
+    """Step that follows an error."""
+
+    MOVE = "another node serves the slot"
+    ASK = "another node has this key already"
+    WAIT = "the node refuses for now"
+    SEEK = "the node is gone, and the command has not run or may run twice"
+    STOP = "the caller gets the error"
+
+
+def step_after(error: BaseException, facts: Traits, slot: int | None, terms: Terms) -> Step:
+    """Return the step that follows an error. Errors that a script may have made up are believed for its slot only."""
+    if isinstance(error, (MovedError, AskError)):
+        if error.slot is None or error.slot != slot:
+            return Step.STOP
+        return Step.MOVE if isinstance(error, MovedError) else Step.ASK
+    if isinstance(error, ConnectionLost):
+        if may_repeat(error, facts, terms.idempotent):
+            return Step.STOP if terms.retry is NEVER and error.outcome != "not sent" else Step.SEEK
+        return Step.STOP
+    if isinstance(error, ConnectError):
+        return Step.SEEK if may_connect_again(error) and terms.retry is not NEVER else Step.STOP
+    if isinstance(error, (TryAgainError, ClusterDownError)):
+        return Step.WAIT if has_not_run(error, facts) or _is_own_word(error) else Step.STOP
+    if not_now(error) and (terms.idempotent or has_not_run(error, facts)):
+        return Step.WAIT if terms.retry is not NEVER else Step.STOP
+    return Step.STOP
+
+
+def _is_own_word(error: ClusterError) -> bool:
+    """Return whether these are the server's words before it runs a script, none of whose commands gets them."""
+    return str(error.args[0]).startswith(("TRYAGAIN Multiple keys request", "CLUSTERDOWN "))
+
+
+class Course:
+    """Way of one call through the nodes: its deadline, the redirects that it has followed, and its next target."""
+
+    def __init__(
+        self,
+        router: Router,
+        packed: Packed,
+        slot: int | None,
+        terms: Terms,
+        deadline: float,
+        find: Find | None = None,
+    ) -> None:
+        """Begin a course to the node that serves `slot`, or to the one that `find` chooses for each attempt."""
+        self.router = router
+        self.packed = packed
+        self.target: Pool[Connection] | None = None
+        """The pool of the last attempt."""
+        self.asking = False
+        """Whether the target is asked once, by ASKING, for a slot that it does not serve yet."""
+        self._slot = slot
+        self._terms = terms
+        self._deadline = deadline
+        self._find = find or partial(router.pool, -1 if slot is None else slot)
+        self._redirects = 0  # followed in a row, without a pause
+        self._pauses = 0
+        self._failures = 0  # attempts at the first topology that have failed
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds until the deadline; None without one."""
+        return None if self._deadline == math.inf else self._deadline - self._now()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    @cached_property
+    def _facts(self) -> Traits:
+        """The traits of the command; most commands run at once, and need none."""
+        return traits(unpack(self.packed))
+
+    async def next(self) -> Pool[Connection]:
+        """Return the pool of the next attempt; wait until there is one."""
+        while True:
+            if self.asking and self.target is not None:
+                return self.target
+            if (target := self._find()) is not None:
+                self.target = target
+                return target
+            if self.router.topology is None:
+                await self.discover()
+            else:
+                await self.after(ClusterDownError("CLUSTERDOWN no known node serves the slot"), Step.WAIT)
+
+    async def discover(self) -> Topology:
+        """Return the topology; wait for the first one. Raises the error that keeps it away."""
+        while (topology := self.router.topology) is None:
+            error = await self.router.discover(self._deadline)
+            if error is not None:
+                self._failures += 1
+                pause = self._terms.retry.pause(self._failures) if may_connect_again(error) else None
+                if pause is None or self._now() + pause >= self._deadline:
+                    raise self._told(copy_error(error))
+                await asyncio.sleep(pause)
+            elif self._now() >= self._deadline:
+                raise self._told(CommandTimeout("the topology of the cluster was not known in time"))
+        return topology
+
+    async def after(self, error: RedisError, step: Step | None = None) -> None:
+        """Choose the next target after an error, with a pause where one is due. Raises it if there is none."""
+        step = step or step_after(error, self._facts, self._slot, self._terms)
+        try:
+            if step is Step.STOP:
+                raise self._told(error)
+            before, self.asking = self.target, False
+            if isinstance(error, (MovedError, AskError)):
+                assert self._slot is not None
+                self._redirects += 1
+                aim = follow(self.router, error, self._slot, before)
+                due = aim.circle or self._redirects > AT_ONCE
+                if step is Step.ASK:
+                    self.target, self.asking = aim.pool, True
+            else:
+                changed = self.router.catch_up() or (before is not None and self._find() is not before)
+                # A lost connection is replaced by the pool, while the command waits in its line.
+                lost = isinstance(error, ConnectionLost) and not self._pauses and before is None
+                due = not (changed or lost)
+            if due:
+                self._pauses += 1
+                await pause(self.router, error, self._pauses, self._deadline)
+            if self._now() >= self._deadline:
+                raise self._told(too_late(error))
+        finally:
+            del error  # it holds this frame by its traceback
+
+    def _told(self, error: RedisError) -> RedisError:
+        told(error, self._facts)
+        return error
+
+
+class Aim(NamedTuple):
+    """Node that a redirect names; in a `circle`, it is the node that has sent the redirect."""
+
+    pool: Pool[Connection]
+    circle: bool
+
+
+def follow(router: Router, error: MovedError | AskError, slot: int, before: Pool[Connection] | None = None) -> Aim:
+    """Return the node of a redirect, and note in the table that it serves the slot, unless it is to be asked once."""
+    before = before or router.pool(slot)
+    origin = before if before is not None and before.find(error.origin) is not None else None
+    pool = router.pool_at(router.locate(error.host, error.port, origin))
+    if isinstance(error, AskError):
+        return Aim(pool, False)
+    router.patch(slot, pool)
+    router.refresh()
+    if pool is origin:
+        # A proxy, or a name that leads to another node by now: another connection may lead there.
+        pool.leave(error.origin, error)
+    return Aim(pool, pool is origin)
+
+
+async def pause(router: Router, error: RedisError, count: int, deadline: float) -> None:
+    """Wait before another attempt, the `count`-th time in a call: until the table changes, where that may help."""
+    first, most = PAUSES
+    seconds = min(most, first * 2.0 ** min(count - 1, 10)) * random.uniform(0.5, 1.0)
+    seconds = max(min(seconds, deadline - asyncio.get_running_loop().time()), 0.0)
+    if isinstance(error, (TryAgainError, AskError)):
+        await asyncio.sleep(seconds)
+    else:
+        await router.wait(seconds)
+
+
+def too_late(error: RedisError) -> RedisError:
+    """Return the error of a call whose deadline has passed. No redirect reaches a caller."""
+    if isinstance(error, (ConnectionLost, ConnectError)):
+        return error
+    late = CommandTimeout(f"the cluster did not run it in time; the last answer was: {error.args[0]}")
+    late.__cause__ = error
+    return late
+
+
+async def deliver(course: Course, decode: bool, error: RedisError | None = None) -> Any:
+    """Send a command along its course until it has run; return the raw reply. With `error` it has failed once."""
+    try:
+        while True:
+            if error is not None:
+                await course.after(error)
+                error = None
+            pool = await course.next()
+            try:
+                if course.asking:
+                    return await _ask(pool, course.packed, decode, course.rest)
+                return await _send(pool, course.packed, decode, course.rest)
+            except RedisError as failure:
+                error = failure
+    finally:
+        error = None  # it holds this frame by its traceback
+
+
+async def _send(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None) -> Any:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    try:
+        pool.place(future, partial(_start, packed, decode, future), rest)
+        return await future
+    finally:
+        forsake(future)
+        del future  # its error would hold this frame, by its traceback
+
+
+async def _ask(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None) -> Any:
+    batch = Batch(2, decode, asyncio.get_running_loop().create_future())
+    try:
+        pool.place(batch.future, partial(_start_batch, joined([ASKING, packed]), batch), rest)
+        asked, reply = await batch.future
+        if isinstance(reply, RedisError):
+            error = asked if isinstance(asked, RedisError) else reply
+            error.origin = batch.origin
+            raise error
+        return reply
+    finally:
+        forsake(batch.future)
+        del batch  # the same
+
+
+def _start(
+    packed: Packed, decode: bool, future: asyncio.Future[Any], connection: Connection, rest: float | None
+) -> None:
+    connection.send(packed, decode, rest, future)
+
+
+def _start_batch(packed: Packed, batch: Batch, connection: Connection, rest: float | None) -> None:
+    connection.send_batch(packed, batch, rest)

@@ -1,0 +1,215 @@
+"""Topology of a cluster: its shards, with their slots, primary and replicas, as one node tells it.
+
+Owns the reading of CLUSTER SHARDS, CLUSTER SLOTS and CLUSTER INFO in both protocols, and which of several views is the
+newest. Never asks a node, and never changes a topology: it is frozen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal, TypeAlias
+
+from aioresp.cluster.slots import SLOTS
+from aioresp.errors import RedisError, UnexpectedReply
+from aioresp.record import Record
+
+#: Host and port of a node.
+Address: TypeAlias = tuple[str, int]
+
+#: Function that translates the address that a cluster tells into the one to connect to.
+AddressMap: TypeAlias = Callable[[Address], Address]
+
+Role: TypeAlias = Literal["primary", "replica"]
+
+#: The host of a node whose name is preferred and not set.
+UNNAMED: Final = "?"
+
+
+class Unclear(RedisError):
+    """A view that does not tell which node serves some slots."""
+
+
+class ClusterNode(Record):
+    """A node of a cluster; `healthy` is what the node that was asked thinks of it."""
+
+    id: str
+    host: str
+    port: int
+    role: Role
+    healthy: bool = True
+    zone: str = ""
+    """Its availability zone, where the server tells one."""
+
+    @property
+    def address(self) -> Address:
+        """Its host and port."""
+        return self.host, self.port
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Shard(Record):
+    """Ranges of slots, first and last, with the nodes that serve them."""
+
+    slots: tuple[tuple[int, int], ...]
+    primary: ClusterNode
+    replicas: tuple[ClusterNode, ...]
+
+
+class Topology(Record):
+    """Shards of a cluster as one node saw them. `epoch` is the current epoch of the cluster by that node."""
+
+    epoch: int
+    shards: tuple[Shard, ...]
+
+    @property
+    def primaries(self) -> tuple[ClusterNode, ...]:
+        """The primaries that serve slots."""
+        return tuple(shard.primary for shard in self.shards if shard.slots)
+
+    @property
+    def replicas(self) -> tuple[ClusterNode, ...]:
+        """All replicas."""
+        return tuple(replica for shard in self.shards for replica in shard.replicas)
+
+    @property
+    def nodes(self) -> tuple[ClusterNode, ...]:
+        """All nodes, those without slots too."""
+        return tuple(node for shard in self.shards for node in (shard.primary, *shard.replicas))
+
+    @property
+    def covered(self) -> int:
+        """Number of slots that have a primary."""
+        return sum(last - first + 1 for shard in self.shards for first, last in shard.slots)
+
+    def shard_of(self, slot: int) -> Shard | None:
+        """Return the shard that serves a slot; None if no shard does."""
+        for shard in self.shards:
+            for first, last in shard.slots:
+                if first <= slot <= last:
+                    return shard
+        return None
+
+    def knows_of(self, other: Topology) -> bool:
+        """Return whether both topologies have a node in common, so that they are of one cluster."""
+        return not {node.id for node in self.nodes}.isdisjoint(node.id for node in other.nodes)
+
+
+def newest(views: Iterable[Topology]) -> Topology:
+    """Return the view with the highest epoch; of several, the one that most nodes share, then that of most slots."""
+    known = list(views)
+    shared = Counter(map(_layout, known))
+    return max(known, key=lambda view: (view.epoch, shared[_layout(view)], view.covered))
+
+
+def _layout(view: Topology) -> frozenset[tuple[str, tuple[tuple[int, int], ...]]]:
+    return frozenset((shard.primary.id, shard.slots) for shard in view.shards if shard.slots)
+
+
+# --- Replies ----------------------------------------------------------------------------------------------------------
+
+
+class Reading:
+    """Reader of the replies of one node, whose own address stands in for those that it does not tell."""
+
+    def __init__(self, asked: Address, tls: bool, address_map: AddressMap | None) -> None:
+        self._asked = asked
+        self._tls = tls
+        self._map = address_map
+
+    def address(self, host: str | None, port: int, ip: str | None = None) -> Address | None:
+        """Return the address of a node; None if the cluster does not know it.
+
+        Without a host it is that of the node that was asked, and likewise with port 0. For a name that is not set it is
+        the IP address, if that is told.
+        """
+        if host == UNNAMED:
+            host = ip or None
+            if host is None:
+                return None
+        address = host or self._asked[0], port or self._asked[1]
+        return address if self._map is None else self._map(address)
+
+    def shards(self, raw: Any, epoch: int) -> Topology:
+        """Return the topology that CLUSTER SHARDS tells. Raises Unclear if a shard has no primary, or several."""
+        shards = []
+        for said in map(_fields, raw):
+            nodes = [node for node in map(self._shard_node, map(_fields, said["nodes"])) if node is not None]
+            slots = tuple(_ranges(said["slots"]))
+            primary = _primary(nodes)
+            if primary is not None:
+                shards.append(Shard(slots, primary, tuple(node for node in nodes if node.role == "replica")))
+            elif slots:
+                raise Unclear("CLUSTER SHARDS tells several primaries of a shard, or none")
+        return Topology(epoch, tuple(shards))
+
+    def _shard_node(self, said: dict[str, Any]) -> ClusterNode | None:
+        port = said.get("tls-port" if self._tls else "port") or 0
+        address = self.address(_text(said.get("endpoint")), port, _text(said.get("ip")))
+        if address is None:
+            return None
+        role: Role = "primary" if _text(said["role"]) == "master" else "replica"
+        zone = _text(said.get("availability-zone")) or ""
+        return ClusterNode(_text(said["id"]) or "", *address, role, _text(said["health"]) == "online", zone)
+
+    def slots(self, raw: Any, epoch: int) -> Topology:
+        """Return the topology that CLUSTER SLOTS tells. It leaves out nodes without slots, and failed replicas."""
+        ranges: dict[str, list[tuple[int, int]]] = {}
+        shards: dict[str, tuple[ClusterNode, tuple[ClusterNode, ...]]] = {}
+        for first, last, *nodes in raw:
+            primary, *replicas = [self._slot_node(node, not number) for number, node in enumerate(nodes)]
+            if primary is not None:
+                ranges.setdefault(primary.id, []).append((first, last))
+                shards[primary.id] = primary, tuple(node for node in replicas if node is not None)
+        return Topology(
+            epoch,
+            tuple(
+                Shard(tuple(_ranges(number for pair in ranges[key] for number in pair)), *shards[key]) for key in shards
+            ),
+        )
+
+    def _slot_node(self, raw: Any, leads: bool) -> ClusterNode | None:
+        host, port, *more = raw
+        said = _fields(more[1]) if len(more) > 1 else {}
+        address = self.address(_text(host), port, _text(said.get("ip")))
+        if address is None:
+            return None
+        name = _text(more[0]) if more else None
+        return ClusterNode(name or f"{address[0]}:{address[1]}", *address, "primary" if leads else "replica")
+
+
+def epoch_of(info: Any) -> int:
+    """Return the current epoch that CLUSTER INFO tells; 0 if it tells none."""
+    for line in (_text(info) or "").splitlines() if isinstance(info, (bytes, str)) else ():
+        name, _, said = line.partition(":")
+        if name == "cluster_current_epoch" and said.isdigit():
+            return int(said)
+    return 0
+
+
+def _primary(nodes: list[ClusterNode]) -> ClusterNode | None:
+    """Return the only primary; of several, the only healthy one, as a failed one keeps its role."""
+    leading = [node for node in nodes if node.role == "primary"]
+    if len(leading) > 1:
+        leading = [node for node in leading if node.healthy]
+    return leading[0] if len(leading) == 1 else None
+
+
+def _ranges(bounds: Iterable[int]) -> Iterator[tuple[int, int]]:
+    numbers = iter(bounds)
+    for first, last in zip(numbers, numbers, strict=True):
+        if not 0 <= first <= last < SLOTS:
+            raise UnexpectedReply("a node tells a slot that no cluster has")
+        yield first, last
+
+
+def _fields(raw: Any) -> dict[str, Any]:
+    """Return a map, which is a flat list under RESP2, with its names as text."""
+    pairs = raw.items() if isinstance(raw, dict) else zip(raw[::2], raw[1::2], strict=True)
+    return {_text(name) or "": value for name, value in pairs}
+
+
+def _text(raw: Any) -> str | None:
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
