@@ -55,7 +55,7 @@ class Fleet(Bound):
         self.terms = terms_of(settings, self.observer)
         self._entries = Entries()
         self.pools: PerLoop[Router] = PerLoop(partial(Router, self.nodes))
-        self.nodes.doubted = partial(_refresh, weakref.ref(self.pools))
+        self.nodes.doubt = partial(_doubt, weakref.ref(self.pools))
 
     def __repr__(self) -> str:
         known = self.nodes.topology
@@ -164,12 +164,14 @@ async def _end(endings: list[tuple[PerLoop[Any], Begun[Any]]]) -> None:
         await loops.ended(begun)
 
 
-def _refresh(routers: weakref.ref[PerLoop[Router]]) -> None:
-    """Have the running loop ask for the topology, if it uses the cluster."""
+def _doubt(routers: weakref.ref[PerLoop[Router]]) -> Callable[[], None]:
+    """Have the running loop ask for the topology, if it uses the cluster, until the returned function is called."""
     known = routers()
     router = None if known is None else known.find(running_loop())
-    if router is not None:
-        router.refresh()
+    return _nothing if router is None else router.doubt()
+
+
+def _nothing() -> None: ...
 
 
 def any_primary(router: Router) -> Pool[Connection] | None:

@@ -7,6 +7,7 @@ and never knows which loop asks.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import weakref
@@ -22,8 +23,11 @@ from aioresp.options import Settings
 from aioresp.pool.pool import Pool
 from aioresp.wire.connection import Connection
 
-#: Seconds that replies under way have to arrive from a node that the cluster holds for dead.
-DEAD_GRACE: Final = 0.5
+#: Seconds that replies under way have to arrive from a node that has left the cluster.
+GONE_GRACE: Final = 0.5
+
+#: Seconds from which on a connection that is being made is a sign that its node is gone.
+SLOW: Final = 0.25
 
 _READONLY: Final = (("READONLY",),)
 
@@ -39,8 +43,8 @@ class Nodes:
         self.topology: Topology | None = None
         #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.
         self.tells_shards = True
-        #: Function that hears when a node needs another connection, which may be a sign that it is gone.
-        self.doubted: Callable[[], None] = _ignore
+        #: Function that begins a doubt whether a node is gone, and returns the one that ends it.
+        self.doubt: Callable[[], Callable[[], None]] = lambda: _nothing
         # Every step on it is one that no other thread can halve, so it has no lock.
         self._made: dict[tuple[Address, bool], Node] = {}
         self._lock = threading.Lock()
@@ -66,16 +70,16 @@ class Nodes:
 
         async def connect(dial: Dial) -> Connection:
             nonlocal connected
-            known = nodes()
-            if connected and known is not None:
-                known.doubted()
+            doubts = _Doubts(nodes(), connected)
             connected = True
             try:
                 return await dial(endpoint)
             except TLSError:
                 if name is None:
                     raise
-            return await dial(endpoint.replace(server_hostname=name))
+                return await dial(endpoint.replace(server_hostname=name))
+            finally:
+                doubts.end()
 
         return Node(settings, connect, _READONLY if readonly else ())
 
@@ -109,20 +113,47 @@ class Nodes:
         return True
 
 
+class _Doubts:
+    """Doubt about a node while a connection to it is made: at once if it had one before, else if that takes long."""
+
+    def __init__(self, nodes: Nodes | None, at_once: bool) -> None:
+        self._end: Callable[[], None] = _nothing
+        self._nodes = None if nodes is None else weakref.ref(nodes)
+        if at_once:
+            self._begin()()  # one refresh: a node that restarts is soon there again
+        self._timer = asyncio.get_running_loop().call_later(SLOW, self._last, context=Context())
+
+    def _begin(self) -> Callable[[], None]:
+        nodes = None if self._nodes is None else self._nodes()
+        return _nothing if nodes is None else nodes.doubt()
+
+    def _last(self) -> None:
+        self._end = self._begin()
+
+    def end(self) -> None:
+        """End it: the connection is made, or has failed."""
+        self._timer.cancel()
+        self._end()
+
+
 def retire(node: Node, now: ClusterNode | None) -> None:
-    """Leave a node that serves no slots any more. Replies under way arrive, unless the cluster holds it for dead."""
+    """Leave a node that serves no slots any more; replies under way arrive.
+
+    None is waited for from a node that the cluster holds for dead: what it may still say, when it wakes, is not true.
+    """
     error = ConnectionLost(f"{node.settings.endpoint} serves no slots of the cluster any more", "not sent")
-    node.pools.replace(partial(_leave, error, now is None or not now.healthy))
+    grace = math.inf if now is not None and now.healthy else GONE_GRACE if now is None else 0.0
+    node.pools.replace(partial(_leave, error, grace))
 
 
-def _leave(error: ConnectionLost, dead: bool, pool: Pool[Connection]) -> None:
+def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
     pool.retire(error)
-    if dead:
-        asyncio.get_running_loop().call_later(DEAD_GRACE, pool.shut, context=Context())
+    if grace != math.inf:
+        asyncio.get_running_loop().call_later(grace, pool.shut, context=Context())
 
 
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
 
 
-def _ignore() -> None: ...
+def _nothing() -> None: ...

@@ -28,7 +28,7 @@ logger = logging.getLogger("aioresp")
 
 #: Seconds between two refreshes: the least, the most while callers wait for a change, and the most otherwise.
 LEAST: Final = 0.1
-WANTED: Final = 0.25
+WANTED: Final = 0.15
 MOST: Final = 5.0
 
 #: Seconds after which a node is asked although nothing has gone wrong.
@@ -225,6 +225,16 @@ class Router:
             await wait((self._changed,), max(seconds, 0.0))
         finally:
             self._waiting -= 1
+
+    def doubt(self) -> Callable[[], None]:
+        """Have the topology asked for again and again, until the returned function is called."""
+        self.refresh()
+        self._waiting += 1
+
+        def end() -> None:
+            self._waiting -= 1
+
+        return end
 
     # --- As the pool of a loop ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,108 @@
+"""Failovers: a dead node slows no other, its callers move on with their slots, and the newest view wins (C4 to C8)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from aioresp import CommandTimeout, ConnectionLost
+from aioresp.cluster import Cluster
+from aioresp.testing import ClusterServers
+
+KEYS = [f"key:{number}" for number in range(200)]
+
+
+class Load:
+    """Tasks that set keys one after another, and the times at which they succeeded."""
+
+    def __init__(self, r: Cluster[str], keys: Sequence[str], tasks: int) -> None:
+        self.done: list[float] = []
+        self.errors: list[Exception] = []
+        self._r = r
+        self._stop = False
+        self._tasks = [asyncio.create_task(self._run(keys, number)) for number in range(tasks)]
+
+    async def _run(self, keys: Sequence[str], number: int) -> None:
+        while not self._stop:
+            number += 1
+            try:
+                await self._r.set(keys[number % len(keys)], "1")
+            except Exception as error:
+                self.errors.append(error)
+            else:
+                self.done.append(time.monotonic())
+            await asyncio.sleep(0.02)
+
+    def rate(self, begin: float, end: float) -> float:
+        """Return the successes a second between two moments."""
+        return sum(begin <= moment < end for moment in self.done) / (end - begin)
+
+    async def stop(self) -> None:
+        self._stop = True
+        await asyncio.gather(*self._tasks)
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_a_dead_primary_slows_no_other_shard_and_its_callers_move(
+    fresh: ClusterServers, r: Cluster[str], no_debug: None, how: str
+) -> None:
+    await r.ping()
+    victim = fresh.primary_of(KEYS[0])
+    sick = [key for key in KEYS if fresh.primary_of(key) is victim]
+    well, dead = Load(r, [key for key in KEYS if key not in sick], 20), Load(r, sick, 10)
+    begin = time.monotonic()
+    await asyncio.sleep(1.0)
+    others = [node for node in fresh.primaries() if node is not victim]
+    connections = [node.connections_received() for node in others]
+    killed = time.monotonic()
+    end: Callable[[], None] = getattr(victim, how)
+    await asyncio.to_thread(end)
+    with pytest.raises((CommandTimeout, ConnectionError)):
+        await r.with_options(timeout=0.3).incr(sick[0])
+    assert 0.3 <= time.monotonic() - killed < 3.0
+    try:
+        await asyncio.to_thread(fresh.wait_until_promoted, victim)
+        promoted = time.monotonic()
+        await asyncio.sleep(1.5)
+        await asyncio.gather(well.stop(), dead.stop())
+        assert well.errors == []
+        assert well.rate(killed, promoted) > 0.5 * well.rate(begin, killed)
+        assert min(moment for moment in dead.done if moment > killed + 0.5) < promoted + 1.0
+        assert {type(error) for error in dead.errors} <= {ConnectionLost}
+        assert {error.outcome for error in dead.errors if isinstance(error, ConnectionLost)} <= {"unknown"}
+        assert [node.connections_received() for node in others] == connections
+        epoch = r.topology().epoch
+    finally:
+        await asyncio.to_thread(victim.start if how == "kill" else victim.resume)
+        await asyncio.to_thread(fresh.wait_until_ok)
+    assert await r.set(sick[0], "2")
+    assert r.topology().epoch >= epoch
+    found = r.topology().shard_of(r.keyslot(sick[0]))
+    assert found is not None
+    assert found.primary.port != victim.port
+
+
+async def test_a_planned_failover_loses_nothing(fresh: ClusterServers, r: Cluster[str], no_debug: None) -> None:
+    load = Load(r, KEYS, 20)
+    counts = [0] * 5
+    counting = True
+
+    async def count(number: int) -> None:
+        while counting:
+            await r.incr(f"{{plan}}{number}")
+            counts[number] += 1
+
+    tasks = [asyncio.create_task(count(number)) for number in range(5)]
+    for _ in range(2):
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(fresh.failover, "{plan}")
+        await asyncio.to_thread(fresh.wait_until_ok)
+    counting = False
+    await load.stop()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert load.errors == []
+    assert results == [None] * 5
+    assert [int(value or 0) for value in await r.mget(*(f"{{plan}}{n}" for n in range(5)))] == counts
