@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import _get_running_loop
 from binascii import crc_hqx
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
@@ -22,7 +22,8 @@ from aioresp.cluster.seeds import read_seeds
 from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_bytes, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
 from aioresp.cluster.topology import AddressMap, ClusterNode, Topology
-from aioresp.command import AnyStr, Arguments, Called, Key, Result
+from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
+from aioresp.commands.base import filled, flat
 from aioresp.errors import ClusterError, CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
@@ -201,6 +202,26 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
     def _place(self) -> None:
         """Return None: a script that one node has may be missing at another."""
         return None
+
+    # --- Several slots -----------------------------------------------------------------------------------------------
+
+    async def mset_nonatomic(self, mapping: Fields) -> bool:
+        """Set keys of any slots: those of one slot at once, and each slot at its own time.
+
+        If a node fails, the keys of other slots may be set: then the error is that of the first slot that failed.
+        """
+        pairs = [*filled("MSET", "mapping", flat(mapping, "MSET"))]
+        slots: dict[int, list[Value]] = {}
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            slots.setdefault(slot_of(key), []).extend((key, value))
+        async with self.pipeline() as p:
+            for part in slots.values():
+                p.execute(("MSET", *part), ok)
+        return True
+
+    def mget_nonatomic(self, keys: Key | Iterable[Key], *args: Key) -> Result[list[AnyStr | None]]:
+        """Return the values of keys of any slots; the same as `mget`. They are not of one instant."""
+        return self.mget(keys, *args)
 
     # --- The cluster -------------------------------------------------------------------------------------------------
 

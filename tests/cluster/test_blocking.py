@@ -1,0 +1,103 @@
+"""Blocking commands outlive moves and failovers of their slot (C12), scripts, and leases near a key."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aioresp.cluster import Cluster
+from aioresp.testing import ClusterNode, ClusterServers
+
+
+def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
+    return next(node for node in cluster.primaries() if node is not cluster.primary_of(place))
+
+
+async def test_a_pop_waits_at_the_node_of_its_key(fresh: ClusterServers, r: Cluster[str]) -> None:
+    popping = [asyncio.create_task(r.blpop([f"queue:{number}"], timeout=10)) for number in range(10)]
+    await asyncio.sleep(0.1)
+    for number in range(10):
+        await r.rpush(f"queue:{number}", str(number))
+    assert await asyncio.gather(*popping) == [(f"queue:{number}", str(number)) for number in range(10)]
+
+
+async def test_a_pop_moves_on_with_its_slot(fresh: ClusterServers, r: Cluster[str]) -> None:
+    home, target = fresh.primary_of("{pop}q"), other_than(fresh, "{pop}q")
+    popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(fresh.migrate, "{pop}q", target)
+    try:
+        await asyncio.sleep(0.2)
+        assert not popping.done()
+        await r.rpush("{pop}q", "x")
+        assert await popping == ("{pop}q", "x")
+    finally:
+        fresh.migrate("{pop}q", home)
+
+
+async def test_a_pop_is_asked_for_at_the_target_of_a_move(fresh: ClusterServers, r: Cluster[str]) -> None:
+    home = fresh.primary_of("{pop}q")
+    migration = fresh.begin_migration("{pop}q", other_than(fresh, "{pop}q"))
+    try:
+        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+        await asyncio.sleep(0.2)
+        assert not popping.done()
+        await r.rpush("{pop}q", "x")
+        assert await popping == ("{pop}q", "x")
+    finally:
+        migration.end()
+        fresh.migrate("{pop}q", home)
+
+
+async def test_a_pop_outlives_a_failover(fresh: ClusterServers, r: Cluster[str]) -> None:
+    popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(fresh.failover, "{pop}q")
+    await asyncio.to_thread(fresh.wait_until_ok)
+    assert not popping.done()
+    await r.rpush("{pop}q", "x")
+    assert await popping == ("{pop}q", "x")
+
+
+async def test_a_cancelled_pop_gives_its_element_back(fresh: ClusterServers, r: Cluster[str]) -> None:
+    for _ in range(20):
+        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+        await asyncio.sleep(0.01)
+        pushing = asyncio.create_task(r.rpush("{pop}q", "x"))
+        await asyncio.sleep(0)
+        popping.cancel()
+        await pushing
+        await asyncio.wait((popping,))
+        assert popping.cancelled()
+        async with asyncio.timeout(5):
+            while await r.llen("{pop}q") != 1:
+                await asyncio.sleep(0.01)
+        await r.delete("{pop}q")
+
+
+async def test_scripts_run_where_their_keys_are(fresh: ClusterServers, r: Cluster[str]) -> None:
+    script = r.register_script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    assert await asyncio.gather(*(script([f"s{number}"], [number]) for number in range(30))) == list(range(30))
+    async with r.pipeline() as p:
+        handles = [script([f"s{number}"], [1], client=p) for number in range(30)]
+    assert [await handle for handle in handles] == [number + 1 for number in range(30)]
+
+
+async def test_a_lease_is_near_its_key(fresh: ClusterServers, r: Cluster[str]) -> None:
+    for key in ("user:{1}", "user:{2}", "user:{3}", "user:{7}"):
+        async with r.connection(key=key) as c:
+            await c.set(key, "1")
+            assert await c.wait(0, 10) >= 0
+            assert await c.call("WATCH", key) == "OK"
+    async with r.connection() as c:
+        assert await c.ping()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_both_protocols(fresh: ClusterServers, protocol: int) -> None:
+    async with Cluster(fresh.url, protocol=2 if protocol == 2 else 3) as r:
+        await r.set("a", "1")
+        assert await r.mget("a", "b") == ["1", None]
+        assert await r.dbsize() == 1
+        assert len(await r.replicas()) == 3

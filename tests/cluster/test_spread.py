@@ -1,0 +1,137 @@
+"""Commands over several nodes: split by slot, or sent to all of them by the servers' own tips (C13, C14, C16)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from aioresp import CommandRefused, CrossSlotError, ResponseError
+from aioresp.cluster import Cluster
+from aioresp.testing import ClusterServers
+
+
+async def test_commands_with_keys_of_any_slots_do_as_a_dict_does(fresh: ClusterServers, r: Cluster[str]) -> None:
+    chance = random.Random(7)
+    names = [f"name:{number}" for number in range(60)]
+    model: dict[str, str] = {}
+    for step in range(60):
+        some = chance.choices(names, k=chance.randrange(1, 20))
+        what = step % 5
+        if what == 0:
+            for name in some:
+                model[name] = str(step)
+                await r.set(name, str(step))
+        elif what == 1:
+            assert await r.mget(some) == [model.get(name) for name in some]
+        elif what == 2:
+            assert await r.exists(*some) == sum(name in model for name in some)
+        elif what == 3:
+            assert await r.touch(*some) == sum(name in model for name in some)
+        else:
+            gone = {name for name in some if name in model}
+            assert await (r.delete if step % 2 else r.unlink)(*some) == len(gone)
+            model = {name: value for name, value in model.items() if name not in gone}
+
+
+async def test_bytes_stay_bytes(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.set("a", "1")
+    assert await r.with_options(decode_responses=False).mget("a", "b", "c") == [b"1", None, None]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("MSET", "a", "1", "b", "2"),
+        ("MSETNX", "a", "1", "b", "2"),
+        ("RENAME", "a", "b"),
+        ("SINTER", "a", "b"),
+        ("PFCOUNT", "a", "b"),
+        ("EVAL", "return 1", 2, "a", "b"),
+        ("BLPOP", "a", "b", 1),
+        ("XREAD", "STREAMS", "a", "b", "0", "0"),
+    ],
+)
+async def test_other_commands_over_two_slots_are_refused_before_a_byte(
+    fresh: ClusterServers, r: Cluster[str], arguments: tuple[str | int, ...]
+) -> None:
+    await r.ping()
+    before = r.stats().commands
+    with pytest.raises(CrossSlotError, match="'a' and 'b'"):
+        await r.call(*arguments)
+    assert r.stats().commands == before
+
+
+async def test_mset_nonatomic_sets_keys_of_any_slots(fresh: ClusterServers, r: Cluster[str]) -> None:
+    values = {f"many:{number}": str(number) for number in range(50)}
+    assert await r.mset_nonatomic(values)
+    assert await r.mget_nonatomic(list(values)) == list(values.values())
+
+
+async def test_commands_without_a_key_go_where_the_tips_say(fresh: ClusterServers, r: Cluster[str]) -> None:
+    for number in range(30):
+        await r.set(f"key:{number}", "1")
+    assert await r.dbsize() == 30
+    assert sorted(await r.keys("key:*")) == sorted(f"key:{number}" for number in range(30))
+    assert str(await r.randomkey()).startswith("key:")
+    assert await r.ping()
+    sha = await r.script_load("return 1")
+    assert await r.script_exists(sha, "0" * 40) == [True, False]
+    assert await r.config_set({"slowlog-max-len": 77})
+    assert {str(node.call("CONFIG", "GET", "slowlog-max-len")) for node in fresh.nodes} == {"['slowlog-max-len', '77']"}
+    assert await r.flushall()
+    assert await r.dbsize() == 0
+    assert await r.randomkey() is None
+
+
+async def test_the_error_of_one_node_names_it_and_those_that_are_done(fresh: ClusterServers, r: Cluster[str]) -> None:
+    odd = fresh.primaries()[1]
+    odd.call("ACL", "SETUSER", "default", "-flushall")
+    try:
+        with pytest.raises(ResponseError, match=rf"at 127\.0\.0\.1:{odd.port}; done at 127\.0\.0\.1:\d+, ") as caught:
+            await r.flushall()
+        assert caught.value.command == "FLUSHALL"
+    finally:
+        odd.call("ACL", "SETUSER", "default", "+flushall")
+
+
+@pytest.mark.parametrize(
+    "words", ["SCAN 0", "SHUTDOWN NOSAVE", "CLUSTER RESET", "CLUSTER FAILOVER", "REPLICAOF NO ONE"]
+)
+async def test_commands_for_one_node_are_refused(fresh: ClusterServers, r: Cluster[str], words: str) -> None:
+    with pytest.raises(CommandRefused, match=r"a cluster does not send this command: .*`"):
+        await r.call(*words.split())
+
+
+async def test_keyless_commands_are_spread(fresh: ClusterServers, r: Cluster[str]) -> None:
+    for _ in range(60):
+        await r.echo("x")
+    counts = [node.commandstats().get("echo", 0) for node in fresh.primaries()]
+    assert sum(counts) == 60
+    assert min(counts) > 0
+
+
+async def test_nodes_are_clients(fresh: ClusterServers, r: Cluster[str]) -> None:
+    assert len(await r.primaries()) == 3
+    assert len(await r.replicas()) == 3
+    roles = [(await node.info("replication")).text("role") for node in await r.nodes()]
+    assert roles == ["master"] * 3 + ["slave"] * 3
+    await r.set("near", "1")
+    assert await (await r.near("near")).call("OBJECT", "ENCODING", "near") == "int"
+    assert r.keyslot("foo") == 12182
+
+
+async def test_a_cluster_uses_one_connection_for_each_node_in_use(fresh: ClusterServers) -> None:
+    async with Cluster(fresh.url) as r:
+        await r.set("{one}x", "1")
+        stats = r.stats()
+        assert stats.open <= 2
+        assert len([node for node, figures in stats.nodes.items() if figures.open]) == stats.open
+
+
+async def test_views_and_reprs_tell_the_cluster(fresh: ClusterServers, r: Cluster[str]) -> None:
+    assert "not found yet" in repr(r)
+    await r.ping()
+    assert "3 primaries with 16384 slots, 3 replicas" in repr(r)
+    assert "timeout 3 s" in repr(r.with_options(timeout=3))
+    assert isinstance(r.with_options(timeout=3), Cluster)
