@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from asyncio import _get_running_loop
 from binascii import crc_hqx
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
 from aioresp.arguments import encoded, exact
 from aioresp.client import NONE, Client
 from aioresp.cluster.fleet import ClusterStats, Fleet
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.pipeline import ClusterPipeline
+from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
 from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_bytes, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
 from aioresp.cluster.topology import AddressMap, ClusterNode, Topology
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
 from aioresp.commands.base import filled, flat
+from aioresp.contexts.iterators import Pattern, Scan
 from aioresp.errors import ClusterError, CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
 from aioresp.node import Node
 from aioresp.options import Options, Terms, check, too_many
+from aioresp.pubsub.methods import Listening
 from aioresp.replies import as_is, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Packed, pack, unpack
@@ -199,6 +202,12 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         """
         return KeyLease(self._fleet, self.terms, None if key is None else slot_of(key))
 
+    def _listening(self) -> Listening:
+        find: Any = self._fleet.broker  # in place of one hub
+        db = self._fleet.settings.endpoint.db
+        ready = partial(self._fleet.topology, self.terms)
+        return Listening(find, _refuse_monitor, db, self._decode, self._timeout, ready)
+
     def _place(self) -> None:
         """Return None: a script that one node has may be missing at another."""
         return None
@@ -222,6 +231,16 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
     def mget_nonatomic(self, keys: Key | Iterable[Key], *args: Key) -> Result[list[AnyStr | None]]:
         """Return the values of keys of any slots; the same as `mget`. They are not of one instant."""
         return self.mget(keys, *args)
+
+    def scan_iter(
+        self, match: Pattern | None = None, count: int | None = None, _type: str | None = None
+    ) -> AsyncIterator[AnyStr]:
+        """Iterate over the keys of all nodes: those that match the glob, about `count` a page, of one `_type`.
+
+        A key that is there all the time is found, also if its slot moves meanwhile; it may be found twice. Raises
+        ClusterDownError if a slot has no node.
+        """
+        return Scan("SCAN", SlotScan(self._fleet, self.terms, match, count, _type).page)
 
     # --- The cluster -------------------------------------------------------------------------------------------------
 
@@ -267,6 +286,11 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
 
 Cluster._execute.__qualname__ = Called(Cluster._execute.__qualname__)
+
+
+def _refuse_monitor() -> NoReturn:
+    advice = "it is for one node: `(await r.primaries())[0].monitor()`"
+    raise about(CommandRefused(f"a cluster does not send this command: {advice}"), "MONITOR")
 
 
 def converted(reply: Callable[[Any], T], value: Any, packed: Packed) -> T:

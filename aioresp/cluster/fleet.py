@@ -10,18 +10,18 @@ import random
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aioresp.cluster.blocking import Block
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.redirect import Course, Find, deliver
-from aioresp.cluster.router import Router
+from aioresp.cluster.router import WANTED, Router
 from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.topology import Address, AddressMap, Topology
-from aioresp.errors import RedisError
+from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.facts.traits import Traits
 from aioresp.misuse import Bound
-from aioresp.node import CLOSE_GRACE, Stats, observing, terms_of
+from aioresp.node import CLOSE_GRACE, Dial, Node, Stats, observing, terms_of
 from aioresp.options import Settings, Terms
 from aioresp.pool.entries import Entries, Leaving
 from aioresp.pool.loops import Begun, PerLoop, running_loop
@@ -29,6 +29,9 @@ from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
+
+if TYPE_CHECKING:
+    from aioresp.cluster.hubs import ClusterHub
 
 T = TypeVar("T")
 
@@ -55,6 +58,8 @@ class Fleet(Bound):
         self.terms = terms_of(settings, self.observer)
         self._entries = Entries()
         self.pools: PerLoop[Router] = PerLoop(partial(Router, self.nodes))
+        #: Node of the ordinary subscriptions, which any node of the cluster may serve.
+        self._anywhere = Node(settings, partial(_connect_anywhere, weakref.ref(self.pools)))
         self.nodes.doubt = partial(_doubt, weakref.ref(self.pools))
 
     def __repr__(self) -> str:
@@ -98,6 +103,15 @@ class Fleet(Bound):
         """Return the route of one pipeline."""
         return ClusterRoute(self.pools.here, any_primary, terms)
 
+    def broker(self) -> ClusterHub:
+        """Return the topics of the running loop. Raises ClientClosed."""
+        router = self.pools.here()
+        if router.hub is None:
+            from aioresp.cluster.hubs import ClusterHub  # noqa: PLC0415 (many programs subscribe to nothing)
+
+            router.hub = ClusterHub(router, self._anywhere.hubs.here())
+        return router.hub
+
     async def topology(self, terms: Terms) -> Topology:
         """Return the topology, and find it before if it is not known."""
         return await self.course(_NOTHING, None, terms).discover()
@@ -108,10 +122,10 @@ class Fleet(Bound):
         """Return the figures of this moment: their sum, and those of each node and of each loop in use."""
         nodes: dict[str, PoolStats] = {}
         total = PoolStats()
-        for node in self.nodes:
+        for node in (*self.nodes, self._anywhere):
             figures = node.stats()
             plain = PoolStats(*(getattr(figures, name) for name in PoolStats.record_fields))
-            address = f"{node.settings.endpoint}"
+            address = "subscriptions" if node is self._anywhere else f"{node.settings.endpoint}"
             nodes[address] = nodes.get(address, PoolStats()) + plain
             total += plain
         return ClusterStats(**vars(total), nodes=nodes)
@@ -127,7 +141,7 @@ class Fleet(Bound):
         with self._entries.lock:
             self._entries.enter()
             self.pools.closed = False
-            for node in self.nodes:
+            for node in (*self.nodes, self._anywhere):
                 node.pools.closed = node.hubs.closed = False
 
     async def leave(self) -> None:
@@ -153,7 +167,7 @@ class Fleet(Bound):
     def _shut(self, *, here: bool) -> list[tuple[PerLoop[Any], Begun[Any]]]:
         """Begin to close; return what is to be awaited."""
         endings: list[tuple[PerLoop[Any], Begun[Any]]] = [(self.pools, self.pools.shut(0.0, here=here))]
-        for node in self.nodes:
+        for node in (*self.nodes, self._anywhere):
             endings.append((node.hubs, node.hubs.shut(0.0, here=here)))
             endings.append((node.pools, node.pools.shut(CLOSE_GRACE, here=here)))
         return endings
@@ -172,6 +186,26 @@ def _doubt(routers: weakref.ref[PerLoop[Router]]) -> Callable[[], None]:
 
 
 def _nothing() -> None: ...
+
+
+async def _connect_anywhere(routers: weakref.ref[PerLoop[Router]], dial: Dial) -> Connection:
+    """Connect to a random healthy node."""
+    known = routers()
+    router = None if known is None else known.here()
+    if router is None:
+        raise ClientClosed("the client was closed")
+    if router.topology is None:
+        await router.wait(WANTED)
+    topology = router.topology
+    nodes = () if topology is None else [node for node in topology.nodes if node.healthy]
+    if not nodes:
+        raise ConnectError("no node of the cluster is known")
+    node = random.choice(nodes)
+    endpoint = router.nodes.at(node.address).settings.endpoint
+    router.refresh()
+    connection = await dial(endpoint)
+    router.listening = node.address
+    return connection
 
 
 def any_primary(router: Router) -> Pool[Connection] | None:

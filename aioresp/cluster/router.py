@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable
 from contextvars import Context
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aioresp.cluster.discovery import discover
 from aioresp.cluster.nodes import Nodes
@@ -23,6 +23,9 @@ from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
 from aioresp.timers import wait
 from aioresp.wire.connection import Connection
+
+if TYPE_CHECKING:
+    from aioresp.cluster.hubs import ClusterHub
 
 logger = logging.getLogger("aioresp")
 
@@ -52,6 +55,12 @@ class Router:
         self.pools: list[Pool[Connection] | _Unserved] = [UNSERVED] * SLOTS
         self.changes = 0
         """Number of times that the table has changed."""
+        self.on_change: list[Callable[[], object]] = []
+        """Functions that are called after each new topology that has changed the table."""
+        self.listening: Address | None = None
+        """Address of the node that ordinary subscriptions are connected to."""
+        self.hub: ClusterHub | None = None
+        """The topics of this loop; None before the first subscription."""
         self._loop = loop
         self._topology: Topology | None = None  # the one that the table was made of
         #: Pools by slot that redirects have told, with the loop times: newer than a view that was asked for before.
@@ -139,6 +148,8 @@ class Router:
         changed, self._changed = self._changed, self._loop.create_future()
         if not changed.done():
             changed.set_result(None)
+        for hear in list(self.on_change):
+            hear()
 
     def locate(self, host: str, port: int, origin: Pool[Connection] | None) -> Address:
         """Return the address that a redirect names; without a host, it is that of the node which has sent it."""
@@ -216,6 +227,12 @@ class Router:
         if self._shut:
             raise ClientClosed("the client was closed")
         return self._failure if self._refreshing is None else None
+
+    async def renew(self) -> RedisError | None:
+        """Wait for the end of a refresh that begins now; return its error if it has failed."""
+        while self._refreshing is not None:  # it may have asked before
+            await asyncio.wait((self._refreshing,))
+        return await self.discover(math.inf)
 
     async def wait(self, seconds: float) -> None:
         """Wait until the table changes, at most so many seconds, and have the topology asked for."""

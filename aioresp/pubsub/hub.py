@@ -21,6 +21,7 @@ from aioresp.errors import (
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
+    MovedError,
     RedisError,
     SubscriptionClosed,
     about,
@@ -31,7 +32,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.liveness import Liveness
 from aioresp.pubsub.requests import Requests
 from aioresp.pubsub.states import SHUT, TRANSITIONS, Event, State
-from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Standing, Subscriber, Topic
+from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Moment, Standing, Subscriber, Topic
 from aioresp.retry import NOT_NOW, Retry
 from aioresp.timers import wait
 from aioresp.wire.batch import fail
@@ -84,6 +85,9 @@ class Hub:
         `spare` returns an idle connection that the hub may take over, or None.
         """
         self.on_drop = on_drop
+        #: Function that finds another hub for a shard channel whose slot has moved, and gets the redirect; None where
+        #: there is no other one.
+        self.on_moved: Callable[[Topic, MovedError], None] | None = None
         self.state = State.IDLE
         self._connect = connect
         self._spare = spare
@@ -161,6 +165,38 @@ class Hub:
         if self.state is State.CONNECTED:
             self._request("un", topic)
             self._unused_since = self._loop.time()
+
+    def give_away(self, topic: Topic) -> None:
+        """Forget a topic that goes to another hub with its subscribers; they may miss messages from now on."""
+        if self._topics.pop((topic.kind, topic.name), None) is None:
+            return
+        if self._live[topic.kind].pop(topic.name, None) is not None:
+            topic.lose(self._requests.complete, self._loop.create_future())
+            if self.state is State.CONNECTED:
+                self._request("un", topic)
+        self._unused_since = self._loop.time()
+
+    def adopt(self, topic: Topic) -> None:
+        """Take over a topic of another hub. Raises ClientClosed."""
+        for subscriber in topic.subscribers:
+            self.admit(subscriber)
+        if self.state in SHUT:
+            raise ClientClosed("the client was closed")
+        self._topics[topic.kind, topic.name] = topic
+        if self.state is State.CONNECTED:
+            self._request("", topic)
+        elif self.state is State.IDLE and not self._take_over():
+            self._open(0.0)
+
+    def reconnect(self, error: RedisError) -> None:
+        """Replace the connection, because its server is not the right one any more."""
+        if self._listener is not None:
+            self._listener.connection.end(error)
+
+    @property
+    def complete(self) -> Moment:
+        """Moment up to which all messages of live topics have arrived."""
+        return self._requests.complete
 
     def _has(self, topic: Topic) -> bool:
         """Return whether the topic still has subscribers; another one may have its name by now."""
@@ -264,12 +300,20 @@ class Hub:
             if topic is not None:
                 topic.deliver(item[1], item[2])
         elif what == b"sunsubscribe" and not self._requests.expects(what, item[1]):
-            assert self._listener is not None
-            self._listener.connection.end(ConnectionLost("the server ended a subscription: its slot has moved"))
+            self._take_end(item[1])
         elif type(item) is Push and what not in _KNOWN:
             self._take_unasked(item)
         else:
             self._take_answer(item, what)
+
+    def _take_end(self, name: bytes) -> None:
+        """Take the end of a shard channel that nobody asked for: its slot has moved."""
+        topic = self._live["s"].pop(name, None)
+        if self.on_moved is None:
+            self.reconnect(ConnectionLost("the server ended a subscription: its slot has moved"))
+        elif topic is not None:
+            topic.lose(self._requests.complete, self._loop.create_future())
+            self._request("", topic)  # the answer is a redirect, to `on_moved`
 
     def _take_unasked(self, push: list[Any]) -> None:
         """Take a push that answers no request: an invalidation, or some kind that is of no use here."""
@@ -299,6 +343,9 @@ class Hub:
 
     def _refused(self, topic: Topic, error: RedisError) -> None:
         about(error, f"{topic.kind}subscribe".upper(), shown(topic.name))
+        if isinstance(error, MovedError) and self.on_moved is not None and self._has(topic):
+            self.on_moved(topic, error)
+            return
         if isinstance(error, NOT_NOW):
             pause = PERSISTENT.pause(PERSISTENT.attempts - 1) or 0.0
             self._loop.call_later(pause, self._request_again, topic, context=Context())

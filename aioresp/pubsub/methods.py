@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from aioresp.command import AnyStr, Key
@@ -35,6 +35,8 @@ class Listening(Record):
     db: int
     decode: bool
     timeout: float | None
+    prepare: Callable[[], Awaitable[object]] | None = None
+    """Step that each subscription awaits before it looks for its hub."""
 
 
 class Subscribing(Executor[AnyStr]):
@@ -100,7 +102,9 @@ class Subscribing(Executor[AnyStr]):
         from aioresp.pubsub.subscription import Subscription  # noqa: PLC0415 (many programs have none)
 
         at = self._listening()
-        return Subscription(at.find_hub, at.decode, at.timeout, kind, names, gaps, buffer, overflow)
+        made: Subscription[Any] = Subscription(at.find_hub, at.decode, at.timeout, kind, names, gaps, buffer, overflow)
+        made.prepare = at.prepare
+        return made
 
     @overload
     def keyspace_events(
@@ -146,7 +150,9 @@ class Subscribing(Executor[AnyStr]):
         at = self._listening()
         where = at.find_hub, at.decode, at.timeout
         number = at.db if db is None else db
-        return KeyEvents(*where, self.execute, number, patterns, events, gaps, buffer, overflow, check)
+        made: KeyEvents[Any] = KeyEvents(*where, self.execute, number, patterns, events, gaps, buffer, overflow, check)
+        made.prepare = at.prepare
+        return made
 
     def monitor(self, *, buffer: int = BUFFER, overflow: Overflow = "drop_oldest") -> Monitor[AnyStr]:
         """Return a context that yields every command that the server runs, on a connection of its own.

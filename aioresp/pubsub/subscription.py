@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -39,6 +39,9 @@ class Subscription(Inbox[T]):
     """
 
     _entering = "async with r.subscribe(...) as s:"
+
+    prepare: Callable[[], Awaitable[object]] | None = None
+    """Step that is awaited before the hub is looked for; None without one."""
 
     def __init__(
         self,
@@ -101,6 +104,8 @@ class Subscription(Inbox[T]):
     async def __aenter__(self) -> Self:
         if self._hub is not None:
             raise RuntimeError("a subscription is entered once")
+        if self.prepare is not None:
+            await self.prepare()
         self._hub = self._find_hub()
         self._entered = Moment.now()
         self._hub.admit(self)

@@ -1,0 +1,159 @@
+"""Subscriptions over a cluster tell the truth: over moves of slots, failovers and redirects (C15)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from aioresp import CommandRefused, Gap, Message
+from aioresp.cluster import Cluster
+from aioresp.testing import ClusterNode, ClusterServers
+
+
+def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
+    return next(node for node in cluster.primaries() if node is not cluster.primary_of(place))
+
+
+@asynccontextmanager
+async def published(r: Cluster[str], names: list[str]) -> AsyncIterator[dict[str, list[str]]]:
+    """Publish numbers on shard channels until the block ends, and tell them."""
+    sent: dict[str, list[str]] = {name: [] for name in names}
+    going = True
+
+    async def publish(name: str) -> None:
+        number = 0
+        while going:
+            number += 1
+            await r.spublish(name, str(number))
+            sent[name].append(str(number))
+            await asyncio.sleep(0.005)
+
+    tasks = [asyncio.create_task(publish(name)) for name in names]
+    try:
+        yield sent
+    finally:
+        going = False
+        await asyncio.gather(*tasks)
+
+
+async def test_channels_and_patterns_are_heard_from_all_nodes(fresh: ClusterServers, r: Cluster[str]) -> None:
+    async with r.subscribe("news") as s, r.psubscribe("ne*") as p:
+        for node in await r.primaries():
+            await node.publish("news", "x")
+        for _ in range(3):
+            assert (await anext(s)).data == "x"
+            assert (await anext(p)).data == "x"
+
+
+async def test_shard_channels_live_at_the_nodes_of_their_slots(fresh: ClusterServers, r: Cluster[str]) -> None:
+    names = [f"shard:{number}" for number in range(30)]
+    async with r.ssubscribe(*names) as s:
+        for name in names:
+            assert await r.spublish(name, name) == 1
+        got = {(await anext(s)).data for _ in names}
+    assert got == set(names)
+
+
+async def test_a_shard_channel_moves_alone_and_with_a_gap(fresh: ClusterServers, r: Cluster[str]) -> None:
+    home, target = fresh.primary_of("{ch}1"), other_than(fresh, "{ch}1")
+    stays = next(name for name in map(str, range(1000)) if fresh.primary_of(name) is home)
+    try:
+        async with r.ssubscribe("{ch}1", gaps=True) as moving, r.ssubscribe(stays, gaps=True) as still:
+            async with published(r, ["{ch}1", stays]) as sent:
+                await asyncio.sleep(0.1)
+                await asyncio.to_thread(fresh.migrate, "{ch}1", target)
+                await asyncio.sleep(0.5)
+            await r.spublish("{ch}1", "end")
+            await r.spublish(stays, "end")
+            heard: list[str] = []
+            async for item in moving:
+                if isinstance(item, Message) and item.data == "end":
+                    break
+                heard.append("gap" if isinstance(item, Gap) else item.data)
+            assert heard.count("gap") == 1
+            numbers = [int(each) for each in heard if each != "gap"]
+            assert numbers == sorted(set(numbers))
+            missing = set(map(int, sent["{ch}1"])) - set(numbers)
+            before = [int(each) for each in heard[: heard.index("gap")]]
+            assert all(number > before[-1] - 1 for number in missing)
+            quiet = [item async for item in until_end(still)]
+            assert [item.data for item in quiet if isinstance(item, Message)] == sent[stays]
+            assert not still.gaps
+    finally:
+        fresh.migrate("{ch}1", home)
+
+
+async def until_end(s: object) -> AsyncIterator[object]:
+    async for item in s:  # type: ignore[attr-defined]
+        if isinstance(item, Message) and item.data == "end":
+            return
+        yield item
+
+
+async def test_subscriptions_outlive_a_failover(fresh: ClusterServers, r: Cluster[str]) -> None:
+    async with r.ssubscribe("{ch}1", gaps=True) as s, r.subscribe("plain") as plain:
+        await asyncio.to_thread(fresh.failover, "{ch}1")
+        await asyncio.to_thread(fresh.wait_until_ok)
+        async with asyncio.timeout(10):
+            while await r.spublish("{ch}1", "x") == 0:
+                await asyncio.sleep(0.05)
+        items = [await anext(s)]
+        while not isinstance(items[-1], Message):
+            items.append(await anext(s))
+        assert [type(item) for item in items] == [Gap, Message]
+        await r.publish("plain", "y")
+        assert (await anext(plain)).data == "y"
+
+
+async def test_subscriptions_outlive_a_killed_node(fresh: ClusterServers, r: Cluster[str]) -> None:
+    victim = fresh.primary_of("{ch}1")
+    async with r.ssubscribe("{ch}1", gaps=True) as s, r.subscribe("plain", gaps=True):
+        await asyncio.to_thread(victim.kill)
+        try:
+            await asyncio.to_thread(fresh.wait_until_promoted, victim)
+            async with asyncio.timeout(10):
+                while await r.spublish("{ch}1", "x") == 0:
+                    await asyncio.sleep(0.05)
+                while not isinstance(await anext(s), Message):
+                    pass
+                while await r.publish("plain", "y") == 0:
+                    await asyncio.sleep(0.05)
+        finally:
+            await asyncio.to_thread(victim.start)
+            await asyncio.to_thread(fresh.wait_until_ok)
+        assert len(s.gaps) == 1
+
+
+async def test_keyspace_events_come_from_every_primary(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.config_set({"notify-keyspace-events": "KEA"})
+    try:
+        async with r.keyspace_events("event:*", events=["set"]) as s:
+            names = {f"event:{number}" for number in range(30)}
+            for name in names:
+                await r.set(name, "1")
+            assert {(await anext(s)).key for _ in names} == names
+            await asyncio.to_thread(fresh.failover, "event:1")
+            await asyncio.to_thread(fresh.wait_until_ok)
+            async with asyncio.timeout(10):
+                while not s.gaps:
+                    await r.get("event:1")  # which meets a redirect
+                    await asyncio.sleep(0.05)
+            for name in names:
+                await r.set(name, "2")
+            assert {(await anext(s)).key for _ in names} == names
+            assert len(s.gaps) == 1
+    finally:
+        await r.config_set({"notify-keyspace-events": ""})
+
+
+async def test_monitor_is_for_one_node(fresh: ClusterServers, r: Cluster[str]) -> None:
+    with pytest.raises(CommandRefused, match="primaries"):
+        async with r.monitor():
+            pass
+    node = (await r.primaries())[0]
+    async with node.monitor() as m:
+        await node.ping()
+        assert await anext(m)
