@@ -120,6 +120,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.pubsub.methods", "aioresp.pubsub.keyspace"): "many programs subscribe to nothing",
     ("aioresp.pubsub.methods", "aioresp.pubsub.monitor"): "few programs look on",
     ("aioresp.contexts.lease", "aioresp.pubsub.pushes"): "few programs listen",
+    ("aioresp.cluster.fleet", "aioresp.cluster.hubs"): "many programs subscribe to nothing",
     ("aioresp.contexts.scripts", "hashlib"): "slow to import, and many programs have no scripts",
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",

@@ -10,7 +10,7 @@ import random
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aioresp.cluster.blocking import Block
 from aioresp.cluster.nodes import Nodes
@@ -27,11 +27,9 @@ from aioresp.pool.entries import Entries, Leaving
 from aioresp.pool.loops import Begun, PerLoop, running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
+from aioresp.pubsub.topics import Broker
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
-
-if TYPE_CHECKING:
-    from aioresp.cluster.hubs import ClusterHub
 
 T = TypeVar("T")
 
@@ -103,7 +101,7 @@ class Fleet(Bound):
         """Return the route of one pipeline."""
         return ClusterRoute(self.pools.here, any_primary, terms)
 
-    def broker(self) -> ClusterHub:
+    def broker(self) -> Broker:
         """Return the topics of the running loop. Raises ClientClosed."""
         router = self.pools.here()
         if router.hub is None:

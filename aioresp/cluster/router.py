@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from aioresp.cluster.discovery import discover
 from aioresp.cluster.nodes import Nodes
@@ -21,11 +21,9 @@ from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topol
 from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
+from aioresp.pubsub.topics import Broker
 from aioresp.timers import wait
 from aioresp.wire.connection import Connection
-
-if TYPE_CHECKING:
-    from aioresp.cluster.hubs import ClusterHub
 
 logger = logging.getLogger("aioresp")
 
@@ -59,7 +57,7 @@ class Router:
         """Functions that are called after each new topology that has changed the table."""
         self.listening: Address | None = None
         """Address of the node that ordinary subscriptions are connected to."""
-        self.hub: ClusterHub | None = None
+        self.hub: Broker | None = None
         """The topics of this loop; None before the first subscription."""
         self._loop = loop
         self._topology: Topology | None = None  # the one that the table was made of

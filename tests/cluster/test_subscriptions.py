@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aioresp import CommandRefused, Gap, Message
+from aioresp import CommandRefused, Gap, Message, MonitoredCommand
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterNode, ClusterServers
 
@@ -110,7 +110,7 @@ async def test_subscriptions_outlive_a_failover(fresh: ClusterServers, r: Cluste
 
 async def test_subscriptions_outlive_a_killed_node(fresh: ClusterServers, r: Cluster[str]) -> None:
     victim = fresh.primary_of("{ch}1")
-    async with r.ssubscribe("{ch}1", gaps=True) as s, r.subscribe("plain", gaps=True):
+    async with r.ssubscribe("{ch}1", gaps=True) as s, r.subscribe("plain") as plain:
         await asyncio.to_thread(victim.kill)
         try:
             await asyncio.to_thread(fresh.wait_until_promoted, victim)
@@ -119,8 +119,11 @@ async def test_subscriptions_outlive_a_killed_node(fresh: ClusterServers, r: Clu
                     await asyncio.sleep(0.05)
                 while not isinstance(await anext(s), Message):
                     pass
-                while await r.publish("plain", "y") == 0:
+                hearing = asyncio.create_task(anext(plain))
+                while not hearing.done():
+                    await r.publish("plain", "y")  # the reply counts the subscribers of one node only
                     await asyncio.sleep(0.05)
+                assert (await hearing).data == "y"
         finally:
             await asyncio.to_thread(victim.start)
             await asyncio.to_thread(fresh.wait_until_ok)
@@ -156,4 +159,4 @@ async def test_monitor_is_for_one_node(fresh: ClusterServers, r: Cluster[str]) -
     node = (await r.primaries())[0]
     async with node.monitor() as m:
         await node.ping()
-        assert await anext(m)
+        assert isinstance(await anext(m), MonitoredCommand)
