@@ -31,7 +31,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.liveness import Liveness
 from aioresp.pubsub.requests import Requests
 from aioresp.pubsub.states import SHUT, TRANSITIONS, Event, State
-from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Standing, Subscriber, Topic
+from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Moment, Standing, Subscriber, Topic
 from aioresp.retry import NOT_NOW, Retry
 from aioresp.timers import wait
 from aioresp.wire.batch import fail
@@ -441,8 +441,13 @@ class Hub:
         logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
         self._failed(error)
 
-    def move(self, error: RedisError) -> None:
-        """Leave the server, because `connect` leads to another one now; subscriptions get a gap."""
+    def move(self, error: RedisError, since: Moment | None = None) -> None:
+        """Leave the server, because `connect` leads to another one now; subscriptions get a gap.
+
+        It begins at `since` at the latest: from then on, messages may have been published at the other server.
+        """
+        if since is not None and since.ticks < self._requests.complete.ticks:
+            self._requests.complete = since
         if self._listener is not None:
             self._listener.connection.end(error)
         elif self._opening is not None:
