@@ -10,6 +10,7 @@ from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -30,17 +31,19 @@ from aioresp.commands.marks import awaited
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import CLIENT, advising
-from aioresp.errors import CommandRefused, ConnectionLost, RedisError, about
+from aioresp.errors import ArgumentError, CommandRefused, ConnectionLost, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
 from aioresp.node import Node, Stats
-from aioresp.options import Options, Terms, check, check_of_view, settings, too_many
+from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
+from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
 from aioresp.replies import as_is, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
+from aioresp.timers import LEAST
 from aioresp.wire.packing import pack, unpack
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ T = TypeVar("T")
 #: The names that the fast path sends if there is middleware: none.
 NONE: Final[frozenset[str]] = frozenset()
 
+#: Servers for whose reads a view keeps a view of its own.
+MOST_READERS: Final = 100
+
 #: Attempts at a transaction by default: with the pauses between them, about a second on average.
 ATTEMPTS: Final = 20
 
@@ -65,6 +71,7 @@ class View(TypedDict, total=False):
     timeout: float | timedelta | None
     retry: Retry | None
     idempotent: bool
+    read_from: ReadFrom
 
 
 @advising(CLIENT)
@@ -108,7 +115,7 @@ class Client(
         if extra:  # for the sake of the error: to checkers there are none
             raise too_many(len(extra))
         check("decode_responses", decode_responses)
-        node = Node(settings(url, options))
+        node = _made(settings(url, options))
         self._take(node, node.terms.replace(decode=decode_responses))
 
     @classmethod
@@ -125,8 +132,10 @@ class Client(
         self._pools = node.pools
         self._decode = terms.decode
         self._timeout = terms.timeout
-        #: The names that the fast path sends. There are none with middleware, so a client without it pays nothing.
-        self._plain = NONE if terms.middleware else PLAIN
+        #: Views on the servers that are asked first for a read.
+        self._on: dict[Node, Self] = {}
+        #: The names that the fast path sends. Middleware and reads from replicas cost nothing where there are none.
+        self._plain = NONE if terms.middleware else PLAIN if terms.read_from == "primary" else OTHERS
 
     def _with(self, terms: Terms) -> Self:
         view = object.__new__(type(self))
@@ -153,7 +162,7 @@ class Client(
         if not hasattr(self, "node"):  # its constructor failed
             return f"{type(self).__name__}(not made)"
         s = self.node.settings
-        said = [str(s.endpoint), f"limit {s.limit}", f"concurrency {s.concurrency}"]
+        said = [self.node.address, f"limit {s.limit}", f"concurrency {s.concurrency}"]
         said += self.terms.differences(s.timeout, s.retry)
         if self.node.closed:
             said.append("closed")
@@ -186,6 +195,17 @@ class Client(
             if self.terms.middleware:
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
+            if type(name) is str and name in READS and self.terms.read_from != "primary":
+                reader = self.node.reader(self.terms)
+                spent = 0.0
+                if reader is not None:
+                    since = monotonic()
+                    try:
+                        return await (self._on.get(reader) or self._view_on(reader))._execute(arguments, reply)
+                    except NEXT:
+                        self.node.could_not_read(reader)
+                        spent = monotonic() - since
+                return await self._read(arguments, reply, spent)
             facts = traits(arguments := exact(arguments))
             if facts.refusal is not None:
                 raise about(CommandRefused(f"a client does not send this command: {facts.refusal}"), facts.name)
@@ -198,6 +218,8 @@ class Client(
             if self._decode and (facts.binary or facts.escaped):
                 reply = escaping(reply) if facts.escaped else reply
                 return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
+            if self.terms.read_from != "primary" and may_be_read(facts):
+                return await self._read(arguments, reply)
             del facts  # which holds the arguments
         packed = pack(arguments)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
@@ -242,6 +264,29 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
+    async def _read(self, arguments: Arguments, reply: Callable[[Any], T], spent: float = 0.0) -> T:
+        """Send a command that only reads to the servers by `read_from`, in the time that is left after `spent`."""
+
+        async def on(node: Node, terms: Terms) -> T:
+            view = self._with(terms)
+            if node is not self.node:
+                view._take(node, terms)
+            return await view._execute(arguments, reply)
+
+        terms = self.terms
+        if spent and terms.timeout is not None:
+            terms = terms.replace(timeout=max(terms.timeout - spent, LEAST))
+        return await self.node.read(on, terms)
+
+    def _view_on(self, node: Node) -> Self:
+        """Return the view that sends a read to `node` first, before others are asked."""
+        if len(self._on) > MOST_READERS:  # of servers that are replicas no more
+            self._on.clear()
+        view = self._with(terms := self.node.terms_of_read(self.terms))
+        view._take(node, terms)
+        self._on[node] = view
+        return view
+
     if TYPE_CHECKING:
         # In truth a coroutine function; `_execute` by its own name would be no override for type checkers.
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
@@ -272,10 +317,10 @@ class Client(
     @overload
     def with_options(self, *, decode_responses: bool, **options: Unpack[View]) -> Client[str] | Client[bytes]: ...
     def with_options(self, **options: Any) -> Client[Any]:
-        """Return a view on the same pools with another decoding, deadline or retries; closing one closes both.
+        """Return a view on the same pools with another decoding, deadline, retries or servers to read from.
 
-        With `idempotent=True` all commands of the view are sent again if the connection was lost before the reply. Give
-        it if running any of them twice does no harm.
+        Closing one closes both. With `idempotent=True` all commands of the view are sent again if the connection was
+        lost before the reply. Give it if running any of them twice does no harm.
         """
         options = {name: check_of_view(name, value) for name, value in options.items()}
         terms = self.terms.replace(
@@ -283,7 +328,10 @@ class Client(
             timeout=options.get("timeout", self._timeout),
             retry=options.get("retry", self.terms.retry) or NEVER,
             idempotent=options.get("idempotent", self.terms.idempotent),
+            read_from=options.get("read_from", self.terms.read_from),
         )
+        if terms.read_from != "primary" and not self.node.has_replicas:
+            raise ArgumentError(ONE_SERVER)
         return self._with(terms)
 
     def _place(self) -> tuple[object, int] | None:
@@ -364,6 +412,21 @@ class Client(
     def stats(self) -> Stats:
         """Return the figures of this moment: their sum, and those of each loop in use."""
         return self.node.stats()
+
+
+def _made(settings: Settings) -> Node:
+    """Return the node for the settings: of one server, or of a primary that has to be found."""
+    if not settings.seeds:
+        return Node(settings)
+    from aioresp.replicated.node import ReplicatedNode  # noqa: PLC0415 (many programs have one server)
+
+    if settings.master is None:
+        from aioresp.replicated.seeds import Seeds  # noqa: PLC0415 (many programs have one server)
+
+        return ReplicatedNode(settings, Seeds(settings))
+    from aioresp.sentinel.source import SentinelSource  # noqa: PLC0415 (many programs have one server)
+
+    return ReplicatedNode(settings, SentinelSource(settings))
 
 
 Client._execute.__qualname__ = Called(Client._execute.__qualname__)

@@ -32,6 +32,7 @@ from aioresp.middleware import within
 from aioresp.node import Node
 from aioresp.options import Options, Terms, check, too_many
 from aioresp.pubsub.methods import Listening
+from aioresp.reading import READS, may_be_read
 from aioresp.replies import as_is, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Packed, pack, unpack
@@ -98,9 +99,9 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         self._fleet = cast(Fleet, node)
         self._routers = self._fleet.pools
         #: The names that the fast path sends. There are none with middleware.
-        self._one_key = NONE if terms.middleware else ONE_KEY
+        self._one_key = NONE if terms.middleware else ONE_KEY if terms.read_from == "primary" else ONE_KEY - READS
         #: The same, of commands that may have many keys, and have one.
-        self._sole_key = NONE if terms.middleware else SOLE_KEY
+        self._sole_key = NONE if terms.middleware else SOLE_KEY if terms.read_from == "primary" else SOLE_KEY - READS
 
     def __repr__(self) -> str:
         if not hasattr(self, "_fleet"):  # its constructor failed
@@ -177,7 +178,10 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             slot = slot_of_command(facts)
             if facts.timeout is not None:
                 return await self._fleet.block(facts, slot, reply, self.terms)
-            value = await self._fleet.send(packed, slot, view)
+            if slot is not None and view.read_from != "primary" and may_be_read(facts):
+                value = await self._fleet.read(packed, slot, view)
+            else:
+                value = await self._fleet.send(packed, slot, view)
         return converted(reply, value, packed)
 
     if TYPE_CHECKING:

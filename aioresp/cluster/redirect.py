@@ -236,14 +236,15 @@ async def deliver(course: Course, decode: bool, error: RedisError | None = None)
             try:
                 if course.asking:
                     return await _ask(pool, course.packed, decode, course.rest)
-                return await _send(pool, course.packed, decode, course.rest)
+                return await send_once(pool, course.packed, decode, course.rest)
             except RedisError as failure:
                 error = failure
     finally:
         error = None  # it holds this frame by its traceback
 
 
-async def _send(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None) -> Any:
+async def send_once(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None) -> Any:
+    """Send a command to a node, and never a second time; return the raw reply."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     try:
         pool.place(future, partial(_start, packed, decode, future), rest)

@@ -22,20 +22,26 @@ _FORM: Final = "redis+cluster://host:6379,other:6379"
 
 def read_seeds(url: str | None, options: Options) -> tuple[Settings, tuple[Address, ...]]:
     """Return the settings of all nodes, and the addresses to ask first. Raises ArgumentError."""
-    if url is None or not isinstance(url, str):
-        made = settings(url, options)
-        return made, ((made.endpoint.host, made.endpoint.port),)
+    if options.get("unix_socket_path") is not None:
+        raise ArgumentError("a cluster has no unix sockets: its nodes tell hosts and ports")
+    if not issubclass(type(url), str) or "host" in options or "port" in options:
+        plain: Options = {**options}
+        asked = settings(url, {**plain, "read_from": "primary"}).endpoint  # which checks the host
+        plain.pop("host", None)
+        plain.pop("port", None)
+        return _made(url, plain, ((asked.host, asked.port),))
+    assert url is not None
     scheme, colon, rest = url.partition("://")
     if not colon or scheme not in _SCHEMES:
         raise ArgumentError(f"the URL of a cluster is written {_FORM} (known are {', '.join(_SCHEMES)})")
     end = min((place for place in map(rest.find, "/?#") if place >= 0), default=len(rest))
     login, at, hosts = rest[:end].rpartition("@")
-    if "," in login and not at:
-        hosts = rest[:end]
-    seeds = []
-    for host in hosts.split(","):
-        one = settings(f"{_SCHEMES[scheme]}://{login}{at}{host}{rest[end:]}", options)
-        seeds.append(one)
-    if seeds[0].endpoint.unix_socket_path is not None:
-        raise ArgumentError("a cluster has no unix sockets: its nodes tell hosts and ports")
-    return seeds[0], tuple(dict.fromkeys((one.endpoint.host, one.endpoint.port) for one in seeds))
+    plain = {**options, "read_from": "primary"}
+    one = [f"{_SCHEMES[scheme]}://{login}{at}{host}{rest[end:]}" for host in hosts.split(",")]
+    endpoints = [settings(each, plain).endpoint for each in one]
+    return _made(one[0], options, tuple(dict.fromkeys((each.host, each.port) for each in endpoints)))
+
+
+def _made(url: str | None, options: Options, seeds: tuple[Address, ...]) -> tuple[Settings, tuple[Address, ...]]:
+    found = settings(url, options, seeds)  # with seeds, as a cluster has replicas to read from
+    return found.replace(seeds=()), seeds

@@ -58,10 +58,14 @@ async def _split(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
         parts.setdefault(slot_of(key), []).append(number)
     if len(parts) < 2:
         return NOT_SPREAD
-    route = fleet.route(terms.replace(middleware=()))
     commands = [pack((facts.name, *(keys[number] for number in numbers))) for numbers in parts.values()]
-    route.slots.extend(parts)
-    replies = (await route.carry(commands, terms.decode, False)).raw
+    replies: list[Any]
+    if terms.read_from != "primary" and facts.read_only:
+        replies = await all_of(fleet.read(packed, slot, terms) for packed, slot in zip(commands, parts, strict=True))
+    else:
+        route = fleet.route(terms.replace(middleware=()))
+        route.slots.extend(parts)
+        replies = (await route.carry(commands, terms.decode, False)).raw
     failed = [reply for reply in replies if isinstance(reply, RedisError)]
     if failed:
         error = copy_error(failed[0])

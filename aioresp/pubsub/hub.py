@@ -488,6 +488,19 @@ class Hub:
         logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
         self._failed(error)
 
+    def move(self, error: RedisError, since: Moment | None = None) -> None:
+        """Leave the server, because `connect` leads to another one now; subscriptions get a gap.
+
+        It begins at `since` at the latest: from then on, messages may have been published at the other server.
+        """
+        if since is not None and since.ticks < self._requests.complete.ticks:
+            self._requests.complete = since
+        if self._listener is not None:
+            self._listener.connection.end(error)
+        elif self._opening is not None:
+            self._patience.forget()
+            self._opening.cancel()  # it is on its way to the old server, or waits
+
     # --- Signs of life -----------------------------------------------------------------------------------------------
 
     def _needed(self) -> bool:
