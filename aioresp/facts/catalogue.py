@@ -191,7 +191,7 @@ REFUSED: Final[dict[str, str]] = {
 # Changes that RESET and a new handshake do not undo on every server.
 _LASTING: Final = ("CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT CAPA", "CLIENT IMPORT-SOURCE", "QUIT")
 # Commands after which there is nothing to undo.
-_LEAVING_NOTHING: Final = ("WAIT", "WAITAOF", "EXEC", "DISCARD", "UNWATCH", "READWRITE")
+_LEAVING_NOTHING: Final = ("WAIT", "WAITAOF", "EXEC", "DISCARD", "UNWATCH")
 
 #: Commands that change their connection, and whether RESET undoes it.
 CHANGES: Final[dict[str, bool]] = {

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from aioresp.cluster import Cluster
+from aioresp.reading import ReadFrom
 from aioresp.testing import ClusterServers
 
 NAMES = [f"read:{number}" for number in range(60)]
@@ -57,8 +58,8 @@ async def test_a_lease_on_a_replica_reads_again_after_a_reset(fresh: ClusterServ
 
 
 @pytest.mark.parametrize("read_from", ["replica", "prefer_replica", "nearest"])
-async def test_a_dead_replica_costs_no_error(fresh: ClusterServers, read_from: str) -> None:
-    async with Cluster(fresh.url, read_from=read_from) as r:  # type: ignore[arg-type]
+async def test_a_dead_replica_costs_no_error(fresh: ClusterServers, read_from: ReadFrom) -> None:
+    async with Cluster(fresh.url, read_from=read_from) as r:
         await in_step(fresh, r)
         victim = fresh.replicas()[0]
         await asyncio.to_thread(victim.kill)
