@@ -13,14 +13,14 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
-from aioresp.arguments import encoded, exact
+from aioresp.arguments import exact
 from aioresp.client import NONE, Client
 from aioresp.cluster.fleet import ClusterStats, Fleet
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.pipeline import ClusterPipeline
 from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
-from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_bytes, slot_of_command
+from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
 from aioresp.cluster.topology import AddressMap, ClusterNode, Topology
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
@@ -122,18 +122,18 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
     # --- Commands ----------------------------------------------------------------------------------------------------
 
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        if (
-            type(name := arguments[0]) is not str
-            or (name not in self._one_key and (len(arguments) != 2 or name not in self._sole_key))
-            or len(arguments) < 2
+        if type(name := arguments[0]) is not str or (
+            name not in self._one_key and (len(arguments) != 2 or name not in self._sole_key)
         ):
             return await self._execute_special(arguments, reply)
         packed = pack(arguments)
-        key = arguments[1]
-        data = key.encode() if type(key) is str else key if type(key) is bytes else encoded(arguments)[1]
-        slot = slot_of_bytes(data) if b"{" in data else crc_hqx(data, 0) & 16_383
+        try:
+            key = arguments[1]
+        except IndexError:
+            return await self._execute_special(arguments, reply)
+        slot = crc_hqx(key.encode(), 0) & 16_383 if type(key) is str and "{" not in key else slot_of(key)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
-        del arguments, key, data
+        del arguments, key
         try:
             loop, router = self._routers.recent
             if loop._thread_id != get_ident():  # as `here`, without the call

@@ -6,14 +6,13 @@ route does.
 
 from __future__ import annotations
 
-from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from aioresp.arguments import encoded, exact
+from aioresp.arguments import exact
 from aioresp.cluster.policies import Reach, policy_of
 from aioresp.cluster.routes import ClusterRoute
-from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of_bytes, slot_of_command
+from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command, slots_of
 from aioresp.command import AnyStr, Arguments, Handle, Key
 from aioresp.commands.marks import unmark_methods
 from aioresp.contexts.pipeline import Pipeline, Queued
@@ -30,7 +29,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
     def __init__(self, route: ClusterRoute, decode: bool, transaction: bool = False) -> None:
         super().__init__(route, decode, transaction)
         self._routed = route
-        self._slots: list[int | None] = []
+        self._keys: list[str | int | None] = []  # the key of each queued command, or its slot, or None
         self._watched: list[Key] = []
 
     def execute(self, arguments: Any = None, reply: Any = None, raise_on_error: bool = True) -> Any:
@@ -45,8 +44,8 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
         handle._reply = reply
         handle._state = pack(arguments)
         key = arguments[1]
-        data = key.encode() if type(key) is str else key if type(key) is bytes else encoded(arguments)[1]
-        self._slots.append(slot_of_bytes(data) if b"{" in data else crc_hqx(data, 0) & 16_383)
+        # The slot is found when the batch is sent: for all keys at once that is faster.
+        self._keys.append(key if type(key) is str else slot_of(key))
         self._queue.append(handle)
         return handle
 
@@ -62,7 +61,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
                 why = policy.advice or "it concerns several nodes: call it on the client, outside of the pipeline"
                 raise about(CommandRefused(f"a pipeline over a cluster does not send this command: {why}"), facts.name)
         handle = super()._execute_special(arguments, reply)
-        self._slots.append(slot)
+        self._keys.append(slot)
         return handle
 
     def has_used(self, what: object) -> bool:
@@ -70,7 +69,8 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
         return False
 
     async def _run(self, raise_on_error: bool) -> list[Any]:
-        self._routed.slots, self._slots = self._slots, []
+        self._routed.slots = slots_of(self._keys)
+        self._keys = []
         return await super()._run(raise_on_error)
 
     async def watch(self, *names: Key) -> bool:
@@ -85,7 +85,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
 
     async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Forget the queued commands, and stop watching."""
-        self._slots.clear()
+        self._keys.clear()
         await super().reset()
 
     def _release(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aioresp.cluster.redirect import (
     ASKING,
@@ -26,9 +26,9 @@ from aioresp.cluster.router import Router
 from aioresp.cluster.slots import common_slot
 from aioresp.command import Arguments, shown, told
 from aioresp.contexts.borrowed import Borrowed
-from aioresp.contexts.large import Replies
-from aioresp.contexts.routes import LeaseRoute, SharedRoute
-from aioresp.contexts.suspicion import abort_cause
+from aioresp.contexts.large import Replies, size
+from aioresp.contexts.routes import LARGE, LARGE_BYTES, LeaseRoute, SharedRoute
+from aioresp.contexts.suspicion import abort_cause, heed_batch
 from aioresp.contexts.transaction import MULTI
 from aioresp.errors import (
     AskError,
@@ -50,7 +50,9 @@ from aioresp.middleware import PIPELINE, TRANSACTION, within
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
+from aioresp.pool.queue import forsake
 from aioresp.retry import NEVER, not_now
+from aioresp.wire.batch import Batch, fail, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack, unpack
 
@@ -108,13 +110,25 @@ class ClusterRoute:
     def _deadline(self) -> float:
         return math.inf if self._terms.timeout is None else running_loop().time() + self._terms.timeout
 
-    def _send(
-        self, pool: Pool[Connection], commands: list[Packed], decode: bool, whole: bool, deadline: float
-    ) -> Awaitable[Replies]:
-        """Send commands to one node, and never a second time."""
+    def _begin(self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float) -> _Part:
+        """Send commands to one node, in one write, and never a second time."""
+        rest = None if deadline == math.inf else max(deadline - running_loop().time(), 0.001)
+        packed = joined(commands) if len(commands) <= LARGE else []
+        if len(commands) > LARGE or size(packed) > LARGE_BYTES:
+            terms = self._terms.replace(retry=NEVER, timeout=rest, middleware=())
+            large = SharedRoute(lambda: pool, terms).carry(commands, decode, False)
+            return _Part(pool, None, asyncio.ensure_future(large))
+        batch = Batch(len(commands), decode, running_loop().create_future())
+        pool.place(batch.future, partial(_start, packed, batch), rest)
+        return _Part(pool, batch, batch.future)
+
+    async def _send_whole(
+        self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float
+    ) -> Replies:
+        """Send a transaction to one node, and never a second time."""
         rest = None if deadline == math.inf else max(deadline - running_loop().time(), 0.001)
         terms = self._terms.replace(retry=NEVER, timeout=rest, middleware=())
-        return SharedRoute(lambda: pool, terms).carry(commands, decode, whole)
+        return await SharedRoute(lambda: pool, terms).carry(commands, decode, True)
 
     # --- Watched keys ------------------------------------------------------------------------------------------------
 
@@ -149,14 +163,8 @@ class ClusterRoute:
         router, deadline = self._find_router(), self._deadline()
         if router.topology is None:
             await Course(router, commands[0], None, self._terms, deadline).discover()
-        batch = _Batch(router, commands, slots, self._terms, self._any_pool(router))
-        groups = batch.groups(range(len(commands)))
-        if len(groups) == 1 and not batch.lost:
-            replies = await self._alone(groups[0], batch, decode, deadline)
-            if replies is not None:
-                return replies
-        else:
-            await self._all(groups, batch, decode, deadline)
+        batch = _Batch(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
+        await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
         while failed := batch.to_repeat():
             due = batch.aim(failed)
             if due is not None:
@@ -168,32 +176,28 @@ class ClusterRoute:
             await self._all(batch.groups(failed), batch, decode, deadline)
         return batch.outcome()
 
-    async def _alone(self, group: Group, batch: _Batch, decode: bool, deadline: float) -> Replies | None:
-        """Send a batch of one node; return the replies if there is no error among them."""
-        pool, _, numbers = group
-        try:
-            replies = await self._send(pool, batch.commands, decode, False, deadline)
-        except RedisError as error:
-            batch.fail(numbers, error)
-            return None
-        if replies.clean:
-            return replies
-        batch.take(numbers, replies.raw)
-        return None
-
     async def _all(self, groups: list[Group], batch: _Batch, decode: bool, deadline: float) -> None:
-        sending = [
-            self._send(pool, batch.bytes_of(numbers, asking), decode, False, deadline)
-            for pool, asking, numbers in groups
-        ]
-        found = await all_of(sending)
-        for (_, asking, numbers), replies in zip(groups, found, strict=True):
-            if isinstance(replies, RedisError):
-                batch.fail(numbers, replies)
-            elif isinstance(replies, BaseException):
-                raise replies
-            else:
-                batch.take(numbers, replies.raw[1::2] if asking else replies.raw)
+        """Send each group to its node, all in one turn of the loop, and note the replies."""
+        parts: list[_Part] = []
+        try:
+            for pool, asking, numbers in groups:
+                try:
+                    parts.append(self._begin(pool, batch.bytes_of(numbers, asking), decode, deadline))
+                except ConnectionLost as error:  # it has just ended
+                    parts.append(_Part(pool, None, _failed(error)))
+            for part, (_, asking, numbers) in zip(parts, groups, strict=True):
+                try:
+                    replies = await part.replies()
+                except RedisError as error:
+                    batch.fail(numbers, error)
+                    continue
+                if not replies.clean:
+                    part.heed(replies, batch.bytes_of(numbers, asking))
+                batch.take(numbers, replies.raw[1::2] if asking else replies.raw, replies.clean)
+        finally:
+            for part in parts:
+                forsake(part.future)
+            parts.clear()
 
     # --- A transaction -----------------------------------------------------------------------------------------------
 
@@ -212,10 +216,10 @@ class ClusterRoute:
                 pool = await course.next()
                 try:
                     if course.asking:
-                        replies = await self._send(pool, [ASKING, *commands], decode, True, deadline)
+                        replies = await self._send_whole(pool, [ASKING, *commands], decode, deadline)
                         replies = Replies(replies.raw[1:], replies.clean, replies.origin)
                     else:
-                        replies = await self._send(pool, commands, decode, True, deadline)
+                        replies = await self._send_whole(pool, commands, decode, deadline)
                 except RedisError as error:
                     failed = error
                     continue
@@ -274,6 +278,38 @@ def one_slot(commands: Sequence[Packed], slots: Sequence[int | None], pinned: in
     return next(iter(found), None)
 
 
+class _Part:
+    """Part of a batch on its way to one node: a batch on a shared connection, or the task of a very large one."""
+
+    __slots__ = ("_batch", "_pool", "future")
+
+    def __init__(self, pool: Pool[Connection], batch: Batch | None, future: asyncio.Future[Any]) -> None:
+        self.future = future
+        self._pool = pool
+        self._batch = batch
+
+    async def replies(self) -> Replies:
+        """Return the replies. Raises the error of the whole part."""
+        found: Any = await self.future
+        batch = self._batch
+        return found if batch is None else Replies(found, batch.clean, batch.origin)
+
+    def heed(self, replies: Replies, commands: list[Packed]) -> None:
+        """Let the pool leave its connections if the replies show that they lead to the wrong server."""
+        if self._batch is not None:
+            heed_batch(lambda: self._pool, replies, commands, False)
+
+
+def _start(packed: Packed, batch: Batch, connection: Connection, rest: float | None) -> None:
+    connection.send_batch(packed, batch, rest)
+
+
+def _failed(error: RedisError) -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = running_loop().create_future()
+    fail(cast(Any, future), error)
+    return future
+
+
 class _Batch:
     """Commands of a pipeline on their way: the reply or the error that each has by now."""
 
@@ -286,36 +322,42 @@ class _Batch:
         other: Pool[Connection] | None,
     ) -> None:
         self.commands = commands
-        self.lost: set[int] = set()
-        """Numbers of commands whose slot no known node serves."""
         self.pauses = 0
         self._router = router
         self._slots = slots
         self._terms = terms
         self._other = other  # the pool for commands without a key
         self._replies: list[Any] = [None] * len(commands)
-        self._errors: set[int] = set()  # numbers of commands whose last reply is an error
+        self._errors: set[int] = set()  # numbers of commands whose last reply is an error, and may be followed
+        self._failed = False  # set by the first error, never cleared
         self._asking: dict[int, Pool[Connection]] = {}
         self._redirects = 0
 
     def groups(self, numbers: Iterable[int]) -> list[Group]:
         """Return the parts that go to one node each, in the order of the commands."""
-        self.lost.clear()
         pools = self._router.pools
+        if not self._asking and self._other is None:  # the first time, and most often the only one
+            slots: list[Any] = self._slots
+            numbers = list(numbers)
+            targets = [pools[slots[number]] for number in numbers]
+            plain: dict[Any, list[int]] = {pool: [] for pool in targets}
+            for number, pool in zip(numbers, targets, strict=True):
+                plain[pool].append(number)
+            return self._served([(pool, False, members) for pool, members in plain.items()])
         groups: dict[tuple[Any, bool], list[int]] = {}
         for number in numbers:
             slot = self._slots[number]
-            asked = self._asking.pop(number, None) if self._asking else None
-            pool = asked or (self._other if slot is None else pools[slot])
-            groups.setdefault((pool, asked is not None), []).append(number)
-        found: list[Group] = []
-        for (pool, asking), members in groups.items():
-            if isinstance(pool, Pool):
-                found.append((pool, asking, members))
-            else:
-                self.lost.update(members)
-                self.fail(members, ClusterDownError(_UNSERVED))
-        return found
+            asked = self._asking.pop(number, None)
+            target = asked or (self._other if slot is None else pools[slot])
+            groups.setdefault((target, asked is not None), []).append(number)
+        return self._served([(pool, asking, members) for (pool, asking), members in groups.items()])
+
+    def _served(self, groups: list[tuple[Any, bool, list[int]]]) -> list[Group]:
+        """Return the groups with a node; the commands of slots that no known node serves fail."""
+        for group in [group for group in groups if not isinstance(group[0], Pool)]:
+            groups.remove(group)
+            self.fail(group[2], ClusterDownError(_UNSERVED))
+        return groups
 
     def bytes_of(self, numbers: list[int], asking: bool) -> list[Packed]:
         """Return the packed commands of a part; ASKING stands before each where the node is asked once."""
@@ -324,17 +366,24 @@ class _Batch:
             return [commands[number] for number in numbers]
         return [packed for number in numbers for packed in (ASKING, commands[number])]
 
-    def take(self, numbers: Sequence[int], raw: Sequence[Any]) -> None:
-        """Note the replies of a part."""
+    def take(self, numbers: Sequence[int], raw: Sequence[Any], clean: bool) -> None:
+        """Note the replies of a part, which has no error if it is `clean`."""
+        found = self._replies
+        if clean and not self._errors:
+            for number, reply in zip(numbers, raw, strict=True):
+                found[number] = reply
+            return
         for number, reply in zip(numbers, raw, strict=True):
-            self._replies[number] = reply
+            found[number] = reply
             if isinstance(reply, RedisError):
+                self._failed = True
                 self._errors.add(number)
             else:
                 self._errors.discard(number)
 
     def fail(self, numbers: Sequence[int], error: RedisError) -> None:
         """Note the error of a part whose node has not answered."""
+        self._failed = True
         for number in numbers:
             own = copy_error(error)
             if not isinstance(own, ClusterError):
@@ -399,6 +448,8 @@ class _Batch:
     def outcome(self) -> Replies:
         """Return the replies. Raises the error of the whole if no node has answered."""
         replies = self._replies
+        if not self._failed:
+            return Replies(replies, True)
         errors = [reply for reply in replies if isinstance(reply, RedisError)]
         if len(errors) == len(replies) and all(_is_of_connection(error) for error in errors):
             raise errors[0]

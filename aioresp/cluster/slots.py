@@ -6,7 +6,7 @@ Owns the rule of hash tags. Never knows which node serves a slot.
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from aioresp.arguments import encoded
@@ -46,6 +46,17 @@ def slot_of_bytes(key: bytes) -> int:
             key = key[start + 1 : end]
     # The CRC16 of the servers (XModem), in C.
     return crc_hqx(key, 0) & 16_383
+
+
+def slots_of(keys: Sequence[str | int | None]) -> list[int | None]:
+    """Return the slots of many keys; an item that is a slot already, or None, is returned as it is."""
+    try:
+        tagged = "{" in "".join(keys)  # type: ignore[arg-type]  # or it raises
+    except TypeError:
+        tagged = True
+    if not tagged:
+        return [crc_hqx(key.encode(), 0) & 16_383 for key in keys]  # type: ignore[union-attr]  # all are str
+    return [slot_of_bytes(key.encode()) if type(key) is str else key for key in keys]  # type: ignore[misc]  # likewise
 
 
 def slot_of_command(facts: Traits) -> int | None:
