@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aioresp.cluster.policies import Policy, Reach, policy_of
 from aioresp.cluster.routes import all_of
 from aioresp.cluster.slots import slot_of
+from aioresp.cluster.streams import read_streams
 from aioresp.cluster.topology import ClusterNode
 from aioresp.command import told
 from aioresp.errors import CommandRefused, RedisError, about, copy_error
@@ -34,6 +35,8 @@ async def spread(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
     """Send a command to all nodes that it concerns; return the raw reply, or NOT_SPREAD if that is one node."""
     if facts.name in _SPLIT:
         return await _split(fleet, facts, terms)
+    if facts.name in ("XREAD", "XREADGROUP") and len({slot_of(key) for key in facts.keys}) > 1:
+        return await read_streams(fleet, facts, terms)
     if facts.keys or facts.timeout is not None:
         return NOT_SPREAD
     policy = policy_of(facts.arguments)

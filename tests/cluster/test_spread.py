@@ -49,7 +49,6 @@ async def test_bytes_stay_bytes(fresh: ClusterServers, r: Cluster[str]) -> None:
         ("PFCOUNT", "a", "b"),
         ("EVAL", "return 1", 2, "a", "b"),
         ("BLPOP", "a", "b", 1),
-        ("XREAD", "STREAMS", "a", "b", "0", "0"),
     ],
 )
 async def test_other_commands_over_two_slots_are_refused_before_a_byte(
