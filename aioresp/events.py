@@ -84,6 +84,24 @@ class MasterChanged(Event):
     """Those of the former primary."""
 
 
+class TopologyChanged(Event):
+    """Slots of a cluster are served by other nodes now; `server` is the address of the cluster, by its seeds."""
+
+    primaries: tuple[str, ...]
+    """Hosts and ports of the primaries that serve slots."""
+    replicas: tuple[str, ...]
+
+
+class Redirected(Event):
+    """A node of a cluster has sent a command to another node, which the client follows."""
+
+    slot: int
+    to: str
+    """Host and port of the other node."""
+    asking: bool
+    """Whether that node is asked once, as the slot is on its way there, and not from now on."""
+
+
 Hook: TypeAlias = Callable[[Event], object]
 
 

@@ -11,7 +11,7 @@ from binascii import crc_hqx
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
 from aioresp.arguments import exact
 from aioresp.client import NONE, Client
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from aioresp.contexts.pipeline import Pipeline
 
 T = TypeVar("T")
+
+#: Stands for the reply of a command that was not sent, because no connection has room.
+NO_ROOM: Final[Any] = object()
 
 
 class Cluster(Client[AnyStr], Generic[AnyStr]):
@@ -108,8 +111,7 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             return f"{type(self).__name__}(not made)"
         s = self._fleet.settings
         known = self._fleet.nodes.topology
-        seeds = ",".join(f"{host}:{port}" for host, port in self._fleet.nodes.seeds)
-        said = [f"{'redis' if s.endpoint.tls is None else 'rediss'}+cluster://{seeds}"]
+        said = [self._fleet.nodes.address]
         if known is None:
             said.append("not found yet")
         else:
@@ -139,13 +141,13 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             if loop._thread_id != get_ident():  # as `here`, without the call
                 router = self._routers.find(_get_running_loop()) or self._routers.here()
             connection = router.pools[slot].current
-            value: Any
+            value: Any = NO_ROOM
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
-            else:
-                value = await self._fleet.send(packed, slot, self.terms)
         except RedisError as error:
             value = await self._fleet.send_again(error, packed, slot, self.terms)
+        if value is NO_ROOM:
+            value = await self._fleet.send(packed, slot, self.terms)
         # Most replies have the right type already, and are returned without a call of the converter.
         kind = type(value)
         if reply is text:

@@ -50,6 +50,13 @@ class Nodes:
         self._lock = threading.Lock()
         self._process = os.getpid()
 
+    @property
+    def address(self) -> str:
+        """The seeds as a URL, without credentials."""
+        scheme = "redis" if self.settings.endpoint.tls is None else "rediss"
+        named = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.seeds)
+        return f"{scheme}+cluster://{','.join(named)}"
+
     def __iter__(self) -> Iterator[Node]:
         return iter(list(self._made.values()))
 

@@ -29,6 +29,7 @@ from aioresp.errors import (
     TryAgainError,
     copy_error,
 )
+from aioresp.events import Redirected
 from aioresp.facts.traits import Traits, traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
@@ -139,16 +140,21 @@ class Course:
 
     async def discover(self) -> Topology:
         """Return the topology; wait for the first one. Raises the error that keeps it away."""
-        while (topology := self.router.topology) is None:
-            error = await self.router.discover(self._deadline)
-            if error is not None:
-                self._failures += 1
-                pause = self._terms.retry.pause(self._failures) if may_connect_again(error) else None
-                if pause is None or self._now() + pause >= self._deadline:
-                    raise self._told(copy_error(error))
-                await asyncio.sleep(pause)
-            elif self._now() >= self._deadline:
-                raise self._told(CommandTimeout("the topology of the cluster was not known in time"))
+        last: RedisError = CommandTimeout("the topology of the cluster was not known in time")
+        try:
+            while (topology := self.router.topology) is None:
+                error = await self.router.discover(self._deadline)
+                if error is not None:
+                    last = copy_error(error)
+                    self._failures += 1
+                    pause = self._terms.retry.pause(self._failures) if may_connect_again(error) else None
+                    if pause is None:
+                        raise self._told(last)
+                    await asyncio.sleep(max(min(pause, self._deadline - self._now()), 0.0))
+                if self.router.topology is None and self._now() >= self._deadline:
+                    raise self._told(last)
+        finally:
+            del last  # it holds this frame by its traceback
         return topology
 
     async def after(self, error: RedisError, step: Step | None = None) -> None:
@@ -194,7 +200,11 @@ def follow(router: Router, error: MovedError | AskError, slot: int, before: Pool
     """Return the node of a redirect, and note in the table that it serves the slot, unless it is to be asked once."""
     before = before or router.pool(slot)
     origin = before if before is not None and before.find(error.origin) is not None else None
-    pool = router.pool_at(router.locate(error.host, error.port, origin))
+    host, port = router.locate(error.host, error.port, origin)
+    pool = router.pool_at((host, port))
+    told = partial(Redirected, slot=slot, to=f"{host}:{port}", asking=isinstance(error, AskError))
+    known = None if origin is None else router.address(origin)
+    router.tell(told, router.nodes.address if known is None else f"{known[0]}:{known[1]}")
     if isinstance(error, AskError):
         return Aim(pool, False)
     router.patch(slot, pool)

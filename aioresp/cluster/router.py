@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Final, cast
 
 from aioresp.cluster.discovery import discover
@@ -19,6 +20,7 @@ from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.slots import SLOTS
 from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology
 from aioresp.errors import ClientClosed, ConnectError, RedisError
+from aioresp.events import Event, TopologyChanged, tell
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
 from aioresp.pubsub.topics import Broker
@@ -34,6 +36,10 @@ MOST: Final = 5.0
 
 #: Seconds after which a node is asked although nothing has gone wrong.
 PERIOD: Final = 60.0
+
+
+def _named(nodes: tuple[ClusterNode, ...]) -> tuple[str, ...]:
+    return tuple(map(str, nodes))
 
 
 class _Unserved:
@@ -68,7 +74,7 @@ class Router:
         self._failure: RedisError | None = None
         """The error of the last refresh, if it failed."""
         self._gap = LEAST  # seconds until the next refresh may begin
-        self._not_before = 0.0
+        self._asked_at = -MOST  # loop time of the end of the last refresh
         self._waiting = 0  # callers that wait for a change
         self._changed: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -131,8 +137,18 @@ class Router:
         if pools == self.pools:
             return False
         self.pools = pools
+        self.tell(
+            partial(TopologyChanged, primaries=_named(topology.primaries), replicas=_named(topology.replicas)),
+            self.nodes.address,
+        )
         self._tell_change()
         return True
+
+    def tell(self, make: Callable[[str], Event], server: str) -> None:
+        """Call the `events` hook, if there is one, with the event that `make` returns for a server."""
+        hook = self.nodes.settings.events
+        if hook is not None:
+            tell(hook, make(server))
 
     def patch(self, slot: int, pool: Pool[Connection]) -> None:
         """Let a pool serve a slot from now on, as a redirect says."""
@@ -172,15 +188,15 @@ class Router:
             self._refreshing.add_done_callback(self._refreshed, context=Context())
 
     async def _refresh(self) -> None:
-        pause = self._not_before - self._loop.time()
+        gap = min(self._gap, WANTED) if self._waiting else self._gap
+        pause = self._asked_at + gap * random.uniform(0.8, 1.2) - self._loop.time()
         if pause > 0:
             await asyncio.sleep(pause)
         asked = self._loop.time()
         try:
             view = await discover(self.nodes, self._candidates())
         finally:
-            gap = min(self._gap, WANTED) if self._waiting else self._gap
-            self._not_before = self._loop.time() + gap * random.uniform(0.8, 1.2)
+            self._asked_at = self._loop.time()
             self._gap = min(self._gap * 2, MOST)
         changed = self._apply(view, asked) if self.nodes.adopt(view) else self.catch_up()
         if changed:
@@ -220,11 +236,15 @@ class Router:
     async def discover(self, deadline: float) -> RedisError | None:
         """Wait for the end of a refresh until `deadline` (loop time); return its error if it has failed."""
         self.refresh()
-        if self._refreshing is not None:
-            await wait((self._refreshing,), None if deadline == math.inf else deadline - self._loop.time())
-        if self._shut:
+        refreshing = self._refreshing
+        if self._shut or refreshing is None:
             raise ClientClosed("the client was closed")
-        return self._failure if self._refreshing is None else None
+        self._waiting += 1
+        try:
+            await wait((refreshing,), None if deadline == math.inf else max(deadline - self._loop.time(), 0.0))
+        finally:
+            self._waiting -= 1
+        return self._failure if refreshing.done() else None
 
     async def renew(self) -> RedisError | None:
         """Wait for the end of a refresh that begins now; return its error if it has failed."""
