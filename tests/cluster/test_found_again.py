@@ -1,0 +1,102 @@
+"""A cluster is found again whatever happens to its nodes, and is not taken for another one (C7, C8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from aioresp import ClusterError
+from aioresp.cluster import Cluster, Shard, Topology
+from aioresp.testing import ClusterServers
+
+
+class Gate:
+    """A port that leads to another one, which may change."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def pump(source: asyncio.StreamReader, drain: asyncio.StreamWriter) -> None:
+            try:
+                while data := await source.read(65536):
+                    drain.write(data)
+            except ConnectionError:
+                pass
+            finally:
+                drain.close()
+
+        try:
+            back, forth = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(pump(reader, forth), pump(back, writer))
+
+
+@asynccontextmanager
+async def gate(target: int) -> AsyncIterator[Gate]:
+    made = Gate(target)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+
+
+async def test_a_cluster_that_restarts_elsewhere_is_found_by_its_seeds(no_debug: None) -> None:
+    cluster = ClusterServers(replicas=0, node_timeout=1.0, config={"save": "3600 1"})
+    await cluster.__aenter__()
+    try:
+        async with gate(cluster.nodes[0].port) as seed:
+            url = f"redis+cluster://:{cluster.nodes[0].password}@127.0.0.1:{seed.port}"
+            async with Cluster(url, timeout=20) as r:
+                for number in range(30):
+                    await r.set(f"k{number}", str(number))
+                before = {node.address for node in r.topology().nodes}
+                await asyncio.to_thread(cluster.restart, elsewhere=True)
+                seed.target = cluster.nodes[0].port
+                assert await r.mget(f"k{number}" for number in range(30)) == [str(number) for number in range(30)]
+                assert before.isdisjoint(node.address for node in r.topology().nodes)
+    finally:
+        await cluster.__aexit__(None, None, None)
+
+
+async def test_a_seed_of_another_cluster_is_refused(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.ping()
+    nodes = r._fleet.nodes
+    known = r.topology()
+    foreign = tuple(
+        Shard(shard.slots, shard.primary.replace(id=f"other {number}", port=1), ())
+        for number, shard in enumerate(known.shards)
+    )
+    nodes.topology = Topology(known.epoch, foreign)
+    error = await r._fleet.pools.here().renew()
+    assert isinstance(error, ClusterError)
+    assert "another cluster" in str(error)
+    assert r.topology().shards == foreign
+
+
+async def test_an_older_view_never_replaces_a_newer(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.ping()
+    nodes = r._fleet.nodes
+    newer = r.topology().replace(epoch=r.topology().epoch + 5)
+    nodes.topology = newer
+    assert await r._fleet.pools.here().renew() is None
+    assert r.topology() is newer
+    assert await r.set("a", "1")
+
+
+@pytest.mark.parametrize("timeout", [0.2, 1.0])
+async def test_calls_end_by_their_deadline_while_nobody_is_there(timeout: float) -> None:
+    async with Cluster("redis+cluster://127.0.0.1:1", timeout=timeout) as r:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        with pytest.raises(ConnectionError):
+            await r.get("a")
+        assert loop.time() - begin < timeout + 2
