@@ -115,7 +115,7 @@ class Nodes:
             stats = node.stats()
             if stats.open or stats.waiting:
                 retire(node, known.get(address))
-            elif address not in known:
+            elif address not in known and not node.hubs.pools:  # a hub still has to give its topics away
                 self._made.pop(key, None)
         return True
 

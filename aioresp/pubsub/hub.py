@@ -175,6 +175,10 @@ class Hub:
             if self.state is State.CONNECTED:
                 self._request("un", topic)
         self._unused_since = self._loop.time()
+        kept = {subscriber for other in self._topics.values() for subscriber in other.subscribers}
+        for subscriber in topic.subscribers:
+            if subscriber not in kept:
+                self.dismiss(subscriber)
 
     def adopt(self, topic: Topic) -> None:
         """Take over a topic of another hub. Raises ClientClosed."""

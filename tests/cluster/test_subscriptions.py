@@ -17,6 +17,14 @@ def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
     return next(node for node in cluster.primaries() if node is not cluster.primary_of(place))
 
 
+@pytest.fixture
+def sharded(fresh: ClusterServers) -> ClusterServers:
+    """The cluster, if it has shard channels."""
+    if fresh.nodes[0].version < (7,):
+        pytest.skip("shard channels are there since 7.0")
+    return fresh
+
+
 @asynccontextmanager
 async def published(r: Cluster[str], names: list[str]) -> AsyncIterator[dict[str, list[str]]]:
     """Publish numbers on shard channels until the block ends, and tell them."""
@@ -48,7 +56,7 @@ async def test_channels_and_patterns_are_heard_from_all_nodes(fresh: ClusterServ
             assert (await anext(p)).data == "x"
 
 
-async def test_shard_channels_live_at_the_nodes_of_their_slots(fresh: ClusterServers, r: Cluster[str]) -> None:
+async def test_shard_channels_live_at_the_nodes_of_their_slots(sharded: ClusterServers, r: Cluster[str]) -> None:
     names = [f"shard:{number}" for number in range(30)]
     async with r.ssubscribe(*names) as s:
         for name in names:
@@ -57,14 +65,14 @@ async def test_shard_channels_live_at_the_nodes_of_their_slots(fresh: ClusterSer
     assert got == set(names)
 
 
-async def test_a_shard_channel_moves_alone_and_with_a_gap(fresh: ClusterServers, r: Cluster[str]) -> None:
-    home, target = fresh.primary_of("{ch}1"), other_than(fresh, "{ch}1")
-    stays = next(name for name in map(str, range(1000)) if fresh.primary_of(name) is home)
+async def test_a_shard_channel_moves_alone_and_with_a_gap(sharded: ClusterServers, r: Cluster[str]) -> None:
+    home, target = sharded.primary_of("{ch}1"), other_than(sharded, "{ch}1")
+    stays = next(name for name in map(str, range(1000)) if sharded.primary_of(name) is home)
     try:
         async with r.ssubscribe("{ch}1", gaps=True) as moving, r.ssubscribe(stays, gaps=True) as still:
             async with published(r, ["{ch}1", stays]) as sent:
                 await asyncio.sleep(0.1)
-                await asyncio.to_thread(fresh.migrate, "{ch}1", target)
+                await asyncio.to_thread(sharded.migrate, "{ch}1", target)
                 await asyncio.sleep(0.5)
             await r.spublish("{ch}1", "end")
             await r.spublish(stays, "end")
@@ -83,7 +91,7 @@ async def test_a_shard_channel_moves_alone_and_with_a_gap(fresh: ClusterServers,
             assert [item.data for item in quiet if isinstance(item, Message)] == sent[stays]
             assert not still.gaps
     finally:
-        fresh.migrate("{ch}1", home)
+        sharded.migrate("{ch}1", home)
 
 
 async def until_end(s: object) -> AsyncIterator[object]:
@@ -93,10 +101,10 @@ async def until_end(s: object) -> AsyncIterator[object]:
         yield item
 
 
-async def test_subscriptions_outlive_a_failover(fresh: ClusterServers, r: Cluster[str]) -> None:
+async def test_subscriptions_outlive_a_failover(sharded: ClusterServers, r: Cluster[str]) -> None:
     async with r.ssubscribe("{ch}1", gaps=True) as s, r.subscribe("plain") as plain:
-        await asyncio.to_thread(fresh.failover, "{ch}1")
-        await asyncio.to_thread(fresh.wait_until_ok)
+        await asyncio.to_thread(sharded.failover, "{ch}1")
+        await asyncio.to_thread(sharded.wait_until_ok)
         async with asyncio.timeout(10):
             while await r.spublish("{ch}1", "x") == 0:
                 await asyncio.sleep(0.05)
@@ -108,12 +116,12 @@ async def test_subscriptions_outlive_a_failover(fresh: ClusterServers, r: Cluste
         assert (await anext(plain)).data == "y"
 
 
-async def test_subscriptions_outlive_a_killed_node(fresh: ClusterServers, r: Cluster[str]) -> None:
-    victim = fresh.primary_of("{ch}1")
+async def test_subscriptions_outlive_a_killed_node(sharded: ClusterServers, r: Cluster[str]) -> None:
+    victim = sharded.primary_of("{ch}1")
     async with r.ssubscribe("{ch}1", gaps=True) as s, r.subscribe("plain") as plain:
         await asyncio.to_thread(victim.kill)
         try:
-            await asyncio.to_thread(fresh.wait_until_promoted, victim)
+            await asyncio.to_thread(sharded.wait_until_promoted, victim)
             async with asyncio.timeout(10):
                 while await r.spublish("{ch}1", "x") == 0:
                     await asyncio.sleep(0.05)
@@ -126,7 +134,7 @@ async def test_subscriptions_outlive_a_killed_node(fresh: ClusterServers, r: Clu
                 assert (await hearing).data == "y"
         finally:
             await asyncio.to_thread(victim.start)
-            await asyncio.to_thread(fresh.wait_until_ok)
+            await asyncio.to_thread(sharded.wait_until_ok)
         assert len(s.gaps) == 1
 
 

@@ -29,6 +29,11 @@ def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
     return next(node for node in cluster.primaries() if node is not cluster.primary_of(place))
 
 
+def since_7(cluster: ClusterServers) -> None:
+    if cluster.nodes[0].version < (7,):
+        pytest.skip("since 7.0")
+
+
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -75,7 +80,7 @@ async def test_a_single_server_says_so(server: Server) -> None:
 
 async def test_no_node_that_answers_is_told_with_each_reason() -> None:
     async with Cluster("redis+cluster://127.0.0.1:1,127.0.0.1:2", timeout=0.5) as r:
-        with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1: .*127\.0\.0\.1:2: "):
+        with pytest.raises(ConnectionError, match=r"(?=.*127\.0\.0\.1:1: )(?=.*127\.0\.0\.1:2: )"):
             await r.get("a")
 
 
@@ -99,8 +104,7 @@ async def test_a_user_who_may_not_ask_is_told_what_to_allow(fresh: ClusterServer
 
 @pytest.mark.parametrize("kind", ["hostname", "unknown-endpoint"])
 async def test_nodes_without_addresses_of_their_own_are_found(fresh: ClusterServers, kind: str) -> None:
-    if fresh.nodes[0].version < (7,):
-        pytest.skip("since 7.0")
+    since_7(fresh)
     fresh.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", kind)
     try:
         async with Cluster(fresh.url) as r:
@@ -114,8 +118,7 @@ async def test_nodes_without_addresses_of_their_own_are_found(fresh: ClusterServ
 
 
 async def test_names_that_nodes_announce_are_used(fresh: ClusterServers) -> None:
-    if fresh.nodes[0].version < (7,):
-        pytest.skip("since 7.0")
+    since_7(fresh)
     fresh.call_all("CONFIG", "SET", "cluster-announce-hostname", "localhost")
     fresh.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname")
     try:
@@ -165,6 +168,7 @@ async def test_changes_and_redirects_are_told(fresh: ClusterServers) -> None:
 
 
 async def test_nothing_is_left_behind(fresh: ClusterServers) -> None:
+    since_7(fresh)
     before = tasks_besides()
     r = Cluster(fresh.url)
     async with r:
