@@ -239,7 +239,7 @@ PACKAGE: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("from_url", "create_redis", "create_redis_pool"), "it is `Client(url)` here, or `Client.from_url`"
     ),
-    **dict.fromkeys(("RedisCluster", "Cluster"), "there is no client for a cluster yet"),
+    "RedisCluster": "it is `Cluster` here",
     "SentinelManagedConnection": "it is `Sentinel([...]).master_for(name)` here",
     **dict.fromkeys(
         ("ConnectionPool", "BlockingConnectionPool", "create_pool", "create_connection", "SentinelConnectionPool"),

@@ -531,13 +531,14 @@ ELSEWHERE: Final[dict[str, str]] = {
     ),
     # What is not there.
     **dict.fromkeys(("cache", "cache_config"), "there is no cache yet"),
+    # Clusters.
+    "startup_nodes": "they are the addresses of a URL here: `Cluster('redis+cluster://a:7000,b:7001')`",
+    "require_full_coverage": "none is needed: calls fail only for slots that no node serves",
     **dict.fromkeys(
-        (
-            *("startup_nodes", "require_full_coverage"),
-            *("dynamic_startup_nodes", "reinitialize_steps", "address_remap", "policy_resolver"),
-        ),
-        "there is no client for a cluster yet",
+        ("dynamic_startup_nodes", "reinitialize_steps"), "none is needed: the topology is kept true without it"
     ),
+    "address_remap": "aioresp.Cluster takes it as address_map",
+    "policy_resolver": "commands without a key follow the servers' own COMMAND tips",
     **dict.fromkeys(("read_from_replicas", "load_balancing_strategy"), "it is `read_from` here"),
     **dict.fromkeys(
         ("sentinels", "master_name", "service_name"),

@@ -184,7 +184,7 @@ class Everywhere:
     """Topic of one subscriber at every primary, each of which tells a part of its messages."""
 
     def __init__(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
         self.name = name
         self.parts: dict[Hub, Topic] = {}
         self._subscriber = subscriber

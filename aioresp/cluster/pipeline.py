@@ -32,7 +32,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
         self._keys: list[str | int | None] = []  # the key of each queued command, or its slot, or None
         self._watched: list[Key] = []
 
-    def execute(self, arguments: Any = None, reply: Any = None, raise_on_error: bool = True) -> Any:
+    def execute(self, arguments: Any = None, reply: Any = None, *, raise_on_error: bool = True) -> Any:
         """Queue a command, or send what is queued; see `Pipeline.execute`."""
         if reply is None:
             parent: Any = super()

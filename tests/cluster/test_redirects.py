@@ -82,7 +82,7 @@ async def test_a_deadline_ends_a_call_that_is_never_served(fresh: ClusterServers
     async with half_moved(fresh, r) as migration:
         stays, gone = one_of_each(migration)
         begin = time.monotonic()
-        with pytest.raises(CommandTimeout, match="the last answer was: (TRYAGAIN|ASK)") as caught:
+        with pytest.raises(CommandTimeout, match=r"the last answer was: (TRYAGAIN|ASK)") as caught:
             await r.with_options(timeout=0.5).rename(stays, gone)
         assert 0.5 <= time.monotonic() - begin < 5
         assert caught.value.command == "RENAME"
