@@ -19,7 +19,10 @@ Words: TypeAlias = tuple[tuple[Any, ...], ...]
 
 #: The beginnings of the courtesies that a bare handshake does without. PING it has: without a reply to something, a
 #: server that closes each connection would seem to have accepted it.
-COURTESIES: Final = ("CLIENT ID", "CLIENT SETINFO", "CLIENT SETNAME")
+COURTESIES: Final = ("CLIENT ID", "CLIENT SETINFO", "CLIENT SETNAME", "INFO server")
+
+#: The question by which connections to one server are told from those to several. Its answer holds the `run_id`.
+IDENTITY: Final = ("INFO", "server")
 
 #: Seconds after which a refused courtesy is tried again: the server, or the user's permissions, may have changed.
 MEMORY: Final = 3600.0
@@ -62,6 +65,9 @@ class Courtesies:
         """Begin a handshake; a `bare` one has PING at most."""
         self.deadly = False
         """Set when the connection has ended after all that is needed was accepted, never cleared."""
+        self.open = endpoint.lib_name is not None or user is None
+        """Whether the server may be asked who it is. `lib_name=None` is for users without permissions, whose refusal
+        would be in the ACL LOG."""
         self._server = str(endpoint)
         self._user = user
         self._bare = bare

@@ -24,11 +24,11 @@ from aioresp.errors import (
 from aioresp.timers import Timeout
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
-from aioresp.wire.courtesies import Courtesies, Words, introduction, is_refusal, tells_of_server
+from aioresp.wire.courtesies import IDENTITY, Courtesies, Words, introduction, is_refusal, tells_of_server
 from aioresp.wire.credentials import Credentials, as_whom, ask
 from aioresp.wire.dialing import Progress, Step, open_transport
 from aioresp.wire.endpoint import Endpoint
-from aioresp.wire.greeting import Greeting, number
+from aioresp.wire.greeting import Greeting, number, run_id
 from aioresp.wire.packing import pack
 from aioresp.wire.race import ordered, race
 from aioresp.wire.resolver import resolve
@@ -246,23 +246,27 @@ async def _greet(
     """Log in, by HELLO for RESP3. Raises _NoResp3 if the server refuses HELLO."""
     name = () if endpoint.client_name is None else (("CLIENT", "SETNAME", endpoint.client_name),)
     login: list[tuple[Any, ...]] = []
+    known = connection.greeting.run_id  # after RESET, the server is the same
+    last = () if known or not courtesies.open else (IDENTITY,)
     if protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
         if credentials is not None:
             hello += ("AUTH", credentials.username or "default", credentials.password)
         if endpoint.client_name is not None:
             hello += ("SETNAME", endpoint.client_name)
-        replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials)
-        connection.greeting = Greeting.read(replies[hello])
+        replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials, last)
+        greeting = Greeting.read(replies[hello])
+        connection.greeting = greeting.replace(run_id=known or run_id(replies.get(IDENTITY)))
         return
     if credentials is not None:
         login.append(("AUTH", *credentials.words))
     # PING shows at once that a server is loading, full, or not Redis at all.
     polite = courtesies.kept(name) or courtesies.kept(() if login else (("PING",),))
     replies = await _say(
-        connection, endpoint, tuple(login), polite, words, courtesies, credentials, (("CLIENT", "ID"),)
+        connection, endpoint, tuple(login), polite, words, courtesies, credentials, (("CLIENT", "ID"), *last)
     )
-    connection.greeting = Greeting(number(replies.get(("CLIENT", "ID"))))
+    found = number(replies.get(("CLIENT", "ID")))
+    connection.greeting = Greeting(found, run_id=known or run_id(replies.get(IDENTITY)))
 
 
 async def _say(
@@ -283,8 +287,8 @@ async def _say(
     extras = courtesies.kept((*introduction(endpoint), *last))
     needed = [*[True] * len(login), *[False] * len(polite), *[True] * len(select + words), *[False] * len(extras)]
     commands = (*login, *polite, *select, *words, *extras)
-    # A greeting may hold any bytes, such as the name of a zone.
-    answers = [connection.send(pack(command), command[0] != "HELLO") for command in commands]
+    # A greeting may hold any bytes, such as the name of a zone, and INFO the path of a file.
+    answers = [connection.send(pack(command), command[0] not in ("HELLO", "INFO")) for command in commands]
     replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
     accepted: dict[tuple[Any, ...], Any] = {}
     refused: list[tuple[Any, ...]] = []
