@@ -81,9 +81,12 @@ class Node(Bound):
         self._entries = Entries()
         brake = Brake()
         dialing = _Dialing(settings, brake, connect, self.observer)
-        self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing))
-        # A hub outlives its client for a while, and must not keep the pools.
-        self.hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, dialing, self.observer, weakref.ref(self.pools)))
+        self.hubs: PerLoop[Hub]
+        self.pools: PerLoop[Pool[Connection]]
+        self.pools = PerLoop(partial(_make_pool, settings, brake, dialing, lambda: hubs()))
+        # A hub outlives its client for a while, and must not keep the pools; nor does a pool keep the hubs.
+        self.hubs = PerLoop(partial(_make_hub, dialing, self.observer, weakref.ref(self.pools)))
+        hubs = weakref.ref(self.hubs)
 
     def __repr__(self) -> str:
         if not hasattr(self, "settings"):  # its constructor failed
@@ -263,8 +266,21 @@ class _Dialing:
 
 
 def _make_pool(
-    settings: Settings, brake: Brake, dialing: _Dialing, loop: asyncio.AbstractEventLoop
+    settings: Settings,
+    brake: Brake,
+    dialing: _Dialing,
+    hubs: Callable[[], PerLoop[Hub] | None],
+    loop: asyncio.AbstractEventLoop,
 ) -> Pool[Connection]:
+    def on_new(connection: Connection, error: Exception) -> bool:
+        """Tell the hubs that commands go to another server by now; return whether this loop's hub follows."""
+        known = hubs()
+        if known is None:
+            return True
+        here = known.find(loop)
+        known.tell(lambda hub: hub is not here and hub.follow(connection, error))
+        return here is not None and here.follow(connection, error)
+
     return Pool(
         dialing.make,
         limit=settings.limit,
@@ -275,6 +291,7 @@ def _make_pool(
         restore=partial(restore, endpoint=settings.endpoint, brake=brake, timeout=settings.connect_timeout),
         patience=dialing.patience,
         sever=Connection.sever,
+        on_new=on_new,
     )
 
 

@@ -49,12 +49,13 @@ class Pool(Generic[R]):
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
         patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
         sever: Callable[[R], None] = lambda resource: None,
+        on_new: Callable[[R, Exception], bool] = lambda resource, error: True,
     ) -> None:
         """Make an empty pool.
 
         `sever` ends a resource without its loop, which may be closed. `patience` is asked after a failure to open a
         first resource. It gets the error and the number of failures in a row, and returns the seconds until the next
-        attempt. If it returns None, the callers in line get the error.
+        attempt. If it returns None, the callers in line get the error. `on_new` is called after `leave`: see `Leaving`.
         """
         self.limit = limit
         self.made = 0
@@ -74,7 +75,7 @@ class Pool(Generic[R]):
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
-        self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age)
+        self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age, on_new)
         #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
         self._refusal: ConnectionLost | None = None
         self._past_usage: tuple[int, ...] = (0, 0, 0)

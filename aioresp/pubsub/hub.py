@@ -21,6 +21,7 @@ from aioresp.errors import (
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
+    ReadOnlyError,
     RedisError,
     SubscriptionClosed,
     about,
@@ -440,6 +441,25 @@ class Hub:
             return
         logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
         self._failed(error)
+
+    def follow(self, other: Connection, error: Exception) -> bool:
+        """Leave the server that another connection has left for `error`; return whether so.
+
+        `other` is a new connection. If it leads to the same server, nothing changes; nor if it leads to a replica, and
+        the reason was that the server is one.
+        """
+        if self._listener is None or self.state is not State.CONNECTED:
+            return False
+        own = self._listener.connection
+        replica = other.greeting.role in ("replica", "slave")
+        if own.server is not None and other.server is not None:
+            elsewhere = own.server != other.server
+        else:
+            elsewhere = own.peer != other.peer or other.greeting.role == "master"
+        if not elsewhere or (replica and isinstance(error, ReadOnlyError)):
+            return False
+        own.end(ConnectionLost(f"its server is left: {error}"))
+        return True
 
     # --- Signs of life -----------------------------------------------------------------------------------------------
 
