@@ -18,12 +18,13 @@ from aioresp.errors import (
     ERROR_TYPES,
     CommandTimeout,
     ConnectionLost,
+    DecodeError,
     Outcome,
     RedisError,
     ReplyTooLarge,
     copy_with_outcome,
 )
-from aioresp.wire.batch import Batch, Unfinished, fail, undecodable, write_chunks
+from aioresp.wire.batch import Batch, Finished, Unfinished, fail, undecodable, write_chunks
 from aioresp.wire.deadlines import SILENCE, SLICE, WAKE, Deadlines
 from aioresp.wire.decoding import Decoding
 from aioresp.wire.greeting import Greeting
@@ -50,7 +51,7 @@ EAGER: Final = 40
 INQUIRIES: Final = 10
 INQUIRY_PAUSE: Final = 0.25
 
-_NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
+_NOT_PLAIN: Final = frozenset({Push, DecodeError, *ERROR_TYPES})
 _NO_RUN: Final[Any] = object()
 
 
@@ -323,7 +324,9 @@ class Connection(asyncio.Protocol):
             try:
                 for taken in slice_:
                     if not has_data():
-                        self._reading = WHOLE
+                        if self._reading is not WHOLE:
+                            self._reading = WHOLE
+                            self._parser.forget()
                         break
                     reply = gets(decode)
                     if reply is INCOMPLETE:
@@ -353,6 +356,9 @@ class Connection(asyncio.Protocol):
                     break
                 self._fail_next(undecodable(error))
                 decode = self._decode_of_next()
+            except Finished:
+                gets, has_data = self._parser.gets, self._parser.has_data
+                decode = self._decode_of_next()
             except Unfinished:
                 self._reading = PARTIAL  # assume so until the next read
                 self.limits.begin()
@@ -361,8 +367,10 @@ class Connection(asyncio.Protocol):
                 self.end(self.limits.unasked())
                 break
             except Exception as error:
-                self._break(error)
-                break
+                if not self._parser.recover(error):
+                    self._break(error)
+                    break
+                gets, has_data = self._parser.gets, self._parser.has_data
         self._answered += self.in_flight - len(waiters)
         self.in_flight = len(waiters)
         if self.health is Health.SILENT or self.health is Health.STUCK:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from enum import Enum
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -58,6 +59,18 @@ _MESSAGE: Final = b"3\r\n$7\r\nmessage\r\n"
 _COUNTS: Final = b"*~|>%"
 COUNTED: Final = b"$=*~|>%"
 
+
+class Finding(Enum):
+    """Way in which a parser finds the headers that need care."""
+
+    SEARCH = "by their first bytes"
+    WALK = "by the lengths of the elements before them"
+    ASTRAY = "by their first bytes, as the lengths make no sense"
+
+
+SEARCH: Final = Finding.SEARCH
+WALK: Final = Finding.WALK
+ASTRAY: Final = Finding.ASTRAY
 
 #: Result of a walk. First the last known boundary. Then the stop: a header that has to be checked, the end, or `LOST`.
 #: Last the number of bytes behind the data that belong to the last element, or `IN_LINE`.
@@ -181,6 +194,24 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
                 nearest = _find_long(data, found, nearest, kind)
                 break
     return nearest
+
+
+def find_map(data: bytes, start: int, fed: int, last: int, tries: int) -> int:
+    """Return the first place where a map may begin; as in `find_list`, the cost does not depend on values.
+
+    `last` is the byte before the one at `fed`, which may not be in the data.
+    """
+    found = start - 1
+    for _ in range(tries):
+        found = data.find(b"%", found + 1)
+        if found < 0:
+            return len(data)
+        if found == fed:
+            if last == 10:
+                return found
+        elif data[max(0, found - 2) : found] == b"\r\n" or (found == 1 and last == 13 and data[0] == 10):
+            return found
+    return TOO_MANY if found >= 0 else len(data)
 
 
 @cache

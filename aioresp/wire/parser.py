@@ -7,15 +7,15 @@ knows what a command means.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
 import hiredis
 
-from aioresp.errors import DecodeError, ProtocolError, ReplyTooLarge, response_error
+from aioresp.errors import ProtocolError
 from aioresp.wire.announced import Announced
+from aioresp.wire.elements import ASTRAY as ASTRAY
 from aioresp.wire.elements import (
     COUNTED,
     IN_LINE,
@@ -23,13 +23,20 @@ from aioresp.wire.elements import (
     LONG,
     LONG_HEADER,
     LOST,
+    SEARCH,
     TOO_MANY,
     TRIES,
+    WALK,
     Lists,
     find_list,
+    find_map,
     walk,
 )
-from aioresp.wire.maps import MARK, MARKED, SECRET, as_map, with_maps
+from aioresp.wire.faults import broken, error_value
+from aioresp.wire.faults import undecodable as undecodable
+from aioresp.wire.maps import MARKED, as_map, with_maps
+from aioresp.wire.salvage import INCOMPLETE as INCOMPLETE
+from aioresp.wire.salvage import Salvage
 
 #: Bytes that are walked over after bytes that looked like a header and were not one.
 DOUBT: Final = 512 * 1024
@@ -52,24 +59,8 @@ _MAP: Final = 37
 _PUSH: Final = 62
 _HOLDS_MAPS: Final = 128  # added to the first byte of a reply
 
-#: Result of `Parser.gets` while the reply is not complete.
-INCOMPLETE: Final = object()
-
 #: The type of out-of-band messages (RESP3 pushes); a list of their parts.
 Push = hiredis.PushNotification
-
-
-class Finding(Enum):
-    """Way in which a parser finds the headers that need care."""
-
-    SEARCH = "by their first bytes"
-    WALK = "by the lengths of the elements before them"
-    ASTRAY = "by their first bytes, as the lengths make no sense"
-
-
-SEARCH: Final = Finding.SEARCH
-WALK: Final = Finding.WALK
-ASTRAY: Final = Finding.ASTRAY
 
 
 class Parser:
@@ -101,6 +92,7 @@ class Parser:
     | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
     | astray | `_finding` is ASTRAY | are searched, and hiredis will refuse them soon | |
+    | salvaging | `_salvage.active` | wait until the refused reply has ended, and those before them | plain |
 
     Searching becomes plain when no bytes are held, and so does doubting when `DOUBT` bytes had no header. Walking
     becomes astray where the lengths make no sense.
@@ -108,14 +100,22 @@ class Parser:
 
     def __init__(self, max_reply: int | None = None) -> None:
         self._announced = Announced(max_reply)
+        self._lists = _LISTS
+        self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
+        self._salvage = Salvage()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with a new reader, between two replies."""
+        self._announced.parts = 0
         self._reader = hiredis.Reader(
             protocolError=ProtocolError,
-            replyError=_error_value,
+            replyError=error_value,
             encoding="utf-8",
             notEnoughData=INCOMPLETE,
         )
         # Bound methods of the C reader: the hot path calls them without a Python frame between. While bytes are held,
-        # the methods `_gets_around_headers` and `_has_data_or_held` take their place.
+        # the methods `_gets_around_headers` and `has_more` take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
@@ -136,11 +136,13 @@ class Parser:
         self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push, and `_HOLDS_MAPS`
         self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
         self._map = 0  # the same for the next map
-        self._lists = _LISTS
-        self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
+        if not partial:
+            self._salvage.chunks = [data]
+        elif self._salvage.takes(data):
+            return
         if self._wary or self._left or self._doubt:
             self._feed_carefully(data, partial)
         elif b"%" in data or (
@@ -167,11 +169,18 @@ class Parser:
         """Expect that `gets` will never be asked to decode, which makes pushes faster."""
         self._lists = _LISTS_UNDECODED
         self._pushes = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep no bytes of replies that were returned: the last one has been."""
+        self._salvage.chunks = []
 
     @property
     def waiting(self) -> int:
         """Number of bytes that wait to be read, or a little more."""
-        return len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len()
+        return (
+            len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len() + self._salvage.waiting
+        )
 
     def take(self, count: int, decode: bool) -> list[Any]:
         """Return the next replies, pushes among them: `count`, or fewer if no more are complete.
@@ -181,7 +190,7 @@ class Parser:
         taken: list[Any] = []
         while (left := count - len(taken)) > 0:
             try:
-                if self._wary:
+                if self._wary or self._salvage.active:
                     if not self.has_data() or (reply := self.gets(decode)) is INCOMPLETE:
                         break
                     taken.append(reply)
@@ -194,21 +203,58 @@ class Parser:
                         break
             except UnicodeDecodeError as error:
                 taken.append(undecodable(error))
+            except ProtocolError as error:
+                if not self.recover(error):
+                    raise
         return taken
 
     def items(self) -> Iterator[Any]:
         """Return an iterator over the replies that are here, undecoded."""
-        return self._items_around_headers() if self._wary else iter(self._gets_raw, INCOMPLETE)
+        return self._items_around_headers() if self._wary or self._salvage.active else iter(self._gets_raw, INCOMPLETE)
 
     def _items_around_headers(self) -> Iterator[Any]:
         while self.has_data() and (reply := self.gets(False)) is not INCOMPLETE:
             yield reply
-            if not self._wary:
+            if not self._wary and not self._salvage.active:
                 yield from iter(self._gets_raw, INCOMPLETE)
                 return
 
-    def _has_data_or_held(self) -> bool:
+    def has_more(self) -> bool:
+        """Return whether there are bytes for `next_reply`."""
         return self._position < len(self._held) or bool(self._queue) or self._reader.has_data()
+
+    def recover(self, error: Exception) -> bool:
+        """Give an error to the caller of a reply that hiredis has refused; return False if the stream is broken.
+
+        Take the methods `gets` and `has_data` again then. `gets` returns that error next.
+        """
+        if type(error) is not ProtocolError or not self._salvage.start(str(error)):
+            return False
+        self._begin()
+        self._choose()
+        return True
+
+    def _choose(self) -> None:
+        if self._salvage.active:
+            self.gets, self.has_data = self._gets_behind, self._has_data_behind
+        elif self._wary:
+            self.gets, self.has_data = self._gets_around_headers, self.has_more
+        else:
+            self.gets, self.has_data = self._reader.gets, self._reader.has_data
+
+    def _has_data_behind(self) -> bool:
+        return self._salvage.active or self.has_more()
+
+    def _gets_behind(self, decode: bool) -> Any:
+        """Return the error of a refused reply, or the next reply behind it."""
+        try:
+            return self._salvage.gets(self, decode)
+        finally:
+            self._choose()
+
+    def next_reply(self, decode: bool) -> Any:
+        """Return the next reply of the bytes that were not kept back behind a refused one; see `has_more`."""
+        return self._gets_around_headers(decode) if self._wary else self._reader.gets(decode)
 
     # --- Bytes in ----------------------------------------------------------------------------------------------------
 
@@ -336,7 +382,7 @@ class Parser:
         self._between = not partial
         self._wary = True
         self.gets = self._gets_around_headers
-        self.has_data = self._has_data_or_held
+        self.has_data = self.has_more
 
     def _look_ahead(self) -> None:
         """Find the first stop in new bytes."""
@@ -487,7 +533,7 @@ class Parser:
         if next_list < start:
             self._list = next_list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
         if next_map < start:
-            self._map = next_map = self._find_map(start, tries)
+            self._map = next_map = find_map(self._held, start, self._position, self._last, tries)
         if next_list == TOO_MANY or next_map == TOO_MANY:
             if before := self._join_before():
                 return self._search(start + before)
@@ -507,21 +553,6 @@ class Parser:
             self._list = self._map = -1
             return self._search(fed)
         return stop
-
-    def _find_map(self, start: int, tries: int) -> int:
-        """Return the first place where a map may begin; as in `find_list`, the cost does not depend on values."""
-        held = self._held
-        found = start - 1
-        for _ in range(tries):
-            found = held.find(b"%", found + 1)
-            if found < 0:
-                return len(held)
-            if found == self._position:
-                if self._last == 10:
-                    return found
-            elif held[max(0, found - 2) : found] == b"\r\n" or (found == 1 and self._last == 13 and held[0] == 10):
-                return found
-        return TOO_MANY if found >= 0 else len(held)
 
     def _change_header(self) -> bool:
         """Give the reader the next bytes between two replies, or a map within one, whose header becomes a list's.
@@ -565,21 +596,4 @@ class Parser:
             self.has_data = self._reader.has_data
             self._release()
 
-    @staticmethod
-    def broken(error: Exception) -> ProtocolError:
-        """Return the error that tells every caller why the stream is finished."""
-        if isinstance(error, ReplyTooLarge):
-            return ProtocolError("the server sent a reply that is too large; the connection was dropped")
-        if isinstance(error, MemoryError):
-            return ProtocolError("the server announced more than the memory holds; the connection was dropped")
-        return ProtocolError(f"the server sent something that is not RESP ({error}); the connection was dropped")
-
-
-def undecodable(error: UnicodeDecodeError) -> DecodeError:
-    """Return the error for the caller of a reply that is not UTF-8."""
-    return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
-
-
-def _error_value(message: str | bytes) -> Exception:
-    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-    return MARK if text == SECRET else response_error(text)
+    broken = staticmethod(broken)
