@@ -37,7 +37,7 @@ from aioresp.node import Node, Stats
 from aioresp.options import Options, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
-from aioresp.replies import as_is, escaping, integer, ok, text
+from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
@@ -231,6 +231,12 @@ class Client(
         elif reply is ok:
             if kind is str:
                 return True  # type: ignore[return-value]  # the same
+        elif reply is array:
+            if kind is list:
+                return value  # type: ignore[no-any-return]  # the same
+        elif reply is mapping:
+            if kind is dict:
+                return value  # type: ignore[no-any-return]  # the same
         elif reply is as_is:
             return value  # type: ignore[no-any-return]  # the same
         try:
