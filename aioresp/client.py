@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from aioresp.arguments import exact
 from aioresp.command import (
@@ -41,6 +41,7 @@ from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
+from aioresp.typed import Generic, TypedDict
 from aioresp.wire.packing import pack, unpack
 
 if TYPE_CHECKING:

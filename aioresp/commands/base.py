@@ -7,11 +7,12 @@ asks which object executes the command.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from aioresp.command import AnyStr, Arguments, Fields, Instant, Number, Result, Seconds, Value, Wait
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
+from aioresp.typed import Generic
 
 T = TypeVar("T")
 

@@ -10,10 +10,11 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from typing import Final, Generic
+from typing import Final
 
 from aioresp.errors import RedisError, copy_error
 from aioresp.pool.resource import Holder, R
+from aioresp.typed import Generic
 
 logger = logging.getLogger("aioresp")
 

@@ -21,10 +21,11 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from aioresp.errors import ClientClosed
 from aioresp.pool.resource import PoolStats
+from aioresp.typed import Generic
 
 #: Seconds in which the loops of other threads must close their pools.
 FAREWELL: Final = 5.0

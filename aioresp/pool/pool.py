@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextvars import Context
 from functools import partial
 from operator import add
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
 from aioresp.pool.closing import Closing
@@ -27,6 +27,7 @@ from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 from aioresp.pool.waking import Waking
 from aioresp.timers import LEAST, given_back
+from aioresp.typed import Generic
 
 if TYPE_CHECKING:
     from aioresp.pool.resource import Work

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic
+from typing import Any, Final
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
 from aioresp.replies import lines, mapping, record, required, shown, string, words
 from aioresp.replies.server import Module, modules
+from aioresp.typed import Generic
 
 
 class ClientInfo(Record):
