@@ -15,6 +15,7 @@ from aioresp import Client
 from aioresp.contexts import background, blocking
 from aioresp.wire import limits
 from aioresp.wire.packing import INCOMPLETE, Parser
+from tests.cases import cases
 from tests.security.hostile import HELLO, Act, hostile, repeats, says
 
 MIB = 1024 * 1024
@@ -226,7 +227,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("pieces", ["whole", "bytes"])
-@pytest.mark.parametrize("kind", IMPOSSIBLE)
+@cases("kind", IMPOSSIBLE)
 async def test_what_cannot_be(kind: str, pieces: str) -> None:
     said = IMPOSSIBLE[kind]
     if pieces == "whole":

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from aioresp.errors import ProtocolError, ReplyTooLarge
 from aioresp.wire import elements, parser
 from aioresp.wire.parser import INCOMPLETE, Parser, Push
+from tests.cases import cases
 
 # --- The same replies ------------------------------------------------------------------------------------------------
 
@@ -198,9 +199,9 @@ def test_replies_are_the_same_whatever_values_hold(
     assert one.waiting <= 1024 + 40
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 61, 4096, 10**6])
-@pytest.mark.parametrize("header", [b"*99999999\r\n", b"~99999999\r\n", b">99999999\r\n", b"|99999\r\n"])
-@pytest.mark.parametrize(
+@cases("size", [1, 2, 7, 61, 4096, 10**6])
+@cases("header", [b"*99999999\r\n", b"~99999999\r\n", b">99999999\r\n", b"|99999\r\n"])
+@cases(
     "before",
     [
         b"",
