@@ -6,10 +6,12 @@ import asyncio
 import asyncio.constants
 import gc
 import os
+import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from inspect import iscoroutinefunction
+from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal, cast
 
@@ -59,6 +61,13 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
         return {LOOP: uvloop.new_event_loop}
     return {LOOP: asyncio.new_event_loop}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave alone files without a quick test where only quick tests are asked for: nine in ten."""
+    if collection_path.suffix == ".py" and re.fullmatch("quick( and .*)?", config.option.markexpr):
+        return "mark.quick" not in collection_path.read_text(encoding="utf-8") or None
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -361,7 +361,8 @@ def offered(module: Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("name", [name for name, module in read().items() if offered(module) is not None])
+# Found by their text: to parse all modules takes each process that collects half a second.
+@pytest.mark.parametrize("name", [name for name, module in read().items() if "\n__all__" in module.source])
 def test_all_is_true(name: str) -> None:
     names = offered(read()[name])
     assert names is not None

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.conftest import FRAMES, LOOP
+from tests.conftest import FRAMES, LOOP, pytest_ignore_collect
 
 ROOT = Path(__file__).parent.parent
 
@@ -100,3 +100,18 @@ def test_no_scope_of_loops_is_left_to_the_plugin(pytestconfig: pytest.Config, op
 def test_another_runner_has_no_part_in_it(tmp_path: Path) -> None:
     text = run_pytest(tmp_path, "import pytest\n\n@pytest.mark.anyio\nasync def test_nothing(): pass\n")
     assert "'anyio' not found in `markers`" in text
+
+
+def test_files_without_a_quick_test_are_left_alone(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ignored(expression: str, name: str) -> bool:
+        monkeypatch.setattr(pytestconfig.option, "markexpr", expression)
+        return bool(pytest_ignore_collect(ROOT / "tests" / name, pytestconfig))
+
+    for expression in ("quick", "quick and not soak"):
+        assert ignored(expression, "test_maps.py")
+        assert not ignored(expression, "test_runner.py")
+        assert not ignored(expression, "wire")
+    for expression in ("", "not soak", "not quick", "quick or soak"):
+        assert not ignored(expression, "test_maps.py")
