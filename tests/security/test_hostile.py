@@ -373,6 +373,7 @@ async def test_pushes_without_an_end(push: bytes) -> None:
     """They come faster than they are dropped, so reading has to wait: and the loop still runs."""
     before = resident()
     turns = waiting = 0
+    used = time.process_time()
     async with hostile(repeats(push * 20_000)) as url, Client(url, timeout=1, retry=None) as r:
         call = asyncio.ensure_future(r.get("k"))
         while not call.done():
@@ -380,7 +381,8 @@ async def test_pushes_without_an_end(push: bytes) -> None:
             turns += 1
             waiting = max([waiting, *(c._parser.waiting for c in r.node.pools.here()._shared)])
         assert isinstance(call.exception(), aioresp.CommandTimeout)
-        assert turns > 20
+        # For each second that this process has had, which on a busy machine is a part of the one that has gone by.
+        assert turns > 20 * (time.process_time() - used)
         assert resident() - before < 48 * MIB
         assert 0 < waiting < MIB
 

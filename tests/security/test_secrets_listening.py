@@ -234,7 +234,7 @@ async def test_readers_of_streams(
         for data in (VALUE, BAD, VALUE):
             await other.xadd(name, {VALUE: data})
 
-    options["timeout"] = 0.5
+    options["timeout"] = 3  # also the time for a connection, which a busy machine may take a second to make
     async with Client(behind.url, **options) as r:
         makes: list[Callable[[], Any]] = [
             lambda: r.stream_reader(name, last_id="0", block=200),
