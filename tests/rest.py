@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,14 @@ import anyio
 from aioresp import Client
 
 
-async def at_rest(r: Client[str], seconds: float = 5.0) -> None:
+async def until(reached: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for what a busy machine may take long to reach; fail after some seconds."""
+    with anyio.fail_after(seconds):
+        while not reached():
+            await asyncio.sleep(0.005)
+
+
+async def at_rest(r: Client[str], seconds: float = 20.0) -> None:
     """Wait until nothing is under way; fail if that takes too long."""
     with anyio.fail_after(seconds):
         while any((r.stats().in_flight, r.stats().waiting, r.stats().leased)):

@@ -14,6 +14,7 @@ from aioresp import Client
 from aioresp.testing import Proxy, Server
 from aioresp.wire.transports import Intake
 from tests.conftest import LOOP
+from tests.rest import until
 from tests.security.tls import Paths, tls_server
 
 pytestmark = pytest.mark.quick
@@ -127,8 +128,7 @@ async def test_what_does_not_fit_into_the_socket_stops_callers(server: Server, p
         await r.ping()
         proxy.stall()
         calls = [asyncio.create_task(r.set(f"{prefix}{n}", "x" * MIB)) for n in range(24)]
-        await asyncio.sleep(0.2)
-        assert r.stats().waiting > 10
+        await until(lambda: r.stats().waiting > 10)
         proxy.resume()
         assert await asyncio.gather(*calls) == [True] * 24
         assert r.stats().waiting == 0
