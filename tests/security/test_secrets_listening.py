@@ -85,7 +85,7 @@ async def test_a_connection_of_subscriptions_that_is_lost(
     watched: Watched, behind: Proxy, other: Client[str], prefix: str, options: Any
 ) -> None:
     given = Credentials(None, PASSWORD, renew_after=0.05)
-    options.update(password=None, credential_provider=lambda: given, timeout=0.5)
+    options.update(password=None, credential_provider=lambda: given, timeout=3)
     async with Client(behind.url, **options) as r, r.subscribe(prefix, gaps=True) as s:
         for garbage in (
             b"",
