@@ -304,6 +304,8 @@ class Parser:
         self._boundary = 0
         self._position += before
         self._stop += before
+        if self._salvage.at >= 0:
+            self._salvage.at += before
         self._list = self._map = -1
         return before
 
@@ -391,6 +393,8 @@ class Parser:
 
     def _refill(self) -> None:
         """Hold the bytes that are left, and those that arrived meanwhile."""
+        if self._salvage.at >= 0:
+            self._salvage.let_go(self._held, self._queue)
         data = b"".join(self._queue)
         self._queue.clear()
         if not self._left and self._finding is not ASTRAY:
@@ -421,6 +425,7 @@ class Parser:
 
     def _let_go(self) -> None:
         """Keep only the bytes since a boundary, as all were given: the next read then gets the same, warm memory."""
+        self._salvage.let_go(self._held, self._queue)
         if self._finding is SEARCH and not self._left:
             self._advance()
             boundary = self._boundary
@@ -439,6 +444,7 @@ class Parser:
         else:
             self._tail = [self._held[self._boundary :]] if self._boundary >= 0 else [self._before, self._held]
         self._kept = len(self._held) - self._boundary
+        self._salvage.at = -1
         self._held, self._position, self._boundary = b"", 0, 0
         if self._finding is WALK:
             self._finding = SEARCH
@@ -574,6 +580,8 @@ class Parser:
         held, position = self._held, self._position
         if position == len(held):
             return False
+        if self._between:
+            self._salvage.at = position
         if held[position] != _MAP:
             return self._give()
         end = held.find(b"\r\n", position, position + LONG_HEADER)

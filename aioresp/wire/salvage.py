@@ -266,11 +266,13 @@ def _is_number(kind: int, said: bytes) -> bool:
 class Salvage:
     """Bytes of one stream that are kept in case hiredis refuses a reply, and those that wait behind such a reply."""
 
-    __slots__ = ("_between", "_refused", "_rest", "_size", "_walk", "active", "chunks")
+    __slots__ = ("_between", "_refused", "_rest", "_size", "_walk", "active", "at", "chunks")
 
     def __init__(self) -> None:
         self.chunks: list[bytes | bytearray] = []
         """The reads since a boundary between replies; empty if none is known. The parser sets it at each boundary."""
+        self.at = -1
+        """Where in the bytes that the parser holds a reply begins, if that is a boundary later than in `chunks`."""
         self.active = False
         """Set by a refusal, cleared when its caller has its error and the reader has all bytes behind it."""
         self._between = True  # set when the reader returned a reply, cleared when it found one incomplete
@@ -304,6 +306,15 @@ class Salvage:
             else:
                 chunks.append(bytearray(data))
         return False
+
+    def let_go(self, held: bytes, queue: list[bytes]) -> None:
+        """Keep a copy of what the parser holds since `at`: the next read then gets the large memory of the last one."""
+        if self.at >= 0:
+            self.chunks = [bytearray(memoryview(held)[self.at :]), *queue]
+            self._size = len(held) - self.at + sum(map(len, queue))
+            self.at = -1
+        elif self.chunks and type(last := self.chunks[-1]) is bytes:
+            self.chunks[-1] = bytearray(last)
 
     def start(self, said: str) -> bool:
         """Look for the reply that hiredis refused with these words; return whether the stream can go on behind it."""
