@@ -38,7 +38,7 @@ class Leaving(Generic[R]):
         leased: Mapping[R, Holder],
         on_left: Callable[[], None],
         max_age: float | None,
-        on_new: Callable[[R, Exception], bool],
+        on_new: Callable[[R, Exception], bool] = lambda resource, error: True,
     ) -> None:
         """Begin without left resources.
 

@@ -17,6 +17,7 @@ from aioresp.errors import (
     ConnectError,
     ConnectionLost,
     DecodeError,
+    NoPermissionError,
     ProtocolError,
     ResponseError,
     about,
@@ -193,6 +194,8 @@ class _Login:
                 self._protocol = 2
             else:
                 break
+        if connection.server is None and courtesies.may_identify():
+            await _identify(connection, courtesies)
         if bare:
             courtesies.suspect()
         self._brake.succeed()
@@ -231,6 +234,25 @@ class _Login:
                 self._asked = True
 
 
+async def _identify(connection: Connection, courtesies: Courtesies) -> None:
+    """Ask the server who it is, in a round trip of its own: once for each server, as later handshakes ask at once."""
+    answer = connection.send(pack(IDENTITY), False)  # a path in it may be any bytes
+    try:
+        found = run_id(await answer)
+    except ResponseError as error:
+        if is_refusal(error):
+            courtesies.note((), (IDENTITY,))
+        return
+    except ConnectionLost:
+        courtesies.deadly = True
+        raise
+    finally:
+        del answer  # an error in it holds this frame by its traceback
+    connection.greeting = connection.greeting.replace(run_id=found)
+    if found is not None:
+        courtesies.identified()
+
+
 class _NoResp3(Exception):
     """The server refuses HELLO, for a reason that AUTH does not share."""
 
@@ -247,7 +269,7 @@ async def _greet(
     name = () if endpoint.client_name is None else (("CLIENT", "SETNAME", endpoint.client_name),)
     login: list[tuple[Any, ...]] = []
     known = connection.greeting.run_id  # after RESET, the server is the same
-    last = () if known or not courtesies.open else (IDENTITY,)
+    last = courtesies.identity(known is not None)
     if protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
         if credentials is not None:
@@ -257,6 +279,7 @@ async def _greet(
         replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials, last)
         greeting = Greeting.read(replies[hello])
         connection.greeting = greeting.replace(run_id=known or run_id(replies.get(IDENTITY)))
+        courtesies.genuine = greeting.server is not None
         return
     if credentials is not None:
         login.append(("AUTH", *credentials.words))
@@ -267,6 +290,8 @@ async def _greet(
     )
     found = number(replies.get(("CLIENT", "ID")))
     connection.greeting = Greeting(found, run_id=known or run_id(replies.get(IDENTITY)))
+    first = (*login, *polite)[:1]
+    courtesies.genuine = found is not None and bool(first) and replies.get(first[0]) in ("PONG", "OK")
 
 
 async def _say(
@@ -303,6 +328,8 @@ async def _say(
                     raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
                 if is_refusal(reply):
                     refused.append(command)
+                    if isinstance(reply, NoPermissionError) and command[0] == "CLIENT":
+                        refused.append(IDENTITY)  # of no use without CLIENT LIST, and one more line in the ACL LOG
             elif isinstance(reply, DecodeError):
                 if needed[place]:
                     raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply

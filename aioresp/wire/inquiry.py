@@ -69,11 +69,12 @@ async def inquire(silent: Party, witness: Party, age: float) -> Verdict:
     asked = time.monotonic()
     number, own = silent.id, witness.id
     try:
-        if None in (number, own, silent.server) or silent.server != witness.server:
-            await witness.send(pack(("PING",)), False, WAKE)
-            return _by_kernel(silent)
         # A server that does not list the one that asks does not know all of its clients.
-        said = await witness.send(pack(("CLIENT", "LIST", "ID", number, own)), False, WAKE)
+        known = number is not None and own is not None
+        question = ("CLIENT", "LIST", "ID", number, own) if known else ("PING",)
+        said = await witness.send(pack(question), False, WAKE)
+        if not known or silent.server is None or silent.server != witness.server:
+            return _by_kernel(silent)
     except (CommandTimeout, ConnectionLost):
         return Verdict.NO_ANSWER
     except RedisError:  # of an older server, or for a user who may not ask

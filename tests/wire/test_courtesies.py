@@ -18,7 +18,7 @@ from aioresp import Client
 from aioresp.options import settings
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from aioresp.wire import courtesies
+from aioresp.wire import courtesies, handshake
 from aioresp.wire.brake import Brake
 from aioresp.wire.handshake import connect
 from tests.pubsub.listening import until
@@ -228,13 +228,51 @@ async def test_a_server_tells_who_it_is(server: Server, protocol: Any, changed: 
     ["+OK", ":7", "_", "$-1", "$0\r\n", "$9\r\n\r\nrun_id:", "$3\r\n\xff\n\n", "*0", "-LOADING x", "-BUSY x"],
 )
 async def test_a_server_may_answer_info_with_anything(said: str, protocol: Any) -> None:
+    asked: list[bytes] = []
+
     async def tell(words: list[bytes], writer: asyncio.StreamWriter) -> None:
-        answer = {b"INFO": said.encode("latin-1"), b"HELLO": b"%1\r\n+id\r\n:7", b"CLIENT": b":7"}
+        answer = {
+            b"INFO": said.encode("latin-1"),
+            b"HELLO": b"%2\r\n$2\r\nid\r\n:7\r\n$6\r\nserver\r\n$5\r\nredis",
+            b"PING": b"+PONG",
+        }
+        asked.append(words[0])
         writer.write(answer.get(words[0], b":7") + b"\r\n")
 
     async with peer(tell) as url, Client(url, protocol=protocol, retry=None) as r:
         assert await r.incr("k") == 7
         assert [(one.id, one.server) for one in r.node.pools.here()._shared] == [(7, None)]
+        assert asked.count(b"INFO") == 1
+
+
+async def test_later_handshakes_ask_at_once_who_the_server_is(
+    proxy: Proxy, protocol: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one round trip; only the first one asks after the server has shown what it is."""
+    monkeypatch.setattr(courtesies, "_genuine", {})
+    endpoint = settings(proxy.url, {"protocol": protocol}).endpoint
+    rounds: list[int] = []
+    asked = handshake._say
+
+    async def say(*arguments: Any) -> Any:
+        rounds[-1] += 1
+        return await asked(*arguments)
+
+    monkeypatch.setattr(handshake, "_say", say)
+    identify = handshake._identify
+
+    async def counted(*arguments: Any) -> None:
+        rounds[-1] += 1
+        await identify(*arguments)
+
+    monkeypatch.setattr(handshake, "_identify", counted)
+    for _ in range(3):
+        rounds.append(0)
+        connection = await connect(endpoint, Brake(), concurrency=1, timeout=10)
+        assert connection.server is not None
+        assert connection.in_flight == 0
+        connection.close()
+    assert rounds == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
