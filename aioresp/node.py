@@ -81,6 +81,7 @@ class Node(Bound):
         self._entries = Entries()
         brake = Brake()
         dialing = _Dialing(settings, brake, connect, self.observer)
+        hubs: weakref.ref[PerLoop[Hub]]
         self.hubs: PerLoop[Hub]
         self.pools: PerLoop[Pool[Connection]]
         self.pools = PerLoop(partial(_make_pool, settings, brake, dialing, lambda: hubs()))

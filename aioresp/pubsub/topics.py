@@ -244,7 +244,7 @@ class Topic:
             self._deliver(channel, data)
             return
         if data is not None and (type(data) is not list or any(type(key) is not bytes for key in data)):
-            raise TypeError("an invalidation that is no list of keys")
+            raise TypeError("an invalidation that is not a list of keys")
         if self._texts:
             try:
                 texts = data if data is None else [key.decode() for key in data]

@@ -70,10 +70,9 @@ async def inquire(silent: Party, witness: Party, age: float) -> Verdict:
     number, own = silent.id, witness.id
     try:
         # A server that does not list the one that asks does not know all of its clients.
-        known = number is not None and own is not None
-        question = ("CLIENT", "LIST", "ID", number, own) if known else ("PING",)
+        question = ("PING",) if number is None or own is None else ("CLIENT", "LIST", "ID", number, own)
         said = await witness.send(pack(question), False, WAKE)
-        if not known or silent.server is None or silent.server != witness.server:
+        if number is None or own is None or silent.server is None or silent.server != witness.server:
             return _by_kernel(silent)
     except (CommandTimeout, ConnectionLost):
         return Verdict.NO_ANSWER
