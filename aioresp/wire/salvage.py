@@ -82,6 +82,12 @@ _DOUBLE: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?").fullm
 _NO_DOUBLE: Final = frozenset({b"inf", b"-inf", b"nan", b"-nan"})
 
 
+#: Short headers of lists, each with the number of its elements.
+_SHORT: Final = {
+    b"%c%d\r\n" % (kind, count): count * (2 if kind == _MAP else 1) for kind in b"*~%" for count in range(1, 10)
+}
+
+
 class Lost(Exception):
     """Signal of a walk, and no error for callers: the bytes are not RESP, or not as a server sends it."""
 
@@ -99,7 +105,7 @@ def _scalars(times: str) -> Callable[..., re.Match[bytes] | None]:
     """Return a pattern for so many scalars that hiredis takes for certain, as `Walk` would find. It takes 3 ms."""
     pattern = (
         rf"(?>\${_bulk('')}|\$-1\r\n|[+\-][^\r\n]*+\r\n|:(?:0|-?[1-9][0-9]{{0,17}})\r\n"
-        rf"|_\r\n|\#[tf]\r\n|,-?[0-9]{{1,15}}(?:\.[0-9]{{1,17}})?\r\n|\(-?[0-9]*+\r\n){times}+"
+        rf"|_\r\n|\#[tf]\r\n|,-?[0-9]{{1,15}}(?:\.[0-9]{{1,17}})?\r\n|\(-?[0-9]*+\r\n){times}"
     )
     return re.compile(pattern.encode(), re.DOTALL).match
 
@@ -135,13 +141,19 @@ class Walk:
             if not levels:
                 if self.why:
                     return at - before
-                at = _end_of(_scalars("*")(data, at), at)
-            while levels and levels[-1] > MANY and (match := _scalars("{16}")(data, at)):
+                at = _end_of(_scalars("*+")(data, at), at)
+            while levels and levels[-1] > MANY and (match := _scalars("{16}+")(data, at)):
                 at = match.end()
                 levels[-1] -= MANY
             if at == end:
                 break
-            at = self._step(data, at)
+            if levels and (match := _scalars("")(data, at)):
+                at = self._end(match.end())
+            elif (count := _SHORT.get(data[at : at + 4])) and 0 < len(levels) < (DEEPEST if self.why else LEVELS):
+                levels.append(count)
+                at += 4
+            else:
+                at = self._step(data, at)
         return -1
 
     def _resume(self, data: bytes) -> int:

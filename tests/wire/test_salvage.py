@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 import re
+import sys
+import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise, product
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from aioresp.errors import DecodeError, ProtocolError
+from aioresp.wire import elements, parser, salvage
 from aioresp.wire.parser import INCOMPLETE, Parser
-from aioresp.wire.salvage import LEVELS
+from aioresp.wire.salvage import KEPT, LEVELS
 
 #: What stands for a refused reply.
 REFUSED = object()
@@ -332,3 +336,118 @@ def test_what_is_broken_elsewhere_is_never_taken_for_more_than_it_is(first: int)
                 assert REFUSED not in found[same:], (seed, place)
     assert ended > 100
     assert went_on > 100
+
+
+# --- The cost --------------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """Counts the lines of Python that run in the parser and beside it."""
+
+    def __init__(self, *modules: Any) -> None:
+        self.count = 0
+        self._files = {module.__file__ for module in modules}
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        return self._step if frame.f_code.co_filename in self._files else None
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+        self.count += event == "line"
+        return self._step
+
+    def of(self, stream: bytes, size: int) -> int:
+        self.count = 0
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            read(cut(stream, size))
+        finally:
+            sys.settrace(before)
+        return self.count
+
+
+@pytest.mark.parametrize("size", [700, 96 * 1024])
+def test_without_a_refusal_there_is_a_note_of_each_read_and_no_more(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(salvage, "Walk", None)
+    stream = b"".join(b"*3\r\n$1\r\na\r\n$7\r\n(%05d\n\r\n:%d\r\n(%d\r\n" % (n, n, n) for n in range(20_000))
+    assert Lines(salvage).of(stream, size) <= 15 * (len(stream) // size + 1)
+
+
+def test_many_refusals_cost_the_same_each() -> None:
+    """However many of them arrive in one read, and whatever is between them."""
+    for between in (b"", b"+OK\r\n", b"$3000\r\n" + b"\r\n%1" * 750 + b"\r\n"):
+        each = []
+        for times in (50, 400):
+            stream = (BAD + between) * times
+            each.append(Lines(salvage, parser, elements).of(stream, 96 * 1024) / times)
+        assert each[1] < 600, each
+        assert each[1] < 1.3 * each[0], each
+
+
+def test_a_refused_reply_that_goes_on_keeps_nothing() -> None:
+    """However long it is, and however many levels it has."""
+    piece = b"*2\r\n" * 2000 + b"$90000\r\n" + b"x" * 90_000 + b"\r\n" + b":1\r\n" * 1999
+    stream = b"*1001\r\n(x\r\n" + piece * 40
+    one = Parser()
+    one.feed(b"+OK\r\n" + stream[:100], False)
+    assert one.gets(False) == b"OK"
+    with pytest.raises(ProtocolError, match="Bad bignum value") as caught:
+        one.gets(False)
+    assert one.recover(caught.value)
+    tracemalloc.start()
+    try:
+        for at in range(100, len(stream), 96 * 1024):
+            one.feed(stream[at : at + 96 * 1024], True)
+            assert one.gets(False) is INCOMPLETE
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert one.waiting < 1024
+
+
+def test_no_more_is_kept_than_said() -> None:
+    """Behind so many bytes without a known boundary, a refusal ends the stream; behind the next one it does not."""
+    one = Parser()
+    reply = b"*2\r\n$%d\r\n%b\r\n(x\r\n"
+    size = KEPT + 100_000
+    stream = reply % (size, b"x" * size)
+    tracemalloc.start()
+    try:
+        one.feed(stream[:10], False)
+        one.gets(False)
+        for at in range(10, KEPT, 1000):
+            one.feed(stream[at : at + 1000], True)
+        assert tracemalloc.get_traced_memory()[0] < 2.5 * KEPT  # hiredis has its own copy, which is not traced
+    finally:
+        tracemalloc.stop()
+    assert read([stream]) == [REFUSED]  # in one read
+    assert read(cut(stream, 96 * 1024)) == [BROKEN]
+    size -= 200_000
+    assert read(cut(reply % (size, b"x" * size), 96 * 1024)) == [REFUSED]
+    good = b"$%d\r\n%b\r\n" % (2 * KEPT, b"y" * 2 * KEPT)
+    assert read([*cut(good, 96 * 1024), BAD, b":1\r\n"])[1:] == [REFUSED, 1]
+
+
+def test_a_refused_push_ends_the_stream() -> None:
+    for push in (b">1\r\n(x\r\n", b">2\r\n+x\r\n" + DEEP):
+        assert read([b"+OK\r\n" + push + b":1\r\n"]) == [b"OK", BROKEN]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"!",
+        b"$1\r\nab\r\n",
+        b":01\r\n",
+        b"$-2\r\n",
+        b"*99999999999\r\n",
+        b">1\r\n:1\r\n",
+        b"+a\rb\r\n",
+        b"#x\r\n",
+        b"=2\r\nab\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_what_is_not_resp_behind_the_bad_element_ends_the_stream(behind: bytes, size: int) -> None:
+    stream = b"+OK\r\n*3\r\n(x\r\n" + behind + b":1\r\n:2\r\n:3\r\n" + b"+" + b"x" * 400 + b"\r\n"
+    assert read(cut(stream, size)) == [b"OK", BROKEN]
