@@ -43,6 +43,23 @@ TOO_MANY: Final = -1
 #: First bytes of headers, each with the number of digits from which on it is searched for.
 Lists: TypeAlias = tuple[tuple[bytes, int], ...]
 
+#: Bytes that are walked over after bytes that looked like a header and were not one.
+DOUBT: Final = 512 * 1024
+
+#: Most bytes behind the last known boundary that are held again with each read.
+NEAR: Final = 2048
+
+#: Bytes to be copied for which a walk over one byte pays.
+MUCH: Final = 16
+
+#: Bytes that are kept before the parser finds out where the last element begins.
+KEEP: Final = 64 * 1024
+
+#: First bytes of headers for which hiredis reserves room, each with the digits from which on it is checked. Pushes are
+#: always checked (see `Parser`), unless nothing is decoded. They come first: bytes behind one need no search then.
+CARE: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
+CARE_UNDECODED: Final[Lists] = ((b">", LONG), *CARE[1:])
+
 #: Number of bulk strings of three digits, or of first bytes in a small read, that are looked at one by one.
 FEW: Final = 4
 

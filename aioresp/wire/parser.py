@@ -17,17 +17,22 @@ from aioresp.errors import ProtocolError
 from aioresp.wire.announced import Announced
 from aioresp.wire.elements import ASTRAY as ASTRAY
 from aioresp.wire.elements import (
+    CARE,
+    CARE_UNDECODED,
     COUNTED,
+    DOUBT,
     IN_LINE,
+    KEEP,
     LINES,
     LONG,
     LONG_HEADER,
     LOST,
+    MUCH,
+    NEAR,
     SEARCH,
     TOO_MANY,
     TRIES,
     WALK,
-    Lists,
     find_list,
     find_map,
     walk,
@@ -38,22 +43,6 @@ from aioresp.wire.maps import MARKED, as_map, with_maps
 from aioresp.wire.salvage import INCOMPLETE as INCOMPLETE
 from aioresp.wire.salvage import Salvage
 
-#: Bytes that are walked over after bytes that looked like a header and were not one.
-DOUBT: Final = 512 * 1024
-
-#: Most bytes behind the last known boundary that are held again with each read.
-NEAR: Final = 2048
-
-#: Bytes to be copied for which a walk over one byte pays.
-MUCH: Final = 16
-
-#: Bytes that are kept before the parser finds out where the last element begins.
-KEEP: Final = 64 * 1024
-
-# First bytes of headers for which hiredis reserves room, each with the digits from which on it is checked. Pushes are
-# always checked (see `Parser`), unless nothing is decoded. They come first: bytes behind one need no search then.
-_LISTS: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
-_LISTS_UNDECODED: Final[Lists] = ((b">", LONG), *_LISTS[1:])
 _NEED_CARE: Final = b"*~|>%"
 _MAP: Final = 37
 _PUSH: Final = 62
@@ -100,7 +89,7 @@ class Parser:
 
     def __init__(self, max_reply: int | None = None) -> None:
         self._announced = Announced(max_reply)
-        self._lists = _LISTS
+        self._lists = CARE
         self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
         self._salvage = Salvage()
         self._begin()
@@ -167,7 +156,7 @@ class Parser:
 
     def undecoded(self) -> None:
         """Expect that `gets` will never be asked to decode, which makes pushes faster."""
-        self._lists = _LISTS_UNDECODED
+        self._lists = CARE_UNDECODED
         self._pushes = True
         self.forget()
 
