@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
-from enum import Enum
 from itertools import repeat
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
 from aioresp.command import AnyStr, shown
 from aioresp.errors import RedisError
 from aioresp.record import Record
+from aioresp.typed import Enum
 from aioresp.wire.batch import fail, undecodable
 
 #: Kind of a topic, by the letter before SUBSCRIBE: channel, pattern, shard channel.

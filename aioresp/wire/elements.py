@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import Enum
 from functools import cache
 from typing import Final, TypeAlias
+
+from aioresp.typed import Enum
 
 #: Digits of a count from which on the header of a list is checked before hiredis sees it. For a list hiredis reserves
 #: room at once, which the garbage collector walks through; for a push it even fills that room.

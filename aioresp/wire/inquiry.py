@@ -12,10 +12,10 @@ import socket
 import struct
 import sys
 import time
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aioresp.errors import CommandTimeout, ConnectionLost, RedisError
+from aioresp.typed import Enum
 from aioresp.wire.deadlines import WAKE
 from aioresp.wire.packing import pack
 
