@@ -39,7 +39,7 @@ def prefix() -> str:
 
 
 async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not reached():
             await asyncio.sleep(0.005)
 

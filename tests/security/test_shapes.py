@@ -240,7 +240,7 @@ async def test_all_methods(kind: str, protocol: Any, both: bool, caplog: pytest.
         answers(lambda words: ODD[kind], HELLO if protocol == 3 else b"+OK\r\n") as url,
         Client(url, protocol=protocol, retry=None, limit=3) as text,
     ):
-        clients = [text, text.with_options(decode_responses=False)]
+        clients: list[Client[Any]] = [text, text.with_options(decode_responses=False)]
         for r in clients if both else [clients[[*ODD].index(kind) // 2 % 2]]:
             found = await asyncio.gather(*(outcome_of(r, call) for call in table.values()))
             for method, outcome in zip(table, found, strict=True):
