@@ -103,7 +103,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
     @wraps(test)
     async def limited(**arguments: Any) -> None:
-        async with asyncio.timeout(seconds * 0.9 if seconds else None):
+        async with asyncio.timeout(max(seconds / 2, seconds - 12) if seconds else None):
             await test(**arguments)
 
     item.obj = limited

@@ -149,7 +149,7 @@ class Run:
         workers = [asyncio.create_task(self.work()) for _ in range(WORKERS)]
         producer = asyncio.create_task(self.produce())
         seen, since = 0, time.monotonic()
-        while len(self.handed) < self.jobs * 0.995 and time.monotonic() - since < 3:
+        while len(self.handed) < self.jobs * 0.995 and time.monotonic() - since < 20:
             await asyncio.sleep(0.01)
             if len(self.handed) > seen:
                 seen, since = len(self.handed), time.monotonic()

@@ -129,12 +129,13 @@ async def test_elements_are_put_back_where_they_were(
         async with r:
             await r.ping()
             before = await fill(direct, key, command)
-            proxy.delay = 0.02
+            proxy.delay = 0.1
             task = asyncio.ensure_future(wait(r, key))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while await found(direct, key, command) == before:
                     await asyncio.sleep(0.002)
             await cancel(task)  # the reply is on its way
+            proxy.delay = 0
             await at_rest(r)
             assert await found(direct, key, command) == before
             assert r.stats().made == r.stats().open
