@@ -52,7 +52,7 @@ def note_few_frames() -> None:
 
     That was a third of the suite's processor time. All that the mode checks, it checks as before.
     """
-    vars(asyncio.constants)["DEBUG_STACK_DEPTH"] = FRAMES
+    asyncio.constants.__dict__["DEBUG_STACK_DEPTH"] = FRAMES
     # What futures written in C call is this function, which they found when asyncio was imported.
     cast(FunctionType, traceback.extract_stack).__defaults__ = (None, FRAMES)
 
