@@ -35,8 +35,8 @@ from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
 from aioresp.timers import Alarm
 from aioresp.typed import Enum
-from aioresp.wire.batch import undecodable
 from aioresp.wire.connection import Connection
+from aioresp.wire.faults import undecodable
 from aioresp.wire.limits import LONGEST
 from aioresp.wire.packing import pack
 

@@ -15,7 +15,8 @@ from aioresp.command import AnyStr, shown
 from aioresp.errors import RedisError
 from aioresp.record import Record
 from aioresp.typed import Enum
-from aioresp.wire.batch import fail, undecodable
+from aioresp.wire.batch import fail
+from aioresp.wire.faults import undecodable
 
 #: Kind of a topic, by the letter before SUBSCRIBE: channel, pattern, shard channel.
 Kind: TypeAlias = Literal["", "p", "s"]

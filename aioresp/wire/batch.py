@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aioresp.errors import ERROR_TYPES, DecodeError, RedisError
 from aioresp.wire.packing import Packed, Parser, Push
-from aioresp.wire.parser import undecodable as undecodable
 
 #: Number of replies requested from the parser at a time: each request beyond the complete ones costs a little.
 BLOCK: Final = 256

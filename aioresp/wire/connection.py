@@ -24,9 +24,10 @@ from aioresp.errors import (
     ReplyTooLarge,
     copy_with_outcome,
 )
-from aioresp.wire.batch import Batch, Finished, Unfinished, fail, undecodable, write_chunks
+from aioresp.wire.batch import Batch, Finished, Unfinished, fail, write_chunks
 from aioresp.wire.deadlines import SILENCE, SLICE, WAKE, Deadlines
 from aioresp.wire.decoding import Decoding
+from aioresp.wire.faults import undecodable
 from aioresp.wire.greeting import Greeting
 from aioresp.wire.limits import LARGE, ReplyLimits, Traffic
 from aioresp.wire.listeners import EndListener, Listeners, PushListener

@@ -37,11 +37,9 @@ from aioresp.wire.elements import (
     find_map,
     walk,
 )
-from aioresp.wire.faults import broken, error_value
-from aioresp.wire.faults import undecodable as undecodable
+from aioresp.wire.faults import broken, error_value, undecodable
 from aioresp.wire.maps import MARKED, as_map, with_maps
-from aioresp.wire.salvage import INCOMPLETE as INCOMPLETE
-from aioresp.wire.salvage import Salvage
+from aioresp.wire.salvage import INCOMPLETE, Salvage
 
 _NEED_CARE: Final = b"*~|>%"
 _MAP: Final = 37
@@ -167,9 +165,8 @@ class Parser:
     @property
     def waiting(self) -> int:
         """Number of bytes that wait to be read, or a little more."""
-        return (
-            len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len() + self._salvage.waiting
-        )
+        held = len(self._held) - self._position + sum(map(len, self._queue))
+        return held + self._reader.len() + self._salvage.waiting
 
     def take(self, count: int, decode: bool) -> list[Any]:
         """Return the next replies, pushes among them: `count`, or fewer if no more are complete.
@@ -293,8 +290,7 @@ class Parser:
         self._boundary = 0
         self._position += before
         self._stop += before
-        if self._salvage.at >= 0:
-            self._salvage.at += before
+        self._salvage.at += before if self._salvage.at >= 0 else 0
         self._list = self._map = -1
         return before
 
@@ -364,7 +360,7 @@ class Parser:
             self._announced.parts = 0
         if self._doubt:
             self._doubt = max(0, self._doubt - len(data))
-            self._walk_from_now()
+            self._finding = ASTRAY if self._finding is ASTRAY else WALK
         self._look_ahead()
         if self._stop == len(self._held):
             self._give_on()
@@ -372,8 +368,7 @@ class Parser:
             return
         self._between = not partial
         self._wary = True
-        self.gets = self._gets_around_headers
-        self.has_data = self.has_more
+        self._choose()
 
     def _look_ahead(self) -> None:
         """Find the first stop in new bytes."""
@@ -382,8 +377,7 @@ class Parser:
 
     def _refill(self) -> None:
         """Hold the bytes that are left, and those that arrived meanwhile."""
-        if self._salvage.at >= 0:
-            self._salvage.let_go(self._held, self._queue)
+        self._salvage.let_go(self._held, self._queue)
         data = b"".join(self._queue)
         self._queue.clear()
         if not self._left and self._finding is not ASTRAY:
@@ -521,15 +515,11 @@ class Parser:
     def _distrust(self) -> None:
         """Walk over elements from now on: bytes that look like a header are part of a value."""
         self._advance()
-        self._walk_from_now()
+        self._finding = ASTRAY if self._finding is ASTRAY else WALK
         self._doubt = DOUBT
 
     def _is_astray(self) -> bool:
         return self._finding is ASTRAY  # a call, because type checkers do not see that a walk may change the attribute
-
-    def _walk_from_now(self) -> None:
-        if self._finding is not ASTRAY:
-            self._finding = WALK
 
     def _search(self, start: int) -> int:
         """Return the first place where a header of a map, a push or a long list may begin, or the end."""
@@ -601,8 +591,7 @@ class Parser:
     def _leave_if_done(self) -> None:
         if self._wary and self._position == len(self._held) and not self._queue and not self._kind:
             self._wary = False
-            self.gets = self._reader.gets
-            self.has_data = self._reader.has_data
+            self._choose()
             self._release()
 
     broken = staticmethod(broken)

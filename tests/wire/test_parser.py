@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from aioresp.errors import ProtocolError, ReplyTooLarge
 from aioresp.wire import elements, parser
-from aioresp.wire.parser import INCOMPLETE, Parser, Push
+from aioresp.wire.parser import Parser, Push
+from aioresp.wire.salvage import INCOMPLETE
 from tests.cases import cases
 
 # --- The same replies ------------------------------------------------------------------------------------------------

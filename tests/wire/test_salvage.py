@@ -15,8 +15,8 @@ import pytest
 
 from aioresp.errors import DecodeError, ProtocolError
 from aioresp.wire import elements, parser, salvage
-from aioresp.wire.parser import INCOMPLETE, Parser
-from aioresp.wire.salvage import KEPT, LEVELS
+from aioresp.wire.parser import Parser
+from aioresp.wire.salvage import INCOMPLETE, KEPT, LEVELS
 
 #: What stands for a refused reply.
 REFUSED = object()
