@@ -191,8 +191,8 @@ async def test_pushes_that_keep_arriving_are_no_reply() -> None:
 # --- What cannot be --------------------------------------------------------------------------------------------------
 
 IMPOSSIBLE = {
-    "nesting": b"*1\r\n" * 10_000,
-    "nested maps": b"%1\r\n+k\r\n" * 10_000,
+    "nesting": b"*1\r\n" * 1_000_001,  # some levels fewer fail only their own caller, once the reply has ended
+    "nested maps": b"%1\r\n+k\r\n" * 1_000_001,
     "nested pushes": b">1\r\n" * 10_000,
     "string of 2^63": b"$9223372036854775808\r\nx",
     "array of 2^63": b"*9223372036854775808\r\n",
