@@ -341,6 +341,7 @@ class Salvage:
             self._pass(waiting.popleft())
         self._rest += waiting
         self.chunks = [b""]  # the next reader begins at a boundary
+        self.at = -1
         self._between = True
         self.active = True
         return not isinstance(self._refused, ProtocolError)
