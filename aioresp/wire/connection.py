@@ -403,8 +403,7 @@ class Connection(asyncio.Protocol):
             self._fail_next(reply)
 
     def _fail_next(self, error: RedisError) -> None:
-        waiter = self._waiters.popleft()
-        if type(waiter) is Batch:
+        if type(waiter := self._waiters.popleft()) is Batch:
             waiter.take_error(error)  # also if its caller has gone: there are more replies to it
         else:
             fail(waiter, error)
