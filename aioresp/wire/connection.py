@@ -119,6 +119,11 @@ class Connection(asyncio.Protocol):
         return self.traffic.number
 
     @property
+    def server(self) -> str | None:
+        """The identity of the server's process, if it is known: a proxy may lead each connection to another one."""
+        return self.greeting.run_id
+
+    @property
     def peer(self) -> object:
         """The address of the server's end of the socket; None if it is not known."""
         transport = self._wire.transport
