@@ -13,8 +13,8 @@ PYTHON ?=
 ARGS ?=
 SERVERS ?= all
 BIN := .venv/bin
-# A good part of the suite waits: more processes than there are cores are worth it.
-WORKERS := -n 4 --dist loadfile --no-loadscope-reorder
+# A good part of the suite waits: more processes than there are cores are worth it, though each collects all tests.
+WORKERS := -n 6 --dist loadfile --no-loadscope-reorder
 QUICK_WORKERS := -n 2 --dist loadfile
 
 # The suite starts more than a hundred processes: without bytecode each compiles the package again.
@@ -34,7 +34,7 @@ demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, then the quick"
-	@echo "part on uvloop. It takes seven minutes of processor time: some four minutes on two cores that are free. The long"
+	@echo "part on uvloop. It takes five minutes of processor time: some three minutes on two cores that are free. The long"
 	@echo "tests: make soak."
 	@$(BIN)/python -m pytest -m "not soak" $(WORKERS) $(ARGS); first=$$?; \
 	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and not soak" $(QUICK_WORKERS) $(ARGS); second=$$?; \

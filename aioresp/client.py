@@ -12,7 +12,7 @@ from functools import partial
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from aioresp.arguments import exact
 from aioresp.command import (
@@ -39,11 +39,12 @@ from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_o
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
 from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
-from aioresp.replies import as_is, escaping, integer, ok, text
+from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
 from aioresp.timers import LEAST
+from aioresp.typed import Generic, TypedDict
 from aioresp.wire.packing import pack, unpack
 
 if TYPE_CHECKING:
@@ -253,6 +254,12 @@ class Client(
         elif reply is ok:
             if kind is str:
                 return True  # type: ignore[return-value]  # the same
+        elif reply is array:
+            if kind is list:
+                return value  # type: ignore[no-any-return]  # the same
+        elif reply is mapping:
+            if kind is dict:
+                return value  # type: ignore[no-any-return]  # the same
         elif reply is as_is:
             return value  # type: ignore[no-any-return]  # the same
         try:

@@ -38,12 +38,17 @@ Wait: TypeAlias = "int | float | timedelta"
 Arguments: TypeAlias = tuple[Value, ...]
 
 
-class Fields(Protocol):
-    """A mapping of names to values. `Mapping` itself accepts only one exact type of names."""
+if TYPE_CHECKING:  # protocols take time to import
 
-    def items(self) -> ItemsView[Key, Value]:
-        """Return the pairs."""
-        ...
+    class Fields(Protocol):
+        """A mapping of names to values. `Mapping` itself accepts only one exact type of names."""
+
+        def items(self) -> ItemsView[Key, Value]:
+            """Return the pairs."""
+            ...
+
+else:
+    Fields = Mapping
 
 
 #: Characters of a key that messages show.
@@ -100,7 +105,7 @@ _plain: Final = {name.partition(" ")[0] for name in (*KEYS, *KEYLESS, *READ_ONLY
 
 #: First words of all other commands, in upper and in lower case: one look-up keeps these fast. Words that are not in it
 #: are read as the server will read them. It is interned like the names in the methods, so these need no comparison.
-PLAIN: Final[frozenset[object]] = frozenset(intern(spelled) for name in _plain for spelled in (name, name.lower()))
+PLAIN: Final[frozenset[object]] = frozenset(map(intern, (*_plain, *" ".join(_plain).lower().split())))
 
 
 def full_name(command: Sequence[object] | Traits) -> str:

@@ -113,7 +113,9 @@ class ReplyTooLarge(RedisError):
 
 
 class DecodeError(RedisError, ValueError):
-    """The reply is not valid UTF-8; ask for bytes with `decode_responses=False`."""
+    """The reply cannot be read: it is not valid UTF-8 (ask for bytes with `decode_responses=False`), or the message
+    names what a script has put into it. The command has run, and the connection goes on.
+    """
 
 
 class UnexpectedReply(RedisError):

@@ -81,9 +81,13 @@ class Node(Bound):
         self._entries = Entries()
         brake = Brake()
         dialing = _Dialing(settings, brake, connect, self.observer, words)
-        self.pools: PerLoop[Pool[Connection]] = PerLoop(partial(_make_pool, settings, brake, dialing, words))
-        # A hub outlives its client for a while, and must not keep the pools.
-        self.hubs: PerLoop[Hub] = PerLoop(partial(_make_hub, dialing, self.observer, weakref.ref(self.pools)))
+        hubs: weakref.ref[PerLoop[Hub]]
+        self.hubs: PerLoop[Hub]
+        self.pools: PerLoop[Pool[Connection]]
+        self.pools = PerLoop(partial(_make_pool, settings, brake, dialing, words, lambda: hubs()))
+        # A hub outlives its client for a while, and must not keep the pools; nor does a pool keep the hubs.
+        self.hubs = PerLoop(partial(_make_hub, dialing, self.observer, weakref.ref(self.pools)))
+        hubs = weakref.ref(self.hubs)
 
     def __repr__(self) -> str:
         if not hasattr(self, "settings"):  # its constructor failed
@@ -300,8 +304,22 @@ class _Dialing:
 
 
 def _make_pool(
-    settings: Settings, brake: Brake, dialing: _Dialing, words: Words, loop: asyncio.AbstractEventLoop
+    settings: Settings,
+    brake: Brake,
+    dialing: _Dialing,
+    words: Words,
+    hubs: Callable[[], PerLoop[Hub] | None],
+    loop: asyncio.AbstractEventLoop,
 ) -> Pool[Connection]:
+    def on_new(connection: Connection, error: Exception) -> bool:
+        """Tell the hubs that commands go to another server by now; return whether this loop's hub follows."""
+        known = hubs()
+        if known is None:
+            return True
+        here = known.find(loop)
+        known.tell(lambda hub: hub is not here and hub.follow(connection, error))
+        return here is not None and here.follow(connection, error)
+
     return Pool(
         dialing.make,
         limit=settings.limit,
@@ -314,6 +332,7 @@ def _make_pool(
         ),
         patience=dialing.patience,
         sever=Connection.sever,
+        on_new=on_new,
     )
 
 

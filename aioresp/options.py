@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import ArgumentError, ArgumentTypeError
@@ -17,6 +17,7 @@ from aioresp.middleware import Middleware
 from aioresp.reading import POLICIES, ReadFrom
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
+from aioresp.typed import TypedDict
 from aioresp.url import Reader, boolean, label, parse_url, seconds, size, tls_version
 from aioresp.wire.credentials import CredentialProvider
 from aioresp.wire.endpoint import Endpoint, tls_context

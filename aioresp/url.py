@@ -181,8 +181,8 @@ def _port(netloc: str, readers: Mapping[str, Reader]) -> dict[str, int]:
     if colon and not (port.isdecimal() and len(port) < 20):
         # The port is not shown: in redis://user:password, without a host, it is the password.
         raise ArgumentError(
-            "option 'port' in the URL does not fit: it is no number (as in redis://host:6379); or is the host missing "
-            "behind an @?"
+            "option 'port' in the URL does not fit: it is not a number (as in redis://host:6379); or is the host "
+            "missing behind an @?"
         )
     return {"port": _read("port", port, readers)} if colon else {}
 
@@ -204,7 +204,9 @@ def _read(name: str, text: str, readers: Mapping[str, Reader]) -> Any:
         return readers[name](text)
     except (ValueError, KeyError):
         pass  # an error raised here would have this one as its context, which shows a piece of a password, perhaps
-    kind = "it is no number; " + _DATABASE if name == "db" else "it is of another kind" + _KINDS.get(readers[name], "")
+    kind = (
+        "it is not a number; " + _DATABASE if name == "db" else "it is of another kind" + _KINDS.get(readers[name], "")
+    )
     raise ArgumentError(f"option {name!r} in the URL does not fit: {kind}")
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.constants
 import gc
 import os
+import re
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from inspect import iscoroutinefunction
+from pathlib import Path
+from types import FunctionType
 from typing import Any, Literal, cast
 
 import pytest
@@ -21,17 +26,35 @@ from tests.servers.chosen import demand
 LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
 
-#: The files that take longest. They come first, lest one process is left alone with them at the end.
+#: The files that take longest, for what they do or what they wait for. They come first, so that others fill the time
+#: beside them, and no process is left alone with one at the end.
 LONGEST = (
-    *("test_chaos.py", "test_docs.py", "test_cancellation.py", "test_secrets.py", "test_blocking_putback.py"),
-    *("test_hostile.py", "test_storm.py", "test_shapes.py", "test_client.py", "test_retry.py"),
+    *("test_loops.py", "test_chaos.py", "test_cancellation.py", "test_silent.py", "test_secrets.py", "test_shapes.py"),
+    *("test_hostile.py", "test_blocking_putback.py", "test_slow_upload.py", "test_docs.py", "test_command.py"),
+    *("test_injection.py", "test_storm.py", "test_parser.py", "test_retry.py", "test_faults.py", "test_typing.py"),
+    *("test_shapes_listening.py", "test_scopes.py", "test_wrong_server.py", "test_fixtures.py", "test_urls.py"),
+    *("test_hostile_pops.py", "test_gaps.py", "test_stood_still.py", "test_client.py", "test_nothing_lost.py"),
 )
+
+#: Frames that asyncio's debug mode notes of where each future, task and callback was made.
+FRAMES = 5
 
 
 def pytest_configure(config: pytest.Config) -> None:
     demand()
+    note_few_frames()
     if LOOP == "uvloop":
         config.option.asyncio_debug = False  # pyproject.toml turns it on
+
+
+def note_few_frames() -> None:
+    """Spare the debug mode the frames of pytest: there are sixty below each test, and a future notes all.
+
+    That was a third of the suite's processor time. All that the mode checks, it checks as before.
+    """
+    asyncio.constants.__dict__["DEBUG_STACK_DEPTH"] = FRAMES
+    # What futures written in C call is this function, which they found when asyncio was imported.
+    cast(FunctionType, traceback.extract_stack).__defaults__ = (None, FRAMES)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -41,6 +64,13 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
         return {LOOP: uvloop.new_event_loop}
     return {LOOP: asyncio.new_event_loop}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave alone files without a quick test where only quick tests are asked for: nine in ten."""
+    if collection_path.suffix == ".py" and re.fullmatch("quick( and .*)?", config.option.markexpr):
+        return "mark.quick" not in collection_path.read_text(encoding="utf-8") or None
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -73,7 +103,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
     @wraps(test)
     async def limited(**arguments: Any) -> None:
-        async with asyncio.timeout(seconds * 0.9 if seconds else None):
+        async with asyncio.timeout(max(seconds / 2, seconds - 12) if seconds else None):
             await test(**arguments)
 
     item.obj = limited

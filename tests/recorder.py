@@ -11,6 +11,7 @@ import pytest
 
 from aioresp.command import Arguments, Result
 from aioresp.commands import Commands
+from tests.cases import cases
 
 #: A call of one command method.
 Call: TypeAlias = Callable[["Recorder"], object]
@@ -59,14 +60,14 @@ def sent(call: Call) -> Arguments:
     return arguments
 
 
-def wire(table: Wire) -> pytest.MarkDecorator:
-    """Run a test once for each line of `table`, as `call` and `arguments`."""
-    return pytest.mark.parametrize(("call", "arguments"), table, ids=[" ".join(map(str, line[1])) for line in table])
+def wire(table: Wire) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Run a test for each line of `table`, as `call` and `arguments`."""
+    return cases("call, arguments", table, ids=[" ".join(map(str, line[1])) for line in table])
 
 
-def refused(table: Refused) -> pytest.MarkDecorator:
-    """Run a test once for each line of `table`, as `call`, `error` and `message`."""
-    return pytest.mark.parametrize(("call", "error", "message"), table, ids=[line[2] for line in table])
+def refused(table: Refused) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Run a test for each line of `table`, as `call`, `error` and `message`."""
+    return cases("call, error, message", table, ids=[line[2] for line in table])
 
 
 def check_refused(call: Call, error: type[Exception], message: str) -> None:

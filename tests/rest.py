@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,12 +13,28 @@ import anyio
 
 from aioresp import Client
 
+#: Turns of the event loop in which a client has to be at rest.
+TURNS = 5
 
-async def at_rest(r: Client[str], seconds: float = 5.0) -> None:
-    """Wait until nothing is under way; fail if that takes too long."""
+
+async def until(reached: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for what a busy machine may take long to reach; fail after some seconds."""
     with anyio.fail_after(seconds):
-        while any((r.stats().in_flight, r.stats().waiting, r.stats().leased)):
-            await asyncio.sleep(0.01)
+        while not reached():
+            await asyncio.sleep(0.005)
+
+
+async def at_rest(r: Client[str], seconds: float = 20.0) -> None:
+    """Wait until nothing is under way; fail if that takes too long.
+
+    It has to last for some turns of the loop: what is reported, closed or forgotten at an end may be so a turn later.
+    """
+    with anyio.fail_after(seconds):
+        turns = 0
+        while turns < TURNS:
+            busy = any((r.stats().in_flight, r.stats().waiting, r.stats().leased))
+            turns = 0 if busy else turns + 1
+            await asyncio.sleep(0.01 if busy else 0)
 
 
 async def in_step(r: Client[str], times: int = 20) -> None:

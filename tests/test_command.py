@@ -26,6 +26,7 @@ from aioresp.facts.catalogue import FORBIDDEN
 from aioresp.facts.traits import traits
 from aioresp.replies import as_is
 from aioresp.testing import Server
+from tests.cases import cases
 from tests.spelled import CUT, SPELLED, LyingBytes, LyingStr
 
 SECRET = "s3cr3t"
@@ -78,8 +79,8 @@ def test_names_and_options_in_any_spelling(spell: Callable[[str], Any]) -> None:
     assert traits(group).timeout == 0
 
 
-@pytest.mark.parametrize("name", ["SUBSCRIBE", "BLPOP", "XREAD", "CLIENT", "DUMP", "POST", "HOST:"])
-@pytest.mark.parametrize("spell", [*SPELLED.values(), *CUT.values()], ids=[*SPELLED, *CUT])
+@cases("name", ["SUBSCRIBE", "BLPOP", "XREAD", "CLIENT", "DUMP", "POST", "HOST:"])
+@cases("spell", [*SPELLED.values(), *CUT.values()], ids=[*SPELLED, *CUT])
 def test_no_special_name_is_taken_for_a_plain_one(name: str, spell: Callable[[str], Any]) -> None:
     try:
         found = spell(name) in PLAIN
@@ -216,7 +217,7 @@ def test_what_may_travel_anywhere(line: str) -> None:
     assert traits(tuple(line.split())).refusal is None
 
 
-@pytest.mark.parametrize("line", [*ON_A_LEASE, *NOWHERE])
+@cases("line", [*ON_A_LEASE, *NOWHERE])
 async def test_a_client_refuses_and_says_why(line: str) -> None:
     async with Client("redis://127.0.0.1:1") as client:  # nobody listens there: nothing must be sent
         with pytest.raises(CommandRefused) as caught:
@@ -253,8 +254,8 @@ def brief(argument: object) -> str:
     return "huge" if argument == 10**5000 else str(argument)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "seconds"),
+@cases(
+    "arguments, seconds",
     [
         (("GET", "k"), None),
         (("PING",), None),
@@ -317,7 +318,6 @@ def brief(argument: object) -> str:
         (("WAIT", 1, 0), 0.0),
         (("WAITAOF", 1, 0, 500), 0.5),
     ],
-    ids=lambda value: " ".join(map(brief, value)) if isinstance(value, tuple) else str(value),
 )
 def test_blocking_timeout(arguments: tuple[Any, ...], seconds: float | None) -> None:
     assert traits(arguments).timeout == seconds
@@ -351,8 +351,8 @@ async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server)
 # --- Where a command is in a message ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("arguments", "command", "key"),
+@cases(
+    "arguments, command, key",
     [
         (("GET", "k"), "GET", "'k'"),
         (("get", b"k"), "GET", "'k'"),
@@ -394,7 +394,6 @@ async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server)
         (("XREAD", "COUNT", 1, "STREAMS", "s", 0), "XREAD", None),
         (("NOSUCHCOMMAND", SECRET), "NOSUCHCOMMAND", None),
     ],
-    ids=lambda value: " ".join(map(brief, value)) if isinstance(value, tuple) else str(value),
 )
 def test_locate(arguments: tuple[Any, ...], command: str, key: str | None) -> None:
     assert locate(arguments) == (command, key)

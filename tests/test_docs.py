@@ -14,13 +14,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,42 +31,10 @@ from aioresp.retry import Retry
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from aioresp.wire.endpoint import Endpoint
+from tests.forked import PATIENCE, Runner, environment
 from tests.snippets import ROOT, SNIPPETS, Snippet
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-
-#: Runs programs, each as the only one of a process that forks here: to start Python and to import aioresp takes longer
-#: than most of them. A line names a program, its URL, its folder, and the files for what it prints; the answer is its
-#: status. asyncio's remarks on slow callbacks are about this machine.
-BOOT = """
-import ast, asyncio, inspect, json, logging, os, sys
-from aioresp import Client
-logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing"))
-for line in sys.stdin:
-    path, url, folder, *files = json.loads(line)
-    child = os.fork()
-    if not child:
-        break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-else:
-    sys.exit()
-os.chdir(folder)
-os.environ["AIORESP_URL"] = url
-for at, name in enumerate((os.devnull, *files)):
-    opened = os.open(name, os.O_CREAT | os.O_RDWR)
-    os.dup2(opened, at)
-    os.close(opened)
-with open(path, encoding="utf-8") as file:
-    code = compile(file.read(), path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-names = {"__name__": "__main__", "__file__": path, "Client": Client}
-async def as_typed():
-    async with Client(url) as names["r"]:
-        await eval(code, names)
-asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)
-"""
-
-#: Seconds that a program may take.
-PATIENCE = 50
 
 
 @pytest.fixture(scope="module")
@@ -79,45 +43,11 @@ def own_server() -> Iterator[Server]:
         yield running
 
 
-def environment() -> dict[str, str]:
-    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    # The allocator that "-X dev" chooses is slow, and nothing here is written in C.
-    return os.environ | {"PYTHONPATH": search, "PYTHONMALLOC": "pymalloc"}
-
-
-class Runner:
-    """Process that forks for each program."""
-
-    def __init__(self, *options: str) -> None:
-        words = [sys.executable, "-W", "error", *options, "-c", BOOT]
-        self.process = subprocess.Popen(
-            words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-
-    def run(self, program: Path, url: str, folder: Path) -> tuple[int, str, str]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        printed = folder / "stdout", folder / "stderr"
-        for file in printed:
-            file.unlink(missing_ok=True)
-        self.process.stdin.write(json.dumps([str(program), url, str(folder), *map(str, printed)]) + "\n")
-        self.process.stdin.flush()
-        alarm = threading.Timer(PATIENCE, os.killpg, (self.process.pid, signal.SIGKILL))
-        alarm.start()
-        status = self.process.stdout.readline()
-        alarm.cancel()
-        output, errors = (file.read_text(encoding="utf-8") for file in printed)
-        return int(status or -signal.SIGKILL), output, errors
-
-
 @pytest.fixture(scope="module")
 def runners() -> Iterator[dict[bool, Runner]]:
     """A process that forks with Python's development mode, and one without it."""
-    each = {True: Runner("-X", "dev"), False: Runner()}
-    yield each
-    for runner in each.values():
-        with runner.process:  # which closes its standard input, and waits
-            pass
+    with Runner("-W", "error", "-X", "dev") as dev, Runner("-W", "error") as plain:
+        yield {True: dev, False: plain}
 
 
 def run(program: Path, server: Server, folder: Path, runners: dict[bool, Runner], *, flush: bool = True) -> str:

@@ -21,6 +21,7 @@ from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.elsewhere import CLIENT, LEASE, MONITOR, PACKAGE, PIPELINE, SUBSCRIPTION, advising
 from aioresp.pubsub.monitor import Monitor
 from aioresp.pubsub.subscription import Subscription
+from tests.cases import cases
 
 TABLES: Final[dict[type, dict[str, str]]] = {
     Client: CLIENT,
@@ -40,9 +41,9 @@ MADE: Final[dict[type, Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [pytest.param(kind, name, id=f"{kind.__name__}.{name}") for kind, table in TABLES.items() for name in table],
+@cases(
+    "kind, name",
+    [(kind, name) for kind, table in TABLES.items() for name in table],
 )
 async def test_each_name_gives_its_advice(kind: type, name: str) -> None:
     made = MADE[kind]()

@@ -61,6 +61,7 @@ from aioresp.errors import (
     response_error,
 )
 from aioresp.testing import Server, server
+from tests.cases import cases
 
 SECRET = "s3cr3t"
 
@@ -127,7 +128,7 @@ MESSAGES: list[tuple[str, type[ResponseError], str]] = [
 # --- Classes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_one_root_and_the_right_builtins(kind: type[Exception]) -> None:
     assert issubclass(kind, RedisError)
     builtins = {ConnectionError, TimeoutError, ValueError, TypeError} & set(kind.__mro__)
@@ -135,12 +136,12 @@ def test_one_root_and_the_right_builtins(kind: type[Exception]) -> None:
     assert issubclass(kind, OSError) == bool(builtins & {ConnectionError, TimeoutError})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_every_class_is_public(kind: type[Exception]) -> None:
     assert getattr(aioresp, kind.__name__) is kind
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_every_class_says_what_it_means(kind: type[Exception]) -> None:
     assert kind.__doc__
     assert kind.__doc__ is not kind.__mro__[1].__doc__
@@ -204,7 +205,7 @@ def test_one_class_catches_both() -> None:
 # --- Codes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("message", "kind", "code"), MESSAGES, ids=[line[0].partition(" ")[0] for line in MESSAGES])
+@cases("message, kind, code", MESSAGES, ids=[line[0].partition(" ")[0] for line in MESSAGES])
 def test_response_error(message: str, kind: type[ResponseError], code: str) -> None:
     error = response_error(message)
     assert type(error) is kind
@@ -222,7 +223,7 @@ def test_every_line_of_the_tables_is_tried() -> None:
 # --- Messages --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 def test_the_message_tells_command_and_key(kind: type[RedisError]) -> None:
     error = kind("it broke")
     assert str(error) == "it broke"
@@ -234,7 +235,7 @@ def test_the_message_tells_command_and_key(kind: type[RedisError]) -> None:
     assert error.args == ("it broke",)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@cases("kind", KINDS)
 @pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_a_copy_says_the_same(kind: type[RedisError], clone: Any) -> None:
     error = kind("it broke")
@@ -343,10 +344,8 @@ BROKEN: list[tuple[Callable[[Any, str], Any], type[RedisError], str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize("leased", [False, True], ids=["shared", "leased"])
-@pytest.mark.parametrize(
-    ("call", "kind", "command", "has_key"), BROKEN, ids=[f"{line[2]}-{number}" for number, line in enumerate(BROKEN)]
-)
+@cases("leased", [False, True], ids=["shared", "leased"])
+@cases("call, kind, command, has_key", BROKEN, ids=[f"{line[2]}-{number}" for number, line in enumerate(BROKEN)])
 async def test_errors_carry_command_and_key_and_no_value(
     server: Server,
     call: Callable[[Any, str], Any],

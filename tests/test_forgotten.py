@@ -14,6 +14,7 @@ import pytest
 from aioresp import Client
 from aioresp.command import method_name
 from aioresp.commands import Commands
+from tests.cases import cases
 
 pytestmark = pytest.mark.quick
 
@@ -77,7 +78,7 @@ def test_the_warning_names_the_method(name: str) -> None:
     assert caught[0].filename == __file__
 
 
-@pytest.mark.parametrize("method", METHODS)
+@cases("method", METHODS)
 def test_all_methods(method: str) -> None:
     """The name of each method, or of the one that sends the same command."""
     function = getattr(Commands, method)

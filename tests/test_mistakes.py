@@ -14,6 +14,7 @@ import pytest
 
 from aioresp import ArgumentError, ArgumentTypeError, Client, RedisError
 from aioresp.testing import Server
+from tests.cases import cases
 
 
 class Colour(enum.Enum):
@@ -205,12 +206,13 @@ MISTAKES: Final[list[tuple[str, Call, str, *tuple[str, ...]]]] = [
     ("options", lambda r: r.set("k", "v", nx=True, xx=True), "SET: nx and xx exclude each other"),
 ]
 
-CASES: Final = [pytest.param(call, begins, says, id=name) for name, call, begins, *says in MISTAKES]
+CASES: Final = [(call, begins, says) for _, call, begins, *says in MISTAKES]
+NAMES: Final = [mistake[0] for mistake in MISTAKES]
 
 SECRET: Final = "prefix"
 
 
-@pytest.mark.parametrize(("call", "begins", "says"), CASES)
+@cases("call, begins, says", CASES, ids=NAMES)
 async def test_a_client_names_it_and_sends_nothing(call: Call, begins: str, says: list[str]) -> None:
     """No server is there: what would be sent would fail in another way."""
     async with Client(port=1, retry=None) as r:
@@ -222,8 +224,8 @@ async def test_a_client_names_it_and_sends_nothing(call: Call, begins: str, says
     assert caught.value.__context__ is None, "its context may show a value"
 
 
-@pytest.mark.parametrize("transaction", [False, True])
-@pytest.mark.parametrize(("call", "begins", "says"), CASES)
+@cases("transaction", [False, True])
+@cases("call, begins, says", CASES, ids=NAMES)
 async def test_a_pipeline_names_it_at_the_call(call: Call, begins: str, says: list[str], transaction: bool) -> None:
     async with Client(port=1, retry=None) as r:
         p = r.pipeline(transaction)
@@ -233,7 +235,7 @@ async def test_a_pipeline_names_it_at_the_call(call: Call, begins: str, says: li
         assert len(p) == 0
 
 
-@pytest.mark.parametrize(("call", "begins", "says"), CASES)
+@cases("call, begins, says", CASES, ids=NAMES)
 async def test_a_lease_names_it(server: Server, call: Call, begins: str, says: list[str]) -> None:
     async with Client(server.url) as r, r.connection() as c:
         with pytest.raises(ArgumentError, match=f"^{re.escape(begins)}") as caught:

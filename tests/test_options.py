@@ -16,6 +16,7 @@ from aioresp.options import DEFAULTS, ELSEWHERE, OPTIONS, SPELLINGS, Options, Se
 from aioresp.retry import Retry
 from aioresp.url import parse_url
 from aioresp.wire.endpoint import Endpoint
+from tests.cases import cases
 
 SECRET = "s3cr3t"
 
@@ -71,7 +72,7 @@ URLS: list[tuple[str, Endpoint]] = [
 ]
 
 
-@pytest.mark.parametrize(("url", "expected"), URLS, ids=[url for url, _ in URLS])
+@cases("url, expected", URLS, ids=[url for url, _ in URLS])
 def test_url(url: str, expected: Endpoint) -> None:
     assert endpoint(url) == expected
 
@@ -165,12 +166,12 @@ BAD_URLS: list[tuple[str, str]] = [
     ("unix://redis.sock", "three slashes are meant"),
     ("unix://:pw@run/redis.sock", "three slashes are meant"),
     ("unix://./redis.sock?db=1", "three slashes are meant"),
-    ("redis://host/x", "'db'.* is no number.*redis://host:6379/0"),
+    ("redis://host/x", "'db'.* is not a number.*redis://host:6379/0"),
     ("redis:///localhost", "'db'.*behind the host and a slash"),
     ("redis://host/1/2", "'db'"),
     ("redis://host/-1", "db"),
     ("redis://host?db=x", "'db'"),
-    ("redis://host:port", "'port'.*is no number"),
+    ("redis://host:port", "'port'.*is not a number"),
     ("redis://host:", "'port'"),
     ("redis://host:0", "port"),
     ("redis://host:70000", "port"),
@@ -215,7 +216,7 @@ BAD_URLS: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("url", "message"), BAD_URLS, ids=[url[:80] for url, _ in BAD_URLS])
+@cases("url, message", BAD_URLS, ids=[url[:80] for url, _ in BAD_URLS])
 def test_bad_url(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         settings(url, {})
@@ -306,8 +307,8 @@ def test_no_password_in_a_message_about_keywords(options: dict[str, Any], error:
 # --- Keywords --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [10**5000, -(10**5000), 10**400], ids=["huge", "negative", "beyond floats"])
-@pytest.mark.parametrize(
+@cases("value", [10**5000, -(10**5000), 10**400], ids=["huge", "negative", "beyond floats"])
+@cases(
     "name",
     [
         *("limit", "concurrency", "max_reply", "db", "port", "timeout"),
@@ -488,7 +489,7 @@ BAD: list[tuple[str, object, type[Exception]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "error"), BAD, ids=[f"{name}={value!r}" for name, value, _ in BAD])
+@cases("name, value, error", BAD, ids=[f"{name}={value!r}" for name, value, _ in BAD])
 def test_a_value_that_does_not_fit(name: str, value: object, error: type[Exception]) -> None:
     options: Any = {name: value}
     with pytest.raises(error, match=name):
@@ -504,7 +505,7 @@ def test_an_unknown_keyword(name: str) -> None:
         check(name, 1)
 
 
-@pytest.mark.parametrize(("name", "hint"), ELSEWHERE.items())
+@cases("name, hint", ELSEWHERE.items())
 def test_a_name_of_other_clients_tells_ours(name: str, hint: str) -> None:
     assert name not in OPTIONS
     assert set(re.findall(r"`(\w+)(?==|`)", hint)) <= {*OPTIONS, "connection"}

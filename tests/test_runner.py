@@ -10,10 +10,11 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from tests.conftest import LOOP
+from tests.conftest import FRAMES, LOOP, pytest_ignore_collect
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +41,17 @@ async def test_the_loop_is_the_one_that_was_asked_for() -> None:
     loop = asyncio.get_running_loop()
     assert type(loop).__module__.partition(".")[0] == LOOP
     assert loop.get_debug() is (LOOP == "asyncio")
+
+
+@pytest.mark.skipif(LOOP != "asyncio", reason="uvloop notes no frames")
+async def test_the_debug_mode_notes_few_frames() -> None:
+    loop = asyncio.get_running_loop()
+    future, task, handle = loop.create_future(), asyncio.ensure_future(asyncio.sleep(0)), loop.call_soon(int)
+    await task
+    for made in (future, task, handle):
+        noted = cast(Any, made)._source_traceback
+        assert 1 <= len(noted) <= FRAMES
+        assert [frame.name for frame in noted].count("test_the_debug_mode_notes_few_frames") == 1
 
 
 async def test_debug_mode_can_be_left(no_debug: None) -> None:
@@ -88,3 +100,18 @@ def test_no_scope_of_loops_is_left_to_the_plugin(pytestconfig: pytest.Config, op
 def test_another_runner_has_no_part_in_it(tmp_path: Path) -> None:
     text = run_pytest(tmp_path, "import pytest\n\n@pytest.mark.anyio\nasync def test_nothing(): pass\n")
     assert "'anyio' not found in `markers`" in text
+
+
+def test_files_without_a_quick_test_are_left_alone(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ignored(expression: str, name: str) -> bool:
+        monkeypatch.setattr(pytestconfig.option, "markexpr", expression)
+        return bool(pytest_ignore_collect(ROOT / "tests" / name, pytestconfig))
+
+    for expression in ("quick", "quick and not soak"):
+        assert ignored(expression, "test_maps.py")
+        assert not ignored(expression, "test_runner.py")
+        assert not ignored(expression, "wire")
+    for expression in ("", "not soak", "not quick", "quick or soak"):
+        assert not ignored(expression, "test_maps.py")

@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from aioresp import Client, CommandTimeout, ConnectionLost, RedisError
+from aioresp import Client, CommandTimeout, ConnectionLost, RedisError, Retry
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
+from tests.wire.test_race import free_port
 
 #: Seconds of the time limit: a silence that is found out takes much less.
 LIMIT = 20
@@ -284,3 +286,111 @@ async def test_the_one_that_is_asked_is_taken_meanwhile(
         assert r.stats().made > made  # for the rest of the inquiry
         with pytest.raises(ConnectionLost):
             await call
+
+
+# --- Several servers behind one address -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def second() -> Iterator[Server]:
+    """A server of the same kind, whose clients have higher numbers."""
+    with start_server() as running:
+        yield running
+
+
+async def _raise_numbers(server: Server, above: int) -> None:
+    """Let a server give its clients numbers that are above this one."""
+    while True:
+        async with Client(server.url) as r:
+            if await r.client_id() > above:
+                return
+
+
+async def in_lease(r: Client[str], key: str) -> object:
+    async with r.connection() as c:
+        return await c.get(key)
+
+
+@pytest.mark.parametrize(("kind", "concurrency"), [(plain, 5000), (plain, 1), (transaction, 5000), (in_lease, 5000)])
+async def test_a_witness_of_another_server_is_not_believed(
+    patient: Server,
+    second: Server,
+    resp: Literal[2, 3],
+    kind: Callable[[Client[str], str], Awaitable[object]],
+    concurrency: int,
+) -> None:
+    """A load balancer leads the question to another server, which does not know the connection."""
+    async with (
+        Proxy(patient.host, patient.port) as proxy,
+        Client(patient.url, timeout=LIMIT) as other,
+        Client(proxy.url, protocol=resp, timeout=LIMIT, concurrency=concurrency, retry=None) as r,
+    ):
+        await kind(r, "k")
+        await _raise_numbers(second, await other.client_id())
+        proxy.lead_to(second.host, second.port)
+        asleep = asyncio.create_task(other.call("DEBUG", "SLEEP", "2.5"))
+        await asyncio.sleep(0.1)
+        assert await kind(r, "k") is None
+        await asleep
+        assert {connection.server for connection in r.node.pools.here()._shared} == {await _run_id(patient)}
+
+
+async def test_a_client_of_that_number_at_another_server(patient: Server, second: Server, resp: Literal[2, 3]) -> None:
+    """It is as old by coincidence, and idle: it is another one all the same."""
+    async with Proxy(patient.host, patient.port) as proxy, Client(patient.url, timeout=LIMIT) as other:
+        await _raise_numbers(second, await other.client_id())
+        async with Client(second.url) as here:
+            await _raise_numbers(patient, await here.client_id() + 20)
+            async with Client(proxy.url, protocol=resp, timeout=LIMIT, retry=None) as r:
+                await r.ping()
+                number = r.node.pools.here().current.id
+                assert number is not None
+                await _raise_numbers(second, number - 2)
+                async with Client(second.url, lib_name=None) as twin:
+                    assert await twin.client_id() == number
+                    proxy.lead_to(second.host, second.port)
+                    asleep = asyncio.create_task(other.call("DEBUG", "SLEEP", "2.5"))
+                    await asyncio.sleep(0.1)
+                    assert await r.get("k") is None
+                    await asleep
+                assert r.node.pools.here().current.id == number
+
+
+async def _run_id(server: Server) -> object:
+    async with Client(server.url) as r:
+        return (await r.info("server"))["run_id"]
+
+
+async def test_a_balancer_of_connections(patient: Server, second: Server, prefix: str, tmp_path: Path) -> None:
+    """A real one, which leads connections to both servers in turns while one of them is busy."""
+    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/sbin")
+    if program is None:
+        pytest.skip("needs haproxy")
+    port, config = free_port(), tmp_path / "haproxy.cfg"
+    config.write_text(
+        f"defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
+        f"listen redis\n bind 127.0.0.1:{port}\n balance roundrobin\n"
+        f" server a {patient.host}:{patient.port}\n server b {second.host}:{second.port}\n"
+    )
+    retry = Retry(100, base=0.05, jitter=False, cap=0.1)  # until it listens
+    options: Any = {"retry": retry, "limit": 6, "concurrency": 1}
+    with subprocess.Popen(
+        [program, "-f", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            async with (
+                Client(patient.url, timeout=LIMIT) as other,
+                Client(f"redis://127.0.0.1:{port}", password=patient.password, timeout=LIMIT, **options) as r,
+            ):
+                await _raise_numbers(second, await other.client_id())
+                await asyncio.gather(*(r.ping() for _ in range(200)))
+                before = {connection.number for connection in r.node.pools.here()._shared}
+                assert len({connection.server for connection in r.node.pools.here()._shared}) == 2
+                asleep = asyncio.create_task(other.call("DEBUG", "SLEEP", "2.5"))
+                await asyncio.sleep(0.1)
+                numbers = await asyncio.gather(*(r.incr(f"{prefix}n") for _ in range(4)))
+                assert len(numbers) == 4  # by both servers, and none is lost
+                await asleep
+                assert before <= {connection.number for connection in r.node.pools.here()._shared}
+        finally:
+            process.terminate()

@@ -13,6 +13,7 @@ import pytest
 from aioresp import Client, CommandTimeout
 from aioresp.testing import Proxy, Server
 from aioresp.timers import Alarm, Timeout, given_back, wait
+from tests.rest import until
 
 pytestmark = pytest.mark.usefixtures("no_debug")
 
@@ -179,7 +180,8 @@ async def test_an_alarm_rings_once_and_not_after_it_was_cancelled() -> None:
     alarms[0].cancel()
     loop.call_at(loop.time() + 0.012, alarms[1].cancel)
     time.sleep(0.02)
-    await asyncio.sleep(0.3)
+    await until(lambda: rang)
+    await asyncio.sleep(0.2)
     assert rang == [1]
 
 

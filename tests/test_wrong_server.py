@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any, Literal
 import pytest
 
 import aioresp
-from aioresp import Client, Retry
+from aioresp import Client, Gap, Retry
 from aioresp.contexts.suspicion import heed
 from aioresp.facts.traits import traits
 from aioresp.retry import not_now, wrong_server
@@ -521,3 +523,91 @@ async def test_it_is_said_of_what_is_believed() -> None:
     for kind in (aioresp.ReadOnlyError, aioresp.LoadingError, aioresp.MasterDownError):
         assert wrong_server(kind("x"))
         assert not_now(kind("x"))
+
+
+# --- Subscriptions ----------------------------------------------------------------------------------------------------
+
+
+async def _until_told(r: Client[str], channel: str) -> None:
+    """Publish until there is a subscriber."""
+    while not await r.publish(channel, "new"):
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["channel", "pattern", "shard", "keyspace"])
+async def test_subscriptions_follow_a_failover(house: House, resp: Literal[2, 3], kind: str) -> None:
+    if kind == "shard" and house.new.version < (7, 0):
+        pytest.skip("shard channels came with Redis 7.0")
+    for direct in (house.direct, house.to_new):
+        await direct.config_set("notify-keyspace-events", "KA")
+    async with Client(house.proxy.url, protocol=resp, retry=PATIENT) as r:
+        kinds: Any = {
+            "channel": lambda: r.subscribe("c", gaps=True),
+            "pattern": lambda: r.psubscribe("c*", gaps=True),
+            "shard": lambda: r.ssubscribe("c", gaps=True),
+            "keyspace": lambda: r.keyspace_events("c", gaps=True),
+        }
+        async with kinds[kind]() as s:
+            await r.ping()  # over a connection that the subscription has not taken over
+            await house.fail_over()
+            began = time.time()
+            await r.set("other", "x")
+            async with asyncio.timeout(10):
+                gap = await s.get()
+                assert isinstance(gap, Gap)
+                assert gap.at <= began
+                if kind == "keyspace":
+                    await house.to_new.set("c", "x")
+                    assert (await s.get()).event == "set"
+                else:
+                    publish = house.to_new.spublish if kind == "shard" else house.to_new.publish
+                    assert await publish("c", "new") == 1
+                    assert (await s.get()).data == "new"
+            assert len(s.gaps) == 1
+            for n in range(20):  # nothing moves any more
+                await r.set("other", str(n))
+            assert len(s.gaps) == 1
+        await at_rest(r)
+        await in_step(r)
+
+
+async def test_subscriptions_stay_at_the_same_server(house: House, resp: Literal[2, 3]) -> None:
+    """Writes to a replica by mistake make no gaps, however often the pool connects again."""
+    await house.direct.replicaof(house.new.host, house.new.port)
+    async with Client(house.proxy.url, protocol=resp, retry=None) as r, r.subscribe("c", gaps=True) as s:
+        for _ in range(15):
+            with pytest.raises(aioresp.ReadOnlyError):
+                await r.set("k", "v")
+        assert r.stats().made > 5
+        assert await r.publish("c", "x") == 1
+        assert (await s.get(5)).data == "x"  # type: ignore[union-attr]
+        assert s.gaps == ()
+
+
+async def test_subscriptions_of_other_threads_follow(house: House) -> None:
+    async with Client(house.proxy.url, retry=PATIENT) as r:
+        entered = threading.Event()
+
+        async def listen() -> object:
+            async with r.subscribe("c", gaps=True) as s:
+                entered.set()
+                return await s.get(20)
+
+        listening = asyncio.create_task(asyncio.to_thread(asyncio.run, listen()))
+        await r.ping()
+        await asyncio.to_thread(entered.wait, 10)
+        await house.fail_over()
+        await r.set("k", "v")
+        assert isinstance(await listening, Gap)
+
+
+async def test_a_monitor_stays_at_its_server(house: House) -> None:
+    async with Client(house.proxy.url, retry=PATIENT) as r, r.monitor() as m:
+        await r.ping()
+        await house.fail_over()
+        await r.set("k", "v")
+        await house.direct.echo("still here")
+        async with asyncio.timeout(10):
+            async for command in m:
+                if command.arguments[0].upper() == "ECHO":
+                    break

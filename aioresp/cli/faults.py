@@ -48,5 +48,5 @@ def _advice(text: str) -> str:
     if os.strerror(errno.EMFILE) in text:
         return "; raise the limit of open files (ulimit -n)"
     if text.startswith("MOVED "):
-        return "; the demo needs a server that is no cluster"
+        return "; the demo needs a server that is not a cluster"
     return ""

@@ -33,7 +33,7 @@ from aioresp.node import Node
 from aioresp.options import Options, Terms, check, too_many
 from aioresp.pubsub.methods import Listening
 from aioresp.reading import READS, may_be_read
-from aioresp.replies import as_is, escaping, integer, ok, text
+from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.wire.packing import Packed, pack, unpack
 
@@ -159,6 +159,12 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         elif reply is ok:
             if kind is str:
                 return True  # type: ignore[return-value]  # the same
+        elif reply is array:
+            if kind is list:
+                return value  # type: ignore[no-any-return]  # the same
+        elif reply is mapping:
+            if kind is dict:
+                return value  # type: ignore[no-any-return]  # the same
         elif reply is as_is:
             return value  # type: ignore[no-any-return]  # the same
         return converted(reply, value, packed)

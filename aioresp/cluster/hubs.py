@@ -177,7 +177,7 @@ class ClusterHub:
         topology = self._router.topology
         if at is not None and topology is not None and at not in {node.address for node in topology.nodes}:
             self._router.listening = None
-            self._anywhere.reconnect(ConnectionLost("the node of the subscriptions has left the cluster"))
+            self._anywhere.move(ConnectionLost("the node of the subscriptions has left the cluster"))
 
 
 class Everywhere:

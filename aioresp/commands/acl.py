@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor
 from aioresp.errors import ArgumentError
-from aioresp.replies import each, integer, ok, shown, string, texts
-from aioresp.replies.acl import Denial, User, denials, user
+from aioresp.replies import Late, each, integer, ok, shown, string, texts
+
+if TYPE_CHECKING:
+    from aioresp.replies import acl as replies
+    from aioresp.replies.acl import Denial, User
+else:
+    replies = Late("acl")
 
 
 def _raw(rule: Key) -> bytes:
@@ -61,7 +66,7 @@ class AclCommands(Executor[AnyStr]):
 
     def acl_getuser(self, username: str) -> Result[User[AnyStr] | None]:
         """Return a user, or None if there is none of that name. Since 6.0."""
-        return self.execute(("ACL", "GETUSER", username), user)
+        return self.execute(("ACL", "GETUSER", username), replies.user)
 
     def acl_list(self) -> Result[list[AnyStr]]:
         """Return all users, each as a line of rules. Since 6.0."""
@@ -73,7 +78,7 @@ class AclCommands(Executor[AnyStr]):
 
     def acl_log(self, count: int | None = None) -> Result[list[Denial]]:
         """Return what was refused last, the latest first; ten entries, or `count`. Since 6.0."""
-        return self.execute(("ACL", "LOG", *(() if count is None else (count,))), denials)
+        return self.execute(("ACL", "LOG", *(() if count is None else (count,))), replies.denials)
 
     def acl_log_reset(self) -> Result[bool]:
         """Delete the entries of the ACL log. Since 6.0."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, condition, filled
 from aioresp.errors import ArgumentError
-from aioresp.replies import integer_or_none, text, texts_or_nils
-from aioresp.replies.arrays import ArrayInfo, array_info, indexed, number_or_none, whole, whole_or_none, wholes
+from aioresp.replies import Late, integer_or_none, text, texts_or_nils
+
+if TYPE_CHECKING:
+    from aioresp.replies import arrays as replies
+    from aioresp.replies.arrays import ArrayInfo
+else:
+    replies = Late("arrays")
 
 Test: TypeAlias = Literal["EXACT", "MATCH", "GLOB", "RE"]
 Count: TypeAlias = Literal["MATCH", "USED"]
@@ -22,16 +27,16 @@ class ArrayCommands(Executor[AnyStr]):
 
     def arcount(self, name: Key) -> Result[int]:
         """Return how many elements there are. Since 8.8."""
-        return self.execute(("ARCOUNT", name), whole)
+        return self.execute(("ARCOUNT", name), replies.whole)
 
     def ardel(self, name: Key, *indices: int) -> Result[int]:
         """Delete elements and return how many there were. Since 8.8."""
-        return self.execute(("ARDEL", name, *filled("ARDEL", "indices", indices)), whole)
+        return self.execute(("ARDEL", name, *filled("ARDEL", "indices", indices)), replies.whole)
 
     def ardelrange(self, name: Key, *ranges: tuple[int, int]) -> Result[int]:
         """Delete the elements in ranges and return how many there were. Since 8.8."""
         bounds = filled("ARDELRANGE", "ranges", tuple(bound for start, end in ranges for bound in (start, end)))
-        return self.execute(("ARDELRANGE", name, *bounds), whole)
+        return self.execute(("ARDELRANGE", name, *bounds), replies.whole)
 
     def arget(self, name: Key, index: int) -> Result[AnyStr | None]:
         """Return the element at `index`, or None if there is none. Since 8.8."""
@@ -87,15 +92,17 @@ class ArrayCommands(Executor[AnyStr]):
         if limit is not None:
             options += ("LIMIT", limit)
         options += (*condition("ARGREP", withvalues=withvalues), *condition("ARGREP", nocase=nocase))
-        return self.execute(("ARGREP", name, start, end, *tests, *options), indexed if withvalues else wholes)
+        return self.execute(
+            ("ARGREP", name, start, end, *tests, *options), replies.indexed if withvalues else replies.wholes
+        )
 
     def arinfo(self, name: Key, full: bool = False) -> Result[ArrayInfo | None]:
         """Return facts about an array, with averages over its slices if `full`; None if there is no key. Since 8.8."""
-        return self.execute(("ARINFO", name, *condition("ARINFO", full=full)), array_info)
+        return self.execute(("ARINFO", name, *condition("ARINFO", full=full)), replies.array_info)
 
     def arinsert(self, name: Key, *values: Value) -> Result[int]:
         """Add values where the last insertion ended, and return the index of the last one. Since 8.8."""
-        return self.execute(("ARINSERT", name, *filled("ARINSERT", "values", values)), whole)
+        return self.execute(("ARINSERT", name, *filled("ARINSERT", "values", values)), replies.whole)
 
     def arlastitems(self, name: Key, count: int, rev: bool = False) -> Result[list[AnyStr | None]]:
         """Return the `count` elements inserted last, the newest last, or first if `rev`. Since 8.8."""
@@ -103,7 +110,7 @@ class ArrayCommands(Executor[AnyStr]):
 
     def arlen(self, name: Key) -> Result[int]:
         """Return the highest index plus one, 0 if there is no array. Since 8.8."""
-        return self.execute(("ARLEN", name), whole)
+        return self.execute(("ARLEN", name), replies.whole)
 
     def armget(self, name: Key, *indices: int) -> Result[list[AnyStr | None]]:
         """Return what is at each of the indices, None where there is nothing. Since 8.8."""
@@ -112,11 +119,11 @@ class ArrayCommands(Executor[AnyStr]):
     def armset(self, name: Key, mapping: Mapping[int, Value]) -> Result[int]:
         """Set elements by index and return how many are new. Since 8.8."""
         pairs = filled("ARMSET", "mapping", tuple(part for pair in mapping.items() for part in pair))
-        return self.execute(("ARMSET", name, *pairs), whole)
+        return self.execute(("ARMSET", name, *pairs), replies.whole)
 
     def arnext(self, name: Key) -> Result[int | None]:
         """Return where the next insertion goes, or None if there is no index left. Since 8.8."""
-        return self.execute(("ARNEXT", name), whole_or_none)
+        return self.execute(("ARNEXT", name), replies.whole_or_none)
 
     @overload
     def arop(self, name: Key, start: int, end: int, operation: Fraction) -> Result[int | float | None]: ...
@@ -134,17 +141,17 @@ class ArrayCommands(Executor[AnyStr]):
         if (operation == "MATCH") is not (value is not None):
             raise ArgumentError("AROP: MATCH and value need each other")
         compared: tuple[Value, ...] = () if value is None else (value,)
-        reply = number_or_none if operation in ("SUM", "MIN", "MAX") else whole_or_none
+        reply = replies.number_or_none if operation in ("SUM", "MIN", "MAX") else replies.whole_or_none
         return self.execute(("AROP", name, start, end, operation, *compared), reply)
 
     def arring(self, name: Key, size: int, *values: Value) -> Result[int]:
         """Insert values into a ring of `size` elements and return the index of the last one. Since 8.8."""
-        return self.execute(("ARRING", name, size, *filled("ARRING", "values", values)), whole)
+        return self.execute(("ARRING", name, size, *filled("ARRING", "values", values)), replies.whole)
 
     def arscan(self, name: Key, start: int, end: int, limit: int | None = None) -> Result[list[tuple[int, AnyStr]]]:
         """Return the elements in a range with their indices, up to `limit`; backwards if `start` > `end`. Since 8.8."""
         options: tuple[Value, ...] = () if limit is None else ("LIMIT", limit)
-        return self.execute(("ARSCAN", name, start, end, *options), indexed)
+        return self.execute(("ARSCAN", name, start, end, *options), replies.indexed)
 
     def arseek(self, name: Key, index: int) -> Result[bool]:
         """Let the next insertion go to `index`, and return whether there is such an array. Since 8.8."""
@@ -152,7 +159,7 @@ class ArrayCommands(Executor[AnyStr]):
 
     def arset(self, name: Key, index: int, *values: Value) -> Result[int]:
         """Set the elements from `index` on and return how many are new. Since 8.8."""
-        return self.execute(("ARSET", name, index, *filled("ARSET", "values", values)), whole)
+        return self.execute(("ARSET", name, index, *filled("ARSET", "values", values)), replies.whole)
 
 
 def _done(value: Any) -> bool:

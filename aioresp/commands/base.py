@@ -7,11 +7,12 @@ asks which object executes the command.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from aioresp.command import AnyStr, Arguments, Fields, Instant, Number, Result, Seconds, Value, Wait
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
+from aioresp.typed import Generic
 
 T = TypeVar("T")
 
@@ -30,11 +31,17 @@ class Executor(Bound, Generic[AnyStr]):
         raise NotImplementedError
 
 
-def listed(names: Value | Iterable[Value], more: Iterable[Value] = ()) -> tuple[Value, ...]:
-    """Return names as a tuple, however redis-py's callers give them: `f("a")`, `f("a", "b")` or `f(["a", "b"])`."""
-    if isinstance(names, _SINGLE) or not hasattr(type(names), "__iter__"):  # the packer names what cannot be sent
-        return (cast(Value, names), *more)
-    return (*cast(Iterable[Value], names), *more)
+def listed(
+    names: Value | Iterable[Value], more: Iterable[Value] = (), before: tuple[Value, ...] = ()
+) -> tuple[Value, ...]:
+    """Return names as a tuple, however redis-py's callers give them: `f("a")`, `f("a", "b")` or `f(["a", "b"])`.
+
+    They follow what stands `before` them, which spares a long command a copy.
+    """
+    given: Any = names
+    if type(given) is not list and (isinstance(given, _SINGLE) or not hasattr(type(given), "__iter__")):
+        return (*before, given, *more)  # the packer names what cannot be sent
+    return (*before, *given, *more)
 
 
 def flat(mapping: Fields, command: str = "", argument: str = "mapping") -> tuple[Value, ...]:

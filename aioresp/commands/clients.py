@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, seconds
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.hints import meant
-from aioresp.replies import boolean, integer, ok, text
-from aioresp.replies.clients import ClientInfo, TrackingInfo, client_info, client_infos, tracking_info
+from aioresp.replies import Late, boolean, integer, ok, text
+from aioresp.typed import TypedDict
+
+if TYPE_CHECKING:
+    from aioresp.replies import clients as replies
+    from aioresp.replies.clients import ClientInfo, TrackingInfo
+else:
+    replies = Late("clients")
 
 Switch = Literal["ON", "OFF"]
 
@@ -97,7 +103,7 @@ class ClientCommands(Executor[AnyStr]):
 
     def client_info(self) -> Result[ClientInfo]:
         """Return what the server knows of the connection that happens to carry this command. Since 6.2."""
-        return self.execute(("CLIENT", "INFO"), client_info)
+        return self.execute(("CLIENT", "INFO"), replies.client_info)
 
     def client_kill(self, address: str) -> Result[bool]:
         """End the connection with this address and port. Raises ResponseError if there is none."""
@@ -135,7 +141,7 @@ class ClientCommands(Executor[AnyStr]):
         """
         options = _filters("CLIENT LIST", filters, _type, client_id=client_id)
         options += () if skipme is None else ("SKIPME", "YES" if skipme else "NO")
-        return self.execute(("CLIENT", "LIST", *options), client_infos)
+        return self.execute(("CLIENT", "LIST", *options), replies.client_infos)
 
     def client_no_evict(self, mode: Switch) -> Result[bool]:
         """Spare a leased connection when the server closes some for want of memory, or not. Since 7.0."""
@@ -188,7 +194,7 @@ class ClientCommands(Executor[AnyStr]):
 
     def client_trackinginfo(self) -> Result[TrackingInfo[AnyStr]]:
         """Return what the connection tracks that happens to carry this command. Since 6.2."""
-        return self.execute(("CLIENT", "TRACKINGINFO"), tracking_info)
+        return self.execute(("CLIENT", "TRACKINGINFO"), replies.tracking_info)
 
     def client_unblock(self, client_id: int, error: bool = False) -> Result[bool]:
         """End another connection's blocking command, as if timed out or with an error; return whether there was one."""

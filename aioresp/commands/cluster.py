@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, condition, filled, milliseconds
 from aioresp.errors import ArgumentError
-from aioresp.replies import integer, ok, parts, some_text, string, texts
-from aioresp.replies.cluster import (
-    ClusterLink,
-    ClusterNode,
-    ClusterShard,
-    Migration,
-    SlotRange,
-    SlotStats,
-    cluster_info,
-    cluster_links,
-    cluster_nodes,
-    cluster_replicas,
-    cluster_shards,
-    cluster_slots,
-    migrations,
-    slot_stats,
-)
+from aioresp.replies import Late, integer, ok, parts, some_text, string, texts
+
+if TYPE_CHECKING:
+    from aioresp.replies import cluster as replies
+    from aioresp.replies.cluster import ClusterLink, ClusterNode, ClusterShard, Migration, SlotRange, SlotStats
+else:
+    replies = Late("cluster")
 
 Range: TypeAlias = tuple[int, int]
 Metric: TypeAlias = Literal["key-count", "cpu-usec", "network-bytes-in", "network-bytes-out", "memory-bytes"]
@@ -82,7 +72,7 @@ class ClusterCommands(Executor[AnyStr]):
 
     def cluster_info(self) -> Result[dict[str, int | str]]:
         """Return the state of the cluster as this node sees it; what is a number is int."""
-        return self.execute(("CLUSTER", "INFO"), cluster_info)
+        return self.execute(("CLUSTER", "INFO"), replies.cluster_info)
 
     def cluster_keyslot(self, key: Key) -> Result[int]:
         """Return the slot of a key."""
@@ -90,7 +80,7 @@ class ClusterCommands(Executor[AnyStr]):
 
     def cluster_links(self) -> Result[list[ClusterLink]]:
         """Return this node's links to the others, two for each of them. Since 7.0."""
-        return self.execute(("CLUSTER", "LINKS"), cluster_links)
+        return self.execute(("CLUSTER", "LINKS"), replies.cluster_links)
 
     def cluster_meet(self, ip: str, port: int, cluster_bus_port: int | None = None) -> Result[bool]:
         """Let this node get to know another, and the two clusters become one."""
@@ -110,7 +100,7 @@ class ClusterCommands(Executor[AnyStr]):
     def cluster_migration_status(self, task_id: str | None = None) -> Result[list[Migration]]:
         """Return the state of a migration, or of all that are known. Since 8.4."""
         which = ("ALL",) if task_id is None else ("ID", task_id)
-        return self.execute(("CLUSTER", "MIGRATION", "STATUS", *which), migrations)
+        return self.execute(("CLUSTER", "MIGRATION", "STATUS", *which), replies.migrations)
 
     def cluster_myid(self) -> Result[str]:
         """Return this node's id."""
@@ -122,11 +112,11 @@ class ClusterCommands(Executor[AnyStr]):
 
     def cluster_nodes(self) -> Result[list[ClusterNode]]:
         """Return the nodes that this one knows, itself included."""
-        return self.execute(("CLUSTER", "NODES"), cluster_nodes)
+        return self.execute(("CLUSTER", "NODES"), replies.cluster_nodes)
 
     def cluster_replicas(self, node_id: str) -> Result[list[ClusterNode]]:
         """Return the replicas of a node."""
-        return self.execute(("CLUSTER", "REPLICAS", node_id), cluster_replicas)
+        return self.execute(("CLUSTER", "REPLICAS", node_id), replies.cluster_replicas)
 
     def cluster_replicate(self, node_id: str | None) -> Result[bool]:
         """Let this node be a replica of another, or with None a primary of its own (Valkey 9.0)."""
@@ -167,11 +157,11 @@ class ClusterCommands(Executor[AnyStr]):
 
     def cluster_shards(self) -> Result[list[ClusterShard]]:
         """Return the shards: their slots, and their nodes. Since 7.0."""
-        return self.execute(("CLUSTER", "SHARDS"), cluster_shards)
+        return self.execute(("CLUSTER", "SHARDS"), replies.cluster_shards)
 
     def cluster_slaves(self, node_id: str) -> Result[list[ClusterNode]]:
         """Return the replicas of a node; `cluster_replicas` is the newer name."""
-        return self.execute(("CLUSTER", "SLAVES", node_id), cluster_replicas)
+        return self.execute(("CLUSTER", "SLAVES", node_id), replies.cluster_replicas)
 
     @overload
     def cluster_slot_stats(self, *, slotsrange: Range) -> Result[dict[int, SlotStats]]: ...
@@ -192,16 +182,16 @@ class ClusterCommands(Executor[AnyStr]):
         head: tuple[Value, ...] = ("CLUSTER", "SLOT-STATS")
         at_most_one("CLUSTER SLOT-STATS", slotsrange=slotsrange, orderby=orderby)
         if slotsrange is not None:
-            return self.execute((*head, "SLOTSRANGE", *slotsrange), slot_stats)
+            return self.execute((*head, "SLOTSRANGE", *slotsrange), replies.slot_stats)
         if orderby is None:
             raise ArgumentError("CLUSTER SLOT-STATS: needs slotsrange or orderby")
         options: tuple[Value, ...] = () if limit is None else ("LIMIT", limit)
         options += condition("CLUSTER SLOT-STATS", desc=desc, asc=asc)
-        return self.execute((*head, "ORDERBY", orderby, *options), slot_stats)
+        return self.execute((*head, "ORDERBY", orderby, *options), replies.slot_stats)
 
     def cluster_slots(self) -> Result[list[SlotRange]]:
         """Return the slots, and the nodes that serve them; `cluster_shards` is the newer way."""
-        return self.execute(("CLUSTER", "SLOTS"), cluster_slots)
+        return self.execute(("CLUSTER", "SLOTS"), replies.cluster_slots)
 
     def cluster_migrateslots(self, node_id: str, *ranges: Range) -> Result[bool]:
         """Start to move ranges of slots with their keys to another node. Valkey 9.0; not in Redis."""
@@ -210,7 +200,7 @@ class ClusterCommands(Executor[AnyStr]):
 
     def cluster_getslotmigrations(self) -> Result[list[Migration]]:
         """Return the migrations that go on or have ended lately. Valkey 9.0; not in Redis."""
-        return self.execute(("CLUSTER", "GETSLOTMIGRATIONS"), migrations)
+        return self.execute(("CLUSTER", "GETSLOTMIGRATIONS"), replies.migrations)
 
     def cluster_cancelslotmigrations(self) -> Result[bool]:
         """End all migrations that go on. Valkey 9.0; not in Redis."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aioresp.command import AnyStr, Fields, Instant, Key, Number, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, comparison, condition, expiry, filled, flat
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.replies import boolean, integer, some_text, string_or_none
-from aioresp.replies.strings import Common, common, increased, increased_float
+from aioresp.replies import Late, boolean, integer, some_text, string_or_none
+
+if TYPE_CHECKING:
+    from aioresp.replies import strings as replies
+    from aioresp.replies.strings import Common
+else:
+    replies = Late("strings")
 
 
 class ConditionalStringCommands(Executor[AnyStr]):
@@ -102,7 +107,7 @@ class ConditionalStringCommands(Executor[AnyStr]):
             raise ArgumentError("INCREX: enx needs one of ex, px, exat and pxat")
         at_most_one("INCREX", enx=enx, persist=persist)
         arguments += (*options, *condition("INCREX", enx=enx))
-        return self.execute(tuple(arguments), increased if whole else increased_float)
+        return self.execute(tuple(arguments), replies.increased if whole else replies.increased_float)
 
     @overload
     def lcs(
@@ -145,7 +150,7 @@ class ConditionalStringCommands(Executor[AnyStr]):
         if minmatchlen is not None:
             arguments += ("MINMATCHLEN", minmatchlen)
         arguments += condition("LCS", withmatchlen=withmatchlen)
-        return self.execute(tuple(arguments), integer if len else common if idx else some_text)
+        return self.execute(tuple(arguments), integer if len else replies.common if idx else some_text)
 
     def msetex(
         self,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aioresp.command import AnyStr, Result, Seconds, Value
 from aioresp.commands.base import Executor, milliseconds
 from aioresp.errors import ArgumentError
-from aioresp.replies import integer, numbers, ok, some_text
-from aioresp.replies.clients import Hello, hello
+from aioresp.replies import Late, integer, numbers, ok, some_text
+
+if TYPE_CHECKING:
+    from aioresp.replies import clients as replies
+    from aioresp.replies.clients import Hello
+else:
+    replies = Late("clients")
 
 
 class ConnectionCommands(Executor[AnyStr]):
@@ -37,7 +42,7 @@ class ConnectionCommands(Executor[AnyStr]):
         arguments: tuple[Value, ...] = () if protover is None else (protover,)
         arguments += () if auth is None else ("AUTH", *auth)
         arguments += () if clientname is None else ("SETNAME", clientname)
-        return self.execute(("HELLO", *arguments), hello)
+        return self.execute(("HELLO", *arguments), replies.hello)
 
     @overload
     def ping(self, message: None = None) -> Result[Literal[True]]: ...

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aioresp.command import AnyStr, Arguments, Key, Result, Seconds
 from aioresp.commands.base import Executor, filled, listed, seconds, several
-from aioresp.replies import integer, integer_or_none, ok, shown
-from aioresp.replies.diagnostics import (
-    HotKeys,
-    LatencyEvent,
-    LatencyHistogram,
-    LoggedCommand,
-    MemoryStats,
-    SlowCommand,
-    hot_keys,
-    latency_events,
-    latency_histograms,
-    logged_commands,
-    memory_stats,
-    samples,
-    slow_commands,
-)
+from aioresp.replies import Late, integer, integer_or_none, ok, shown
+
+if TYPE_CHECKING:
+    from aioresp.replies import diagnostics as replies
+    from aioresp.replies.diagnostics import (
+        HotKeys,
+        LatencyEvent,
+        LatencyHistogram,
+        LoggedCommand,
+        MemoryStats,
+        SlowCommand,
+    )
+else:
+    replies = Late("diagnostics")
 
 #: What Valkey's command log is about.
 LogType = Literal["slow", "large-request", "large-reply"]
@@ -33,7 +31,7 @@ class DiagnosticCommands(Executor[AnyStr]):
 
     def commandlog_get(self, count: int, type: LogType = "slow") -> Result[list[LoggedCommand]]:
         """Return the latest commands that took long or were large, -1: all. Since Valkey 8.1; not in Redis."""
-        return self.execute(("COMMANDLOG", "GET", count, type), logged_commands)
+        return self.execute(("COMMANDLOG", "GET", count, type), replies.logged_commands)
 
     def commandlog_len(self, type: LogType = "slow") -> Result[int]:
         """Return how many entries the log has. Since Valkey 8.1; not in Redis."""
@@ -45,7 +43,7 @@ class DiagnosticCommands(Executor[AnyStr]):
 
     def hotkeys_get(self) -> Result[HotKeys[AnyStr] | None]:
         """Return what the session of `hotkeys_start` found, or has found so far; None if there was none. Since 8.6."""
-        return self.execute(("HOTKEYS", "GET"), hot_keys)
+        return self.execute(("HOTKEYS", "GET"), replies.hot_keys)
 
     def hotkeys_reset(self) -> Result[bool]:
         """Forget what the last session found. Raises ResponseError while one runs. Since 8.6."""
@@ -87,15 +85,15 @@ class DiagnosticCommands(Executor[AnyStr]):
 
     def latency_histogram(self, *commands: str) -> Result[dict[str, LatencyHistogram]]:
         """Return how long the calls of these commands took, or of all that were called. Since 7.0."""
-        return self.execute(("LATENCY", "HISTOGRAM", *commands), latency_histograms)
+        return self.execute(("LATENCY", "HISTOGRAM", *commands), replies.latency_histograms)
 
     def latency_history(self, event: str) -> Result[list[tuple[int, int]]]:
         """Return when (Unix time in s) and for how long (ms) an event took longer than `latency-monitor-threshold`."""
-        return self.execute(("LATENCY", "HISTORY", event), samples)
+        return self.execute(("LATENCY", "HISTORY", event), replies.samples)
 
     def latency_latest(self) -> Result[list[LatencyEvent]]:
         """Return the events that took longer than `latency-monitor-threshold`, which is off by default."""
-        return self.execute(("LATENCY", "LATEST"), latency_events)
+        return self.execute(("LATENCY", "LATEST"), replies.latency_events)
 
     def latency_reset(self, *events: str) -> Result[int]:
         """Forget the samples of these events, or of all, and return of how many."""
@@ -115,7 +113,7 @@ class DiagnosticCommands(Executor[AnyStr]):
 
     def memory_stats(self) -> Result[MemoryStats]:
         """Return what takes the server's memory."""
-        return self.execute(("MEMORY", "STATS"), memory_stats)
+        return self.execute(("MEMORY", "STATS"), replies.memory_stats)
 
     def memory_usage(self, key: Key, samples: int | None = None) -> Result[int | None]:
         """Return how many bytes a key and its value take, or None if there is no such key.
@@ -127,7 +125,7 @@ class DiagnosticCommands(Executor[AnyStr]):
 
     def slowlog_get(self, num: int | None = None) -> Result[list[SlowCommand]]:
         """Return the latest commands that took longer than `slowlog-log-slower-than`: ten, or `num`, -1 for all."""
-        return self.execute(("SLOWLOG", "GET", *(() if num is None else (num,))), slow_commands)
+        return self.execute(("SLOWLOG", "GET", *(() if num is None else (num,))), replies.slow_commands)
 
     def slowlog_len(self) -> Result[int]:
         """Return how many entries the slow log has."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Converter, Key, Number, Result, Value
 from aioresp.commands.base import Executor, condition, filled, several
 from aioresp.errors import ArgumentError
-from aioresp.replies import array, each, floating_or_none, integer, string_or_none
-from aioresp.replies.geo import Place, places, positions
+from aioresp.replies import Late, array, each, floating_or_none, integer, string_or_none
+
+if TYPE_CHECKING:
+    from aioresp.replies import geo as replies
+    from aioresp.replies.geo import Place
+else:
+    replies = Late("geo")
 
 Unit: TypeAlias = Literal["m", "km", "ft", "mi"]
 Sort: TypeAlias = Literal["ASC", "DESC"]
@@ -88,7 +93,7 @@ class GeoCommands(Executor[AnyStr]):
 
     def geopos(self, name: Key, *values: Value) -> Result[list[tuple[float, float] | None]]:
         """Return longitude and latitude of each place, or None if it is not there; not to the last digit as added."""
-        return self.execute(("GEOPOS", name, *filled("GEOPOS", "values", values)), positions)
+        return self.execute(("GEOPOS", name, *filled("GEOPOS", "values", values)), replies.positions)
 
     @overload
     def geosearch(
@@ -199,7 +204,7 @@ class GeoCommands(Executor[AnyStr]):
         """
         area = _area("GEOSEARCH", member, longitude, latitude, unit, radius, width, height, polygon)
         options = (*chosen("GEOSEARCH", sort, count, any), *described(withcoord, withdist, withhash))
-        reply = places(withdist, withhash, withcoord) if withcoord or withdist or withhash else array
+        reply = replies.places(withdist, withhash, withcoord) if withcoord or withdist or withhash else array
         return self.execute(("GEOSEARCH", name, *area, *options), reply)
 
     def geosearchstore(

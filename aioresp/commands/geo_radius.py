@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Required, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Required, Unpack, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value
 from aioresp.commands.base import Executor, at_most_one
 from aioresp.commands.geo import Sort, Unit, chosen, described
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.replies import array, integer
-from aioresp.replies.geo import Place, places
+from aioresp.replies import Late, array, integer
+from aioresp.typed import TypedDict
+
+if TYPE_CHECKING:
+    from aioresp.replies import geo as replies
+    from aioresp.replies.geo import Place
+else:
+    replies = Late("geo")
 
 # What the options are decides what comes back: each of these stands for one overload.
 
@@ -184,4 +190,4 @@ class GeoRadiusCommands(Executor[AnyStr]):
             if asked:
                 raise ArgumentError(f"{command}: {option} excludes withdist, withcoord and withhash")
             return self.execute((*arguments, option.replace("_", "").upper(), key), integer)
-        return self.execute(arguments, places(withdist, withhash, withcoord) if asked else array)
+        return self.execute(arguments, replies.places(withdist, withhash, withcoord) if asked else array)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,9 +22,10 @@ def awaited(function: F) -> F:
     if _mark is not None:
         _mark(function)
     else:
-        plain = cast(FunctionType, function)
+        plain: Any = function
+        code = plain.__code__
         # The interpreter never looks at this flag when it calls a function.
-        plain.__code__ = plain.__code__.replace(co_flags=plain.__code__.co_flags | inspect.CO_COROUTINE)
+        plain.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
     return function
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aioresp.command import AnyStr, Result
 from aioresp.commands.base import Executor
-from aioresp.replies import each, integer, ok, shown, string
-from aioresp.replies.server import BackupStatus, backup_status
+from aioresp.replies import Late, each, integer, ok, shown, string
+
+if TYPE_CHECKING:
+    from aioresp.replies import server as replies
+    from aioresp.replies.server import BackupStatus
+else:
+    replies = Late("server")
 
 
 class PersistenceCommands(Executor[AnyStr]):
@@ -33,7 +40,7 @@ class PersistenceCommands(Executor[AnyStr]):
 
     def backup_status(self) -> Result[BackupStatus]:
         """Return how far the backup is. Since 8.10."""
-        return self.execute(("BACKUP", "STATUS"), backup_status)
+        return self.execute(("BACKUP", "STATUS"), replies.backup_status)
 
     def bgrewriteaof(self) -> Result[str]:
         """Rewrite the append-only file in the background, and return the server's message."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aioresp.command import AnyStr, Arguments, Result, Seconds
 from aioresp.commands.base import Executor, milliseconds
 from aioresp.errors import ArgumentError
-from aioresp.replies import ok
-from aioresp.replies.replication import MasterRole, ReplicaRole, SentinelRole, role
+from aioresp.replies import Late, ok
+
+if TYPE_CHECKING:
+    from aioresp.replies import replication as replies
+    from aioresp.replies.replication import MasterRole, ReplicaRole, SentinelRole
+else:
+    replies = Late("replication")
 
 
 def _source(command: str, host: str | None, port: int | str | None) -> Arguments:
@@ -49,7 +56,7 @@ class ReplicationCommands(Executor[AnyStr]):
 
     def role(self) -> Result[MasterRole | ReplicaRole | SentinelRole]:
         """Return what the server is: a master and its replicas, a replica and its master, or a sentinel."""
-        return self.execute(("ROLE",), role)
+        return self.execute(("ROLE",), replies.role)
 
     def slaveof(self, host: str | None = None, port: int | str | None = None) -> Result[bool]:
         """Do the same as `replicaof`, under its old name."""

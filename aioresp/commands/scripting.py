@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, filled, number
-from aioresp.replies import as_is, binary, booleans, ok, some_text, string
-from aioresp.replies.scripting import FunctionStats, Library, function_stats, libraries
+from aioresp.replies import Late, as_is, binary, booleans, ok, some_text, string
+
+if TYPE_CHECKING:
+    from aioresp.replies import scripting as replies
+    from aioresp.replies.scripting import FunctionStats, Library
+else:
+    replies = Late("scripting")
 
 Flush = Literal["SYNC", "ASYNC"]
 
@@ -66,7 +71,7 @@ class ScriptingCommands(Executor[AnyStr]):
         """Return the libraries, those that match the glob `library` if given. Since 7.0."""
         options: tuple[Value, ...] = () if library is None else ("LIBRARYNAME", library)
         options += ("WITHCODE",) if withcode else ()
-        return self.execute(("FUNCTION", "LIST", *options), libraries)
+        return self.execute(("FUNCTION", "LIST", *options), replies.libraries)
 
     def function_load(self, code: str | bytes, replace: bool = False) -> Result[AnyStr]:
         """Load a library and return its name. Raises ResponseError if it exists, unless `replace`. Since 7.0."""
@@ -83,7 +88,7 @@ class ScriptingCommands(Executor[AnyStr]):
 
     def function_stats(self) -> Result[FunctionStats[AnyStr]]:
         """Return which function runs, if one does, and how much is loaded. Since 7.0."""
-        return self.execute(("FUNCTION", "STATS"), function_stats)
+        return self.execute(("FUNCTION", "STATS"), replies.function_stats)
 
     def script_exists(self, *args: Key) -> Result[list[bool]]:
         """Return for each SHA1 whether its script is loaded."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from aioresp.command import AnyStr, Arguments, Fields, Result, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat
 from aioresp.errors import ArgumentError
-from aioresp.replies import integer, named_texts, nothing, ok, string, time
-from aioresp.replies.server import Info, Module, info, modules
+from aioresp.replies import Late, integer, named_texts, nothing, ok, string, time
+
+if TYPE_CHECKING:
+    from aioresp.replies import server as replies
+    from aioresp.replies.server import Info, Module
+else:
+    replies = Late("server")
 
 
 class ServerCommands(Executor[AnyStr]):
@@ -55,7 +61,7 @@ class ServerCommands(Executor[AnyStr]):
         checkers it has methods, as in `info.integer("used_memory")`; see `Info`.
         """
         sections = args if section is None else (section, *args)
-        return self.execute(("INFO", *sections), info)
+        return self.execute(("INFO", *sections), replies.info)
 
     def lolwut(self, version: int | None = None, *args: int) -> Result[str]:
         """Return a work of art, of one of the server's versions, and then what the server is."""
@@ -66,7 +72,7 @@ class ServerCommands(Executor[AnyStr]):
 
     def module_list(self) -> Result[list[Module]]:
         """Return the modules that are loaded."""
-        return self.execute(("MODULE", "LIST"), modules)
+        return self.execute(("MODULE", "LIST"), replies.modules)
 
     def module_load(self, path: str, *args: Value) -> Result[bool]:
         """Load a module from a file of the server's, with arguments."""

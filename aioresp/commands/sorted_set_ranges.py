@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aioresp.command import AnyStr, Arguments, Key, Result
 from aioresp.commands.base import Executor, at_most_one, condition
 from aioresp.commands.sorted_sets import LexBound, ScoreBound
 from aioresp.errors import ArgumentError
-from aioresp.replies import array, integer
-from aioresp.replies.sorted_sets import scored
+from aioresp.replies import Late, array, integer
+
+if TYPE_CHECKING:
+    from aioresp.replies import sorted_sets as replies
+else:
+    replies = Late("sorted_sets")
 
 
 class SortedSetRangeCommands(Executor[AnyStr]):
@@ -197,7 +201,7 @@ class SortedSetRangeCommands(Executor[AnyStr]):
 
     def _range(self, arguments: Arguments, withscores: bool) -> Result[Any]:
         if withscores:
-            return self.execute((*arguments, "WITHSCORES"), scored)
+            return self.execute((*arguments, "WITHSCORES"), replies.scored)
         return self.execute(arguments, array)
 
 

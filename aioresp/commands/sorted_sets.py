@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Mapping
-from typing import Any, Literal, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, Number, Result, Value, Wait
@@ -19,8 +19,12 @@ from aioresp.commands.base import (
     position,
 )
 from aioresp.errors import ArgumentError
-from aioresp.replies import array, floating, floating_or_none, integer, integer_or_none, page, text
-from aioresp.replies.sorted_sets import key_and_scored, popped, rank_and_score, scored, scored_page, scores
+from aioresp.replies import Late, array, floating, floating_or_none, integer, integer_or_none, page, text
+
+if TYPE_CHECKING:
+    from aioresp.replies import sorted_sets as replies
+else:
+    replies = Late("sorted_sets")
 
 #: A score as a bound: exclusive with a parenthesis, as in "(1"; "-inf" and "+inf" have no end.
 ScoreBound: TypeAlias = str | int | float
@@ -34,12 +38,14 @@ Sources: TypeAlias = Key | Iterable[Key] | Mapping[str, Number] | Mapping[bytes,
 Aggregate: TypeAlias = Literal["SUM", "MIN", "MAX", "COUNT"]
 
 
-class Scores(Protocol):
-    """A mapping of members to scores; `Mapping` itself would want one exact type of members."""
+if TYPE_CHECKING:  # protocols take time to import
 
-    def items(self) -> ItemsView[Value, str | int | float]:
-        """Return the pairs."""
-        ...
+    class Scores(Protocol):
+        """A mapping of members to scores; `Mapping` itself would want one exact type of members."""
+
+        def items(self) -> ItemsView[Value, str | int | float]:
+            """Return the pairs."""
+            ...
 
 
 class SortedSetCommands(Executor[AnyStr]):
@@ -56,7 +62,7 @@ class SortedSetCommands(Executor[AnyStr]):
     ) -> Result[tuple[AnyStr, list[tuple[AnyStr, float]]] | None]:
         """Pop as `zmpop` does, waiting `timeout` s (0: forever) for a member; None if none came. Since 7.0."""
         pop = _mpop("BZMPOP", "numkeys", numkeys, keys, min, max, count)
-        return self.execute(("BZMPOP", blocking(timeout, "BZMPOP"), *pop), key_and_scored)
+        return self.execute(("BZMPOP", blocking(timeout, "BZMPOP"), *pop), replies.key_and_scored)
 
     def bzpopmax(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
         """Pop (key, member, score) with the highest score of the first set that has one, waiting `timeout` s.
@@ -64,7 +70,7 @@ class SortedSetCommands(Executor[AnyStr]):
         A timeout of 0 waits forever; None if no member came.
         """
         return self.execute(
-            ("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), blocking(timeout, "BZPOPMAX")), popped
+            ("BZPOPMAX", *filled("BZPOPMAX", "keys", listed(keys)), blocking(timeout, "BZPOPMAX")), replies.popped
         )
 
     def bzpopmin(self, keys: Key | Iterable[Key], timeout: Wait = 0) -> Result[tuple[AnyStr, AnyStr, float] | None]:
@@ -73,7 +79,7 @@ class SortedSetCommands(Executor[AnyStr]):
         A timeout of 0 waits forever; None if no member came.
         """
         return self.execute(
-            ("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), blocking(timeout, "BZPOPMIN")), popped
+            ("BZPOPMIN", *filled("BZPOPMIN", "keys", listed(keys)), blocking(timeout, "BZPOPMIN")), replies.popped
         )
 
     @overload
@@ -193,19 +199,21 @@ class SortedSetCommands(Executor[AnyStr]):
 
         Returns its key, and the members with their scores; None if all sets are empty. Since 7.0.
         """
-        return self.execute(("ZMPOP", *_mpop("ZMPOP", "num_keys", num_keys, keys, min, max, count)), key_and_scored)
+        return self.execute(
+            ("ZMPOP", *_mpop("ZMPOP", "num_keys", num_keys, keys, min, max, count)), replies.key_and_scored
+        )
 
     def zmscore(self, key: Key, members: Value | Iterable[Value]) -> Result[list[float | None]]:
         """Return the scores of the members in their order, None where there is none. Since 6.2."""
-        return self.execute(("ZMSCORE", key, *filled("ZMSCORE", "members", listed(members))), scores)
+        return self.execute(("ZMSCORE", key, *filled("ZMSCORE", "members", listed(members))), replies.scores)
 
     def zpopmax(self, name: Key, count: int | None = None) -> Result[list[tuple[AnyStr, float]]]:
         """Pop the member with the highest score, or up to `count` of them, the highest first; with their scores."""
-        return self.execute(("ZPOPMAX", name) if count is None else ("ZPOPMAX", name, count), scored)
+        return self.execute(("ZPOPMAX", name) if count is None else ("ZPOPMAX", name, count), replies.scored)
 
     def zpopmin(self, name: Key, count: int | None = None) -> Result[list[tuple[AnyStr, float]]]:
         """Pop the member with the lowest score, or up to `count` of them, the lowest first; with their scores."""
-        return self.execute(("ZPOPMIN", name) if count is None else ("ZPOPMIN", name, count), scored)
+        return self.execute(("ZPOPMIN", name) if count is None else ("ZPOPMIN", name, count), replies.scored)
 
     @overload
     def zrandmember(
@@ -289,7 +297,7 @@ class SortedSetCommands(Executor[AnyStr]):
         options += () if count is None else ("COUNT", count)
         if no_scores:
             return self.execute(("ZSCAN", name, position("ZSCAN", cursor), *options, "NOSCORES"), page)
-        return self.execute(("ZSCAN", name, position("ZSCAN", cursor), *options), scored_page)
+        return self.execute(("ZSCAN", name, position("ZSCAN", cursor), *options), replies.scored_page)
 
     def zscore(self, name: Key, value: Value) -> Result[float | None]:
         """Return the member's score, or None if it is not there."""
@@ -316,12 +324,12 @@ class SortedSetCommands(Executor[AnyStr]):
 
     def _members(self, command: str, arguments: Arguments, withscores: bool) -> Result[Any]:
         if withscores:
-            return self.execute((command, *arguments, "WITHSCORES"), scored)
+            return self.execute((command, *arguments, "WITHSCORES"), replies.scored)
         return self.execute((command, *arguments), array)
 
     def _rank(self, command: str, name: Key, value: Value, withscore: bool) -> Result[Any]:
         if withscore:
-            return self.execute((command, name, value, "WITHSCORE"), rank_and_score)
+            return self.execute((command, name, value, "WITHSCORE"), replies.rank_and_score)
         return self.execute((command, name, value), integer_or_none)
 
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Fields, Instant, Key, Result, Seconds
 from aioresp.commands.base import Executor, at_most_one, filled, listed, milliseconds, unix_milliseconds
 from aioresp.commands.streams import References, StreamId, reading
-from aioresp.replies import array, boolean, integer, integers, ok
-from aioresp.replies.streams import (
-    Autoclaimed,
-    AutoclaimedIds,
-    Entry,
-    GroupEntry,
-    PendingEntry,
-    PendingSummary,
-    autoclaimed,
-    autoclaimed_ids,
-    entries_or_none,
-    group_entries_by_stream,
-    pending_entries,
-    pending_summary,
-)
+from aioresp.replies import Late, array, boolean, integer, integers, ok
+
+if TYPE_CHECKING:
+    from aioresp.replies import streams as replies
+    from aioresp.replies.streams import Autoclaimed, AutoclaimedIds, Entry, GroupEntry, PendingEntry, PendingSummary
+else:
+    replies = Late("streams")
 
 Nack: TypeAlias = Literal["SILENT", "FAIL", "FATAL"]
 
@@ -89,7 +81,7 @@ class StreamGroupCommands(Executor[AnyStr]):
             start_id,
             *options,
         )
-        return self.execute(arguments, autoclaimed_ids if justid else autoclaimed)
+        return self.execute(arguments, replies.autoclaimed_ids if justid else replies.autoclaimed)
 
     @overload
     def xclaim(
@@ -160,7 +152,7 @@ class StreamGroupCommands(Executor[AnyStr]):
             *ids,
             *options,
         )
-        return self.execute(arguments, array if justid else entries_or_none)
+        return self.execute(arguments, array if justid else replies.entries_or_none)
 
     def xgroup_create(
         self,
@@ -217,7 +209,7 @@ class StreamGroupCommands(Executor[AnyStr]):
 
     def xpending(self, name: Key, groupname: Key) -> Result[PendingSummary[AnyStr]]:
         """Return how much is delivered and not acknowledged, from which id to which, and by consumer."""
-        return self.execute(("XPENDING", name, groupname), pending_summary)
+        return self.execute(("XPENDING", name, groupname), replies.pending_summary)
 
     def xpending_range(
         self,
@@ -232,7 +224,7 @@ class StreamGroupCommands(Executor[AnyStr]):
         """Return up to `count` pending entries from `min` to `max`: of a consumer, or `idle` so long (since 6.2)."""
         since: Arguments = () if idle is None else ("IDLE", milliseconds(idle, "XPENDING", "idle"))
         consumer: Arguments = () if consumername is None else (consumername,)
-        return self.execute(("XPENDING", name, groupname, *since, min, max, count, *consumer), pending_entries)
+        return self.execute(("XPENDING", name, groupname, *since, min, max, count, *consumer), replies.pending_entries)
 
     def xreadgroup(
         self,
@@ -259,4 +251,6 @@ class StreamGroupCommands(Executor[AnyStr]):
         )
         options += ("NOACK",) if noack else ()
         arguments = reading("XREADGROUP", streams, count, block, max_count, max_size, *options)
-        return self.execute(("XREADGROUP", "GROUP", groupname, consumername, *arguments), group_entries_by_stream)
+        return self.execute(
+            ("XREADGROUP", "GROUP", groupname, consumername, *arguments), replies.group_entries_by_stream
+        )

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Arguments, Fields, Key, Result, Seconds, Value
 from aioresp.commands.base import Executor, at_most_one, filled, flat, milliseconds, no_mapping, seconds
 from aioresp.errors import ArgumentError
-from aioresp.replies import integer, integers, ok, text
-from aioresp.replies.streams import (
-    ConsumerInfo,
-    Entry,
-    GroupInfo,
-    StreamDetails,
-    StreamInfo,
-    consumer_infos,
-    entries,
-    entries_by_stream,
-    group_infos,
-    stream_details,
-    stream_info,
-)
+from aioresp.replies import Late, integer, integers, ok, text
+
+if TYPE_CHECKING:
+    from aioresp.replies import streams as replies
+    from aioresp.replies.streams import ConsumerInfo, Entry, GroupInfo, StreamDetails, StreamInfo
+else:
+    replies = Late("streams")
 
 StreamId: TypeAlias = Key | int
 References: TypeAlias = Literal["KEEPREF", "DELREF", "ACKED"]
@@ -158,11 +151,11 @@ class StreamCommands(Executor[AnyStr]):
 
     def xinfo_consumers(self, name: Key, groupname: Key) -> Result[list[ConsumerInfo[AnyStr]]]:
         """Return the consumers of a group."""
-        return self.execute(("XINFO", "CONSUMERS", name, groupname), consumer_infos)
+        return self.execute(("XINFO", "CONSUMERS", name, groupname), replies.consumer_infos)
 
     def xinfo_groups(self, name: Key) -> Result[list[GroupInfo[AnyStr]]]:
         """Return the consumer groups of a stream."""
-        return self.execute(("XINFO", "GROUPS", name), group_infos)
+        return self.execute(("XINFO", "GROUPS", name), replies.group_infos)
 
     @overload
     def xinfo_stream(self, name: Key, full: Literal[False] = False) -> Result[StreamInfo[AnyStr]]: ...
@@ -173,10 +166,10 @@ class StreamCommands(Executor[AnyStr]):
     def xinfo_stream(self, name: Key, full: bool = False, *, count: int | None = None) -> Result[Any]:
         """Return figures of a stream, or with `full` (since 6.0) all that it is: `count` entries (None: 10, 0: all)."""
         if full:
-            return self.execute(("XINFO", "STREAM", name, "FULL", *_counted(count)), stream_details)
+            return self.execute(("XINFO", "STREAM", name, "FULL", *_counted(count)), replies.stream_details)
         if count is not None:
             raise ArgumentError("XINFO STREAM: count needs full")
-        return self.execute(("XINFO", "STREAM", name), stream_info)
+        return self.execute(("XINFO", "STREAM", name), replies.stream_info)
 
     def xlen(self, name: Key) -> Result[int]:
         """Return how many entries there are."""
@@ -186,7 +179,7 @@ class StreamCommands(Executor[AnyStr]):
         self, name: Key, min: StreamId = "-", max: StreamId = "+", count: int | None = None
     ) -> Result[list[Entry[AnyStr]]]:
         """Return entries from `min` to `max`, both included unless they begin with `(` (since 6.2), oldest first."""
-        return self.execute(("XRANGE", name, min, max, *_counted(count)), entries)
+        return self.execute(("XRANGE", name, min, max, *_counted(count)), replies.entries)
 
     def xread(
         self,
@@ -201,13 +194,15 @@ class StreamCommands(Executor[AnyStr]):
         From `+` it is the last entry (since 7.4). An empty dict if there is none, after waiting `block` ms (0: for
         ever). Up to `count` entries a stream, `max_count` in all and about `max_size` bytes (both since 8.10).
         """
-        return self.execute(("XREAD", *reading("XREAD", streams, count, block, max_count, max_size)), entries_by_stream)
+        return self.execute(
+            ("XREAD", *reading("XREAD", streams, count, block, max_count, max_size)), replies.entries_by_stream
+        )
 
     def xrevrange(
         self, name: Key, max: StreamId = "+", min: StreamId = "-", count: int | None = None
     ) -> Result[list[Entry[AnyStr]]]:
         """Return entries from `max` back to `min`, newest first, as `xrange` does."""
-        return self.execute(("XREVRANGE", name, max, min, *_counted(count)), entries)
+        return self.execute(("XREVRANGE", name, max, min, *_counted(count)), replies.entries)
 
     def xsetid(
         self, name: Key, last_id: StreamId, entries_added: int | None = None, max_deleted_id: StreamId | None = None

@@ -79,8 +79,8 @@ class StringCommands(Executor[AnyStr]):
 
     def mget(self, keys: Key | Iterable[Key], *args: Key) -> Result[list[AnyStr | None]]:
         """Return the values at `keys` in their order, None where there is none; [] for no keys, without a command."""
-        names = listed(keys, args)
-        return self.execute(("MGET", *names), array) if names else self._answer([])
+        arguments = listed(keys, args, ("MGET",))
+        return self.execute(arguments, array) if len(arguments) > 1 else self._answer([])
 
     def mset(self, mapping: Fields) -> Result[bool]:
         """Set all keys of `mapping` at once."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from aioresp.command import AnyStr, Key, Result, Value
 from aioresp.commands.base import Executor, condition, filled
-from aioresp.replies import array, boolean, integer, text
-from aioresp.replies.vectors import (
-    RawVector,
-    VectorSetInfo,
-    links,
-    links_with_scores,
-    raw_vector,
-    similar,
-    vector,
-    vector_set_info,
-)
+from aioresp.replies import Late, array, boolean, integer, text
+
+if TYPE_CHECKING:
+    from aioresp.replies import vectors as replies
+    from aioresp.replies.vectors import RawVector, VectorSetInfo
+else:
+    replies = Late("vectors")
 
 #: Numbers, or 32-bit floats as bytes in the order of the server's machine.
 Vector: TypeAlias = Iterable[float] | bytes | bytearray | memoryview
@@ -73,7 +69,9 @@ class VectorCommands(Executor[AnyStr]):
     def vemb(self, key: Key, element: Value, raw: Literal[True]) -> Result[RawVector | None]: ...
     def vemb(self, key: Key, element: Value, raw: bool = False) -> Result[Any]:
         """Return an element's vector, about as it was added, or None; `raw` is how the server keeps it. Since 8.0."""
-        return self.execute(("VEMB", key, element, *condition("VEMB", raw=raw)), raw_vector if raw else vector)
+        return self.execute(
+            ("VEMB", key, element, *condition("VEMB", raw=raw)), replies.raw_vector if raw else replies.vector
+        )
 
     def vgetattr(self, key: Key, element: Value) -> Result[AnyStr | None]:
         """Return the attributes of an element as JSON, or None if it has none. Since 8.0."""
@@ -81,7 +79,7 @@ class VectorCommands(Executor[AnyStr]):
 
     def vinfo(self, key: Key) -> Result[VectorSetInfo | None]:
         """Return facts about the set, or None if there is no key. Since 8.0."""
-        return self.execute(("VINFO", key), vector_set_info)
+        return self.execute(("VINFO", key), replies.vector_set_info)
 
     def vismember(self, key: Key, element: Value) -> Result[bool]:
         """Return whether the element is in the set. Since 8.2, but for some 8.0 that have it."""
@@ -98,8 +96,8 @@ class VectorCommands(Executor[AnyStr]):
     def vlinks(self, key: Key, element: Value, with_scores: bool = False) -> Result[Any]:
         """Return the neighbours of an element in each layer of the graph, None if it is not in the set. Since 8.0."""
         if with_scores:
-            return self.execute(("VLINKS", key, element, "WITHSCORES"), links_with_scores)
-        return self.execute(("VLINKS", key, element), links)
+            return self.execute(("VLINKS", key, element, "WITHSCORES"), replies.links_with_scores)
+        return self.execute(("VLINKS", key, element), replies.links)
 
     @overload
     def vrandmember(self, key: Key, count: None = None) -> Result[AnyStr | None]: ...
@@ -221,7 +219,7 @@ class VectorCommands(Executor[AnyStr]):
                 arguments += (word, value)
         arguments += condition("VSIM", truth=truth)
         arguments += condition("VSIM", nothread=no_thread)
-        return self.execute(tuple(arguments), similar(with_scores, with_attribs))
+        return self.execute(tuple(arguments), replies.similar(with_scores, with_attribs))
 
 
 def _place(command: str, vector: Vector) -> tuple[Value, ...]:

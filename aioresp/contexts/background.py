@@ -145,6 +145,8 @@ def _elsewhere(own: Connection, other: Connection) -> bool:
     peers = own.peer, other.peer
     if None not in peers and peers[0] != peers[1]:
         return True
+    if None not in (own.greeting.run_id, other.greeting.run_id) and own.greeting.run_id != other.greeting.run_id:
+        return True
     return any(getattr(own.greeting, name) != getattr(other.greeting, name) for name in ("server", "version", "mode"))
 
 

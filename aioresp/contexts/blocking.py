@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import Context
-from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -36,8 +35,9 @@ from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.replies.shapes import unexpected
 from aioresp.timers import Alarm
-from aioresp.wire.batch import undecodable
+from aioresp.typed import Enum
 from aioresp.wire.connection import Connection
+from aioresp.wire.faults import undecodable
 from aioresp.wire.limits import LONGEST
 from aioresp.wire.packing import pack
 

@@ -5,7 +5,7 @@ Owns nothing of its own: `Borrowed` keeps the connection, the commands come from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
 from aioresp.command import AnyStr, Result, Value, words
 from aioresp.commands import Commands
@@ -18,6 +18,7 @@ from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import LEASE, advising
 from aioresp.pubsub.methods import BUFFER
 from aioresp.replies import as_is
+from aioresp.typed import Generic
 
 if TYPE_CHECKING:
     from aioresp.pubsub.inbox import Overflow

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast, overload
 
 from aioresp.arguments import exact
 from aioresp.command import (
@@ -47,6 +47,7 @@ from aioresp.facts.traits import Traits, traits
 from aioresp.misuse import Bound
 from aioresp.replies import as_is, decoded, escaping, integer, ok, text
 from aioresp.replies.shapes import failure
+from aioresp.typed import Generic
 from aioresp.wire.packing import Packed, pack, unpack
 
 T = TypeVar("T")

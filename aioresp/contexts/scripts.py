@@ -24,9 +24,13 @@ from aioresp.errors import (
     UnknownCommandError,
 )
 from aioresp.misuse import Bound
-from aioresp.replies import as_is, booleans
-from aioresp.replies.scripting import libraries
+from aioresp.replies import Late, as_is, booleans
 from aioresp.retry import NOT_NOW
+
+if TYPE_CHECKING:
+    from aioresp.replies import scripting as replies
+else:
+    replies = Late("scripting")
 
 if TYPE_CHECKING:
     from aioresp.contexts.pipeline import Pipeline
@@ -239,7 +243,7 @@ class Function(Bound):
     async def _see_to_it(self, client: Executor[Any]) -> bool:
         """Load the library if the server does not have the function; return whether it was loaded."""
         try:
-            found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), libraries)
+            found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), replies.libraries)
         except ResponseError as error:
             if isinstance(error, (*NOT_NOW, UnknownCommandError)):
                 raise

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aioresp.contexts.large import Replies
-from aioresp.errors import ExecAbortError, RedisError, WatchError, about
+from aioresp.errors import DecodeError, ExecAbortError, RedisError, WatchError, about
 from aioresp.replies.shapes import unexpected
 from aioresp.wire.packing import Packed, pack
 
@@ -30,6 +30,8 @@ def executed(replies: Replies, refused: Callable[[int, RedisError], None]) -> Re
         raise WatchError("a watched key was changed: nothing was done")
     if isinstance(last, ExecAbortError):
         raise _aborted(last, queued, refused)
+    if isinstance(last, DecodeError):
+        raise about(DecodeError(f"the transaction ran: {last}"), "EXEC")
     if isinstance(last, RedisError):
         raise about(last, "EXEC")
     if last.__class__ is not list or len(last) != len(queued):

@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import Context
-from enum import Enum
 from typing import Any, Final
 
 from aioresp.contexts.background import PATIENCE, Background, passing, unsent
 from aioresp.errors import CommandTimeout, ConnectionLost, ResponseError, WrongTypeError
 from aioresp.facts.putback import LOST, UNKNOWN, Fate, Popped, token_for
+from aioresp.typed import Enum
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
 

@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
+
+def _named(names: str) -> list[str]:
+    """Return the names of a list, with a space in place of each `|`."""
+    return "\n".join(names.split()).replace("|", " ").split("\n")
+
+
 # --- Keys ------------------------------------------------------------------------------------------------------------
 
 # Positions of the keys: first, last and step. A last position below 0 counts from the end, as in the servers' tables.
@@ -74,12 +80,12 @@ _KEYLESS: Final = """
 
 #: Commands with keys at fixed places, or behind a number of keys: first, last and step, as above.
 KEYS: Final[dict[str, tuple[int, int, int]]] = {
-    name.replace("|", " "): places for places, names in _KEYS.items() for name in names.split()
+    name: places for places, names in _KEYS.items() for name in _named(names)
 }
 
 #: The same for commands of modules.
 FOREIGN_KEYS: Final[dict[str, tuple[int, int, int]]] = {
-    name.replace("|", " "): places for places, names in _FOREIGN_KEYS.items() for name in names.split()
+    name: places for places, names in _FOREIGN_KEYS.items() for name in _named(names)
 }
 
 #: Commands, and containers of subcommands, that have no key there.
@@ -101,7 +107,7 @@ _READ_ONLY: Final = """
 """
 
 #: Commands that the servers themselves flag as read-only.
-READ_ONLY: Final[frozenset[str]] = frozenset(name.replace("|", " ") for name in _READ_ONLY.split())
+READ_ONLY: Final[frozenset[str]] = frozenset(_named(_READ_ONLY))
 
 # Commands that run no code, in addition to those with keys and those that only read. Their subcommands run none either.
 _OWN_WORDS_TOO: Final = """
@@ -117,7 +123,7 @@ _FOREIGN_WORDS: Final = "EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO MIGRATE"
 
 #: Commands that run no code of users: an error that says that they have not run is the server's own, and true.
 OWN_WORDS: Final[frozenset[str]] = frozenset(
-    {*KEYS, *READ_ONLY, *(name.replace("|", " ") for name in _OWN_WORDS_TOO.split())}.difference(_FOREIGN_WORDS.split())
+    {*KEYS, *READ_ONLY, *_named(_OWN_WORDS_TOO)}.difference(_FOREIGN_WORDS.split())
 )
 
 #: Commands whose reply is not text, or holds text that the server has escaped and cut.
@@ -133,7 +139,7 @@ _ESCAPED: Final = """
 """
 
 #: Commands whose replies a client of text gets with bytes that are not UTF-8 escaped, as in "\\xff".
-ESCAPED: Final = frozenset(name.replace("|", " ") for name in _ESCAPED.split())
+ESCAPED: Final = frozenset(_named(_ESCAPED))
 
 # --- Commands that wait ----------------------------------------------------------------------------------------------
 

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import Final, Generic
+from typing import Final
 
 from aioresp.errors import RedisError
 from aioresp.pool.resource import R
+from aioresp.typed import Generic
 
 logger = logging.getLogger("aioresp")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from enum import Enum
+
+from aioresp.typed import Enum
 
 
 class Leaving(Enum):

@@ -10,9 +10,10 @@ import asyncio
 import math
 from collections.abc import Callable
 from contextvars import Context
-from typing import Final, Generic
+from typing import Final
 
 from aioresp.pool.resource import R
+from aioresp.typed import Generic
 
 #: Seconds without use after which a resource is asked whether it still works before its next use.
 REST_AFTER: Final = 15.0

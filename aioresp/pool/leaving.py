@@ -10,14 +10,19 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from typing import Final, Generic
+from typing import Final
 
+from aioresp.errors import RedisError, copy_error
 from aioresp.pool.resource import Holder, R
+from aioresp.typed import Generic
 
 logger = logging.getLogger("aioresp")
 
 #: How often in a row a pool may leave its server: as often as a call is tried by default.
 BURST: Final = 10
+
+#: Seconds after that in which new resources are shown to those that still use the server that was left.
+NEWS: Final = 10.0
 
 #: Seconds after which it may do so once more. So writes to a replica do not make it connect without end.
 PACE: Final = 1.0
@@ -33,11 +38,13 @@ class Leaving(Generic[R]):
         leased: Mapping[R, Holder],
         on_left: Callable[[], None],
         max_age: float | None,
+        on_new: Callable[[R, Exception], bool] = lambda resource, error: True,
     ) -> None:
         """Begin without left resources.
 
         `in_use` and `leased` are the pool's own collections. `on_left` is called when resources were taken out of them.
-        A resource is left when it is `max_age` seconds old, up to a tenth more or less.
+        A resource is left when it is `max_age` seconds old, up to a tenth more or less. After the server was left,
+        `on_new` is called with each new resource and the reason, until it returns True.
         """
         self.draining: list[R] = []
         """Resources that wait for their last reply."""
@@ -48,12 +55,18 @@ class Leaving(Generic[R]):
         self._leased = leased
         self._on_left = on_left
         self._max_age = max_age
+        self._on_new = on_new
+        self._reason: Exception | None = None  # set by `leave`, cleared when `on_new` returns True or `NEWS` is over
         self._timers: dict[R, asyncio.TimerHandle] = {}
         self._credit = float(BURST)
         self._counted_at = loop.time()
 
     def admit(self, resource: R) -> None:
-        """Leave a new resource when it is old."""
+        """Leave a new resource when it is old. It may lead to another server than the one that was left."""
+        if self._reason is not None and (
+            self._loop.time() - self._counted_at > NEWS or self._on_new(resource, self._reason)
+        ):
+            self._reason = None
         if self._max_age is not None:
             share = int.from_bytes(os.urandom(4)) / 2**32  # so that those made together do not end together
             age = self._max_age * (0.9 + 0.2 * share)
@@ -69,6 +82,7 @@ class Leaving(Generic[R]):
         found = [*self._in_use[0], *self._in_use[1], *leased]
         if any(resource.number == number for resource in found) and self._may_leave():
             logger.info("%d connections carry nothing new: %s", len(found), error)
+            self._reason = copy_error(error) if isinstance(error, RedisError) else error
             self._leave(*found)
 
     def _leave(self, *resources: R) -> None:

@@ -17,13 +17,15 @@ import warnings
 import weakref
 from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from aioresp.errors import ClientClosed
 from aioresp.pool.resource import PoolStats
+from aioresp.typed import Generic
 
 #: Seconds in which the loops of other threads must close their pools.
 FAREWELL: Final = 5.0
@@ -164,6 +166,16 @@ class PerLoop(Generic[P]):
                     loop.call_soon_threadsafe(leave, pool, context=Context())
                 except RuntimeError:  # it is closed
                     self._give_up(pool)
+
+    def tell(self, act: Callable[[P], object]) -> None:
+        """Call `act` with each pool, in its loop."""
+        here = running_loop()
+        for loop, pool in list(self.pools.items()):
+            if loop is here:
+                act(pool)
+            else:
+                with suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(act, pool, context=Context())
 
     def _sweep(self) -> None:
         """Forget the pools of loops that were closed without shutting down their asynchronous generators."""

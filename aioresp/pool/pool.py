@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextvars import Context
 from functools import partial
 from operator import add
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, copy_error
 from aioresp.pool.closing import Closing
@@ -27,6 +27,7 @@ from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 from aioresp.pool.waking import Waking
 from aioresp.timers import LEAST, given_back
+from aioresp.typed import Generic
 
 if TYPE_CHECKING:
     from aioresp.pool.barrier import Barrier
@@ -50,12 +51,13 @@ class Pool(Generic[R]):
         restore: Callable[[R], Coroutine[Any, Any, None]] | None = None,
         patience: Callable[[BaseException, int], float | None] = lambda error, failures: None,
         sever: Callable[[R], None] = lambda resource: None,
+        on_new: Callable[[R, Exception], bool] = lambda resource, error: True,
     ) -> None:
         """Make an empty pool.
 
         `sever` ends a resource without its loop, which may be closed. `patience` is asked after a failure to open a
         first resource. It gets the error and the number of failures in a row, and returns the seconds until the next
-        attempt. If it returns None, the callers in line get the error.
+        attempt. If it returns None, the callers in line get the error. `on_new` is called after `leave`: see `Leaving`.
         """
         self.limit = limit
         self.made = 0
@@ -77,7 +79,7 @@ class Pool(Generic[R]):
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
-        self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age)
+        self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age, on_new)
         #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
         self._refusal: ConnectionLost | None = None
         self._past_usage: tuple[int, ...] = (0, 0, 0)
@@ -443,8 +445,6 @@ class Pool(Generic[R]):
         if self._refusal is not None:
             self._dispatch()
         self._end_retired()
-
-    # --- The end of one resource --------------------------------------------------------------------------------------
 
     def _on_close(self, resource: R) -> None:
         for place in (self._shared, self._draining):

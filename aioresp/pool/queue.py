@@ -12,10 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from aioresp.errors import RedisError, copy_error
 from aioresp.timers import LEAST, given_back
+from aioresp.typed import Generic
 
 R = TypeVar("R")
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from typing import Final, Generic
+from typing import Final
 
 from aioresp.pool.resource import R
+from aioresp.typed import Generic
 
 #: Least and most seconds for which resting resources may stay silent before another is opened beside them.
 PAUSES: Final = (0.1, 0.5)

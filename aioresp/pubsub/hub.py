@@ -22,6 +22,7 @@ from aioresp.errors import (
     ConnectionLost,
     ConnectTimeout,
     MovedError,
+    ReadOnlyError,
     RedisError,
     SubscriptionClosed,
     about,
@@ -85,8 +86,7 @@ class Hub:
         `spare` returns an idle connection that the hub may take over, or None.
         """
         self.on_drop = on_drop
-        #: Function that finds another hub for a shard channel whose slot has moved, and gets the redirect; None where
-        #: there is no other one.
+        #: Function that gets a shard channel whose slot has moved, with the redirect; None if there is no other hub.
         self.on_moved: Callable[[Topic, MovedError], None] | None = None
         self.state = State.IDLE
         self._connect = connect
@@ -147,12 +147,15 @@ class Hub:
         topic = self._topics.get((kind, name))
         if topic is None:
             topic = self._topics[kind, name] = Topic(kind, name, self._loop.create_future())
-            if self.state is State.CONNECTED:
-                self._request("", topic)
-            elif self.state is State.IDLE and not self._take_over():
-                self._open(0.0)
+            self._ask_for(topic)
         topic.add(subscriber)
         return topic
+
+    def _ask_for(self, topic: Topic) -> None:
+        if self.state is State.CONNECTED:
+            self._request("", topic)
+        elif self.state is State.IDLE and not self._take_over():
+            self._open(0.0)
 
     def leave(self, topic: Topic, subscriber: Subscriber) -> None:
         """Hand `subscriber` nothing more of a topic; after the last one, the server is told."""
@@ -168,34 +171,23 @@ class Hub:
 
     def give_away(self, topic: Topic) -> None:
         """Forget a topic that goes to another hub with its subscribers; they may miss messages from now on."""
-        if self._topics.pop((topic.kind, topic.name), None) is None:
-            return
+        self._topics.pop((topic.kind, topic.name), None)
         if self._live[topic.kind].pop(topic.name, None) is not None:
             topic.lose(self._requests.complete, self._loop.create_future())
             if self.state is State.CONNECTED:
                 self._request("un", topic)
         self._unused_since = self._loop.time()
         kept = {subscriber for other in self._topics.values() for subscriber in other.subscribers}
-        for subscriber in topic.subscribers:
-            if subscriber not in kept:
-                self.dismiss(subscriber)
+        for subscriber in set(topic.subscribers) - kept:
+            self.dismiss(subscriber)
 
     def adopt(self, topic: Topic) -> None:
         """Take over a topic of another hub. Raises ClientClosed."""
-        for subscriber in topic.subscribers:
-            self.admit(subscriber)
+        self._subscribers.update(topic.subscribers)
         if self.state in SHUT:
             raise ClientClosed("the client was closed")
         self._topics[topic.kind, topic.name] = topic
-        if self.state is State.CONNECTED:
-            self._request("", topic)
-        elif self.state is State.IDLE and not self._take_over():
-            self._open(0.0)
-
-    def reconnect(self, error: RedisError) -> None:
-        """Replace the connection, because its server is not the right one any more."""
-        if self._listener is not None:
-            self._listener.connection.end(error)
+        self._ask_for(topic)
 
     @property
     def complete(self) -> Moment:
@@ -314,7 +306,7 @@ class Hub:
         """Take the end of a shard channel that nobody asked for: its slot has moved."""
         topic = self._live["s"].pop(name, None)
         if self.on_moved is None:
-            self.reconnect(ConnectionLost("the server ended a subscription: its slot has moved"))
+            self.move(ConnectionLost("the server ended a subscription: its slot has moved"))
         elif topic is not None:
             topic.lose(self._requests.complete, self._loop.create_future())
             self._request("", topic)  # the answer is a redirect, to `on_moved`
@@ -504,6 +496,25 @@ class Hub:
         elif self._opening is not None:
             self._patience.forget()
             self._opening.cancel()  # it is on its way to the old server, or waits
+
+    def follow(self, other: Connection, error: Exception) -> bool:
+        """Leave the server that another connection has left for `error`; return whether so.
+
+        `other` is a new connection. If it leads to the same server, nothing changes; nor if it leads to a replica, and
+        the reason was that the server is one.
+        """
+        if self._listener is None or self.state is not State.CONNECTED:
+            return False
+        own = self._listener.connection
+        replica = other.greeting.role in ("replica", "slave")
+        if own.server is not None and other.server is not None:
+            elsewhere = own.server != other.server
+        else:
+            elsewhere = own.peer != other.peer or other.greeting.role == "master"
+        if not elsewhere or (replica and isinstance(error, ReadOnlyError)):
+            return False
+        own.end(ConnectionLost(f"its server is left: {error}"))
+        return True
 
     # --- Signs of life -----------------------------------------------------------------------------------------------
 

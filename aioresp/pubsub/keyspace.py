@@ -6,7 +6,7 @@ Owns the form of their channels. Never changes `notify-keyspace-events`, without
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from aioresp.arguments import numeral
 from aioresp.command import AnyStr, Arguments, Key, as_bytes
@@ -25,6 +25,7 @@ from aioresp.pubsub.topics import Broker, Message
 from aioresp.record import Record
 from aioresp.replies import mapping, some_text, string
 from aioresp.retry import NOT_NOW
+from aioresp.typed import Generic
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Self
 
 from aioresp.command import AnyStr
 from aioresp.elsewhere import MONITOR, advising
@@ -21,6 +21,7 @@ from aioresp.pool.pool import Pool
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
 from aioresp.timers import Timeout
+from aioresp.typed import Generic
 from aioresp.wire.connection import Connection
 from aioresp.wire.listener import Listener
 from aioresp.wire.packing import Push, pack

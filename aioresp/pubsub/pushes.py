@@ -10,13 +10,14 @@ import asyncio
 import logging
 import weakref
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Self
 
 from aioresp.command import AnyStr
 from aioresp.errors import ArgumentError, CommandRefused, RedisError, copy_error
 from aioresp.pubsub.inbox import Inbox, Overflow
 from aioresp.record import Record
 from aioresp.replies import decoded
+from aioresp.typed import Generic
 from aioresp.wire.connection import Connection
 
 logger = logging.getLogger("aioresp")

@@ -21,8 +21,9 @@ Owns which events are possible in which state. Never acts: the hub does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final
+
+from aioresp.typed import Enum
 
 
 class State(Enum):

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
-from enum import Enum
 from itertools import repeat
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
 from aioresp.command import AnyStr, shown
 from aioresp.errors import RedisError
 from aioresp.record import Record
-from aioresp.wire.batch import fail, undecodable
+from aioresp.typed import Enum
+from aioresp.wire.batch import fail
+from aioresp.wire.faults import undecodable
 
 #: Kind of a topic, by the letter before SUBSCRIBE: channel, pattern, shard channel.
 Kind: TypeAlias = Literal["", "p", "s"]
@@ -244,7 +245,7 @@ class Topic:
             self._deliver(channel, data)
             return
         if data is not None and (type(data) is not list or any(type(key) is not bytes for key in data)):
-            raise TypeError("an invalidation that is no list of keys")
+            raise TypeError("an invalidation that is not a list of keys")
         if self._texts:
             try:
                 texts = data if data is None else [key.decode() for key in data]

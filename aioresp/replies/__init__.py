@@ -89,6 +89,18 @@ def texts_or_none(value: Any) -> list[Any] | None:
     return None if value is None else texts(value)
 
 
+class Late:
+    """Module of this package that is imported when the first of its names is used: few programs need its commands."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"{__name__}.{name}"
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(__import__(self._name, fromlist=(name,)), name)
+        setattr(self, name, found)
+        return found
+
+
 def binary(value: Any) -> bytes:
     """Return bytes unchanged, for commands with `binary` traits, whose replies are never decoded."""
     if value.__class__ is bytes:

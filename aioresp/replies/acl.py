@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic
+from typing import Any, Final
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
 from aioresp.replies import each, floating, mapping, parts, record, shown, some_text, string, words
 from aioresp.replies.clients import ClientInfo, client_info
+from aioresp.typed import Generic
 
 
 class Selector(Record, Generic[AnyStr]):

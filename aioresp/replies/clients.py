@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic
+from typing import Any, Final
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
-from aioresp.replies import complete, lines, record, required, shown, string, words
+from aioresp.replies import lines, mapping, record, required, shown, string, words
 from aioresp.replies.server import Module, modules
+from aioresp.typed import Generic
 
 
 class ClientInfo(Record):
     """A connection, as the server sees it. Fields that may be None came with 6.0 or later, `capa` with Valkey 9.0.
 
     `age` and `idle` are seconds, `tot_net_in` and `tot_net_out` bytes, as are all figures of buffers and memory.
+    Servers of other makes leave out more: a number that they do not tell is -1, and a word is "".
     `extra` has what newer servers say beside.
     """
 
@@ -79,8 +81,9 @@ class Hello(Record):
 
 _FIELDS: Final = {name: name.replace("_", "-") for name in ClientInfo.record_fields if name != "extra"}
 _NUMBERS: Final = frozenset(name for name, kind in ClientInfo.__annotations__.items() if kind.startswith("int"))
-_REQUIRED: Final = required(ClientInfo)
-
+_OPTIONAL: Final = frozenset(_FIELDS) - frozenset(required(ClientInfo))
+#: Fields without which a line tells of no connection.
+_ESSENTIAL: Final = frozenset(("id", "addr"))
 
 _LADDR: Final = " laddr="
 
@@ -98,11 +101,23 @@ def client_info(value: Any) -> ClientInfo:
         name, equals, text = part.partition("=")
         if equals:
             said[name] = text
-    fields: dict[str, Any] = {field: said.pop(spelled, None) for field, spelled in _FIELDS.items()}
-    for field in _NUMBERS:
-        if fields[field] is not None:
-            fields[field] = int(fields[field])
-    return complete(ClientInfo(**fields, extra=said), _REQUIRED)
+    return ClientInfo(**{field: _field(said, field, spelled) for field, spelled in _FIELDS.items()}, extra=said)
+
+
+def _field(said: dict[str, Any], field: str, spelled: str) -> Any:
+    """Take a field out of a line; a number that is none stays there."""
+    text = said.get(spelled)
+    try:
+        value = int(text) if field in _NUMBERS and text is not None else text
+    except ValueError:
+        value = None
+    if value is not None:
+        del said[spelled]
+    elif field in _ESSENTIAL:
+        raise ValueError("neither a number nor an address of a connection")
+    elif field not in _OPTIONAL:
+        return -1 if field in _NUMBERS else ""
+    return value
 
 
 def _addresses(both: str) -> tuple[str, str | None]:
@@ -120,6 +135,11 @@ def client_infos(value: Any) -> list[ClientInfo]:
 
 
 tracking_info: Converter[TrackingInfo[Any]] = record(TrackingInfo, flags=words)
-hello: Converter[Hello] = record(
+_hello: Converter[Hello] = record(
     Hello, server=string, version=string, mode=string, role=string, modules=modules, availability_zone=string
 )
+
+
+def hello(value: Any) -> Hello:
+    """Return the server's greeting; one that does not name its modules has none."""
+    return _hello({b"modules": [], **{string(name).encode(): item for name, item in mapping(value).items()}})

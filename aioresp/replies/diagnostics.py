@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic
+from typing import Any, Final
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
@@ -19,6 +19,7 @@ from aioresp.replies import (
     some_text,
     string,
 )
+from aioresp.typed import Generic
 
 
 class SlowCommand(Record):

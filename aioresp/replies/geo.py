@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic
+from typing import Any
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
 from aioresp.replies import each, integer, parts, some_text
+from aioresp.typed import Generic
 
 
 class Place(Record, Generic[AnyStr]):

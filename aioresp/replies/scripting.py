@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic
+from typing import Any
 
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
 from aioresp.replies import each, mapping, record, string, words
+from aioresp.typed import Generic
 
 
 class Function(Record, Generic[AnyStr]):

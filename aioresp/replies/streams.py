@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple
 
+from aioresp import typed
 from aioresp.command import AnyStr, Converter
 from aioresp.record import Record
 from aioresp.replies import each, integer, mapping, parts, record, some_text, text, texts
@@ -30,7 +31,7 @@ class GroupEntry(NamedTuple, Generic[AnyStr]):
     deliveries: int | None = None
 
 
-class Autoclaimed(Record, Generic[AnyStr]):
+class Autoclaimed(Record, typed.Generic[AnyStr]):
     """Reply of XAUTOCLAIM: the id for the next call (0-0 at the end), the entries, and the ids of deleted ones.
 
     Before 7.0 a deleted entry is claimed too: it is None among the entries, and `deleted` is empty.
@@ -41,7 +42,7 @@ class Autoclaimed(Record, Generic[AnyStr]):
     deleted: list[AnyStr]
 
 
-class AutoclaimedIds(Record, Generic[AnyStr]):
+class AutoclaimedIds(Record, typed.Generic[AnyStr]):
     """Reply of XAUTOCLAIM with ids only: the id for the next call (0-0 at the end), the entries, the deleted ones."""
 
     next_id: AnyStr
@@ -49,7 +50,7 @@ class AutoclaimedIds(Record, Generic[AnyStr]):
     deleted: list[AnyStr]
 
 
-class PendingSummary(Record, Generic[AnyStr]):
+class PendingSummary(Record, typed.Generic[AnyStr]):
     """How many entries are pending, the first and the last of them, and how many each consumer has."""
 
     pending: int
@@ -58,7 +59,7 @@ class PendingSummary(Record, Generic[AnyStr]):
     consumers: dict[AnyStr, int]
 
 
-class PendingEntry(Record, Generic[AnyStr]):
+class PendingEntry(Record, typed.Generic[AnyStr]):
     """An entry that was delivered and not acknowledged: its consumer, the ms since then, and its deliveries."""
 
     id: AnyStr
@@ -67,7 +68,7 @@ class PendingEntry(Record, Generic[AnyStr]):
     deliveries: int
 
 
-class StreamInfo(Record, Generic[AnyStr]):
+class StreamInfo(Record, typed.Generic[AnyStr]):
     """Reply of XINFO STREAM. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
 
     length: int
@@ -88,7 +89,7 @@ class StreamInfo(Record, Generic[AnyStr]):
     iids_duplicates: int | None
 
 
-class DeliveredEntry(Record, Generic[AnyStr]):
+class DeliveredEntry(Record, typed.Generic[AnyStr]):
     """A pending entry in XINFO STREAM FULL: its consumer, Unix time in ms, and the number of deliveries."""
 
     id: AnyStr
@@ -97,7 +98,7 @@ class DeliveredEntry(Record, Generic[AnyStr]):
     deliveries: int
 
 
-class ConsumerDetails(Record, Generic[AnyStr]):
+class ConsumerDetails(Record, typed.Generic[AnyStr]):
     """A consumer in XINFO STREAM FULL; `active_time` is of 7.2. Times are Unix times in ms."""
 
     name: AnyStr
@@ -107,7 +108,7 @@ class ConsumerDetails(Record, Generic[AnyStr]):
     pending: list[DeliveredEntry[AnyStr]]
 
 
-class GroupDetails(Record, Generic[AnyStr]):
+class GroupDetails(Record, typed.Generic[AnyStr]):
     """A consumer group in XINFO STREAM FULL; `entries_read` and `lag` are of 7.0, and None if unknown."""
 
     name: AnyStr
@@ -119,7 +120,7 @@ class GroupDetails(Record, Generic[AnyStr]):
     consumers: list[ConsumerDetails[AnyStr]]
 
 
-class StreamDetails(Record, Generic[AnyStr]):
+class StreamDetails(Record, typed.Generic[AnyStr]):
     """Reply of XINFO STREAM FULL. The fields that may be None are of 7.0, those of idempotent XADD of 8.6."""
 
     length: int
@@ -139,7 +140,7 @@ class StreamDetails(Record, Generic[AnyStr]):
     iids_duplicates: int | None
 
 
-class GroupInfo(Record, Generic[AnyStr]):
+class GroupInfo(Record, typed.Generic[AnyStr]):
     """A consumer group; `entries_read` and `lag` are of 7.0, and None if unknown."""
 
     name: AnyStr
@@ -150,7 +151,7 @@ class GroupInfo(Record, Generic[AnyStr]):
     lag: int | None
 
 
-class ConsumerInfo(Record, Generic[AnyStr]):
+class ConsumerInfo(Record, typed.Generic[AnyStr]):
     """A consumer: ms since its last request (`idle`) and its last entry (`inactive`, since 7.2, -1 if never)."""
 
     name: AnyStr

@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, Generic
+from typing import Final
 
 from aioresp.command import AnyStr, locate
 from aioresp.misuse import Bound
+from aioresp.typed import Generic
 
 logger = logging.getLogger("aioresp")
 

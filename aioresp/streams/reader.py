@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from aioresp.arguments import encoded, numeral
 from aioresp.command import AnyStr, Key, Seconds, as_bytes, locate
@@ -24,6 +24,7 @@ from aioresp.misuse import Iterated
 from aioresp.record import Record
 from aioresp.replies.shapes import unexpected
 from aioresp.retry import Retry, may_read_on
+from aioresp.typed import Generic
 
 T = TypeVar("T")
 

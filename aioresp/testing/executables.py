@@ -67,7 +67,7 @@ def _split(command: str, source: str) -> tuple[str, ...]:
         try:
             words = shlex.split(command)
         except ValueError as error:
-            raise ServerNotFound(f"{source} is no command line: {error}") from None
+            raise ServerNotFound(f"{source} is not a command line: {error}") from None
     path = shutil.which(words[0]) if words else None
     if path is None:
         raise ServerNotFound(
@@ -106,6 +106,6 @@ def _identify(words: tuple[str, ...]) -> Executable:
     found = re.search(r"(\w+) server v=(\d+(?:\.\d+)*)", done.stdout)
     if found is None:
         output = (done.stdout + done.stderr).strip()[-1000:]
-        raise ServerNotFound(f"`{command}` is no Redis or Valkey server (exit status {done.returncode}): {output}")
+        raise ServerNotFound(f"`{command}` is not a Redis or Valkey server (exit status {done.returncode}): {output}")
     flavour: Flavour = "valkey" if found[1].lower() == "valkey" else "redis"
     return Executable(program, words[end:], flavour, tuple(int(part) for part in found[2].split(".")))

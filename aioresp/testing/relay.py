@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import enum
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -20,6 +21,7 @@ from typing import cast
 from aioresp.testing.faults import Change, Cut, Faults
 
 HELD = 1 << 20  # bytes held for one direction of one connection from which its sender is paused
+LOOK = 0.05  # seconds between two looks whether the client of a half-open connection has closed it
 SOON = 0.001  # seconds that count as now, because uvloop's clock counts in milliseconds
 
 
@@ -282,6 +284,17 @@ class Link:
             self.down.stop()
             self._stop_connecting()
             self.server.close(rst=False, flush=False)
+            self._look()
+
+    def _look(self) -> None:
+        """Close if the client has closed. Nobody reads from it any more, so that its transport does not tell."""
+        transport = self.client.transport
+        if self.finished or self.client.lost:
+            return
+        if transport is not None and is_closed(transport.get_extra_info("socket").fileno()):
+            self.finish()
+        else:
+            self.loop.call_later(LOOK, self._look)
 
     def finish(self, *, rst: bool = False, flush: bool = False) -> None:
         """Close both sides, and drop the bytes held here."""
@@ -309,6 +322,15 @@ class Link:
         ended = self.server.transport is None or self.server.lost
         if self.client.lost and ended and self._connecting is None:
             self._gone(self)
+
+
+def is_closed(fd: int) -> bool:
+    """Return whether the peer has closed a connection, even if bytes are still to be read; False if that is unknown."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(fd, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 def discard(fd: int) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aioresp.errors import ERROR_TYPES, DecodeError, RedisError
 from aioresp.wire.packing import Packed, Parser, Push
-from aioresp.wire.parser import undecodable as undecodable
 
 #: Number of replies requested from the parser at a time: each request beyond the complete ones costs a little.
 BLOCK: Final = 256
@@ -26,6 +25,10 @@ class Unfinished(Exception):
     """Signal of `set_result`, and no error: the waiter stays at the head of the FIFO, for more replies."""
 
 
+class Finished(Exception):
+    """Signal of `set_result`, and no error: the waiter is done, and the parser may have other methods than before."""
+
+
 if TYPE_CHECKING:  # protocols take time to import
 
     class Waiter(Protocol):
@@ -36,7 +39,10 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
         def set_result(self, result: Any, /) -> None:
-            """Take the next reply. Raises InvalidStateError if `done`, and Unfinished if more are to come."""
+            """Take the next reply.
+
+            Raises InvalidStateError if `done`, Unfinished if more are to come, and Finished after an error among them.
+            """
             ...
 
         def set_exception(self, exception: Any, /) -> None:
@@ -103,7 +109,10 @@ class Batch:
     # --- Replies -----------------------------------------------------------------------------------------------------
 
     def set_result(self, reply: Any) -> None:
-        """Take the next reply, and all others that are complete. Raises Unfinished if more are to come."""
+        """Take the next reply, and all others that are complete.
+
+        Raises Unfinished if more are to come, and Finished if there was an error among them.
+        """
         self.replies.append(reply)
         self._owed -= 1
         try:
@@ -114,6 +123,8 @@ class Batch:
             self._stay()  # after a broken stream, too: then the end of the connection fails the caller
             raise
         self._finish()
+        if not self.clean:
+            raise Finished
 
     def take_error(self, error: RedisError) -> None:
         """Take an error as the next reply: an error reply, or one for a reply that is not UTF-8."""

@@ -18,14 +18,16 @@ from aioresp.errors import (
     ERROR_TYPES,
     CommandTimeout,
     ConnectionLost,
+    DecodeError,
     Outcome,
     RedisError,
     ReplyTooLarge,
     copy_with_outcome,
 )
-from aioresp.wire.batch import Batch, Unfinished, fail, undecodable, write_chunks
+from aioresp.wire.batch import Batch, Finished, Unfinished, fail, write_chunks
 from aioresp.wire.deadlines import SILENCE, SLICE, WAKE, Deadlines
 from aioresp.wire.decoding import Decoding
+from aioresp.wire.faults import undecodable
 from aioresp.wire.greeting import Greeting
 from aioresp.wire.limits import LARGE, ReplyLimits, Traffic
 from aioresp.wire.listeners import EndListener, Listeners, PushListener
@@ -50,7 +52,7 @@ EAGER: Final = 40
 INQUIRIES: Final = 10
 INQUIRY_PAUSE: Final = 0.25
 
-_NOT_PLAIN: Final = frozenset({Push, *ERROR_TYPES})
+_NOT_PLAIN: Final = frozenset({Push, DecodeError, *ERROR_TYPES})
 _NO_RUN: Final[Any] = object()
 
 
@@ -115,6 +117,11 @@ class Connection(asyncio.Protocol):
     def number(self) -> int:
         """Its number among all connections of the process, which error replies carry as `origin`."""
         return self.traffic.number
+
+    @property
+    def server(self) -> str | None:
+        """The identity of the server's process, if it is known: a proxy may lead each connection to another one."""
+        return self.greeting.run_id
 
     @property
     def peer(self) -> object:
@@ -318,7 +325,9 @@ class Connection(asyncio.Protocol):
             try:
                 for taken in slice_:
                     if not has_data():
-                        self._reading = WHOLE
+                        if self._reading is not WHOLE:
+                            self._reading = WHOLE
+                            self._parser.forget()
                         break
                     reply = gets(decode)
                     if reply is INCOMPLETE:
@@ -348,6 +357,9 @@ class Connection(asyncio.Protocol):
                     break
                 self._fail_next(undecodable(error))
                 decode = self._decode_of_next()
+            except Finished:
+                gets, has_data = self._parser.gets, self._parser.has_data
+                decode = self._decode_of_next()
             except Unfinished:
                 self._reading = PARTIAL  # assume so until the next read
                 self.limits.begin()
@@ -356,8 +368,10 @@ class Connection(asyncio.Protocol):
                 self.end(self.limits.unasked())
                 break
             except Exception as error:
-                self._break(error)
-                break
+                if not self._parser.recover(error):
+                    self._break(error)
+                    break
+                gets, has_data = self._parser.gets, self._parser.has_data
         self._answered += self.in_flight - len(waiters)
         self.in_flight = len(waiters)
         if self.health is Health.SILENT or self.health is Health.STUCK:
@@ -394,8 +408,7 @@ class Connection(asyncio.Protocol):
             self._fail_next(reply)
 
     def _fail_next(self, error: RedisError) -> None:
-        waiter = self._waiters.popleft()
-        if type(waiter) is Batch:
+        if type(waiter := self._waiters.popleft()) is Batch:
             waiter.take_error(error)  # also if its caller has gone: there are more replies to it
         else:
             fail(waiter, error)

@@ -19,7 +19,10 @@ Words: TypeAlias = tuple[tuple[Any, ...], ...]
 
 #: The beginnings of the courtesies that a bare handshake does without. PING it has: without a reply to something, a
 #: server that closes each connection would seem to have accepted it.
-COURTESIES: Final = ("CLIENT ID", "CLIENT SETINFO", "CLIENT SETNAME")
+COURTESIES: Final = ("CLIENT ID", "CLIENT SETINFO", "CLIENT SETNAME", "INFO server")
+
+#: The question by which connections to one server are told from those to several. Its answer holds the `run_id`.
+IDENTITY: Final = ("INFO", "server")
 
 #: Seconds after which a refused courtesy is tried again: the server, or the user's permissions, may have changed.
 MEMORY: Final = 3600.0
@@ -33,6 +36,9 @@ REMEMBERED: Final = 1000
 
 #: A server, a user, and the beginning of a command.
 _Refusal: TypeAlias = tuple[str, str | None, str]
+
+#: Servers that have said to a user who they are.
+_genuine: Final[dict[tuple[str, str | None], None]] = {}
 
 #: Times (monotonic) of refusals, oldest first. All clients, loops and threads of the process share them.
 _refused: Final[dict[_Refusal, float]] = {}
@@ -62,6 +68,13 @@ class Courtesies:
         """Begin a handshake; a `bare` one has PING at most."""
         self.deadly = False
         """Set when the connection has ended after all that is needed was accepted, never cleared."""
+        self.open = endpoint.lib_name is not None or user is None
+        """Whether the server may be asked who it is. `lib_name=None` is for users without permissions, whose refusal
+        would be in the ACL LOG."""
+        self.genuine = False
+        """Set when the server has named itself, or under RESP2 has numbered the connection; never cleared."""
+        self.asks = False
+        """Set when the handshake asks the server who it is, together with all else; never cleared."""
         self._server = str(endpoint)
         self._user = user
         self._bare = bare
@@ -73,6 +86,26 @@ class Courtesies:
     def _is_welcome(self, name: str) -> bool:
         refused = _refused.get((self._server, self._user, name))
         return not (self._bare and name in COURTESIES) and (refused is None or refused < monotonic() - MEMORY)
+
+    def identity(self, connection_knows: bool) -> Words:
+        """Return the question who the server is, if it may be sent with all else: this server has answered before.
+
+        Another one may be no Redis, and close the connection for it.
+        """
+        self.asks = not connection_knows and self.open and (self._server, self._user) in _genuine
+        self.asks = self.asks and bool(self.kept((IDENTITY,)))
+        return (IDENTITY,) if self.asks else ()
+
+    def may_identify(self) -> bool:
+        """Return whether the server may be asked who it is after all else."""
+        return self.genuine and self.open and not self.asks and bool(self.kept((IDENTITY,)))
+
+    def identified(self) -> None:
+        """Note that the server has said who it is."""
+        _genuine.pop((self._server, self._user), None)
+        _genuine[self._server, self._user] = None
+        while len(_genuine) > REMEMBERED:
+            _genuine.pop(next(iter(list(_genuine)), ("", None)), None)
 
     def note(self, accepted: Iterable[tuple[Any, ...]], refused: Iterable[tuple[Any, ...]]) -> None:
         """Note which of these the server has accepted and refused, in a handshake that it has accepted otherwise."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from enum import Enum
 from typing import Any, Final, cast
 
 from aioresp.errors import copy_error
+from aioresp.typed import Enum
 from aioresp.wire.connection import Connection
 from aioresp.wire.endpoint import Endpoint
 from aioresp.wire.race import avoid

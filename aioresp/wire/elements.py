@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final, TypeAlias
 
+from aioresp.typed import Enum
+
 #: Digits of a count from which on the header of a list is checked before hiredis sees it. For a list hiredis reserves
 #: room at once, which the garbage collector walks through; for a push it even fills that room.
 LONG: Final = 5
@@ -42,6 +44,23 @@ TOO_MANY: Final = -1
 #: First bytes of headers, each with the number of digits from which on it is searched for.
 Lists: TypeAlias = tuple[tuple[bytes, int], ...]
 
+#: Bytes that are walked over after bytes that looked like a header and were not one.
+DOUBT: Final = 512 * 1024
+
+#: Most bytes behind the last known boundary that are held again with each read.
+NEAR: Final = 2048
+
+#: Bytes to be copied for which a walk over one byte pays.
+MUCH: Final = 16
+
+#: Bytes that are kept before the parser finds out where the last element begins.
+KEEP: Final = 64 * 1024
+
+#: First bytes of headers for which hiredis reserves room, each with the digits from which on it is checked. Pushes are
+#: always checked (see `Parser`), unless nothing is decoded. They come first: bytes behind one need no search then.
+CARE: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
+CARE_UNDECODED: Final[Lists] = ((b">", LONG), *CARE[1:])
+
 #: Number of bulk strings of three digits, or of first bytes in a small read, that are looked at one by one.
 FEW: Final = 4
 
@@ -58,6 +77,18 @@ _MESSAGE: Final = b"3\r\n$7\r\nmessage\r\n"
 _COUNTS: Final = b"*~|>%"
 COUNTED: Final = b"$=*~|>%"
 
+
+class Finding(Enum):
+    """Way in which a parser finds the headers that need care."""
+
+    SEARCH = "by their first bytes"
+    WALK = "by the lengths of the elements before them"
+    ASTRAY = "by their first bytes, as the lengths make no sense"
+
+
+SEARCH: Final = Finding.SEARCH
+WALK: Final = Finding.WALK
+ASTRAY: Final = Finding.ASTRAY
 
 #: Result of a walk. First the last known boundary. Then the stop: a header that has to be checked, the end, or `LOST`.
 #: Last the number of bytes behind the data that belong to the last element, or `IN_LINE`.
@@ -181,6 +212,24 @@ def find_list(data: bytes, start: int, lists: Lists, boundary: int, pushes: bool
                 nearest = _find_long(data, found, nearest, kind)
                 break
     return nearest
+
+
+def find_map(data: bytes, start: int, fed: int, last: int, tries: int) -> int:
+    """Return the first place where a map may begin; as in `find_list`, the cost does not depend on values.
+
+    `last` is the byte before the one at `fed`, which may not be in the data.
+    """
+    found = start - 1
+    for _ in range(tries):
+        found = data.find(b"%", found + 1)
+        if found < 0:
+            return len(data)
+        if found == fed:
+            if last == 10:
+                return found
+        elif data[max(0, found - 2) : found] == b"\r\n" or (found == 1 and last == 13 and data[0] == 10):
+            return found
+    return TOO_MANY if found >= 0 else len(data)
 
 
 @cache

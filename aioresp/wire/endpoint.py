@@ -105,7 +105,7 @@ def _look_at(name: str, path: str) -> None:
     except ValueError:
         pass  # a zero byte
     if not number:
-        raise ArgumentError(f"{name} is no path of a file")
+        raise ArgumentError(f"{name} is not the path of a file")
     raise OSError(number, f"{name}: {said}", path)
 
 
@@ -150,9 +150,9 @@ _ADVICE: Final[dict[str | int, str]] = {
     "UNSUPPORTED_CERTIFICATE": "the server refused the client certificate: give another by ssl_certfile",
     "PROTOCOL_VERSION": "the server speaks no version of TLS that is allowed here: see ssl_min_version",
     "UNSUPPORTED_PROTOCOL": "the server speaks no version of TLS that is allowed here: see ssl_min_version",
-    "WRONG_VERSION_NUMBER": "that is no TLS: is it the right port? without TLS the URL begins with redis://",
-    "RECORD_LAYER_FAILURE": "that is no TLS: is it the right port? without TLS the URL begins with redis://",
-    "PACKET_LENGTH_TOO_LONG": "that is no TLS: is it the right port? without TLS the URL begins with redis://",
+    "WRONG_VERSION_NUMBER": "that is not TLS: is it the right port? without TLS the URL begins with redis://",
+    "RECORD_LAYER_FAILURE": "that is not TLS: is it the right port? without TLS the URL begins with redis://",
+    "PACKET_LENGTH_TOO_LONG": "that is not TLS: is it the right port? without TLS the URL begins with redis://",
 }
 
 

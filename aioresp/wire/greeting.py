@@ -1,7 +1,7 @@
 """Greeting of a server: the fields of its reply to HELLO.
 
-Owns the fields that the core uses. Never raises: a field that the server does not send, or sends in another type, is
-None.
+Owns the fields that the core uses, and what INFO adds to them. Never raises: a field that the server does not send, or
+sends in another type, is None.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from aioresp.record import Record
 
 
 class Greeting(Record):
-    """The server's words about itself and a connection; with RESP2 only the `id` is known."""
+    """The server's words about itself and a connection; with RESP2 only the `id` and the `run_id` are known."""
 
     id: int | None = None
     """The server's number for the connection."""
@@ -27,6 +27,8 @@ class Greeting(Record):
     """The server's zone, if it is configured (Valkey 8.1)."""
     seen_as: str | None = None
     """The addresses of the connection's ends as the server sees them; None before it was asked, "" if unknown."""
+    run_id: str | None = None
+    """The identity of the server's process, from INFO; no two servers have the same one."""
     protocol: int = 2
     """The version of RESP: 3 once the server has accepted HELLO 3."""
 
@@ -39,6 +41,14 @@ class Greeting(Record):
         texts = {name: said.get(name.encode()) for name in names}
         words = {name: text.decode("utf-8", "backslashreplace") for name, text in texts.items() if type(text) is bytes}
         return cls(number(said.get(b"id")), protocol=3, **{name: word for name, word in words.items() if word})
+
+
+def run_id(said: Any) -> str | None:
+    """Return the identity of a server's process in the undecoded reply to INFO; None if it does not tell."""
+    if type(said) is not bytes:
+        return None
+    _, found, rest = said.partition(b"\nrun_id:")
+    return rest.split(maxsplit=1)[0].decode("ascii", "replace") if found and rest.strip() else None
 
 
 def number(said: Any) -> int | None:

@@ -17,6 +17,7 @@ from aioresp.errors import (
     ConnectError,
     ConnectionLost,
     DecodeError,
+    NoPermissionError,
     ProtocolError,
     ResponseError,
     about,
@@ -24,11 +25,11 @@ from aioresp.errors import (
 from aioresp.timers import Timeout
 from aioresp.wire.brake import Brake
 from aioresp.wire.connection import Connection
-from aioresp.wire.courtesies import Courtesies, Words, introduction, is_refusal, tells_of_server
+from aioresp.wire.courtesies import IDENTITY, Courtesies, Words, introduction, is_refusal, tells_of_server
 from aioresp.wire.credentials import Credentials, as_whom, ask
 from aioresp.wire.dialing import Progress, Step, open_transport
 from aioresp.wire.endpoint import Endpoint
-from aioresp.wire.greeting import Greeting, number
+from aioresp.wire.greeting import Greeting, number, run_id
 from aioresp.wire.packing import pack
 from aioresp.wire.race import ordered, race
 from aioresp.wire.resolver import resolve
@@ -193,6 +194,8 @@ class _Login:
                 self._protocol = 2
             else:
                 break
+        if connection.server is None and courtesies.may_identify():
+            await _identify(connection, courtesies)
         if bare:
             courtesies.suspect()
         self._brake.succeed()
@@ -231,6 +234,25 @@ class _Login:
                 self._asked = True
 
 
+async def _identify(connection: Connection, courtesies: Courtesies) -> None:
+    """Ask the server who it is, in a round trip of its own: once for each server, as later handshakes ask at once."""
+    answer = connection.send(pack(IDENTITY), False)  # a path in it may be any bytes
+    try:
+        found = run_id(await answer)
+    except ResponseError as error:
+        if is_refusal(error):
+            courtesies.note((), (IDENTITY,))
+        return
+    except ConnectionLost:
+        courtesies.deadly = True
+        raise
+    finally:
+        del answer  # an error in it holds this frame by its traceback
+    connection.greeting = connection.greeting.replace(run_id=found)
+    if found is not None:
+        courtesies.identified()
+
+
 class _NoResp3(Exception):
     """The server refuses HELLO, for a reason that AUTH does not share."""
 
@@ -246,23 +268,30 @@ async def _greet(
     """Log in, by HELLO for RESP3. Raises _NoResp3 if the server refuses HELLO."""
     name = () if endpoint.client_name is None else (("CLIENT", "SETNAME", endpoint.client_name),)
     login: list[tuple[Any, ...]] = []
+    known = connection.greeting.run_id  # after RESET, the server is the same
+    last = courtesies.identity(known is not None)
     if protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
         if credentials is not None:
             hello += ("AUTH", credentials.username or "default", credentials.password)
         if endpoint.client_name is not None:
             hello += ("SETNAME", endpoint.client_name)
-        replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials)
-        connection.greeting = Greeting.read(replies[hello])
+        replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials, last)
+        greeting = Greeting.read(replies[hello])
+        connection.greeting = greeting.replace(run_id=known or run_id(replies.get(IDENTITY)))
+        courtesies.genuine = greeting.server is not None
         return
     if credentials is not None:
         login.append(("AUTH", *credentials.words))
     # PING shows at once that a server is loading, full, or not Redis at all.
     polite = courtesies.kept(name) or courtesies.kept(() if login else (("PING",),))
     replies = await _say(
-        connection, endpoint, tuple(login), polite, words, courtesies, credentials, (("CLIENT", "ID"),)
+        connection, endpoint, tuple(login), polite, words, courtesies, credentials, (("CLIENT", "ID"), *last)
     )
-    connection.greeting = Greeting(number(replies.get(("CLIENT", "ID"))))
+    found = number(replies.get(("CLIENT", "ID")))
+    connection.greeting = Greeting(found, run_id=known or run_id(replies.get(IDENTITY)))
+    first = (*login, *polite)[:1]
+    courtesies.genuine = found is not None and bool(first) and replies.get(first[0]) in ("PONG", "OK")
 
 
 async def _say(
@@ -283,8 +312,8 @@ async def _say(
     extras = courtesies.kept((*introduction(endpoint), *last))
     needed = [*[True] * len(login), *[False] * len(polite), *[True] * len(select + words), *[False] * len(extras)]
     commands = (*login, *polite, *select, *words, *extras)
-    # A greeting may hold any bytes, such as the name of a zone.
-    answers = [connection.send(pack(command), command[0] != "HELLO") for command in commands]
+    # A greeting may hold any bytes, such as the name of a zone, and INFO the path of a file.
+    answers = [connection.send(pack(command), command[0] not in ("HELLO", "INFO")) for command in commands]
     replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
     accepted: dict[tuple[Any, ...], Any] = {}
     refused: list[tuple[Any, ...]] = []
@@ -299,6 +328,8 @@ async def _say(
                     raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
                 if is_refusal(reply):
                     refused.append(command)
+                    if isinstance(reply, NoPermissionError) and command[0] == "CLIENT":
+                        refused.append(IDENTITY)  # of no use without CLIENT LIST, and one more line in the ACL LOG
             elif isinstance(reply, DecodeError):
                 if needed[place]:
                     raise ConnectError(f"{endpoint} answered {command[0]} with something that is not UTF-8") from reply

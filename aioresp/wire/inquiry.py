@@ -1,7 +1,8 @@
 """Inquiry about a silent connection, over another one to the same server.
 
 Owns the verdict: whether the server still serves the silent one, or has long done all that it heard there. Never ends a
-connection. A busy server gives no verdict, because it does not answer; nor does one that refuses CLIENT LIST.
+connection, and never believes another server about it: behind one address there may be several. A busy server gives no
+verdict, because it does not answer; nor does one that refuses CLIENT LIST.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import socket
 import struct
 import sys
 import time
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aioresp.errors import CommandTimeout, ConnectionLost, RedisError
+from aioresp.typed import Enum
 from aioresp.wire.deadlines import WAKE
 from aioresp.wire.packing import pack
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:  # protocols take time to import
             ...
 
         @property
-        def peer(self) -> object:
-            """The address of the server's end."""
+        def server(self) -> str | None:
+            """The identity of the server's process."""
             ...
 
         @property
@@ -66,30 +67,36 @@ class Verdict(Enum):
 async def inquire(silent: Party, witness: Party, age: float) -> Verdict:
     """Ask `witness` about a connection that was made `age` seconds ago and has been silent for a second or more."""
     asked = time.monotonic()
+    number, own = silent.id, witness.id
     try:
-        number = silent.id
-        if number is None or witness.id is None or silent.peer != witness.peer:
-            await witness.send(pack(("PING",)), False, WAKE)
+        # A server that does not list the one that asks does not know all of its clients.
+        question = ("PING",) if number is None or own is None else ("CLIENT", "LIST", "ID", number, own)
+        said = await witness.send(pack(question), False, WAKE)
+        if number is None or own is None or silent.server is None or silent.server != witness.server:
             return _by_kernel(silent)
-        said = await witness.send(pack(("CLIENT", "LIST", "ID", number)), False, WAKE)
     except (CommandTimeout, ConnectionLost):
         return Verdict.NO_ANSWER
     except RedisError:  # of an older server, or for a user who may not ask
         return _by_kernel(silent)
-    fields: dict[bytes, bytes] = {}
     try:
-        for part in said.split():
-            name, _, value = part.partition(b"=")
-            fields[name] = value
-        if not fields:
-            return Verdict.GONE if witness.id > number else _by_kernel(silent)
-        if int(fields[b"id"]) != number or abs(int(fields[b"age"]) - age - time.monotonic() + asked) > SAME_AGE:
-            return _by_kernel(silent)  # it is the number of a connection to another server
+        rows = {int(row[b"id"]): row for row in map(_fields, said.splitlines()) if row}
+        if own not in rows or not rows.keys() <= {number, own}:
+            return _by_kernel(silent)
+        fields = rows.get(number)
+        if fields is None:
+            return Verdict.GONE
+        if abs(int(fields[b"age"]) - age - time.monotonic() + asked) > SAME_AGE:
+            return _by_kernel(silent)  # of a proxy that gives numbers of its own
         if b"b" in fields[b"flags"]:  # it blocks, or the server has paused its clients
             return Verdict.ALIVE
         return Verdict.GONE if int(fields[b"idle"]) >= IDLE else Verdict.TOO_EARLY
     except (KeyError, ValueError, TypeError, AttributeError):
         return _by_kernel(silent)
+
+
+def _fields(line: bytes) -> dict[bytes, bytes]:
+    """Return the fields of a line of CLIENT LIST."""
+    return {name: value for name, _, value in (part.partition(b"=") for part in line.split())}
 
 
 def _by_kernel(silent: Party) -> Verdict:

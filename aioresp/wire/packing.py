@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 import hiredis
 
 from aioresp.arguments import BITS, encoded
-from aioresp.wire.parser import INCOMPLETE as INCOMPLETE
 from aioresp.wire.parser import Parser as Parser
 from aioresp.wire.parser import Push as Push
+from aioresp.wire.salvage import INCOMPLETE as INCOMPLETE
 
 #: Arguments from this many bytes on travel as chunks of their own: hiredis copies 1 MiB in about a millisecond.
 CHUNK: Final = 32 * 1024

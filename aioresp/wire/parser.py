@@ -7,69 +7,47 @@ knows what a command means.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
 import hiredis
 
-from aioresp.errors import DecodeError, ProtocolError, ReplyTooLarge, response_error
+from aioresp.errors import ProtocolError
 from aioresp.wire.announced import Announced
+from aioresp.wire.elements import ASTRAY as ASTRAY
 from aioresp.wire.elements import (
+    CARE,
+    CARE_UNDECODED,
     COUNTED,
+    DOUBT,
     IN_LINE,
+    KEEP,
     LINES,
     LONG,
     LONG_HEADER,
     LOST,
+    MUCH,
+    NEAR,
+    SEARCH,
     TOO_MANY,
     TRIES,
-    Lists,
+    WALK,
     find_list,
+    find_map,
     walk,
 )
-from aioresp.wire.maps import MARK, MARKED, SECRET, as_map, with_maps
+from aioresp.wire.faults import broken, error_value, undecodable
+from aioresp.wire.maps import MARKED, as_map, with_maps
+from aioresp.wire.salvage import INCOMPLETE, Salvage
 
-#: Bytes that are walked over after bytes that looked like a header and were not one.
-DOUBT: Final = 512 * 1024
-
-#: Most bytes behind the last known boundary that are held again with each read.
-NEAR: Final = 2048
-
-#: Bytes to be copied for which a walk over one byte pays.
-MUCH: Final = 16
-
-#: Bytes that are kept before the parser finds out where the last element begins.
-KEEP: Final = 64 * 1024
-
-# First bytes of headers for which hiredis reserves room, each with the digits from which on it is checked. Pushes are
-# always checked (see `Parser`), unless nothing is decoded. They come first: bytes behind one need no search then.
-_LISTS: Final[Lists] = ((b">", 0), (b"*", LONG), (b"~", LONG), (b"|", LONG))
-_LISTS_UNDECODED: Final[Lists] = ((b">", LONG), *_LISTS[1:])
 _NEED_CARE: Final = b"*~|>%"
 _MAP: Final = 37
 _PUSH: Final = 62
 _HOLDS_MAPS: Final = 128  # added to the first byte of a reply
 
-#: Result of `Parser.gets` while the reply is not complete.
-INCOMPLETE: Final = object()
-
 #: The type of out-of-band messages (RESP3 pushes); a list of their parts.
 Push = hiredis.PushNotification
-
-
-class Finding(Enum):
-    """Way in which a parser finds the headers that need care."""
-
-    SEARCH = "by their first bytes"
-    WALK = "by the lengths of the elements before them"
-    ASTRAY = "by their first bytes, as the lengths make no sense"
-
-
-SEARCH: Final = Finding.SEARCH
-WALK: Final = Finding.WALK
-ASTRAY: Final = Finding.ASTRAY
 
 
 class Parser:
@@ -101,6 +79,7 @@ class Parser:
     | doubting | `_doubt`: bytes to go | are walked over, and go to hiredis | walking, at a header |
     | in an element | `_left`: its bytes to come | go to hiredis | plain or doubting, at its end |
     | astray | `_finding` is ASTRAY | are searched, and hiredis will refuse them soon | |
+    | salvaging | `_salvage.active` | wait until the refused reply has ended, and those before them | plain |
 
     Searching becomes plain when no bytes are held, and so does doubting when `DOUBT` bytes had no header. Walking
     becomes astray where the lengths make no sense.
@@ -108,14 +87,22 @@ class Parser:
 
     def __init__(self, max_reply: int | None = None) -> None:
         self._announced = Announced(max_reply)
+        self._lists = CARE
+        self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
+        self._salvage = Salvage()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with a new reader, between two replies."""
+        self._announced.parts = 0
         self._reader = hiredis.Reader(
             protocolError=ProtocolError,
-            replyError=_error_value,
-            encoding="utf-8",
+            replyError=error_value,
+            encoding="utf8",
             notEnoughData=INCOMPLETE,
         )
         # Bound methods of the C reader: the hot path calls them without a Python frame between. While bytes are held,
-        # the methods `_gets_around_headers` and `_has_data_or_held` take their place.
+        # the methods `_gets_around_headers` and `has_more` take their place.
         self.gets: Callable[[bool], Any] = self._reader.gets
         self.has_data: Callable[[], bool] = self._reader.has_data
         self._gets_raw: Callable[[], Any] = partial(self._reader.gets, False)
@@ -136,11 +123,13 @@ class Parser:
         self._kind = 0  # the first byte of the reply that comes next, if that is a map or a push, and `_HOLDS_MAPS`
         self._list = 0  # where the next push or long list may begin, or the end of the bytes that are held
         self._map = 0  # the same for the next map
-        self._lists = _LISTS
-        self._pushes = False  # set by `undecoded`, never cleared: short pushes need no check
 
     def feed(self, data: bytes, partial: bool) -> None:
         """Take bytes; `partial` tells whether those before them may have ended within a reply."""
+        if not partial:
+            self._salvage.chunks = [data]
+        elif self._salvage.takes(data):
+            return
         if self._wary or self._left or self._doubt:
             self._feed_carefully(data, partial)
         elif b"%" in data or (
@@ -165,13 +154,19 @@ class Parser:
 
     def undecoded(self) -> None:
         """Expect that `gets` will never be asked to decode, which makes pushes faster."""
-        self._lists = _LISTS_UNDECODED
+        self._lists = CARE_UNDECODED
         self._pushes = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep no bytes of replies that were returned: the last one has been."""
+        self._salvage.chunks = []
 
     @property
     def waiting(self) -> int:
         """Number of bytes that wait to be read, or a little more."""
-        return len(self._held) - self._position + sum(map(len, self._queue)) + self._reader.len()
+        held = len(self._held) - self._position + sum(map(len, self._queue))
+        return held + self._reader.len() + self._salvage.waiting
 
     def take(self, count: int, decode: bool) -> list[Any]:
         """Return the next replies, pushes among them: `count`, or fewer if no more are complete.
@@ -181,7 +176,7 @@ class Parser:
         taken: list[Any] = []
         while (left := count - len(taken)) > 0:
             try:
-                if self._wary:
+                if self._wary or self._salvage.active:
                     if not self.has_data() or (reply := self.gets(decode)) is INCOMPLETE:
                         break
                     taken.append(reply)
@@ -194,21 +189,58 @@ class Parser:
                         break
             except UnicodeDecodeError as error:
                 taken.append(undecodable(error))
+            except ProtocolError as error:
+                if not self.recover(error):
+                    raise
         return taken
 
     def items(self) -> Iterator[Any]:
         """Return an iterator over the replies that are here, undecoded."""
-        return self._items_around_headers() if self._wary else iter(self._gets_raw, INCOMPLETE)
+        return self._items_around_headers() if self._wary or self._salvage.active else iter(self._gets_raw, INCOMPLETE)
 
     def _items_around_headers(self) -> Iterator[Any]:
         while self.has_data() and (reply := self.gets(False)) is not INCOMPLETE:
             yield reply
-            if not self._wary:
+            if not self._wary and not self._salvage.active:
                 yield from iter(self._gets_raw, INCOMPLETE)
                 return
 
-    def _has_data_or_held(self) -> bool:
+    def has_more(self) -> bool:
+        """Return whether there are bytes for `next_reply`."""
         return self._position < len(self._held) or bool(self._queue) or self._reader.has_data()
+
+    def recover(self, error: Exception) -> bool:
+        """Give an error to the caller of a reply that hiredis has refused; return False if the stream is broken.
+
+        Take the methods `gets` and `has_data` again then. `gets` returns that error next.
+        """
+        if type(error) is not ProtocolError or not self._salvage.start(str(error)):
+            return False
+        self._begin()
+        self._choose()
+        return True
+
+    def _choose(self) -> None:
+        if self._salvage.active:
+            self.gets, self.has_data = self._gets_behind, self._has_data_behind
+        elif self._wary:
+            self.gets, self.has_data = self._gets_around_headers, self.has_more
+        else:
+            self.gets, self.has_data = self._reader.gets, self._reader.has_data
+
+    def _has_data_behind(self) -> bool:
+        return self._salvage.active or self.has_more()
+
+    def _gets_behind(self, decode: bool) -> Any:
+        """Return the error of a refused reply, or the next reply behind it."""
+        try:
+            return self._salvage.gets(self, decode)
+        finally:
+            self._choose()
+
+    def next_reply(self, decode: bool) -> Any:
+        """Return the next reply of the bytes that were not kept back behind a refused one; see `has_more`."""
+        return self._gets_around_headers(decode) if self._wary else self._reader.gets(decode)
 
     # --- Bytes in ----------------------------------------------------------------------------------------------------
 
@@ -258,6 +290,7 @@ class Parser:
         self._boundary = 0
         self._position += before
         self._stop += before
+        self._salvage.at += before if self._salvage.at >= 0 else 0
         self._list = self._map = -1
         return before
 
@@ -327,7 +360,7 @@ class Parser:
             self._announced.parts = 0
         if self._doubt:
             self._doubt = max(0, self._doubt - len(data))
-            self._walk_from_now()
+            self._finding = ASTRAY if self._finding is ASTRAY else WALK
         self._look_ahead()
         if self._stop == len(self._held):
             self._give_on()
@@ -335,8 +368,7 @@ class Parser:
             return
         self._between = not partial
         self._wary = True
-        self.gets = self._gets_around_headers
-        self.has_data = self._has_data_or_held
+        self._choose()
 
     def _look_ahead(self) -> None:
         """Find the first stop in new bytes."""
@@ -345,6 +377,7 @@ class Parser:
 
     def _refill(self) -> None:
         """Hold the bytes that are left, and those that arrived meanwhile."""
+        self._salvage.let_go(self._held, self._queue)
         data = b"".join(self._queue)
         self._queue.clear()
         if not self._left and self._finding is not ASTRAY:
@@ -373,6 +406,18 @@ class Parser:
             self._boundary = max(0, self._boundary - cut)
         self._look_ahead()
 
+    def _let_go(self) -> None:
+        """Keep only the bytes since a boundary, as all were given: the next read then gets the same, warm memory."""
+        self._salvage.let_go(self._held, self._queue)
+        if self._finding is SEARCH and not self._left:
+            self._advance()
+            boundary = self._boundary
+            if boundary > 0 and self._position - boundary <= NEAR:
+                self._held = self._held[boundary:]
+                self._position -= boundary
+                self._stop = self._list = self._map = len(self._held)
+                self._boundary = 0
+
     def _release(self) -> None:
         """Hold nothing more, but keep the bytes since a boundary."""
         if self._finding is SEARCH:
@@ -382,6 +427,7 @@ class Parser:
         else:
             self._tail = [self._held[self._boundary :]] if self._boundary >= 0 else [self._before, self._held]
         self._kept = len(self._held) - self._boundary
+        self._salvage.at = -1
         self._held, self._position, self._boundary = b"", 0, 0
         if self._finding is WALK:
             self._finding = SEARCH
@@ -419,6 +465,7 @@ class Parser:
                 continue
             if self._position == len(self._held):
                 self._leave_if_done()
+                self._let_go()
                 return INCOMPLETE
             if not self._give():
                 return INCOMPLETE
@@ -468,15 +515,11 @@ class Parser:
     def _distrust(self) -> None:
         """Walk over elements from now on: bytes that look like a header are part of a value."""
         self._advance()
-        self._walk_from_now()
+        self._finding = ASTRAY if self._finding is ASTRAY else WALK
         self._doubt = DOUBT
 
     def _is_astray(self) -> bool:
         return self._finding is ASTRAY  # a call, because type checkers do not see that a walk may change the attribute
-
-    def _walk_from_now(self) -> None:
-        if self._finding is not ASTRAY:
-            self._finding = WALK
 
     def _search(self, start: int) -> int:
         """Return the first place where a header of a map, a push or a long list may begin, or the end."""
@@ -487,7 +530,7 @@ class Parser:
         if next_list < start:
             self._list = next_list = find_list(self._held, start, self._lists, self._boundary, self._pushes, tries)
         if next_map < start:
-            self._map = next_map = self._find_map(start, tries)
+            self._map = next_map = find_map(self._held, start, self._position, self._last, tries)
         if next_list == TOO_MANY or next_map == TOO_MANY:
             if before := self._join_before():
                 return self._search(start + before)
@@ -508,21 +551,6 @@ class Parser:
             return self._search(fed)
         return stop
 
-    def _find_map(self, start: int, tries: int) -> int:
-        """Return the first place where a map may begin; as in `find_list`, the cost does not depend on values."""
-        held = self._held
-        found = start - 1
-        for _ in range(tries):
-            found = held.find(b"%", found + 1)
-            if found < 0:
-                return len(held)
-            if found == self._position:
-                if self._last == 10:
-                    return found
-            elif held[max(0, found - 2) : found] == b"\r\n" or (found == 1 and self._last == 13 and held[0] == 10):
-                return found
-        return TOO_MANY if found >= 0 else len(held)
-
     def _change_header(self) -> bool:
         """Give the reader the next bytes between two replies, or a map within one, whose header becomes a list's.
 
@@ -531,6 +559,8 @@ class Parser:
         held, position = self._held, self._position
         if position == len(held):
             return False
+        if self._between:
+            self._salvage.at = position
         if held[position] != _MAP:
             return self._give()
         end = held.find(b"\r\n", position, position + LONG_HEADER)
@@ -561,25 +591,7 @@ class Parser:
     def _leave_if_done(self) -> None:
         if self._wary and self._position == len(self._held) and not self._queue and not self._kind:
             self._wary = False
-            self.gets = self._reader.gets
-            self.has_data = self._reader.has_data
+            self._choose()
             self._release()
 
-    @staticmethod
-    def broken(error: Exception) -> ProtocolError:
-        """Return the error that tells every caller why the stream is finished."""
-        if isinstance(error, ReplyTooLarge):
-            return ProtocolError("the server sent a reply that is too large; the connection was dropped")
-        if isinstance(error, MemoryError):
-            return ProtocolError("the server announced more than the memory holds; the connection was dropped")
-        return ProtocolError(f"the server sent something that is not RESP ({error}); the connection was dropped")
-
-
-def undecodable(error: UnicodeDecodeError) -> DecodeError:
-    """Return the error for the caller of a reply that is not UTF-8."""
-    return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
-
-
-def _error_value(message: str | bytes) -> Exception:
-    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-    return MARK if text == SECRET else response_error(text)
+    broken = staticmethod(broken)

@@ -5,8 +5,9 @@ Owns both state machines as data, and the tables that explain them. Never acts: 
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
+
+from aioresp.typed import Enum
 
 
 class Health(Enum):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import aioresp.client
+import aioresp.node
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.undo import PutBack
@@ -44,7 +44,7 @@ async def test_what_may_have_run_is_sent_again(monkeypatch: pytest.MonkeyPatch) 
     def careless(error: BaseException, *arguments: Any, **options: Any) -> bool:
         return isinstance(error, ConnectionLost) or may_repeat(error, *arguments, **options)
 
-    monkeypatch.setattr(aioresp.client, "may_repeat", careless)
+    monkeypatch.setattr(aioresp.node, "may_repeat", careless)
     report = await run(delay, cut_in_a_reply, cut_in_a_reply, cut)
     assert report.problems["ran twice"]
 
@@ -59,7 +59,8 @@ async def test_a_cancelled_call_gives_up_its_place_in_the_line(monkeypatch: pyte
             if future.cancelled() and future in self._waiters:
                 self._waiters.remove(future)
 
-        if isinstance(future, asyncio.Future):  # else it is a pipeline's
+        over_tcp = isinstance(self.peer, tuple)  # else it is the run's own, which looks after the server
+        if over_tcp and isinstance(future, asyncio.Future):  # else it is a pipeline's
             future.add_done_callback(forget)
         return future
 

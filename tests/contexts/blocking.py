@@ -66,20 +66,20 @@ async def cancel(task: asyncio.Future[Any]) -> None:
 
 async def is_blocked(direct: Client[Any], count: int = 1) -> None:
     """Wait until so many clients of the server are blocked."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await direct.info("clients"))["blocked_clients"] < count:
             await asyncio.sleep(0.005)
 
 
 async def is_written(r: Client[Any]) -> None:
     """Wait until a command is on its way on a lease."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not (r.stats().leased and r.stats().in_flight):
             await asyncio.sleep(0.005)
 
 
 async def is_gone(direct: Client[Any], key: str) -> None:
     """Wait until the last element of a key has been popped."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await direct.exists(key):
             await asyncio.sleep(0.002)

@@ -13,7 +13,7 @@ from aioresp import Client, CommandTimeout
 from aioresp.contexts import blocking
 from aioresp.testing import Proxy, Server
 from tests.contexts.blocking import LISTS, OTHERS, POPS, Since, cancel, errors, is_blocked, is_gone, since
-from tests.rest import at_rest, in_step
+from tests.rest import at_rest, in_step, until
 
 __all__ = ["errors", "since"]  # fixtures
 
@@ -75,11 +75,10 @@ async def test_an_unblock_that_comes_before_the_pop_is_sent_again(server: Server
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
         async with r.connection() as c:
             await asyncio.gather(r.ping(), c.ping())  # so that two connections are open
-        delays = [0.15]
+        delays = [0.4]
         proxy.delay = lambda: delays.pop() if delays else 0.0
         task = asyncio.create_task(r.blpop(f"{prefix}q"))
-        await asyncio.sleep(0.02)  # the pop is on its way, and stays there for a while
-        assert delays == []
+        await until(lambda: not delays)  # the pop is on its way, and stays there for a while
         calls = (await r.info("commandstats")).get("cmdstat_client|unblock", {"calls": 0})["calls"]
         await cancel(task)
         await at_rest(r)
@@ -99,11 +98,11 @@ async def test_a_late_unblock_does_not_end_the_next_command(server: Server, pref
         delays = [0.2]
         proxy.delay = lambda: delays.pop() if delays else 0.0
         await cancel(task)
-        await asyncio.sleep(0.02)
-        assert delays == []  # this is how long the CLIENT UNBLOCK is on its way
+        await until(lambda: not delays)  # this is how long the CLIENT UNBLOCK is on its way
         await direct.rpush(f"{prefix}q", "job")  # ends the pop at once
-        await asyncio.sleep(0.05)
-        assert await direct.lrange(f"{prefix}q", 0, -1) == ["job"]  # and was put back
+        async with asyncio.timeout(20):
+            while await direct.lrange(f"{prefix}q", 0, -1) != ["job"]:  # and is put back
+                await asyncio.sleep(0.005)
         waiting = asyncio.create_task(r.blpop(f"{prefix}other", 5))
         await asyncio.sleep(0.3)
         assert not waiting.done()
@@ -130,12 +129,13 @@ async def test_elements_are_put_back_where_they_were(
         async with r:
             await r.ping()
             before = await fill(direct, key, command)
-            proxy.delay = 0.02
+            proxy.delay = 0.1
             task = asyncio.ensure_future(wait(r, key))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while await found(direct, key, command) == before:
                     await asyncio.sleep(0.002)
             await cancel(task)  # the reply is on its way
+            proxy.delay = 0
             await at_rest(r)
             assert await found(direct, key, command) == before
             assert r.stats().made == r.stats().open

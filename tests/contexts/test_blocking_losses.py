@@ -235,9 +235,9 @@ async def test_what_has_not_begun_to_wait_is_sent_again(own_server: Server, pref
 
 
 async def test_a_read_that_was_lost_while_it_waited_is_not_sent_again(server: Server, prefix: str) -> None:
-    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r, Client(server.url) as direct:
         task = asyncio.ensure_future(r.xread({f"{prefix}s": "$"}, block=0))
-        await asyncio.sleep(0.1)
+        await is_blocked(direct)
         proxy.cut()
         with pytest.raises(aioresp.ConnectionLost):
             await task

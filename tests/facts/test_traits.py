@@ -17,6 +17,7 @@ from aioresp.facts.catalogue import CONTAINERS, KEYLESS, KEYS, OWN_WORDS, READ_O
 from aioresp.facts.traits import FOREVER, Traits, traits
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.cases import cases
 from tests.commands.left_out import catalogue
 from tests.servers import MATRIX
 
@@ -238,7 +239,7 @@ async def compare(running: Server) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize(("line", "keys"), [*DISPUTED.items(), *FURTHER.items()])
+@cases("line, keys", [*DISPUTED.items(), *FURTHER.items()])
 def test_keys_that_no_server_tells(line: str, keys: tuple[str, ...]) -> None:
     assert keys_of(line) == keys
 

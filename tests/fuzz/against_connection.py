@@ -8,10 +8,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, RedisError, ReplyTooLarge, ResponseError
+from aioresp.errors import (
+    CommandTimeout,
+    ConnectionLost,
+    DecodeError,
+    ProtocolError,
+    RedisError,
+    ReplyTooLarge,
+    ResponseError,
+)
 from aioresp.wire.batch import Batch
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
+from aioresp.wire.salvage import KEPT
 from tests.fuzz.memory import Loop, Wire
 from tests.fuzz.target import Target
 from tests.fuzz.wire import garbage, lines, replies
@@ -44,6 +53,9 @@ def reply(number: int, kind: str) -> bytes:
         "map": b"%%1\r\n:%b\r\n+%%\r\n" % text,
         "set": b"~1\r\n+%b\r\n" % text,
         "error": b"-ERR %b\r\n" % text,
+        "big number": b"(no %b\r\n" % text,
+        "in a list": b"*3\r\n:%b\r\n(no\r\n$3\r\n\r\n(\r\n" % text,
+        "deep": b"*1\r\n" * 1025 + b":%b\r\n" % text,
         "no text": b"$%d\r\n%b\xff\r\n" % (len(text) + 1, text),
     }[kind]
 
@@ -148,6 +160,8 @@ class Run:
         if not self.spoiled and not self.wire.ended:
             assert all(future.done() for _, future in self.calls)
             assert self.connection.in_flight == 0
+        if not self.spoiled and self.connection.traffic.received < KEPT:
+            assert type(self.connection.error) is not ProtocolError  # refused replies end nothing
         self.wire.end(None)
         await self.turn(3)
         assert all(future.done() for _, future in self.calls)
@@ -158,7 +172,8 @@ class Run:
         self.check()
 
 
-KINDS = st.sampled_from(["number", "line", "bulk", "large", "list", "map", "set", "error", "no text"])
+REFUSED = ("big number", "in a list", "deep")
+KINDS = st.sampled_from(["number", "line", "bulk", "large", "list", "map", "set", "error", "no text", *REFUSED])
 TIMEOUTS = st.sampled_from([None, None, 0.5, 2.0])
 
 steps = st.one_of(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from aioresp.arguments import BITS
 from aioresp.errors import ProtocolError
+from aioresp.wire.faults import error_value
 from aioresp.wire.packing import INCOMPLETE, Parser, Push, pack, unpack
-from aioresp.wire.parser import _error_value
 from tests.fuzz.target import Target
 from tests.fuzz.wire import cut, places, streams
 from tests.spelled import LyingBuffer, LyingBytes, LyingFloat, LyingInt, LyingStr, strided
@@ -64,7 +64,7 @@ def read(parser: Parser, pieces: list[bytes], decode: bool) -> Read:
 
 def reference(stream: bytes, decode: bool) -> Read:
     reader = hiredis.Reader(
-        protocolError=ProtocolError, replyError=_error_value, encoding="utf-8", notEnoughData=INCOMPLETE
+        protocolError=ProtocolError, replyError=error_value, encoding="utf-8", notEnoughData=INCOMPLETE
     )
     reader.feed(stream)
     values: list[Any] = []

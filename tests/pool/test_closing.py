@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aioresp.pool.closing import Closing
+from tests.rest import until
 
 pytestmark = pytest.mark.quick
 
@@ -101,8 +102,7 @@ async def test_a_wait_that_is_cancelled_cuts_replies_short_but_not_work() -> Non
     assert (job.said, pool.told) == (["recalled"], [])
     job.end()
     assert pool.told == ["stop"]
-    await asyncio.sleep(0.01)  # its grace is over now
-    assert pool.told == ["stop", "close", "ended"]
+    await until(lambda: pool.told == ["stop", "close", "ended"])  # its grace is over now
 
 
 async def test_work_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

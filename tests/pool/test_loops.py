@@ -6,14 +6,14 @@ import asyncio
 import gc
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from aioresp.pool.loops import _keepers
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.conftest import LOOP
+from tests.forked import Runner
 from tests.pool import loop_ends
 
 PROGRAM = Path(loop_ends.__file__)
@@ -80,7 +81,19 @@ class Outcome:
         assert self.blocked == 0, self  # nothing waits at the server to take the next job
 
 
-def end(server: Server, way: str, delay: float) -> Outcome:
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    with Runner() as running:
+        yield running
+
+
+@pytest.fixture
+def end(own_server: Server, runner: Runner, tmp_path: Path, delay: float) -> Callable[[str], Outcome]:
+    """Run the program that ends in a way."""
+    return partial(ended, own_server, runner, tmp_path, delay)
+
+
+def ended(server: Server, runner: Runner, folder: Path, delay: float, way: str) -> Outcome:
     async def fill() -> None:
         async with Client(server.url) as r:
             await r.delete("q")
@@ -95,10 +108,8 @@ def end(server: Server, way: str, delay: float) -> Outcome:
 
     asyncio.run(fill())
     with network(server, delay) as url:
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), url, way, LOOP], capture_output=True, text=True, timeout=30, check=False
-        )
-        return asyncio.run(look(done.stdout.splitlines()))
+        _, printed, _ = runner.run(PROGRAM, url, folder, url, way, LOOP)
+        return asyncio.run(look(printed.splitlines()))
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.01], ids=["fast", "slow"])
@@ -107,16 +118,16 @@ def delay(request: pytest.FixtureRequest) -> float:
 
 
 @pytest.mark.parametrize("way", GENTLE)
-def test_a_loop_that_shuts_down_puts_all_back(own_server: Server, way: str, delay: float) -> None:
-    outcome = end(own_server, way, delay)
+def test_a_loop_that_shuts_down_puts_all_back(end: Callable[[str], Outcome], way: str) -> None:
+    outcome = end(way)
     outcome.check()
     assert (outcome.lost, outcome.unclear, outcome.unknown) == ([], [], 0), outcome
     assert len(outcome.popped) >= loop_ends.ENOUGH
 
 
 @pytest.mark.parametrize("way", ABRUPT)
-def test_a_loop_that_does_not_reports_all(own_server: Server, way: str, delay: float) -> None:
-    outcome = end(own_server, way, delay)
+def test_a_loop_that_does_not_reports_all(end: Callable[[str], Outcome], way: str) -> None:
+    outcome = end(way)
     outcome.check()
     if "closed" in outcome.lines:  # and does so at once
         assert outcome.lines[-1] == "closed", outcome
@@ -124,8 +135,8 @@ def test_a_loop_that_does_not_reports_all(own_server: Server, way: str, delay: f
         assert len(outcome.popped) >= loop_ends.ENOUGH
 
 
-def test_a_second_interrupt(own_server: Server, delay: float) -> None:
-    end(own_server, "run, interrupted twice", delay).check()
+def test_a_second_interrupt(end: Callable[[str], Outcome]) -> None:
+    end("run, interrupted twice").check()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from aioresp.errors import ClientClosed, ConnectError, PoolTimeout
 from aioresp.pool.leaving import Leaving
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
+from tests.rest import until
 
 pytestmark = pytest.mark.quick
 
@@ -483,20 +484,20 @@ async def test_the_idle_are_closed_and_the_busy_are_kept() -> None:
     pool, maker = make(idle_timeout=0.1, concurrency=1)
     busy, idle = await use(pool), await use(pool)
     idle.finish()
-    await asyncio.sleep(0.3)
-    assert (busy.viable, idle.viable) == (True, False)
+    await until(lambda: not idle.viable)
+    await asyncio.sleep(0.2)
+    assert busy.viable
     assert repr(pool) == "Pool(1 open, 0 leased, 1 in flight, limit 10)"
     busy.finish()
-    await asyncio.sleep(0.3)
-    assert repr(pool) == "Pool(0 open, 0 leased, 0 in flight, limit 10)"
+    await until(lambda: repr(pool) == "Pool(0 open, 0 leased, 0 in flight, limit 10)")
     await close(pool)
 
 
 async def test_one_that_works_now_and_then_is_not_idle() -> None:
-    pool, maker = make(idle_timeout=0.2)
-    for _ in range(8):
+    pool, maker = make(idle_timeout=0.6)
+    for _ in range(9):
         (await use(pool)).finish()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
     assert maker.attempts == 1
     await close(pool)
 

@@ -98,7 +98,7 @@ async def test_a_dead_peer_is_noticed(
 ) -> None:
     assert liveness.PING_AFTER + liveness.PING_WAIT <= 10, "as the documentation says"
     monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
-    monkeypatch.setattr(liveness, "PING_WAIT", 0.1)
+    monkeypatch.setattr(liveness, "PING_WAIT", 0.8)  # on a busy machine, an answer takes some of it
     # The attempt to connect that follows may meet the same silence.
     async with Client(proxy.url, protocol=resp, connect_timeout=0.5) as r, r.subscribe(prefix, gaps=True) as s:
         assert await s.get(0.5) is None, "it answers its PINGs"
@@ -106,7 +106,7 @@ async def test_a_dead_peer_is_noticed(
         proxy.half_open()
         since = time.monotonic()
         await until(lambda: r.stats().open == 0)
-        assert time.monotonic() - since < 1
+        assert time.monotonic() - since < 4.5  # not the 10 s of those times as they are
         proxy.heal()
         assert isinstance(await s.get(5), Gap)
 

@@ -14,6 +14,7 @@ from aioresp.pubsub.inbox import Overflow
 from aioresp.pubsub.subscription import Subscription
 from aioresp.retry import Retry
 from aioresp.wire.packing import Push
+from tests.rest import until
 
 
 async def entered(hub: Hub, *names: str, buffer: int = 1000, overflow: Overflow = "drop_oldest") -> Subscription[Any]:
@@ -126,6 +127,7 @@ async def test_each_of_several_who_wait_gets_one(hub: Hub, made: Any) -> None:
     tasks = [asyncio.create_task(s.get()) for _ in range(4)]
     await asyncio.sleep(0)
     hub._take(iter([made("a", f"{n}") for n in range(3)]))
+    await until(lambda: sum(task.done() for task in tasks) == 3)
     done, pending = await asyncio.wait(tasks, timeout=0.05)
     assert sorted(task.result().data for task in done) == ["0", "1", "2"]
     assert len(pending) == 1

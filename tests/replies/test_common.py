@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aioresp import replies
+from tests.cases import cases
 from tests.commands.exact import exactly, spelled
 
 #: The converter, the raw replies (RESP2 and RESP3, as str and as bytes), and the value of them all.
@@ -54,8 +55,8 @@ SAME: list[tuple[Callable[[Any], Any], tuple[Any, ...], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("convert", "raw", "value"),
+@cases(
+    "convert, raw, value",
     [(convert, raw, value) for convert, forms, value in SAME for raw in forms],
     ids=[f"{getattr(convert, '__name__', '')} {spelled(raw)}" for convert, forms, _ in SAME for raw in forms],
 )
@@ -77,8 +78,8 @@ PASSED_ON: list[tuple[Callable[[Any], Any], tuple[type, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("convert", "kinds"), PASSED_ON, ids=[convert.__name__ for convert, _ in PASSED_ON])
-@pytest.mark.parametrize("raw", ["v", b"v", 7, None, ["a", None], 1.5, True, {"a": 1}])
+@cases("convert, kinds", PASSED_ON, ids=[convert.__name__ for convert, _ in PASSED_ON])
+@cases("raw", ["v", b"v", 7, None, ["a", None], 1.5, True, {"a": 1}])
 def test_what_needs_no_conversion_is_passed_on(convert: Callable[[Any], Any], kinds: Any, raw: Any) -> None:
     if kinds == (object,) or type(raw) in kinds:
         assert convert(raw) is raw

@@ -150,7 +150,7 @@ def converters() -> list[tuple[str, tuple[Any, ...], Any, Any]]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 10))])
 @pytest.mark.parametrize("text", [str, bytes])
 def test_random_replies(text: type, seed: int) -> None:
     source = random.Random(seed)

@@ -10,7 +10,7 @@ import pytest
 
 from aioresp import Client
 from aioresp.replies.acl import user
-from aioresp.replies.clients import client_info, client_infos
+from aioresp.replies.clients import client_info, client_infos, hello
 from aioresp.replies.cluster import SlotNode, cluster_info, cluster_nodes, cluster_slots
 from aioresp.replies.diagnostics import SlowCommand, slow_commands
 from aioresp.replies.server import Info, info
@@ -65,6 +65,41 @@ def test_a_ratio_to_nothing() -> None:
 
 REST = "age=855 idle=0 flags=N db=0 sub=0 psub=0 multi=-1 qbuf=0 qbuf-free=32768 obl=0 oll=0 omem=0 events=r cmd=client"
 BEHIND = f"{REST} user=default redir=-1 tot-mem=1 argv-mem=2"
+
+
+DRAGONFLY = (
+    "id=3 addr=127.0.0.1:42116 laddr=127.0.0.1:6379 fd=27 tid=1 irqmatch=0 age=8 idle=2 tot-cmds=4 tot-net-in=164 "
+    "tot-net-read-calls=4 tot-dispatches=0 db=0 flags=N phase=readsock name=web lib-name= lib-ver="
+)
+
+
+@pytest.mark.parametrize("end", ["", "\r\n"], ids=repr)
+def test_a_line_of_client_list_of_dragonfly(end: str) -> None:
+    """It leaves out what other servers all tell."""
+    said = client_info(DRAGONFLY + end)
+    exactly((said.id, said.addr, said.laddr, said.fd, said.name), (3, "127.0.0.1:42116", "127.0.0.1:6379", 27, "web"))
+    exactly((said.age, said.idle, said.flags, said.tot_cmds), (8, 2, "N", 4))
+    exactly((said.qbuf, said.multi, said.omem, said.events, said.cmd, said.user), (-1, -1, -1, "", "", None))
+    exactly((said.extra["tid"], said.extra["phase"]), ("1", "readsock"))
+
+
+@pytest.mark.parametrize("field", [part.partition("=")[0] for part in DRAGONFLY.split()])
+def test_any_field_but_two_may_be_missing_or_odd(field: str) -> None:
+    parts = {name: value for name, _, value in (part.partition("=") for part in DRAGONFLY.split())}
+    for said in (None, "", "?"):
+        changed = {name: said if name == field else value for name, value in parts.items()}
+        line = " ".join(f"{name}={value}" for name, value in changed.items() if value is not None)
+        if field == "id" or (field == "addr" and said is None):
+            with pytest.raises(ValueError, match="connection"):
+                client_info(line)
+        else:
+            assert client_info(line).id == 3
+            assert field not in ("fd", "age", "idle", "db") or client_info(line).extra.get(field) == said
+
+
+def test_a_greeting_without_modules() -> None:
+    flat = ["server", "redis", "version", "7.4.0", "proto", 3, "id", 5, "mode", "standalone", "role", "master"]
+    exactly(hello(flat).modules, [])
 
 
 def test_a_line_of_client_list_of_redis_5() -> None:

@@ -68,6 +68,8 @@ async def hostile(act: Act, *, hello: bytes = HELLO) -> AsyncIterator[str]:
             writer.write(hello)
         elif words[0] == b"CLIENT":
             writer.write(b":1\r\n" if words[1] == b"ID" else b"+OK\r\n")
+        elif words == [b"INFO", b"server"]:
+            writer.write(b"-ERR unknown command\r\n")
         else:
             await act(writer)
 

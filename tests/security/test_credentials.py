@@ -41,7 +41,7 @@ async def users(root: Client[str]) -> dict[int, str | None]:
     return {line.id: line.user for line in await root.client_list() if line.name == "app"}
 
 
-async def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while True:
             answer = true()

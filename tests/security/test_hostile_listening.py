@@ -10,6 +10,7 @@ import pytest
 import aioresp
 from aioresp import Client, Gap, Message
 from aioresp.pubsub import liveness
+from tests.rest import until
 from tests.security.hostile import Act, hostile, repeats, says
 from tests.security.test_hostile import CHUNK, MIB, resident
 
@@ -117,13 +118,15 @@ async def test_messages_without_an_end_for_who_lets_them_wait() -> None:
     act = repeats(MESSAGE * 2000, first=CONFIRMED)
     peer = hostile(act)
     async with peer as url, Client(url, timeout=1) as r, r.subscribe("c", buffer=100, overflow="wait") as s:
-        await asyncio.sleep(0.3)
+        await until(lambda: s.waiting >= 100)
+        await asyncio.sleep(0.2)
         assert 100 <= s.waiting <= 10_000  # what came together with the confirmation is taken
         listener = r.node.hubs.here()._listener
         assert listener is not None
         assert listener._parser.waiting < MIB
         for _ in range(20_000):
             assert await s.get(5) == Message("c", "one")
+        await until(lambda: s.waiting >= 100)
         await asyncio.sleep(0.1)
         assert s.waiting == 100
         with pytest.raises(aioresp.CommandTimeout, match="is full"):

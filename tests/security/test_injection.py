@@ -15,6 +15,7 @@ from aioresp.replies import as_is
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from aioresp.wire.packing import CHUNK
+from tests.cases import cases
 from tests.spelled import CLAIMED, CUT, SPELLED, LyingBuffer, LyingBytes, LyingStr
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
@@ -269,8 +270,8 @@ WAYS = sorted(ways(Client()))
 BY_EXECUTE = [way for way in WAYS if way.startswith("execute")]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("spell", [*SPELLED.values(), *CLAIMED.values()], ids=[*SPELLED, *CLAIMED])
+@cases("way", WAYS)
+@cases("spell", [*SPELLED.values(), *CLAIMED.values()], ids=[*SPELLED, *CLAIMED])
 async def test_a_name_in_any_spelling_is_sent(raw: Client[bytes], way: str, spell: Callable[[str], Any]) -> None:
     assert await ways(raw)[way](spell("ECHO"), spell("hello")) in (b"hello", b"Hello")
 
@@ -434,7 +435,7 @@ async def test_passwords(raw: Client[bytes], guarded: Server, protocol: Any, pas
     await raw.acl_deluser(user)
 
 
-@pytest.mark.parametrize("name", [nasty.decode("latin-1") for nasty in NASTY if not nasty.isalnum()])
+@cases("name", [nasty.decode("latin-1") for nasty in NASTY if not nasty.isalnum()])
 def test_client_names_are_refused(name: str) -> None:
     if name and all("!" <= letter <= "~" for letter in name):
         Client(client_name=name)

@@ -11,6 +11,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, UnexpectedReply
+from tests.cases import cases
 from tests.security.hostile import HELLO, answers, hostile, says
 from tests.security.test_shapes import ODD, S, array, in_step, judge
 
@@ -23,7 +24,7 @@ async def ends(what: Awaitable[Any]) -> Any:
             return error
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ODD if "deep" not in kind])
+@cases("kind", [kind for kind in ODD if "deep" not in kind])
 async def test_greetings(kind: str) -> None:
     """Nothing of a greeting is needed: it may be anything but an error, and a number that is none is not taken."""
     async with answers(lambda words: b"+OK\r\n", ODD[kind]) as url, Client(url, retry=None) as r:
@@ -49,7 +50,7 @@ async def test_numbers_of_connections_that_are_none(number: bytes) -> None:
 
 
 @pytest.mark.parametrize("watching", [False, True])
-@pytest.mark.parametrize("kind", ODD)
+@cases("kind", ODD)
 async def test_what_exec_says(kind: str, watching: bool, protocol: Any) -> None:
     def tell(words: list[bytes]) -> bytes:
         return ODD[kind] if words[0] == b"EXEC" else b"+OK\r\n"
@@ -74,7 +75,7 @@ async def test_what_exec_says(kind: str, watching: bool, protocol: Any) -> None:
         await in_step(r)
 
 
-@pytest.mark.parametrize("kind", ODD)
+@cases("kind", ODD)
 async def test_iterators(kind: str) -> None:
     async with answers(lambda words: ODD[kind]) as url, Client(url, retry=None) as r:
         pages: list[Any] = [r.scan_iter(), r.sscan_iter("k"), r.hscan_iter("k"), r.zscan_iter("k")]
@@ -108,7 +109,7 @@ NOTHING: Final = ("nil", "nil of an array", "null", "empty array", "empty map")
 
 
 @pytest.mark.parametrize("decode", [True, False])
-@pytest.mark.parametrize("kind", [kind for kind in ENTRIES if kind not in NOTHING])
+@cases("kind", [kind for kind in ENTRIES if kind not in NOTHING])
 async def test_stream_readers(kind: str, decode: Any) -> None:
     """They fail, again and again with the same, and stay where they are."""
     asked: list[bytes] = []
@@ -136,7 +137,7 @@ async def test_stream_readers(kind: str, decode: Any) -> None:
         assert set(asked) == {b"1-1"}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ENTRIES if kind not in NOTHING])
+@cases("kind", [kind for kind in ENTRIES if kind not in NOTHING])
 async def test_group_readers(kind: str) -> None:
     asked: list[list[bytes]] = []
 
@@ -156,7 +157,7 @@ async def test_group_readers(kind: str) -> None:
     assert len(asked) < 30
 
 
-@pytest.mark.parametrize("kind", ODD)
+@cases("kind", ODD)
 async def test_keyspace_events(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "aioresp")
     async with answers(lambda words: ODD[kind]) as url, Client(url, retry=None, timeout=1) as r:
@@ -167,7 +168,7 @@ async def test_keyspace_events(kind: str, caplog: pytest.LogCaptureFixture) -> N
         await in_step(r)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ODD if kind != "OK"])
+@cases("kind", [kind for kind in ODD if kind != "OK"])
 async def test_what_monitor_says(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "aioresp")
     async with answers(lambda words: ODD[kind]) as url, Client(url, retry=None, timeout=1) as r:

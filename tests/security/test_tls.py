@@ -181,7 +181,7 @@ async def test_a_port_that_answers_in_plain_text() -> None:
 
     async with await asyncio.start_server(complain, "127.0.0.1", 0) as listener:
         error = await refused(f"rediss://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-        assert "that is no TLS" in str(error)
+        assert "that is not TLS" in str(error)
         assert "redis://" in str(error)
 
 

@@ -15,7 +15,7 @@ from aioresp import Client, ClientClosed, ConnectionLost, DecodeError, PoolTimeo
 from aioresp.command import Arguments
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.rest import at_rest, in_step, tasks_besides
+from tests.rest import at_rest, in_step, tasks_besides, until
 
 SOON = Retry(base=0.001, cap=0.01)
 
@@ -78,7 +78,7 @@ async def test_it_waits_only_where_there_may_be_nothing(server: Server, prefix: 
         async with r.stream_reader(f"{prefix}s", last_id="0", count=10) as s:
             assert await numbers(s, 25) == list(range(1, 26))
             task = asyncio.ensure_future(anext(s))
-            await asyncio.sleep(0.02)
+            await until(lambda: len(waits) == 4)
             assert waits == [True, False, False, True]
             task.cancel()
             await asyncio.wait([task])
@@ -355,12 +355,11 @@ async def test_a_wait_for_a_connection_that_takes_too_long(
         async with reader as entries:
             async with r.connection():
                 task = asyncio.ensure_future(anext(entries))
-                await asyncio.wait([task], timeout=0.4)
+                await until(lambda: task.done() or "a higher `limit` would let it begin" in caplog.text)
             if retry is None:
                 with pytest.raises(PoolTimeout):
                     await task
             else:
-                assert "a higher `limit` would let it begin" in caplog.text
                 await add(r, name, 1)
                 async with asyncio.timeout(5):
                     assert (await task).id == "1-1"

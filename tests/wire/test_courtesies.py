@@ -18,7 +18,7 @@ from aioresp import Client
 from aioresp.options import settings
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from aioresp.wire import courtesies
+from aioresp.wire import courtesies, handshake
 from aioresp.wire.brake import Brake
 from aioresp.wire.handshake import connect
 from tests.pubsub.listening import until
@@ -176,7 +176,7 @@ async def refusals(admin: Client[str]) -> Counter[str]:
 async def test_what_is_refused_once_is_not_asked_again(own_server: Server, protocol: Any) -> None:
     """Of that server and user: else each connection would have its entries in the ACL LOG."""
     async with Client(own_server.url) as admin:
-        rules = ["on", ">secret", "~*", "&*", "+@all", "-ping", "-client", "-hello"]
+        rules = ["on", ">secret", "~*", "&*", "+@all", "-ping", "-client", "-hello", "-info"]
         await admin.acl_setuser("small", rules=rules)
         user: Any = {"host": own_server.host, "port": own_server.port, "username": "small", "password": "secret"}
         async with Client(**user, protocol=protocol, client_name="web", retry=None) as r:
@@ -192,6 +192,87 @@ async def test_what_is_refused_once_is_not_asked_again(own_server: Server, proto
         async with Client(own_server.url, protocol=protocol) as other:  # another user's permissions are others
             names = [row.lib_name for row in await other.client_list() if row.id == await other.client_id()]
         assert own_server.version < (7, 2) or names == ["aioresp"]
+
+
+async def test_a_user_without_permissions_leaves_no_trace(own_server: Server) -> None:
+    async with Client(own_server.url) as admin:
+        await admin.acl_setuser("small", rules=["on", ">secret", "~*", "&*", "+get", "+hello", "+info"])
+        await admin.acl_setuser("smaller", rules=["on", ">secret", "~*", "&*", "+get", "+hello"])
+        user: Any = {"host": own_server.host, "port": own_server.port, "password": "secret", "lib_name": None}
+        for name in ("small", "smaller"):
+            async with Client(**user, username=name, retry=None) as r:
+                assert await r.get("k") is None
+        assert not await refusals(admin)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_a_server_tells_who_it_is(server: Server, protocol: Any, changed: bool) -> None:
+    """Once for each connection, also if RESET has made another handshake necessary."""
+    async with Client(server.url, protocol=protocol) as r:
+        identity = (await r.info("server"))["run_id"]
+        before = (await r.info("commandstats"))["cmdstat_info"]["calls"]
+        async with r.connection() as c:
+            if changed:
+                await c.select(1)
+            number = await c.client_id()
+        while r.stats().leased:
+            await asyncio.sleep(0.01)
+        assert {connection.server for connection in r.node.pools.here()._shared} == {identity}
+        assert number in {connection.id for connection in r.node.pools.here()._shared}
+        after = (await r.info("commandstats"))["cmdstat_info"]["calls"]
+        assert after - before == r.stats().made
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["+OK", ":7", "_", "$-1", "$0\r\n", "$9\r\n\r\nrun_id:", "$3\r\n\xff\n\n", "*0", "-LOADING x", "-BUSY x"],
+)
+async def test_a_server_may_answer_info_with_anything(said: str, protocol: Any) -> None:
+    asked: list[bytes] = []
+
+    async def tell(words: list[bytes], writer: asyncio.StreamWriter) -> None:
+        answer = {
+            b"INFO": said.encode("latin-1"),
+            b"HELLO": b"%2\r\n$2\r\nid\r\n:7\r\n$6\r\nserver\r\n$5\r\nredis",
+            b"PING": b"+PONG",
+        }
+        asked.append(words[0])
+        writer.write(answer.get(words[0], b":7") + b"\r\n")
+
+    async with peer(tell) as url, Client(url, protocol=protocol, retry=None) as r:
+        assert await r.incr("k") == 7
+        assert [(one.id, one.server) for one in r.node.pools.here()._shared] == [(7, None)]
+        assert asked.count(b"INFO") == 1
+
+
+async def test_later_handshakes_ask_at_once_who_the_server_is(
+    proxy: Proxy, protocol: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one round trip; only the first one asks after the server has shown what it is."""
+    monkeypatch.setattr(courtesies, "_genuine", {})
+    endpoint = settings(proxy.url, {"protocol": protocol}).endpoint
+    rounds: list[int] = []
+    asked = handshake._say
+
+    async def say(*arguments: Any) -> Any:
+        rounds[-1] += 1
+        return await asked(*arguments)
+
+    monkeypatch.setattr(handshake, "_say", say)
+    identify = handshake._identify
+
+    async def counted(*arguments: Any) -> None:
+        rounds[-1] += 1
+        await identify(*arguments)
+
+    monkeypatch.setattr(handshake, "_identify", counted)
+    for _ in range(3):
+        rounds.append(0)
+        connection = await connect(endpoint, Brake(), concurrency=1, timeout=10)
+        assert connection.server is not None
+        assert connection.in_flight == 0
+        connection.close()
+    assert rounds == [2, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aioresp import Client
 from aioresp.testing import Proxy, Server
 from aioresp.wire.transports import Intake
 from tests.conftest import LOOP
+from tests.rest import until
 from tests.security.tls import Paths, tls_server
 
 pytestmark = pytest.mark.quick
@@ -126,10 +127,9 @@ async def test_what_does_not_fit_into_the_socket_stops_callers(server: Server, p
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, limit=1, timeout=30) as r:
         await r.ping()
         proxy.stall()
-        calls = [asyncio.create_task(r.set(f"{prefix}{n}", "x" * MIB)) for n in range(40)]
-        await asyncio.sleep(0.2)
-        assert r.stats().waiting > 10
+        calls = [asyncio.create_task(r.set(f"{prefix}{n}", "x" * MIB)) for n in range(24)]
+        await until(lambda: r.stats().waiting > 10)
         proxy.resume()
-        assert await asyncio.gather(*calls) == [True] * 40
+        assert await asyncio.gather(*calls) == [True] * 24
         assert r.stats().waiting == 0
-        await r.delete(*(f"{prefix}{n}" for n in range(40)))
+        await r.delete(*(f"{prefix}{n}" for n in range(24)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ from aioresp.cli.demo.figures import (
     WayFigures,
     percentile,
 )
-from aioresp.cli.demo.plot import draw
 from aioresp.cli.demo.progress import Progress, Sample, planned
 from aioresp.cli.demo.run import sets_of_threads
 from aioresp.cli.demo.sparkline import sparkline
 from aioresp.cli.demo.summary import print_summary
+
+Draw = Callable[[Path, Figures, Progress], None]
 
 COLOURS = {1: "red", 2: "blue"}
 SERVER = ServerFacts("redis://127.0.0.1:6379", "valkey", "8.1.0", embedded=False)
@@ -45,6 +47,14 @@ def progress() -> Progress:
         found.samples += [Sample(number + tenth / 10, number * 100 + tenth, number) for tenth in range(10)]
         found.phases[number - 1].began, found.phases[number - 1].ended = float(number), number + 0.9
     return found
+
+
+@pytest.fixture
+def draw() -> Draw:
+    """Draw a chart, by matplotlib: to import it takes each process that collects half a second."""
+    from aioresp.cli.demo import plot  # noqa: PLC0415 (see the docstring above)
+
+    return plot.draw
 
 
 def test_percentile() -> None:
@@ -104,11 +114,11 @@ def test_the_summary_fits_eighty_columns(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "start"), [("c.png", b"\x89PNG\r\n\x1a\n"), ("c.SVG", b"<?xml ")])
-def test_the_chart(tmp_path: Path, name: str, start: bytes) -> None:
+def test_the_chart(draw: Draw, tmp_path: Path, name: str, start: bytes) -> None:
     draw(tmp_path / name, figures(), progress())
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
-def test_a_chart_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_chart_that_cannot_be_written(draw: Draw, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"nowhere"):
         draw(tmp_path / "nowhere" / "c.svg", figures(), progress())
