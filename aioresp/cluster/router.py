@@ -75,6 +75,8 @@ class Router:
         """The error of the last refresh, if it failed."""
         self._gap = LEAST  # seconds until the next refresh may begin
         self._asked_at = -MOST  # loop time of the end of the last refresh
+        self._jitter = 1.0
+        self._hurry: asyncio.Future[None] | None = None  # done when a caller comes who waits; made by each pause
         self._waiting = 0  # callers that wait for a change
         self._changed: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -188,15 +190,15 @@ class Router:
             self._refreshing.add_done_callback(self._refreshed, context=Context())
 
     async def _refresh(self) -> None:
-        gap = min(self._gap, WANTED) if self._waiting else self._gap
-        pause = self._asked_at + gap * random.uniform(0.8, 1.2) - self._loop.time()
-        if pause > 0:
-            await asyncio.sleep(pause)
+        while (pause := self._asked_at + self._jittered_gap() - self._loop.time()) > 0:
+            self._hurry = self._loop.create_future()
+            await wait((self._hurry,), pause)  # until it is time, or until a caller comes who waits
         asked = self._loop.time()
         try:
             view = await discover(self.nodes, self._candidates())
         finally:
             self._asked_at = self._loop.time()
+            self._jitter = random.uniform(0.8, 1.2)
             self._gap = min(self._gap * 2, MOST)
         changed = self._apply(view, asked) if self.nodes.adopt(view) else self.catch_up()
         if changed:
@@ -204,6 +206,16 @@ class Router:
         elif self._failure is not None:
             self._tell_change()
         self._failure = None
+
+    def _jittered_gap(self) -> float:
+        gap = min(self._gap, WANTED) if self._waiting else self._gap
+        return gap * self._jitter
+
+    def _want(self) -> None:
+        """Count a caller that waits for a change: the next refresh comes sooner."""
+        self._waiting += 1
+        if self._hurry is not None and not self._hurry.done():
+            self._hurry.set_result(None)
 
     def _refreshed(self, task: asyncio.Task[None]) -> None:
         self._refreshing = None
@@ -239,7 +251,7 @@ class Router:
         refreshing = self._refreshing
         if self._shut or refreshing is None:
             raise ClientClosed("the client was closed")
-        self._waiting += 1
+        self._want()
         try:
             await wait((refreshing,), None if deadline == math.inf else max(deadline - self._loop.time(), 0.0))
         finally:
@@ -255,7 +267,7 @@ class Router:
     async def wait(self, seconds: float) -> None:
         """Wait until the table changes, at most so many seconds, and have the topology asked for."""
         self.refresh()
-        self._waiting += 1
+        self._want()
         try:
             await wait((self._changed,), max(seconds, 0.0))
         finally:
@@ -264,7 +276,7 @@ class Router:
     def doubt(self) -> Callable[[], None]:
         """Have the topology asked for again and again, until the returned function is called."""
         self.refresh()
-        self._waiting += 1
+        self._want()
 
         def end() -> None:
             self._waiting -= 1

@@ -100,3 +100,19 @@ async def test_calls_end_by_their_deadline_while_nobody_is_there(timeout: float)
         with pytest.raises(ConnectionError):
             await r.get("a")
         assert loop.time() - begin < timeout + 2
+
+
+async def test_a_caller_who_waits_hurries_a_refresh_that_rests(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """Redirects without a change make refreshes rare; a caller of a dead node must not wait for that."""
+    await r.ping()
+    router = r._fleet.pools.here()
+    for _ in range(6):
+        await router.renew()
+    router.refresh()
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    asked = fresh.commandstats().get("cluster|shards", 0) + fresh.commandstats().get("cluster|slots", 0)
+    await router.wait(0.5)
+    assert loop.time() - begin < 3
+    if fresh.nodes[0].version >= (7,):
+        assert fresh.commandstats().get("cluster|shards", 0) + fresh.commandstats().get("cluster|slots", 0) > asked
