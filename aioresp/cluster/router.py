@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import random
+import weakref
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
@@ -19,7 +20,8 @@ from aioresp.cluster.discovery import discover
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.slots import SLOTS
 from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology
-from aioresp.errors import ClientClosed, ConnectError, RedisError
+from aioresp.contexts.background import SUCCESSORS
+from aioresp.errors import ClientClosed, ConnectError, MovedError, RedisError
 from aioresp.events import Event, TopologyChanged, tell
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
@@ -100,7 +102,9 @@ class Router:
         if self._shut:
             raise ClientClosed("the client was closed")
         pool = self.nodes.at(address).pools.here()
-        self._addresses[pool] = address
+        if pool not in self._addresses:
+            self._addresses[pool] = address
+            SUCCESSORS[pool] = partial(_successor, weakref.ref(self))
         return pool
 
     def address(self, pool: Pool[Connection]) -> Address | None:
@@ -325,3 +329,14 @@ class Router:
     def stats(self) -> PoolStats:
         """Return no figures: they are those of the nodes."""
         return PoolStats()
+
+
+def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection] | None:
+    """Return the pool of the node that serves a slot by the words of a redirect; None while the slot is on its way."""
+    router = known()
+    if router is None or not isinstance(error, MovedError) or error.slot is None:
+        return None
+    pool = router.pool_at(router.locate(error.host, error.port, router.pool(error.slot)))
+    router.patch(error.slot, pool)
+    router.refresh()
+    return pool

@@ -6,6 +6,7 @@ Owns their place in the pool's line, and the timer of the next attempt. Never kn
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
@@ -13,7 +14,16 @@ from typing import Any, Final
 
 from aioresp.contexts.identity import knows, question
 from aioresp.contexts.suspicion import leave
-from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, PoolTimeout, RedisError, ResponseError
+from aioresp.errors import (
+    AskError,
+    ClientClosed,
+    ConnectError,
+    ConnectionLost,
+    MovedError,
+    PoolTimeout,
+    RedisError,
+    ResponseError,
+)
 from aioresp.pool.pool import Pool
 from aioresp.retry import wrong_server
 from aioresp.wire.connection import Connection
@@ -28,6 +38,13 @@ PAUSES: Final = (0.002, 0.25)
 #: Codes of errors that may pass by themselves.
 PASSING: Final = frozenset(
     ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+)
+
+
+#: Functions that return the pool of the server that a redirect names, by the pool whose server has sent it; None for a
+#: server that is asked again later. A cluster notes one for each of its pools, and other pools have none.
+SUCCESSORS: Final[weakref.WeakKeyDictionary[Pool[Any], Callable[[RedisError], Pool[Connection] | None]]] = (
+    weakref.WeakKeyDictionary()
 )
 
 
@@ -104,11 +121,21 @@ class Background:
         return future
 
     def leave(self, error: BaseException) -> bool:
-        """Let the pool leave its connections if `error` says that they lead to the wrong server; return whether so."""
+        """Let the pool leave its connections if `error` says that they lead to the wrong server; return whether so.
+
+        After a redirect, the next commands go to the pool of the other server.
+        """
+        if isinstance(error, (MovedError, AskError)) and (find := SUCCESSORS.get(self._pool)) is not None:
+            self._pool = find(error) or self._pool
+            return True
         if not isinstance(error, RedisError) or not wrong_server(error):
             return False
         leave(self._pool, error.origin, error)
         return True
+
+    def may_pass(self, error: BaseException) -> bool:
+        """Return whether the command has had no effect, and another attempt may have one."""
+        return passing(error) or (isinstance(error, (MovedError, AskError)) and self._pool in SUCCESSORS)
 
     # --- Attempts ----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
-from aioresp.contexts.background import PATIENCE, Background, passing, unsent
+from aioresp.contexts.background import PATIENCE, Background, unsent
 from aioresp.errors import CommandTimeout, ConnectionLost, ResponseError, WrongTypeError
 from aioresp.facts.putback import LOST, UNKNOWN, Fate, Popped, token_for
 from aioresp.typed import Enum
@@ -145,7 +145,7 @@ class PutBack:
         known = isinstance(error, ResponseError) or unsent(error)
         self._moved |= self._background.leave(error)
         self._unanswered += not known
-        if passing(error) or not (known or self.step is Step.PLAIN):
+        if self._background.may_pass(error) or not (known or self.step is Step.PLAIN):
             self._background.again(self._attempt)
         elif self._may_be_plain(error):
             self._to(Step.PLAIN)

@@ -76,6 +76,43 @@ async def test_a_cancelled_pop_gives_its_element_back(fresh: ClusterServers, r: 
         await r.delete("{pop}q")
 
 
+async def test_no_element_is_lost_while_pops_are_cancelled_and_their_slot_moves(fresh: ClusterServers) -> None:
+    lost: list[object] = []
+    async with Cluster(fresh.url, on_lost=lost.append) as r:
+        home, target = fresh.primary_of("{pop}q"), other_than(fresh, "{pop}q")
+        moving = True
+        pushed, got = 0, 0
+
+        async def move() -> None:
+            nonlocal moving
+            try:
+                for owner in (target, home) * 3:
+                    await asyncio.to_thread(fresh.migrate, "{pop}q", owner)
+            finally:
+                moving = False
+
+        async def pop() -> None:
+            nonlocal pushed, got
+            while moving:
+                popping = [asyncio.create_task(r.blpop(["{pop}q"], timeout=5)) for _ in range(5)]
+                await asyncio.sleep(0.002)
+                pushes = [asyncio.create_task(r.rpush("{pop}q", "x")) for _ in range(5)]
+                pushed += 5
+                for _ in range(pushed // 5 % 7):
+                    await asyncio.sleep(0)
+                for task in popping[:4]:
+                    task.cancel()
+                await asyncio.gather(*pushes)
+                got += sum(isinstance(each, tuple) for each in await asyncio.gather(*popping, return_exceptions=True))
+
+        await asyncio.gather(move(), pop())
+        async with asyncio.timeout(15):
+            while got + await r.llen("{pop}q") + len(lost) < pushed:
+                await asyncio.sleep(0.05)
+        assert lost == []
+        assert got + await r.llen("{pop}q") == pushed
+
+
 async def test_scripts_run_where_their_keys_are(fresh: ClusterServers, r: Cluster[str]) -> None:
     script = r.register_script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     assert await asyncio.gather(*(script([f"s{number}"], [number]) for number in range(30))) == list(range(30))
