@@ -15,7 +15,7 @@ def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
 
 
 async def test_a_pop_waits_at_the_node_of_its_key(fresh: ClusterServers, r: Cluster[str]) -> None:
-    popping = [asyncio.create_task(r.blpop([f"queue:{number}"], timeout=10)) for number in range(10)]
+    popping = [asyncio.create_task(r.blpop([f"queue:{number}"], timeout=60)) for number in range(10)]
     await asyncio.sleep(0.1)
     for number in range(10):
         await r.rpush(f"queue:{number}", str(number))
@@ -24,7 +24,7 @@ async def test_a_pop_waits_at_the_node_of_its_key(fresh: ClusterServers, r: Clus
 
 async def test_a_pop_moves_on_with_its_slot(fresh: ClusterServers, r: Cluster[str]) -> None:
     home, target = fresh.primary_of("{pop}q"), other_than(fresh, "{pop}q")
-    popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+    popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=60))
     await asyncio.sleep(0.1)
     await asyncio.to_thread(fresh.migrate, "{pop}q", target)
     try:
@@ -40,7 +40,7 @@ async def test_a_pop_is_asked_for_at_the_target_of_a_move(fresh: ClusterServers,
     home = fresh.primary_of("{pop}q")
     migration = fresh.begin_migration("{pop}q", other_than(fresh, "{pop}q"))
     try:
-        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=60))
         await asyncio.sleep(0.2)
         assert not popping.done()
         await r.rpush("{pop}q", "x")
@@ -51,7 +51,7 @@ async def test_a_pop_is_asked_for_at_the_target_of_a_move(fresh: ClusterServers,
 
 
 async def test_a_pop_outlives_a_failover(fresh: ClusterServers, r: Cluster[str]) -> None:
-    popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+    popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=60))
     await asyncio.sleep(0.1)
     await asyncio.to_thread(fresh.failover, "{pop}q")
     await asyncio.to_thread(fresh.wait_until_ok)
@@ -62,7 +62,7 @@ async def test_a_pop_outlives_a_failover(fresh: ClusterServers, r: Cluster[str])
 
 async def test_a_cancelled_pop_gives_its_element_back(fresh: ClusterServers, r: Cluster[str]) -> None:
     for _ in range(20):
-        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=10))
+        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=60))
         await asyncio.sleep(0.01)
         pushing = asyncio.create_task(r.rpush("{pop}q", "x"))
         await asyncio.sleep(0)
