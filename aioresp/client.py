@@ -32,13 +32,11 @@ from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import CLIENT, advising
 from aioresp.errors import CommandRefused, ConnectionLost, RedisError, about
 from aioresp.facts.traits import traits
-from aioresp.middleware import within
 from aioresp.node import Node, Stats
 from aioresp.options import Options, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
-from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
 from aioresp.typed import Generic, TypedDict
@@ -185,6 +183,8 @@ class Client(
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if type(name := arguments[0]) is not str or name not in self._plain:  # other classes may have any hash
             if self.terms.middleware:
+                from aioresp.middleware import within  # noqa: PLC0415 (many programs have no middleware)
+
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
             facts = traits(arguments := exact(arguments))
@@ -243,6 +243,8 @@ class Client(
         try:
             return reply(value)
         except Exception as error:
+            from aioresp.replies.shapes import failure  # noqa: PLC0415 (needed for a failure only)
+
             wrong = failure(error, value, unpack(packed))
         try:
             raise wrong

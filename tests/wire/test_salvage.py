@@ -16,7 +16,8 @@ import pytest
 from aioresp.errors import DecodeError, ProtocolError
 from aioresp.wire import elements, parser, salvage
 from aioresp.wire.parser import Parser
-from aioresp.wire.salvage import INCOMPLETE, KEPT, LEVELS
+from aioresp.wire.refused import LEVELS
+from aioresp.wire.salvage import INCOMPLETE, KEPT
 
 #: What stands for a refused reply.
 REFUSED = object()
