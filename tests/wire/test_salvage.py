@@ -221,6 +221,17 @@ def test_only_the_refused_reply_is_lost(name: str, by: str) -> None:
                 assert read([stream[:first], stream[first:second], stream[second:]], by) == expected
 
 
+def test_a_second_refusal_is_walked_from_its_own_boundary() -> None:
+    """The place of the first refused reply is that of bytes that the reader before held."""
+    pieces = [
+        b"%1\r\n+a\r\n(x\r\n",
+        b"*3\r\n$3\r\nab",
+        b"c\r\n%1\r\n+k\r\n$30\r\n" + b"x" * 10,
+        b"x" * 20 + b"\r\n(y\r\n:1\r\n",
+    ]
+    assert read(pieces) == [REFUSED, REFUSED, 1]
+
+
 @pytest.mark.parametrize("size", [1000, 96 * 1024, 10**7])
 @pytest.mark.parametrize("name", ["alone", "within", "deep", "hostile values"])
 def test_large_replies_around_the_bad_element(name: str, size: int) -> None:
