@@ -33,14 +33,12 @@ from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import CLIENT, advising
 from aioresp.errors import ArgumentError, CommandRefused, ConnectionLost, RedisError, about
 from aioresp.facts.traits import traits
-from aioresp.middleware import within
 from aioresp.node import Node, Stats
 from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
 from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
-from aioresp.replies.shapes import failure
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
 from aioresp.timers import LEAST
@@ -194,6 +192,8 @@ class Client(
     async def _execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if type(name := arguments[0]) is not str or name not in self._plain:  # other classes may have any hash
             if self.terms.middleware:
+                from aioresp.middleware import within  # noqa: PLC0415 (many programs have no middleware)
+
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
             if type(name) is str and name in READS and self.terms.read_from != "primary":
@@ -265,6 +265,8 @@ class Client(
         try:
             return reply(value)
         except Exception as error:
+            from aioresp.replies.shapes import failure  # noqa: PLC0415 (needed for a failure only)
+
             wrong = failure(error, value, unpack(packed))
         try:
             raise wrong

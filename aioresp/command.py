@@ -101,7 +101,9 @@ SPECIAL: Final[frozenset[str]] = frozenset(
     }
 )
 
-_plain: Final = {name.partition(" ")[0] for name in (*KEYS, *KEYLESS, *READ_ONLY) if "." not in name} - SPECIAL
+_plain: Final = {
+    name for name in {*KEYS, *KEYLESS, *READ_ONLY, *CONTAINERS} - SPECIAL if "." not in name and " " not in name
+}
 
 #: First words of all other commands, in upper and in lower case: one look-up keeps these fast. Words that are not in it
 #: are read as the server will read them. It is interned like the names in the methods, so these need no comparison.

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from aioresp.command import told
 from aioresp.errors import RedisError
 from aioresp.facts.traits import Traits, traits
-from aioresp.middleware import Middleware
 from aioresp.misuse import Bound
 from aioresp.options import Settings, Terms
 from aioresp.pool.entries import Entries, Leaving
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from aioresp.contexts.borrowed import Borrowed
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.routes import SharedRoute
+    from aioresp.middleware import Middleware
     from aioresp.observer import Observer
     from aioresp.pubsub.hub import Hub
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.hints import meant
-from aioresp.middleware import Middleware
 from aioresp.reading import POLICIES, ReadFrom
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from aioresp.events import Hook
     from aioresp.facts.putback import Lost
+    from aioresp.middleware import Middleware
     from aioresp.observer import Observer
 
 

@@ -79,9 +79,9 @@ _KEYLESS: Final = """
 """
 
 #: Commands with keys at fixed places, or behind a number of keys: first, last and step, as above.
-KEYS: Final[dict[str, tuple[int, int, int]]] = {
-    name: places for places, names in _KEYS.items() for name in _named(names)
-}
+KEYS: Final[dict[str, tuple[int, int, int]]] = {}
+for _places, _names in _KEYS.items():
+    KEYS.update(dict.fromkeys(_named(_names), _places))
 
 #: The same for commands of modules.
 FOREIGN_KEYS: Final[dict[str, tuple[int, int, int]]] = {
@@ -209,10 +209,7 @@ FORBIDDEN: Final = frozenset(name for name, why in REFUSED.items() if why is not
 
 #: First words of the commands that have subcommands in the tables above.
 CONTAINERS: Final = frozenset(
-    name.partition(" ")[0]
-    for table in (KEYS, FOREIGN_KEYS, READ_ONLY, OWN_WORDS, REFUSED, BINARY, ESCAPED)
-    for name in table
-    if " " in name
+    [name.partition(" ")[0] for name in (*FOREIGN_KEYS, *OWN_WORDS, *REFUSED, *BINARY, *ESCAPED) if " " in name]
 )
 
 # --- Versions --------------------------------------------------------------------------------------------------------

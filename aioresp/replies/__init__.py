@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 from aioresp.command import Converter
 from aioresp.errors import DecodeError
 from aioresp.record import Record
-from aioresp.replies.shapes import unexpected
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
@@ -341,6 +340,8 @@ def decoded(value: Any) -> Any:
     except UnicodeDecodeError as error:
         return DecodeError(f"the reply is not UTF-8 ({error.reason}); use decode_responses=False to get bytes")
     except RecursionError:
+        from aioresp.replies.shapes import unexpected  # noqa: PLC0415 (needed for a failure only)
+
         return unexpected(value)  # nested more deeply than Python goes
 
 

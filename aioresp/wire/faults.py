@@ -9,6 +9,10 @@ from aioresp.errors import DecodeError, ProtocolError, ReplyTooLarge, response_e
 from aioresp.wire.maps import MARK, SECRET
 
 
+class Lost(Exception):
+    """Signal of a walk, and no error for callers: the bytes are not RESP, or not as a server sends it."""
+
+
 def broken(error: Exception) -> ProtocolError:
     """Return the error that tells every caller why the stream is finished."""
     if isinstance(error, ReplyTooLarge):

@@ -131,9 +131,7 @@ class Play:
                 await task
             if self.reads and isinstance(caught.value, aioresp.UnexpectedReply):
                 pass  # nothing was taken: the connection goes on
-            elif isinstance(
-                caught.value, aioresp.DecodeError
-            ):  # of too many levels
+            elif isinstance(caught.value, aioresp.DecodeError):  # of too many levels
                 assert "the command has run" in str(caught.value)
             else:
                 assert isinstance(caught.value, aioresp.ProtocolError)

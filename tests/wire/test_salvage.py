@@ -16,7 +16,8 @@ import pytest
 from aioresp.errors import DecodeError, ProtocolError
 from aioresp.wire import elements, parser, salvage
 from aioresp.wire.parser import Parser
-from aioresp.wire.salvage import INCOMPLETE, KEPT, LEVELS
+from aioresp.wire.refused import LEVELS
+from aioresp.wire.salvage import INCOMPLETE, KEPT
 
 #: What stands for a refused reply.
 REFUSED = object()
@@ -218,6 +219,17 @@ def test_only_the_refused_reply_is_lost(name: str, by: str) -> None:
         for first, second in product(range(1, len(stream)), repeat=2):
             if first < second:
                 assert read([stream[:first], stream[first:second], stream[second:]], by) == expected
+
+
+def test_a_second_refusal_is_walked_from_its_own_boundary() -> None:
+    """The place of the first refused reply is that of bytes that the reader before held."""
+    pieces = [
+        b"%1\r\n+a\r\n(x\r\n",
+        b"*3\r\n$3\r\nab",
+        b"c\r\n%1\r\n+k\r\n$30\r\n" + b"x" * 10,
+        b"x" * 20 + b"\r\n(y\r\n:1\r\n",
+    ]
+    assert read(pieces) == [REFUSED, REFUSED, 1]
 
 
 @pytest.mark.parametrize("size", [1000, 96 * 1024, 10**7])
