@@ -9,8 +9,23 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aioresp import ArgumentError, AskError, Client, CommandTimeout, MovedError, Retry
+from aioresp import (
+    ArgumentError,
+    AskError,
+    Client,
+    ClientClosed,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    MovedError,
+    RedisError,
+    Retry,
+)
 from aioresp.cluster import Cluster
+from aioresp.cluster.redirect import Step, step_after
+from aioresp.errors import response_error
+from aioresp.facts.traits import traits
+from aioresp.options import Terms
 from aioresp.testing import ClusterNode, ClusterServers
 from aioresp.testing.migration import Migration
 
@@ -180,8 +195,10 @@ async def fake(answer: str) -> AsyncIterator[tuple[int, list[bytes]]]:
         try:
             while line := await reader.readline():
                 words = [await read_word(reader) for _ in range(int(line[1:]))]
-                if words[0] == b"GET":
+                if words[0] in (b"GET", b"INCRBY"):
                     asked.append(words[1])
+                    if not answer:
+                        break  # the command has run, and its reply is lost
                     writer.write(answer.replace("PORT", str(port)).encode())
                 elif words[:2] == [b"CLUSTER", b"SHARDS"]:
                     writer.write(_SHARD.replace("PORT", str(port)).encode())
@@ -224,6 +241,45 @@ async def test_without_retries_a_dead_node_is_told_at_once() -> None:
     async with Cluster("redis+cluster://127.0.0.1:1", retry=Retry(1)) as client:
         with pytest.raises(ConnectionError, match=r"no node of the cluster tells its topology: 127\.0\.0\.1:1: "):
             await client.get("foo")
+
+
+async def test_a_lost_reply_is_not_asked_for_again_unless_that_is_harmless() -> None:
+    async with fake("") as (port, asked), Cluster(f"redis+cluster://127.0.0.1:{port}", timeout=1.0) as client:
+        with pytest.raises(ConnectionLost) as caught:
+            await client.incr("foo")
+        assert (caught.value.outcome, caught.value.method, len(asked)) == ("unknown", "incr", 1)
+        async with client.pipeline() as p:
+            lost = p.incr("foo")
+            p.get("foo")
+            with pytest.raises(ConnectionLost):
+                await p.execute()
+        with pytest.raises(ConnectionLost):
+            await lost
+        before = len(asked)
+        with pytest.raises(ConnectionLost):
+            await client.with_options(idempotent=True).incr("foo")
+        assert len(asked) > before + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "command", "step"),
+    [
+        (ConnectionLost("x", "unknown"), ("INCR", "foo"), Step.STOP),
+        (ConnectionLost("x", "unknown"), ("GET", "foo"), Step.SEEK),
+        (ConnectionLost("x", "not sent"), ("INCR", "foo"), Step.SEEK),
+        (response_error("MOVED 12182 a:1"), ("EVAL", "x", 1, "foo"), Step.MOVE),
+        (response_error("MOVED 1 a:1"), ("EVAL", "x", 1, "foo"), Step.STOP),
+        (response_error("ASK 12182 a:1"), ("INCR", "foo"), Step.ASK),
+        (response_error("TRYAGAIN Multiple keys request during rehashing of slot"), ("EVAL", "x", 1, "foo"), Step.WAIT),
+        (response_error("LOADING by a script"), ("EVAL", "x", 1, "foo"), Step.STOP),
+        (response_error("LOADING"), ("INCR", "foo"), Step.WAIT),
+        (response_error("WRONGTYPE"), ("INCR", "foo"), Step.STOP),
+        (ConnectError("x"), ("INCR", "foo"), Step.SEEK),
+        (ClientClosed("x"), ("GET", "foo"), Step.STOP),
+    ],
+)
+def test_what_follows_an_error(error: RedisError, command: tuple[str | int, ...], step: Step) -> None:
+    assert step_after(error, traits(command), 12182, Terms(retry=Retry())) is step
 
 
 def test_a_client_refuses_the_url_of_a_cluster_and_names_its_class() -> None:
