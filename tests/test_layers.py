@@ -35,7 +35,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.elsewhere",
     ),
     ("aioresp.command", "aioresp.facts.*"),
-    ("aioresp.middleware", "aioresp.events", "aioresp.retry", "aioresp.replies", "aioresp.replies.*"),
+    ("aioresp.middleware", "aioresp.events", "aioresp.retry", "aioresp.reading", "aioresp.replies", "aioresp.replies.*"),
     ("aioresp.wire", "aioresp.wire.*", "aioresp.pool", "aioresp.pool.*"),
     ("aioresp.options", "aioresp.url", "aioresp.observer"),
     ("aioresp.commands", "aioresp.commands.*"),

@@ -1,0 +1,162 @@
+"""Reads from replicas: which server is asked first, and which one next.
+
+Owns the policies of `read_from`, what is remembered of each server (its zone, its speed, its last failure), and the
+commands that may go to a replica. Never connects and never sends: it orders servers of any kind, for Sentinel, for a
+primary with replicas, and for the shards of a cluster alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable, Sequence
+from itertools import count
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+from aioresp.command import PLAIN
+from aioresp.errors import (
+    AskError,
+    ClusterDownError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    LoadingError,
+    MasterDownError,
+    MaxClientsError,
+    MovedError,
+    UnblockedError,
+)
+from aioresp.facts.catalogue import READ_ONLY
+from aioresp.facts.traits import Traits
+
+T = TypeVar("T", bound=Hashable)
+
+#: Policy of a client or a view. "primary": no replica is read. "replica": replicas in turn, and the primary only if
+#: none of them can serve. "prefer_replica": one replica, and the primary at once if that one cannot serve.
+#: "nearest": the servers of the client's own availability zone first, then the fastest, the primary among them.
+ReadFrom: TypeAlias = Literal["primary", "replica", "prefer_replica", "nearest"]
+
+POLICIES: Final[tuple[ReadFrom, ...]] = ("primary", "replica", "prefer_replica", "nearest")
+
+#: Commands whose next call belongs to the same server, or whose script another server may not have.
+_BOUND: Final = frozenset(("SCAN", "HSCAN", "SSCAN", "ZSCAN", "CLUSTERSCAN", "EVALSHA_RO", "ARSCAN"))
+
+#: Commands of one word that replicas may serve and that have no other peculiarity, in upper and in lower case.
+READS: Final = frozenset(
+    name for name in PLAIN if type(name) is str and name.upper() in READ_ONLY and name.upper() not in _BOUND
+)
+
+#: Errors after which another server is asked: this one cannot serve, and a read may run twice.
+NEXT: Final = (
+    AskError,
+    ClusterDownError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    LoadingError,
+    MasterDownError,
+    MaxClientsError,
+    MovedError,
+    UnblockedError,
+)
+
+#: Seconds for which a server is asked after the others: after its first failure, and at most.
+PENALTY: Final = (0.5, 15.0)
+
+#: Seconds for which a measured latency counts; then one read measures it again.
+FRESH: Final = 10.0
+
+#: Share of a new measurement in the latency that is remembered.
+WEIGHT: Final = 0.3
+
+
+#: Zone of a server that was not connected to: it may be any.
+_NOT_TOLD: Final = "?"
+
+
+def may_be_read(command: Traits) -> bool:
+    """Return whether a replica may serve a command: the servers flag it as read-only, and it does not block."""
+    return command.read_only and command.timeout is None and command.name not in _BOUND
+
+
+class _Known:
+    """Memory of one server."""
+
+    __slots__ = ("avoid_until", "failures", "latency", "measured", "zone")
+
+    def __init__(self) -> None:
+        self.zone: str | None = _NOT_TOLD
+        self.latency = math.inf
+        self.measured = -math.inf
+        self.failures = 0
+        self.avoid_until = -math.inf
+
+
+_UNKNOWN: Final = _Known()
+
+
+class Choice(Generic[T]):
+    """Order in which servers are asked for a read. Servers are known by their hash: a node or an address."""
+
+    def __init__(self, zone: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without memory. `zone` is the client's own availability zone; None measures latency alone."""
+        self.zone = zone
+        self._clock = clock
+        self._turn = count()
+        self._known: dict[T, _Known] = {}
+
+    def order(self, read_from: ReadFrom, primary: T, replicas: Sequence[T]) -> list[T]:
+        """Return the servers to ask, the first one first; the primary is always among them."""
+        if read_from == "primary" or not replicas:
+            return [primary]
+        turn = next(self._turn) % len(replicas)
+        inturn = [*replicas[turn:], *replicas[:turn]]
+        now = self._clock()
+        if read_from == "nearest":
+            nearest = sorted([*inturn, primary], key=lambda server: self._distance(server, now))
+            first = self._of(nearest[0])
+            if now - first.measured > FRESH:
+                first.measured = now  # by the caller of this read, and by none beside it
+            return nearest
+        inturn.sort(key=lambda server: self._avoided(server, now))
+        if not self._avoided(inturn[0], now):
+            return [inturn[0], primary] if read_from == "prefer_replica" else [*inturn, primary]
+        return [primary, *inturn]
+
+    def _avoided(self, server: T, now: float) -> bool:
+        known = self._known.get(server)
+        return known is not None and known.avoid_until > now
+
+    def _distance(self, server: T, now: float) -> tuple[bool, bool, float]:
+        known = self._known.get(server, _UNKNOWN)
+        elsewhere = self.zone is not None and known.zone not in (self.zone, _NOT_TOLD)
+        if now - known.measured > FRESH:
+            return known.avoid_until > now, elsewhere, 0.0  # this read measures it
+        return known.avoid_until > now, elsewhere, known.latency
+
+    def learn(self, server: T, zone: str | None) -> None:
+        """Note the availability zone that a server tells."""
+        self._of(server).zone = zone
+
+    def served(self, server: T, seconds: float) -> None:
+        """Note that a server has answered a read after so many seconds."""
+        known = self._of(server)
+        stale = known.latency == math.inf
+        known.latency = seconds if stale else known.latency + WEIGHT * (seconds - known.latency)
+        known.measured = self._clock()
+        if known.failures:
+            known.failures, known.avoid_until = 0, -math.inf
+
+    def failed(self, server: T) -> None:
+        """Note that a server could not serve a read: it is asked after the others for a while."""
+        known = self._of(server)
+        first, most = PENALTY
+        known.avoid_until = self._clock() + min(most, first * 2.0 ** min(known.failures, 10))
+        known.failures += 1
+
+    def keep(self, servers: Sequence[T]) -> None:
+        """Forget all servers but these."""
+        self._known = {server: known for server, known in self._known.items() if server in set(servers)}
+
+    def _of(self, server: T) -> _Known:
+        return self._known.setdefault(server, _Known())
