@@ -106,7 +106,10 @@ class Node(Bound):
         def start(connection: Connection, rest: float | None) -> None:
             connection.send(packed, decode, rest, future)
 
-        pool.place(future, start, timeout)
+        if pool.barrier is None or traits(unpack(packed)).read_only:
+            pool.place(future, start, timeout)
+        else:  # behind it there may be another pool
+            pool.barrier.place(future, lambda rest: self.pools.here().place(future, start, rest), timeout)
         return future
 
     async def send_again(self, error: RedisError, packed: Packed, terms: Terms) -> Any:
@@ -205,12 +208,19 @@ class Node(Bound):
         """
         self.pools.replace(lambda pool: pool.retire(error))
 
+    def _shut(self, *, here: bool = False) -> list[tuple[PerLoop[Any], Begun[Any]]]:
+        """Begin to close all that the node has, or with `here` what it has in the running loop."""
+        return [(self.hubs, self.hubs.shut(0.0, here=here)), (self.pools, self.pools.shut(CLOSE_GRACE, here=here))]
+
     def enter(self) -> None:
         """Begin a block that uses the node, in the running loop; take commands again after `aclose`."""
         self._entries.after_fork()
         with self._entries.lock:
             self._entries.enter()
-            self.pools.closed = self.hubs.closed = False
+            self._reopen()
+
+    def _reopen(self) -> None:
+        self.pools.closed = self.hubs.closed = False
 
     async def leave(self) -> None:
         """End a block. The last one in its loop closes what that loop has, and the last one of all does as `aclose`."""
@@ -219,9 +229,8 @@ class Node(Bound):
             what = self._entries.leave()
             if what is Leaving.NOTHING:
                 return
-            here = what is Leaving.LOOP
-            begun = self.hubs.shut(0.0, here=here), self.pools.shut(CLOSE_GRACE, here=here)
-        await self._ended(*begun)
+            begun = self._shut(here=what is Leaving.LOOP)
+        await _ended(begun)
 
     def is_last_to_leave(self) -> bool:
         """End a block and close nothing; return whether it is the last one of all."""
@@ -231,11 +240,12 @@ class Node(Bound):
 
     async def aclose(self) -> None:
         """Close the pools and hubs of all loops, each in its own loop; replies under way have a second to arrive."""
-        await self._ended(self.hubs.shut(0.0), self.pools.shut(CLOSE_GRACE))
+        await _ended(self._shut())
 
-    async def _ended(self, hubs: Begun[Hub], pools: Begun[Pool[Connection]]) -> None:
-        await self.hubs.ended(hubs)
-        await self.pools.ended(pools)
+
+async def _ended(begun: list[tuple[PerLoop[Any], Begun[Any]]]) -> None:
+    for owner, those in begun:
+        await owner.ended(those)
 
 
 # --- How a node is made -----------------------------------------------------------------------------------------------

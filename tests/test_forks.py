@@ -202,7 +202,7 @@ async def test_a_child_ends_nothing_of_its_parent(url: dict[str, Any], other: Cl
 
     def act() -> None:
         nonlocal r
-        connections = [c for pool in inherited(r) for c in pool._resources]
+        connections = [c for pool in inherited(r) for c in pool.resources]
         assert connections
         for connection in connections:
             connection.sever()

@@ -41,7 +41,7 @@ def test_prefer_replica_asks_the_primary_at_once_after_one_failure() -> None:
 def test_without_replicas_the_primary_serves() -> None:
     choice: Choice[str] = Choice()
     for policy in ("primary", "replica", "prefer_replica", "nearest"):
-        assert choice.order(policy, "P", []) == ["P"]  # type: ignore[arg-type]
+        assert choice.order(policy, "P", []) == ["P"]
     assert choice.order("primary", "P", ["a"]) == ["P"]
 
 

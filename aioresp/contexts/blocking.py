@@ -26,6 +26,7 @@ from aioresp.errors import (
     ProtocolError,
     RedisError,
     ResponseError,
+    UnblockedError,
     UnexpectedReply,
 )
 from aioresp.facts.putback import LOST, QUEUED, UNKNOWN, Fate, Popped, guard, moved, popped, report
@@ -144,6 +145,7 @@ class Blocking:
         self._unblocking: asyncio.Future[Any] | None = None  # the answer to a CLIENT UNBLOCK under way
         self._popped: Popped | None = None  # the elements in the reply, once `_look` has read it
         self._put_back: PutBack | None = None
+        self._moving: RedisError | None = None  # the reason to go on at another server; None until `move`
         self._why = "its connection ended"  # the reason of a lost connection, for reports
         self.done: asyncio.Future[bool] = self._loop.create_future()
         self._caller: asyncio.Future[Any] = self._loop.create_future()
@@ -170,6 +172,11 @@ class Blocking:
     def left(self) -> bool:
         """Whether the caller has gone."""
         return self._state not in _WITH_CALLER
+
+    @property
+    def writes(self) -> bool:
+        """Whether the command may change a key."""
+        return not self._traits.read_only
 
     async def result(self, reply: Callable[[Any], T]) -> T:
         """Return the reply as `reply` converts it.
@@ -216,6 +223,13 @@ class Blocking:
         """End the command, as the client is closed; a caller whose reply has arrived still gets it."""
         self._turn_away(ClientClosed("the client was closed"))
 
+    def move(self, error: RedisError) -> None:
+        """End the command, as its server is left; unless it has its reply, the caller hears that it was not sent."""
+        if self._state is State.WAITING and self._moving is None and not self._reply.done():
+            self._moving = error
+            self._background = Background(self._pool, self._loop, self.in_line)
+            self._unblock(self._background)
+
     def abandon(self) -> None:
         """Report elements that may be lost: the pool or the loop is closed, and cannot put them back."""
         closed = ClientClosed("the client was closed, or its event loop")
@@ -258,8 +272,12 @@ class Blocking:
             self._take_outcome()
         else:
             self._to(State.UNBLOCKING)
-            self._background = Background(self._pool, self._loop, self.in_line)
-            self._unblock(self._background)
+            if self._background is None:
+                self._background = Background(self._pool, self._loop, self.in_line)
+            else:
+                self._background.begin()
+            if self._unblocking is None:
+                self._unblock(self._background)
 
     # --- The command ends --------------------------------------------------------------------------------------------
 
@@ -271,7 +289,8 @@ class Blocking:
             self._drop(f"the server did not end the command in {PATIENCE:.3g} s")
         else:
             before = guard(self._traits)
-            unblock = ("CLIENT", "UNBLOCK", self._connection.id)
+            # With an error as its reply, a command that is moved is told apart from one whose time is over.
+            unblock = ("CLIENT", "UNBLOCK", self._connection.id, *(() if self._moving is None else ("ERROR",)))
             commands = [pack(each) for each in (before, unblock) if each is not None]
             # At another server, the connection of that number is somebody else's.
             self._unblocking = background.send(commands, self._connection)
@@ -285,7 +304,7 @@ class Blocking:
             self._clean = False
         if self._state is State.SETTLED:
             self._let_go()
-        elif self._state is not State.UNBLOCKING or self._reply.done():
+        elif self._state not in (State.UNBLOCKING, State.WAITING) or self._reply.done():
             pass  # the command has ended
         elif isinstance(error, ResponseError) and error.code not in PASSING:
             self._drop(f"CLIENT UNBLOCK was refused: {error}")
@@ -296,6 +315,8 @@ class Blocking:
 
     def _drop(self, why: str) -> None:
         """Close the connection: that ends the command, and leaves its outcome unknown."""
+        if self._state is State.WAITING:
+            return  # it should move: the caller waits on, until the connection is ended
         self._to(State.DROPPING)
         self._why = why
         self._clean = False
@@ -315,6 +336,8 @@ class Blocking:
             error = reply.exception()
             if error is not None:
                 self._to(State.ANSWERED)
+                if self._moving is not None and isinstance(error, UnblockedError):
+                    error = ConnectionLost(f"the server is not used any more: {self._moving}", "not sent")
                 self._fail(error)
             elif self._is_sound(reply.result()):
                 self._to(State.ANSWERED)

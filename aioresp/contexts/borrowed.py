@@ -151,6 +151,8 @@ class Borrowed(Entered):
         limit = facts.timeout
         until = running_loop().time() + max(limit, 0.0) if limit else None
         try:
+            if self._pool is not None and self._pool.barrier is not None and not facts.read_only:
+                await self._admitted(self._pool, self._timeout if limit is None else limit or None)
             connection = await self._usable(until)
             if facts.forbidden:
                 raise CommandRefused(f"aioresp does not send this command: {facts.refusal}")
@@ -213,6 +215,18 @@ class Borrowed(Entered):
         if renewal is not None and renewal.waits and self._changed.isdisjoint(_NO_AUTH):
             renewal.send()
         return connection
+
+    @staticmethod
+    async def _admitted(pool: Pool[Connection], timeout: float | None) -> float | None:
+        """Wait at the pool's barrier; return the seconds that are left.
+
+        Raises ConnectionLost, "not sent", if the pool has left its server meanwhile: the lease does not move with it.
+        """
+        if pool.barrier is not None:
+            timeout = await pool.barrier.passed(timeout)
+            if pool.retired:
+                raise ConnectionLost("the server of this lease is not used any more; lease another one", "not sent")
+        return timeout
 
     async def _blocked(
         self, connection: Connection, traits: Traits, until: float | None, reply: Callable[[Any], T]
@@ -284,6 +298,8 @@ class Borrowed(Entered):
         `exclusive` tells that no other task sends on this connection meanwhile. Otherwise a transaction is one write,
         so that no other command comes in between.
         """
+        if self._pool is not None and self._pool.barrier is not None:
+            timeout = await self._admitted(self._pool, timeout)
         connection = await self._usable()
         if transaction:
             self._changed.add("MULTI")
@@ -331,6 +347,9 @@ class Borrowed(Entered):
 
         The command's own time limit ends at `until` (loop time), and includes the wait for the connection.
         """
+        barrier = self.find_pool().barrier
+        if barrier is not None and not traits.read_only:
+            await barrier.passed(None if until is None else max(until + GRACE - running_loop().time(), 0.0))
         remark = (
             None
             if until is not None

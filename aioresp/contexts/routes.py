@@ -96,6 +96,9 @@ class SharedRoute:
         return all(map(_is_free, replies, commands))
 
     async def _send(self, commands: list[Packed], decode: bool, whole: bool, timeout: float | None) -> Replies:
+        barrier = self.find_pool().barrier
+        if barrier is not None and not all(map(_only_reads, commands)):
+            timeout = await barrier.passed(timeout)
         if len(commands) <= LARGE:
             packed = joined(commands)
             if size(packed) <= LARGE_BYTES:

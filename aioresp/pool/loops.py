@@ -146,10 +146,15 @@ class PerLoop(Generic[P]):
                 return
         self.recent = (_NOWHERE, cast(P, None))
 
-    def replace(self, leave: Callable[[P], object]) -> None:
-        """Let the next use in each loop begin with a new pool; `leave` is called with each old one, in its loop."""
+    def replace(self, leave: Callable[[P], object], *, everywhere: bool = True) -> None:
+        """Let the next use in each loop begin with a new pool; `leave` is called with each old one, in its loop.
+
+        Without `everywhere` that is done in the running loop alone.
+        """
         here = running_loop()
         for loop in list(self.pools):
+            if loop is not here and not everywhere:
+                continue
             if (pool := self.forget(loop)) is None:
                 continue  # it has ended meanwhile, in its own thread
             with self._lock:

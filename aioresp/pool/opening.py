@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 from typing import Any
 
-from aioresp.errors import ConnectError, tried
+from aioresp.errors import ConnectError, ConnectTimeout, PoolTimeout, tried
 from aioresp.retry import Retry, may_connect_again
 
 logger = logging.getLogger("aioresp")
@@ -75,3 +75,19 @@ def error_of(attempt: asyncio.Task[Any]) -> BaseException | None:
 def step_of(attempts: Iterable[asyncio.Task[Any]]) -> str:
     """Return for what an attempt under way waits, as the name of its task tells, or an empty text."""
     return next((found[2] for task in attempts if (found := task.get_name().partition("; "))[2]), "")
+
+
+def too_late(
+    state: str, is_open: Callable[[], int], patience: Patience, opening: Collection[asyncio.Task[Any]]
+) -> Callable[[float], Exception]:
+    """Return a function from the seconds that a caller waited in a pool's line to its error; `state` is the pool's."""
+
+    def error(waited: float) -> Exception:
+        if is_open():
+            return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
+        why = patience.failure or "; ".join(filter(None, (step_of(opening), state)))
+        late = ConnectTimeout(f"no connection in {waited:.3g} s: {why}")
+        late.__cause__ = patience.failure
+        return late
+
+    return error

@@ -16,13 +16,13 @@ from functools import partial
 from operator import add
 from typing import TYPE_CHECKING, Any, cast
 
-from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, ConnectTimeout, PoolTimeout, copy_error
+from aioresp.errors import ClientClosed, ConnectError, ConnectionLost, copy_error
 from aioresp.pool.closing import Closing
 from aioresp.pool.doubts import Doubts
 from aioresp.pool.growth import Growth
 from aioresp.pool.idle import Idle
 from aioresp.pool.leaving import Leaving
-from aioresp.pool.opening import error_of, step_of
+from aioresp.pool.opening import error_of, too_late
 from aioresp.pool.queue import WaitQueue, forsake
 from aioresp.pool.resource import NOBODY, Holder, PoolStats, R
 from aioresp.pool.waking import Waking
@@ -30,6 +30,7 @@ from aioresp.timers import LEAST, given_back
 from aioresp.typed import Generic
 
 if TYPE_CHECKING:
+    from aioresp.pool.barrier import Barrier
     from aioresp.pool.resource import Work
 
 logger = logging.getLogger("aioresp")
@@ -66,8 +67,10 @@ class Pool(Generic[R]):
         self._concurrency = concurrency
         self._loop = loop
         self._closing = Closing(self, loop)
-        #: The resource that the hot path tries first, before it calls `share`.
+        #: The resource that the hot path tries first, before it calls `share`; none behind a barrier.
         self.current: R = cast("R", NOBODY)
+        #: Line of callers whose work must wait, which asks for it before it comes here; None without one.
+        self.barrier: Barrier | None = None
         self._shared: list[R] = []
         self._leased: dict[R, Holder] = {}
         self._draining: list[R] = []
@@ -107,8 +110,7 @@ class Pool(Generic[R]):
             return self._choose_for_work()
         for resource in self._shared:
             if resource.in_flight < resource.capacity:
-                self.current = resource
-                return resource
+                return self._make_current(resource)
         if self._wake():
             return None
         self._grow()
@@ -118,8 +120,17 @@ class Pool(Generic[R]):
         least = min((r for r in self._shared if r.capacity), key=lambda r: r.in_flight, default=None)
         if least is not None:
             least.stretch()
-            self.current = least
+            self._make_current(least)
         return least
+
+    def _make_current(self, resource: R) -> R:
+        if self.barrier is None:
+            self.current = resource
+        return resource
+
+    def put_behind(self, barrier: Barrier | None) -> None:
+        """Have callers ask at `barrier` whether their work may go on; None removes it."""
+        self.barrier, self.current = barrier, cast("R", NOBODY)
 
     def _choose_for_work(self) -> R | None:
         """Return a resource of a retired pool, for work that began on its server and must end there."""
@@ -198,17 +209,7 @@ class Pool(Generic[R]):
             self._grow()  # a later waiter cannot be served now, but may justify another connection
 
     def _too_late(self) -> Callable[[float], Exception]:
-        state = self.describe()
-
-        def error(waited: float) -> Exception:
-            if self._open:
-                return PoolTimeout(f"no connection became free in {waited:.3g} s: {state}")
-            why = self._growth.patience.failure or "; ".join(filter(None, (step_of(self._opening), state)))
-            late = ConnectTimeout(f"no connection in {waited:.3g} s: {why}")
-            late.__cause__ = self._growth.patience.failure
-            return late
-
-        return error
+        return too_late(self.describe(), lambda: self._open, self._growth.patience, self._opening)
 
     def _dispatch(self) -> None:
         """Serve the callers in line while there is room. Called whenever there may be more room."""
@@ -252,7 +253,8 @@ class Pool(Generic[R]):
         return len(self._shared) + len(self._leased) + len(self._draining)
 
     @property
-    def _resources(self) -> list[R]:
+    def resources(self) -> list[R]:
+        """All that is open."""
         return [*self._shared, *self._leased, *self._draining, *self._leaving.draining]
 
     @property
@@ -466,11 +468,11 @@ class Pool(Generic[R]):
         self._dispatch()
         self._end_retired()
 
-    # --- Leaving resources -------------------------------------------------------------------------------------------
+    # --- Leaving the server --------------------------------------------------------------------------------------------
 
     def find(self, number: int) -> R | None:
         """Return the resource of that number, if it is open."""
-        return next((resource for resource in self._resources if resource.number == number), None)
+        return next((resource for resource in self.resources if resource.number == number), None)
 
     def leave(self, number: int, error: Exception) -> None:
         """Let all that is open carry nothing new, if the resource of that number is in use: its server is wrong."""
@@ -480,8 +482,6 @@ class Pool(Generic[R]):
     def _on_left(self) -> None:
         self.current = cast("R", NOBODY)
         self._dispatch()
-
-    # --- Retiring the pool -------------------------------------------------------------------------------------------
 
     def retire(self, error: Exception) -> None:
         """Take no more callers, because the server is left; the pool closes when its last connection is free.
@@ -514,7 +514,12 @@ class Pool(Generic[R]):
             self.shut()
         self._closing.look()
 
-    # --- Closing -----------------------------------------------------------------------------------------------------
+    # --- Closing and telling -----------------------------------------------------------------------------------------
+
+    @property
+    def work(self) -> frozenset[Work]:
+        """Work under way that must not stop halfway."""
+        return frozenset(self._closing.work)
 
     @property
     def busy(self) -> bool:
@@ -540,7 +545,7 @@ class Pool(Generic[R]):
     def abandon(self) -> None:
         """End without the loop: unfinished work reports what is lost, and connections are cut."""
         self._closing.lose_work()
-        for resource in self._resources:
+        for resource in self.resources:
             self._sever(resource)
         try:
             self._loop.call_soon_threadsafe(self.shut)  # in case it runs again
@@ -562,22 +567,20 @@ class Pool(Generic[R]):
 
     def owes(self) -> bool:
         """Return whether replies are under way."""
-        return any(r.in_flight for r in self._resources)
+        return any(r.in_flight for r in self.resources)
 
     def close_all(self) -> None:
         """Close what is open."""
-        for resource in self._resources:
+        for resource in self.resources:
             resource.close()
 
     def holds(self) -> bool:
         """Return whether anything is open, or being opened or restored."""
-        return bool(self._opening or self._restoring or self._doubts or self._resources)
-
-    # --- Telling -----------------------------------------------------------------------------------------------------
+        return bool(self._opening or self._restoring or self._doubts or self.resources)
 
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""
-        resources = self._resources
+        resources = self.resources
         usages = [self._past_usage, *(r.usage() for r in resources)]
         return PoolStats(
             open=len(resources),

@@ -461,6 +461,14 @@ class Hub:
         own.end(ConnectionLost(f"its server is left: {error}"))
         return True
 
+    def move(self, error: RedisError) -> None:
+        """Leave the server, because `connect` leads to another one now; subscriptions get a gap."""
+        if self._listener is not None:
+            self._listener.connection.end(error)
+        elif self._opening is not None:
+            self._patience.forget()
+            self._opening.cancel()  # it is on its way to the old server, or waits
+
     # --- Signs of life -----------------------------------------------------------------------------------------------
 
     def _needed(self) -> bool:
