@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from aioresp.pubsub.pushes import Push, Pushes
     from aioresp.pubsub.subscription import Subscription
     from aioresp.pubsub.topics import Gap, Message
+    from aioresp.sentinel import Sentinel
     from aioresp.streams.delivery import Delivery
     from aioresp.streams.group import GroupReader
     from aioresp.streams.reader import StreamEntry, StreamReader
@@ -83,6 +84,7 @@ else:
         "aioresp.pubsub.subscription": ("Subscription",),
         "aioresp.pubsub.topics": ("Gap", "Message"),
         "aioresp.facts.putback": ("Lost",),
+        "aioresp.sentinel": ("Sentinel",),
     }
 
     def __getattr__(name):
@@ -152,6 +154,7 @@ __all__ = [
     "Result",
     "Retry",
     "Script",
+    "Sentinel",
     "Stats",
     "StreamEntry",
     "StreamReader",

@@ -30,12 +30,13 @@ from aioresp.commands.marks import awaited
 from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import CLIENT, advising
-from aioresp.errors import CommandRefused, ConnectionLost, RedisError, about
+from aioresp.errors import ArgumentError, CommandRefused, ConnectionLost, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.node import Node, Stats
-from aioresp.options import Options, Terms, check, check_of_view, settings, too_many
+from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
+from aioresp.reading import READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
@@ -64,6 +65,7 @@ class View(TypedDict, total=False):
     timeout: float | timedelta | None
     retry: Retry | None
     idempotent: bool
+    read_from: ReadFrom
 
 
 @advising(CLIENT)
@@ -107,7 +109,7 @@ class Client(
         if extra:  # for the sake of the error: to checkers there are none
             raise too_many(len(extra))
         check("decode_responses", decode_responses)
-        node = Node(settings(url, options))
+        node = _made(settings(url, options))
         self._take(node, node.terms.replace(decode=decode_responses))
 
     @classmethod
@@ -124,8 +126,8 @@ class Client(
         self._pools = node.pools
         self._decode = terms.decode
         self._timeout = terms.timeout
-        #: The names that the fast path sends. There are none with middleware, so a client without it pays nothing.
-        self._plain = NONE if terms.middleware else PLAIN
+        #: The names that the fast path sends. Middleware and reads from replicas cost nothing where there are none.
+        self._plain = NONE if terms.middleware else PLAIN if terms.read_from == "primary" else PLAIN - READS
 
     def _with(self, terms: Terms) -> Self:
         view = object.__new__(type(self))
@@ -152,7 +154,7 @@ class Client(
         if not hasattr(self, "node"):  # its constructor failed
             return f"{type(self).__name__}(not made)"
         s = self.node.settings
-        said = [str(s.endpoint), f"limit {s.limit}", f"concurrency {s.concurrency}"]
+        said = [self.node.address, f"limit {s.limit}", f"concurrency {s.concurrency}"]
         said += self.terms.differences(s.timeout, s.retry)
         if self.node.closed:
             said.append("closed")
@@ -187,6 +189,8 @@ class Client(
 
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
+            if type(name) is str and name in READS and self.terms.read_from != "primary":
+                return await self._read(arguments, reply)
             facts = traits(arguments := exact(arguments))
             if facts.refusal is not None:
                 raise about(CommandRefused(f"a client does not send this command: {facts.refusal}"), facts.name)
@@ -199,6 +203,8 @@ class Client(
             if self._decode and (facts.binary or facts.escaped):
                 reply = escaping(reply) if facts.escaped else reply
                 return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
+            if self.terms.read_from != "primary" and may_be_read(facts):
+                return await self._read(arguments, reply)
             del facts  # which holds the arguments
         packed = pack(arguments)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
@@ -251,6 +257,17 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
+    async def _read(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        """Send a command that only reads to a server by `read_from`."""
+
+        async def on(node: Node, terms: Terms) -> T:
+            view = self._with(terms)
+            if node is not self.node:
+                view._take(node, terms)
+            return await view._execute(arguments, reply)
+
+        return await self.node.read(on, self.terms)
+
     if TYPE_CHECKING:
         # In truth a coroutine function; `_execute` by its own name would be no override for type checkers.
         def execute(self, arguments: Arguments, reply: Callable[[Any], T]) -> Result[T]:
@@ -281,10 +298,10 @@ class Client(
     @overload
     def with_options(self, *, decode_responses: bool, **options: Unpack[View]) -> Client[str] | Client[bytes]: ...
     def with_options(self, **options: Any) -> Client[Any]:
-        """Return a view on the same pools with another decoding, deadline or retries; closing one closes both.
+        """Return a view on the same pools with another decoding, deadline, retries or servers to read from.
 
-        With `idempotent=True` all commands of the view are sent again if the connection was lost before the reply. Give
-        it if running any of them twice does no harm.
+        Closing one closes both. With `idempotent=True` all commands of the view are sent again if the connection was
+        lost before the reply. Give it if running any of them twice does no harm.
         """
         options = {name: check_of_view(name, value) for name, value in options.items()}
         terms = self.terms.replace(
@@ -292,7 +309,10 @@ class Client(
             timeout=options.get("timeout", self._timeout),
             retry=options.get("retry", self.terms.retry) or NEVER,
             idempotent=options.get("idempotent", self.terms.idempotent),
+            read_from=options.get("read_from", self.terms.read_from),
         )
+        if terms.read_from != "primary" and not self.node.has_replicas:
+            raise ArgumentError(ONE_SERVER)
         return self._with(terms)
 
     def _place(self) -> tuple[object, int]:
@@ -373,6 +393,21 @@ class Client(
     def stats(self) -> Stats:
         """Return the figures of this moment: their sum, and those of each loop in use."""
         return self.node.stats()
+
+
+def _made(settings: Settings) -> Node:
+    """Return the node for the settings: of one server, or of a primary that has to be found."""
+    if not settings.seeds:
+        return Node(settings)
+    from aioresp.replicated.node import ReplicatedNode  # noqa: PLC0415 (many programs have one server)
+
+    if settings.master is None:
+        from aioresp.replicated.seeds import Seeds  # noqa: PLC0415 (many programs have one server)
+
+        return ReplicatedNode(settings, Seeds(settings))
+    from aioresp.sentinel.source import SentinelSource  # noqa: PLC0415 (many programs have one server)
+
+    return ReplicatedNode(settings, SentinelSource(settings))
 
 
 Client._execute.__qualname__ = Called(Client._execute.__qualname__)

@@ -220,6 +220,16 @@ MONITOR: Final[dict[str, str]] = {
     **dict.fromkeys(("close", "aclose"), "it is the end of `async with` here"),
 }
 
+#: Advice of a Sentinel.
+SENTINEL: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        ("discover_master", "discover_slaves"), "none is needed: `master_for(name)` and `replica_for(name)` find them"
+    ),
+    "execute_command": "connect to a sentinel by `Client(host=..., port=26379)`, and `call` it",
+    "close": "it is `await sentinel.aclose()` here",
+    "from_url": "it is `Client('redis+sentinel://host:26379/name')` here",
+}
+
 #: Modules of the package that it does not import itself.
 _MODULES: Final = ("events", "otel", "testing")
 
@@ -229,7 +239,8 @@ PACKAGE: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("from_url", "create_redis", "create_redis_pool"), "it is `Client(url)` here, or `Client.from_url`"
     ),
-    **dict.fromkeys(("RedisCluster", "Cluster", "Sentinel"), "there is no client for Sentinel or a cluster yet"),
+    **dict.fromkeys(("RedisCluster", "Cluster"), "there is no client for a cluster yet"),
+    "SentinelManagedConnection": "it is `Sentinel([...]).master_for(name)` here",
     **dict.fromkeys(
         ("ConnectionPool", "BlockingConnectionPool", "create_pool", "create_connection", "SentinelConnectionPool"),
         "the pool is the client's own: `Client(url, limit=...)`",

@@ -1,4 +1,4 @@
-"""Events for the client's `events` hook: connections, waits, retries, slow commands.
+"""Events for the client's `events` hook: connections, waits, retries, slow commands, failovers.
 
 Owns the event records and the one function that hands them to the hook. Never decides anything, and never holds a
 value.
@@ -73,6 +73,15 @@ class Dropped(Event):
     """First of the subscription's channels or patterns."""
     dropped: int
     """Number of messages dropped so far."""
+
+
+class MasterChanged(Event):
+    """Another server is the primary now; `server` is the name under which it is found, such as a sentinel's URL."""
+
+    primary: str
+    """Its host and port."""
+    before: str
+    """Those of the former primary."""
 
 
 Hook: TypeAlias = Callable[[Event], object]

@@ -76,6 +76,7 @@ class Node(Bound):
             retry=settings.retry or NEVER,
             middleware=_around(settings, self.observer),
             on_lost=settings.on_lost,
+            read_from=settings.read_from,
             observer=self.observer,
         )
         self._entries = Entries()
@@ -165,6 +166,10 @@ class Node(Bound):
         finally:
             del failed  # whose traceback holds this frame
 
+    async def read(self, call: Callable[[Node, Terms], Awaitable[T]], terms: Terms) -> T:
+        """Call with the server that should serve a read, by `terms.read_from`, and the terms for it: this one."""
+        return await call(self, terms.replace(read_from="primary"))
+
     # --- Contexts ----------------------------------------------------------------------------------------------------
 
     def borrow(self, terms: Terms, why: str) -> Borrowed:
@@ -194,6 +199,16 @@ class Node(Bound):
         for loop, figures in hubs.items():
             loops[loop] = loops.get(loop, PoolStats()) + figures
         return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
+
+    @property
+    def address(self) -> str:
+        """Return the address of the server, without credentials."""
+        return str(self.settings.endpoint)
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether a view may read from replicas: not those of one server."""
+        return False
 
     @property
     def closed(self) -> bool:

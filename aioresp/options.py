@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.hints import meant
+from aioresp.reading import POLICIES, ReadFrom
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
 from aioresp.typed import TypedDict
@@ -62,6 +63,12 @@ class Options(TypedDict, total=False):
     events: Hook | None
     slow_after: float | timedelta | None
     middleware: Middleware | None
+    read_from: ReadFrom
+    availability_zone: str | None
+    sentinel_username: str | None
+    sentinel_password: str | None
+    sentinel_ssl: bool
+    sentinel_ssl_context: ssl.SSLContext | None
 
 
 class Settings(Record):
@@ -80,6 +87,14 @@ class Settings(Record):
     slow_after: float | None = 0.1
     middleware: Middleware | None = None
     max_age: float | None = None
+    read_from: ReadFrom = "primary"
+    availability_zone: str | None = None
+    seeds: tuple[tuple[str, int], ...] = ()
+    """Hosts and ports of the servers, or of the sentinels, if there are several; `endpoint` has the first one."""
+    master: str | None = None
+    """The name under which sentinels know the primary; None without Sentinel."""
+    sentinel: Endpoint | None = None
+    """User, password and TLS of all sentinels; its host and port mean nothing."""
 
 
 class Terms(Record):
@@ -99,6 +114,8 @@ class Terms(Record):
     """Functions around each call, the first of them innermost."""
     on_lost: Callable[[Lost], object] | None = None
     """Function that gets the elements that a cancelled blocking pop took and could not put back."""
+    read_from: ReadFrom = "primary"
+    """Servers that are asked first for a read."""
     observer: Observer | None = None
     """Source of the events of commands that are sent again; None without an `events` hook."""
 
@@ -111,6 +128,8 @@ class Terms(Record):
             said.append("no retry" if self.retry is NEVER else f"{self.retry!r}")
         if self.idempotent:
             said.append("idempotent")
+        if self.read_from != "primary":
+            said.append(f"read_from {self.read_from}")
         return said
 
     def attempts(self, deadline: float) -> Attempts:
@@ -118,11 +137,19 @@ class Terms(Record):
         return Attempts(self.retry, deadline, None if self.observer is None else self.observer.repeating)
 
 
-def settings(url: str | None, options: Options) -> Settings:
-    """Return the settings of `url` and `options`: keywords come first, then the URL, then the defaults."""
+def settings(
+    url: str | None, options: Options, seeds: tuple[tuple[str, int], ...] = (), master: str | None = None
+) -> Settings:
+    """Return the settings of `url` and `options`: keywords come first, then the URL, then the defaults.
+
+    `seeds` and `master` are what a URL with several hosts spells, for a caller that has none.
+    """
     if not issubclass(type(url), (str, type(None))):
         raise ArgumentTypeError(f"url is {type(url).__name__}, not str; all else is a keyword, as in {_AS_KEYWORDS}")
     spelled = parse_url(str.__str__(url), SPELLINGS, OPTIONS, ELSEWHERE) if url is not None else {}
+    seeds, master = spelled.pop("seeds", seeds), spelled.pop("master", master)
+    if seeds and ("host" in options or "port" in options or options.get("unix_socket_path") is not None):
+        raise ArgumentError("host, port and unix_socket_path exclude several hosts in the URL")
     if "host" in options or "port" in options:
         if options.get("unix_socket_path") is not None:
             raise ArgumentError("unix_socket_path excludes host and port")
@@ -145,7 +172,39 @@ def settings(url: str | None, options: Options) -> Settings:
     if given.get("credential_provider") is not None and given.get("password") is not None:
         raise ArgumentError("credential_provider and password exclude each other")
     endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _named("endpoint") if name in given})
-    return Settings(endpoint, **{name: given[name] for name in DEFAULTS})
+    if seeds:
+        endpoint = endpoint.replace(host=seeds[0][0], port=seeds[0][1])
+    elif given["read_from"] != "primary":
+        raise ArgumentError(ONE_SERVER)
+    sentinel = _sentinel(given, endpoint, master)
+    chosen = {name: given[name] for name in DEFAULTS}
+    return Settings(endpoint, **chosen, seeds=seeds, master=master, sentinel=sentinel)
+
+
+def _sentinel(given: dict[str, Any], endpoint: Endpoint, master: str | None) -> Endpoint | None:
+    """Return user, password and TLS of sentinels. They use TLS as the servers do, unless `sentinel_ssl` differs."""
+    named = [name for name in _named("sentinel") if given.get(name) is not None]
+    if master is None:
+        if named:
+            raise ArgumentError(f"{named[0]} needs Sentinel: redis+sentinel://host:26379/name, or `Sentinel(...)`")
+        return None
+    if given.get("sentinel_username") is not None and given.get("sentinel_password") is None:
+        raise ArgumentError("sentinel_username needs sentinel_password")
+    context: ssl.SSLContext | None = given.get("sentinel_ssl_context")
+    if context is not None and given.get("sentinel_ssl") is False:
+        raise ArgumentError("sentinel_ssl_context and sentinel_ssl=False exclude each other")
+    if context is None and given.get("sentinel_ssl") is not False:
+        context = endpoint.tls
+        if context is None and given.get("sentinel_ssl"):
+            context = tls_context()
+    return Endpoint(
+        tls=context,
+        username=given.get("sentinel_username"),
+        password=given.get("sentinel_password"),
+        client_name=endpoint.client_name,
+        lib_name=None,  # sentinels do not know CLIENT SETINFO
+        protocol=endpoint.protocol,
+    )
 
 
 def check(name: str, value: Any) -> Any:
@@ -215,7 +274,13 @@ def _tls(given: dict[str, Any]) -> ssl.SSLContext | None:
 
 
 #: The options of `with_options`.
-VIEW: Final = ("decode_responses", "timeout", "retry", "idempotent")
+VIEW: Final = ("decode_responses", "timeout", "retry", "idempotent", "read_from")
+
+#: The error for reads from the replicas of a client that knows none.
+ONE_SERVER: Final = (
+    "read_from needs replicas: name all servers, as in redis://primary,replica1,replica2?read_from=replica, "
+    "or ask Sentinel by redis+sentinel://host:26379/name"
+)
 
 _AS_KEYWORDS: Final = 'Client(host="localhost", port=6379)'
 
@@ -263,6 +328,11 @@ def _of(*kinds: type) -> Callable[[str, Any], None]:
 def _retry(name: str, value: Any) -> None:
     if not issubclass(type(value), (Retry, type(None))):
         raise ArgumentTypeError(f"{name} is {type(value).__name__}, not Retry or None, as in retry=Retry(attempts=3)")
+
+
+def _read_from(name: str, value: Any) -> None:
+    if type(value) is not str or value not in POLICIES:
+        raise ArgumentError(f"{name} is something else, not {', '.join(POLICIES[:-1])} or {POLICIES[-1]}")
 
 
 def _protocol(name: str, value: Any) -> None:
@@ -338,8 +408,8 @@ class Option(Record):
 
     check: Callable[[str, Any], None]
     """Function of the name and a value; it raises ArgumentError if the value does not fit."""
-    place: Literal["endpoint", "tls", "node", "view"]
-    """Object that the option is for: the endpoint, its TLS context, the node, or one view on the node."""
+    place: Literal["endpoint", "tls", "node", "view", "sentinel"]
+    """Object that the option is for: the endpoint, its TLS context, the node, one view on it, or its sentinels."""
     read: Reader | None = None
     """Function that reads its text in a URL; None if it cannot stand in a URL."""
     default: Any = None
@@ -376,6 +446,12 @@ OPTIONS: Final[dict[str, Option]] = {
     "events": Option(_hook, "node", None, None),
     "slow_after": Option(_duration, "node", None, 0.1),
     "middleware": Option(_hook, "node", None, None),
+    "read_from": Option(_read_from, "node", str, "primary"),
+    "availability_zone": Option(_filled, "node", str, None),
+    "sentinel_username": Option(_credential, "sentinel", str),
+    "sentinel_password": Option(_credential, "sentinel", str),
+    "sentinel_ssl": Option(_of(bool), "sentinel", boolean),
+    "sentinel_ssl_context": Option(_of(ssl.SSLContext, type(None)), "sentinel"),
     "decode_responses": Option(_of(bool), "view"),
     "retry": Option(_retry, "node", None, Retry()),
     "idempotent": Option(_of(bool), "view"),
@@ -455,12 +531,18 @@ ELSEWHERE: Final[dict[str, str]] = {
     **dict.fromkeys(("cache", "cache_config"), "there is no cache yet"),
     **dict.fromkeys(
         (
-            *("startup_nodes", "require_full_coverage", "read_from_replicas", "load_balancing_strategy"),
+            *("startup_nodes", "require_full_coverage"),
             *("dynamic_startup_nodes", "reinitialize_steps", "address_remap", "policy_resolver"),
-            *("sentinels", "min_other_sentinels", "sentinel_kwargs", "force_master_ip", "master_name", "service_name"),
         ),
-        "there is no client for Sentinel or a cluster yet",
+        "there is no client for a cluster yet",
     ),
+    **dict.fromkeys(("read_from_replicas", "load_balancing_strategy"), "it is `read_from` here"),
+    **dict.fromkeys(
+        ("sentinels", "master_name", "service_name"),
+        "it is `Client('redis+sentinel://host:26379/name')` here, or `Sentinel([...]).master_for(name)`",
+    ),
+    "sentinel_kwargs": "they are `sentinel_username`, `sentinel_password` and `sentinel_ssl` here",
+    **dict.fromkeys(("min_other_sentinels", "force_master_ip"), "the newest word of all sentinels counts here"),
     **dict.fromkeys(
         ("maint_notifications_config", "maint_notifications_pool_handler", "oss_cluster_maint_notifications_handler"),
         "there are no notifications of maintenance",

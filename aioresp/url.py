@@ -26,7 +26,15 @@ _SCHEMES: Final[dict[str, dict[str, Any]]] = {
     "rediss": {"ssl": True},
     "valkeys": {"ssl": True},
     "unix": {},
+    "redis+sentinel": {},
+    "valkey+sentinel": {},
+    "rediss+sentinel": {"ssl": True},
+    "valkeys+sentinel": {"ssl": True},
 }
+
+#: Ports of a server and of a sentinel by default.
+_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
 
 # Schemes that are easily mistaken for these, each with advice. An error shows no other one: it may be a user name.
 _ELSEWHERE: Final[dict[str, str]] = {
@@ -36,14 +44,20 @@ _ELSEWHERE: Final[dict[str, str]] = {
         ("redis+socket", "redis+unix", "redis-socket", "unixs"), "it is unix:// here, as in unix:///run/redis.sock"
     ),
     **dict.fromkeys(
-        ("sentinel", "redis+sentinel", "redis-sentinel", "redis+cluster", "redis-cluster"),
-        "there is no client for Sentinel or a cluster yet; redis:// is for one server",
+        ("redis+cluster", "redis-cluster"),
+        "there is no client for a cluster yet; redis:// is for one server",
     ),
+    **dict.fromkeys(("sentinel", "redis-sentinel"), "it is redis+sentinel:// here"),
 }
 
 # Shows no part of the URL, which may be a piece of a password.
 _MALFORMED: Final = "the URL is malformed; blanks, / ? # [ ] and @ in a user name or a password must be percent-encoded"
 
+
+_NAMELESS: Final = (
+    "behind the sentinels and a slash stands the name under which they know the primary, and then the database: "
+    "redis+sentinel://host:26379/mymaster/0"
+)
 
 _DATABASE: Final = "behind the host and a slash stands the number of a database, as in redis://host:6379/0"
 
@@ -93,6 +107,18 @@ def parse_url(
         if not parts.path:
             raise ArgumentError("the URL has no path to a socket (as in unix:///run/redis.sock)")
         options["unix_socket_path"] = _spelled(unquote, parts.path)
+    elif parts.scheme.endswith("+sentinel"):
+        options["seeds"] = _hosts(parts.netloc, readers, unquote, _SENTINEL_PORT)
+        name, _, database = parts.path.strip("/").partition("/")
+        if not name:
+            raise ArgumentError(f"the URL names no primary: {_NAMELESS}")
+        options["master"] = _spelled(unquote, name)
+        if database:
+            options["db"] = _read("db", database, readers)
+    elif "," in parts.netloc.rpartition("@")[2]:
+        options["seeds"] = _hosts(parts.netloc, readers, unquote, _PORT)
+        if database := parts.path.strip("/"):
+            options["db"] = _read("db", database, readers)
     else:
         if parts.hostname:
             options["host"] = _spelled(unquote, parts.hostname)
@@ -128,6 +154,20 @@ def _spelled(read: Callable[..., T], text: str) -> T:
     except UnicodeDecodeError:
         pass  # an error raised here would have this one as its context, which shows the part
     raise ArgumentError("the URL is malformed; what its percent signs spell is not UTF-8")
+
+
+def _hosts(
+    netloc: str, readers: Mapping[str, Reader], unquote: Callable[..., str], default: int
+) -> tuple[tuple[str, int], ...]:
+    """Return the hosts and ports that stand between commas."""
+    found = []
+    for text in netloc.rpartition("@")[2].split(","):
+        port = _port(text, readers).get("port", default)
+        host = text[1:].partition("]")[0] if text[:1] == "[" else text.partition(":")[0]
+        if not host or not 0 < port < 65536:
+            raise ArgumentError("the URL has several hosts, and one of them is empty, or its port is out of range")
+        found.append((_spelled(unquote, host).lower(), port))
+    return tuple(dict.fromkeys(found))
 
 
 def _port(netloc: str, readers: Mapping[str, Reader]) -> dict[str, int]:

@@ -111,10 +111,16 @@ class Borrowed(Entered):
 
     async def borrow(self, deadline: float | None) -> Connection:
         """Take a connection from the pool. Raises PoolTimeout at `deadline` (loop time)."""
-        pool = self.find_pool()
         task = asyncio.current_task()
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
-        self._connection = await pool.lease(holder, deadline)
+        while True:
+            pool = self.find_pool()
+            try:
+                self._connection = await pool.lease(holder, deadline)
+                break
+            except ConnectionLost:
+                if not pool.retired or self.terms.retry.attempts == 1:
+                    raise  # else another pool has taken its place, and nothing was sent
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._changed = set()

@@ -468,7 +468,7 @@ class Pool(Generic[R]):
         self._dispatch()
         self._end_retired()
 
-    # --- Leaving the server --------------------------------------------------------------------------------------------
+    # --- Leaving the server ------------------------------------------------------------------------------------------
 
     def find(self, number: int) -> R | None:
         """Return the resource of that number, if it is open."""

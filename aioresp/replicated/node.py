@@ -1,0 +1,274 @@
+"""Primary with replicas as one node: writes go to the primary, wherever it is, and reads to the server of one's choice.
+
+Owns the nodes of the replicas, and the outlooks of the loops. A source tells where the servers are. Never knows whether
+that is Sentinel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError
+from aioresp.events import MasterChanged, tell
+from aioresp.node import Dial, Node, Stats
+from aioresp.options import Settings, Terms
+from aioresp.pool.loops import Begun, PerLoop, running_loop
+from aioresp.pool.resource import PoolStats
+from aioresp.reading import NEXT, Choice
+from aioresp.replicated.outlook import Outlook
+from aioresp.replicated.places import Address, Found
+from aioresp.replicated.role import role_of
+from aioresp.retry import NEVER, Retry
+from aioresp.wire.connection import Connection
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from aioresp.contexts.routes import SharedRoute
+
+    class Source(Protocol):
+        """Knowledge of where the servers are: that of Sentinel, or of the servers' own roles."""
+
+        @property
+        def name(self) -> str:
+            """Its name in messages: a URL without credentials."""
+            ...
+
+        def nodes(self) -> Iterable[Node]:
+            """Return the nodes that it asks, which are closed with the client."""
+            ...
+
+        async def find(self) -> Found:
+            """Return where the servers are now. Raises ConnectError if nobody can tell."""
+            ...
+
+        def watch(self, outlook: Outlook) -> None:
+            """Tell `outlook` of changes from now on, in the running loop; a second time does nothing."""
+            ...
+
+
+T = TypeVar("T")
+
+#: Attempts that end with the deadline alone: a failover takes as long as it takes.
+WITHOUT_END: Final = 2**62
+
+#: Longest pause between attempts, so that a new primary is in use soon after it is known.
+CAP: Final = 0.25
+
+#: Seconds for which the list of replicas counts, and the least between two questions for it.
+FRESH: Final = 10.0
+PAUSE: Final = 0.25
+
+
+class ReplicatedNode(Node):
+    """Primary and replicas of one data set. As a node it is the primary."""
+
+    def __init__(self, settings: Settings, source: Source) -> None:
+        """Make a node that has no connection yet; `source` tells where the servers are."""
+        # The hub of a loop may outlive its client for a while, and must not keep it.
+        connect = weakref.WeakMethod(self._connect)
+        super().__init__(settings.replace(retry=_lasting(settings.retry)), partial(_connect_of, connect, None))
+        self.source = source
+        #: Places of the servers, as the source last told them; None before.
+        self.found: Found | None = None
+        self.choice: Choice[Node] = Choice(settings.availability_zone)
+        self._replicas: dict[Address, Node] = {}
+        self._parting: list[Node] = []  # nodes of former replicas, until they have closed
+        self._asked_at = -math.inf  # the time, by the clock of a loop, at which replicas were last asked for
+        make: Any = partial(Outlook, weakref.ref(self), source.name)
+        self.outlooks: PerLoop[Outlook] = PerLoop(make)
+
+    def __repr__(self) -> str:
+        return f"ReplicatedNode({self.address}{', closed' if self.closed else ''})"
+
+    @property
+    def address(self) -> str:
+        """The source, and the primary if it is known."""
+        return self.source.name + ("" if self.found is None else f", primary {self.found.primary}")
+
+    # --- Where the servers are ---------------------------------------------------------------------------------------
+
+    async def _connect(self, dial: Dial, address: Address | None) -> Connection:
+        """Return a connection to a replica, or to the primary, which says itself that it is one."""
+        if address is not None:
+            return await self._connect_replica(dial, address)
+        outlook = self.outlooks.here()
+        self.source.watch(outlook)
+        await outlook.opened()
+        turn = outlook.turn
+        found = await self.find()
+        connection = await dial(self._endpoint(found.primary))
+        try:
+            if await role_of(connection) == "replica":
+                raise ConnectError(f"{found.primary}, the primary by the word of {self.source.name}, is a replica")
+            if outlook.turn != turn:
+                raise ConnectError(f"{found.primary} was replaced as the primary meanwhile")
+        except BaseException:
+            connection.close()
+            raise
+        if outlook.primary not in (None, found.primary):
+            # Found before the news came; what leads to the old one must not stay.
+            outlook.switch(found.primary, "a new connection found it")
+        outlook.primary = found.primary
+        return connection
+
+    def _endpoint(self, address: Address) -> Any:
+        return self.settings.endpoint.replace(host=address.host, port=address.port)
+
+    async def find(self) -> Found:
+        """Ask where the servers are, and take note of it."""
+        found = await self.source.find()
+        before, self.found = self.found, found
+        self._note(found)
+        if before is not None and before.primary != found.primary and self.settings.events is not None:
+            tell(self.settings.events, MasterChanged(self.source.name, str(found.primary), str(before.primary)))
+        return found
+
+    def _note(self, found: Found) -> None:
+        self._asked_at = running_loop().time()
+        for address in [address for address in self._replicas if address not in found.replicas]:
+            gone = self._replicas.pop(address)
+            gone.retire(ConnectError(f"{address} is no replica any more"))
+            self._parting.append(gone)
+        self._parting = [node for node in self._parting if node.stats().open]
+        for address in found.replicas:
+            if address not in self._replicas:
+                self._replicas[address] = self._replica(address)
+        self.choice.keep([self, *self._replicas.values()])
+
+    def _replica(self, address: Address) -> Node:
+        settings = self.settings.replace(endpoint=self._endpoint(address), retry=None, middleware=None)
+        connect = weakref.WeakMethod(self._connect)
+        return Node(settings, partial(_connect_of, connect, address))
+
+    async def _connect_replica(self, dial: Dial, address: Address) -> Connection:
+        """Return a connection to a replica, or to a former one that is the primary by now."""
+        connection = await dial(self._endpoint(address))
+        try:
+            if await role_of(connection) == "master" and (self.found is None or self.found.primary != address):
+                raise ConnectError(f"{address} is no replica: it may have been the primary before")
+        except BaseException:
+            connection.close()
+            raise
+        if (node := self._replicas.get(address)) is not None:
+            self.choice.learn(node, connection.greeting.availability_zone)
+        return connection
+
+    def look_again(self, outlook: Outlook) -> None:
+        """Ask for the replicas soon, unless that was done a moment ago."""
+        if outlook.loop.time() - self._asked_at > PAUSE:
+            self._asked_at = outlook.loop.time()
+            outlook.spawn(self.find, "aioresp: ask for replicas")
+
+    # --- Reads -------------------------------------------------------------------------------------------------------
+
+    @property
+    def replicas(self) -> tuple[Node, ...]:
+        """The replicas that are known."""
+        return tuple(self._replicas.values())
+
+    @property
+    def has_replicas(self) -> bool:
+        """Return True: views may read from replicas."""
+        return True
+
+    async def read(self, call: Callable[[Node, Terms], Awaitable[T]], terms: Terms) -> T:
+        """Call with the servers that `terms` prefer for a read, one after the other, until one has served it.
+
+        Each server but the last may take half of the time that is left.
+        """
+        loop = running_loop()
+        deadline = math.inf if terms.timeout is None else loop.time() + terms.timeout
+        order = await self._order(terms)
+        terms = terms.replace(read_from="primary", middleware=())
+        for node in order[:-1] if order[-1] is self else order:
+            left = deadline - loop.time()
+            try:
+                since = loop.time()
+                value = await call(node, terms.replace(timeout=None if left == math.inf else left / 2, retry=NEVER))
+            except NEXT as error:
+                if left <= 0 or (isinstance(error, PoolTimeout) and node is self):
+                    raise
+                self.choice.failed(node)
+                self.look_again(self.outlooks.here())
+            else:
+                self.choice.served(node, loop.time() - since)
+                return value
+        since = loop.time()
+        value = await call(self, terms if deadline == math.inf else terms.replace(timeout=max(deadline - since, 0.001)))
+        self.choice.served(self, loop.time() - since)
+        return value
+
+    async def _order(self, terms: Terms) -> list[Node]:
+        if terms.read_from == "primary":
+            return [self]
+        if self.found is None:
+            try:
+                async with asyncio.timeout(None if terms.timeout is None else terms.timeout / 2):
+                    await self.find()
+            except (RedisError, TimeoutError):
+                return [self]  # whose connections ask again, until the deadline
+        outlook = self.outlooks.here()
+        self.source.watch(outlook)
+        if outlook.loop.time() - self._asked_at > FRESH:
+            self.look_again(outlook)
+        return self.choice.order(terms.read_from, self, self.replicas)
+
+    def route(self, terms: Terms) -> SharedRoute:
+        """Return the route of pipelines: those that only read go where single reads go."""
+        if terms.read_from == "primary":
+            return super().route(terms)
+        from aioresp.replicated.route import ReadingRoute  # noqa: PLC0415 (many programs have no pipelines)
+
+        return ReadingRoute(self, terms)
+
+    # --- The whole ---------------------------------------------------------------------------------------------------
+
+    def _others(self) -> Iterator[Node]:
+        yield from list(self._replicas.values())
+        yield from self._parting
+        yield from self.source.nodes()
+
+    def _shut(self, *, here: bool = False) -> list[tuple[PerLoop[Any], Begun[Any]]]:
+        begun: list[tuple[PerLoop[Any], Begun[Any]]] = [(self.outlooks, self.outlooks.shut(0.0, here=here))]
+        begun += super()._shut(here=here)
+        for node in self._others():
+            begun += node._shut(here=here)
+        return begun
+
+    def _reopen(self) -> None:
+        super()._reopen()
+        self.outlooks.closed = False
+        for node in self._others():
+            node._reopen()
+
+    def stats(self) -> Stats:
+        """Return the figures of this moment: those of the primary, with all replicas and sentinels in the sums."""
+        own = super().stats()
+        total = PoolStats(**{name: getattr(own, name) for name in PoolStats.record_fields})
+        for node in self._others():
+            figures = node.stats()
+            total += PoolStats(**{name: getattr(figures, name) for name in PoolStats.record_fields})
+        return Stats(**vars(total), loops=own.loops)
+
+
+async def _connect_of(
+    connect: Callable[[], Callable[..., Awaitable[Connection]] | None], *arguments: Any
+) -> Connection:
+    """Call the method of a node that may be gone. `Node` gives the function that dials last."""
+    method = connect()
+    if method is None:
+        raise ClientClosed("the client is gone")
+    return await method(arguments[-1], *arguments[:-1])
+
+
+def _lasting(retry: Retry | None) -> Retry | None:
+    """Return a policy that ends with the deadline of a call, and not after a number of attempts."""
+    if retry is None or retry.attempts == 1:
+        return retry
+    return Retry(WITHOUT_END, base=min(retry.base, CAP), cap=min(retry.cap, CAP), jitter=retry.jitter)

@@ -1,0 +1,235 @@
+"""Outlook of one event loop on the primary: where its connections lead, and whether writes may go there.
+
+Owns what follows from the news that a source tells: writes are held, connections leave. Each loop has an outlook of its
+own, which acts on the pool and the hub of that loop alone. Never asks for addresses itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from aioresp.errors import ClientClosed, ConnectionLost
+from aioresp.pool.barrier import Barrier
+from aioresp.pool.resource import PoolStats
+from aioresp.replicated.leaving import evacuate, move_blocking
+from aioresp.replicated.places import Address, Found
+
+if TYPE_CHECKING:  # protocols take time to import
+    from typing import Protocol
+
+    from aioresp.pool.loops import PerLoop
+    from aioresp.pool.pool import Pool
+    from aioresp.pubsub.hub import Hub
+    from aioresp.wire.connection import Connection
+
+    class Owner(Protocol):
+        """The node whose primary this is about."""
+
+        pools: PerLoop[Pool[Connection]]
+        hubs: PerLoop[Hub]
+
+        async def find(self) -> Found:
+            """Ask where the servers are."""
+            ...
+
+        def look_again(self, outlook: Outlook) -> None:
+            """Ask for the replicas soon."""
+            ...
+
+
+logger = logging.getLogger("aioresp")
+
+#: Most seconds for which writes are held: a failover that takes longer is not waited for.
+HOLD: Final = 3.0
+
+
+class State(Enum):
+    """Phase of an outlook.
+
+    ======  ======  ==================================================================================
+    From    To      When
+    ======  ======  ==================================================================================
+    OPEN    HELD    a replica was chosen to be promoted: what the primary takes from now on may be lost
+    HELD    OPEN    the new primary is known, the failover was given up, or `HOLD` seconds have passed
+    OPEN    SHUT    the client is closed, or the loop ends
+    HELD    SHUT    the same
+    ======  ======  ==================================================================================
+    """
+
+    OPEN = "open"
+    HELD = "held"
+    SHUT = "shut"
+
+
+class Outlook:
+    """What one loop knows of the primary."""
+
+    def __init__(self, owner: Callable[[], Owner | None], name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        #: The address to which connections of this loop lead; None until the first, and while they change.
+        self.primary: Address | None = None
+        self._told: Address | None = None  # the address in the last news, of which each sentinel tells
+        #: The number of changes; an attempt to connect that began before the last one is void.
+        self.turn = 0
+        #: The hubs on which news is heard already.
+        self.watched: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.state = State.OPEN
+        self._owner = owner
+        self._name = name
+        self._barrier: Barrier | None = None  # the line of writes while they are held
+        self._timer: asyncio.TimerHandle | None = None  # the end of the hold at the latest
+        self._beat: asyncio.TimerHandle | None = None  # the next step of `every`
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._on_end: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"Outlook({self._name}, primary {self.primary}, {self.state.value})"
+
+    # --- News --------------------------------------------------------------------------------------------------------
+
+    def hold(self, why: str) -> None:
+        """Let writes wait, because a replica is about to be promoted; reads go on."""
+        node = self._owner()
+        if node is None or self.state is not State.OPEN:
+            return
+        self.state = State.HELD
+        logger.info("writes to %s are held: %s", self._name, why)
+        self._barrier = Barrier(self.loop, f"writes are held while a failover of {self._name} is under way")
+        pool = node.pools.find(self.loop)
+        if pool is not None:
+            pool.put_behind(self._barrier)
+            move_blocking(pool, self._lost("a failover is under way"), writes=True)
+        self._timer = self.loop.call_later(HOLD, self.release, "it has taken too long", context=Context())
+
+    def release(self, why: str) -> None:
+        """Let writes go on: the failover was given up."""
+        if self.state is not State.HELD:
+            return
+        self.state = State.OPEN
+        logger.info("writes to %s go on: %s", self._name, why)
+        if self._timer is not None:
+            self._timer.cancel()
+        barrier, self._barrier = self._barrier, None
+        node = self._owner()
+        pool = None if node is None else node.pools.find(self.loop)
+        if pool is not None and pool.barrier is barrier:
+            pool.put_behind(None)
+        if barrier is not None:
+            barrier.open()
+
+    def switch(self, to: Address, why: str) -> None:
+        """Leave the primary at once, because `to` is the one now, even if the old one still answers."""
+        node = self._owner()
+        if node is None or self.state is State.SHUT:
+            return
+        if to != (self._told if self.primary is None else self.primary):
+            level = logging.DEBUG if self.primary is None else logging.WARNING
+            logger.log(level, "%s: the primary is %s now, and was %s: %s", self._name, to, self.primary, why)
+            self.primary, self._told = None, to
+            self.turn += 1
+            error = self._lost(f"{self._name} has another primary, {to}")
+            node.pools.replace(lambda pool: evacuate(pool, self.loop, error), everywhere=False)
+            hub = node.hubs.find(self.loop)
+            if hub is not None:
+                hub.move(self._lost(f"{self._name} has another primary, {to}"))
+        self.release("the new primary is known")
+        node.look_again(self)
+
+    def _lost(self, why: str) -> ConnectionLost:
+        return ConnectionLost(why, "not sent")
+
+    def verify(self) -> None:
+        """Ask where the primary is, because news may have been missed."""
+        node = self._owner()
+        if node is not None and self.state is not State.SHUT:
+            self.spawn(partial(self._verify, node), "aioresp: ask for the primary")
+
+    async def _verify(self, node: Owner) -> None:
+        found = await node.find()
+        if self.primary is not None and found.primary != self.primary:
+            self.switch(found.primary, "news was missed")
+
+    def look(self) -> None:
+        """Ask for the replicas again, because one of them has come or gone."""
+        node = self._owner()
+        if node is not None:
+            node.look_again(self)
+
+    def every(self, seconds: float, step: Callable[[], object]) -> None:
+        """Call `step` again and again, until the end."""
+
+        def again() -> None:
+            if self.state is not State.SHUT:
+                step()
+                self._beat = self.loop.call_later(seconds, again, context=Context())
+
+        self._beat = self.loop.call_later(seconds, again, context=Context())
+
+    # --- Waiting -----------------------------------------------------------------------------------------------------
+
+    async def opened(self) -> None:
+        """Wait until writes are held no more: nothing new is opened to a primary that is about to go."""
+        if self._barrier is not None:
+            await self._barrier.passed(None)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, object]], name: str) -> None:
+        """Run a task in this loop, in no context of a caller; its error is logged."""
+        if self.state is State.SHUT or self.loop.is_closed():
+            return
+        task = Context().run(partial(self.loop.create_task, work(), name=name))
+        self._tasks.add(task)
+        task.add_done_callback(self._done, context=Context())
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.info("%s: %s", self._name, error)
+
+    # --- The end, as `PerLoop` wants it ------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Return False: nothing is lost with it."""
+        return False
+
+    def notify(self, on_end: Callable[[], None]) -> None:
+        """Call `on_end` at the end."""
+        self._on_end = on_end
+
+    def shut(self, grace: float = 0.0) -> None:
+        """Turn away the writes that are held, and end all tasks."""
+        if self.state is State.SHUT:
+            return
+        self.state = State.SHUT
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._barrier is not None:
+            self._barrier.fail(ClientClosed("the client was closed"))
+        if self._beat is not None:
+            self._beat.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._on_end is not None:
+            self._on_end()
+
+    async def aclose(self, grace: float = 0.0) -> None:
+        """Do as `shut`, and wait for the tasks."""
+        self.shut()
+        here = asyncio.current_task()
+        if rest := [task for task in self._tasks if task is not here]:
+            await asyncio.wait(rest)
+
+    def abandon(self) -> None:
+        """End without the loop."""
+        self.state = State.SHUT
+
+    def stats(self) -> PoolStats:
+        """Return no figures: it has no connection."""
+        return PoolStats()

@@ -1,0 +1,115 @@
+"""Servers known by name, without Sentinel, as the source of addresses: each is asked for its role.
+
+Owns the roles, and which of several primaries counts. Never changes a role: a person or a program does, by REPLICAOF.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aioresp.errors import AuthenticationError, ConnectError
+from aioresp.node import Node
+from aioresp.options import Settings
+from aioresp.pool.loops import running_loop
+from aioresp.replicated.outlook import Outlook
+from aioresp.replicated.places import Address, Found
+from aioresp.wire.packing import pack
+
+#: Seconds in which a server must tell its role.
+PATIENCE: Final = 2.0
+
+#: Seconds for which the other servers are waited for, once a primary with replicas has answered.
+GRACE: Final = 0.15
+
+#: Seconds between two looks at the roles, in each loop.
+EVERY: Final = 1.0
+
+
+class Seeds:
+    """The servers that a URL names, and their roles."""
+
+    def __init__(self, settings: Settings) -> None:
+        scheme = "redis" if settings.endpoint.tls is None else "rediss"
+        addresses = [Address(*seed) for seed in settings.seeds]
+        self.name = f"{scheme}://{','.join(map(str, addresses))}"
+        patience = PATIENCE if settings.connect_timeout is None else min(PATIENCE, settings.connect_timeout)
+        alone = settings.replace(
+            limit=4, retry=None, timeout=PATIENCE, connect_timeout=patience, middleware=None, events=None
+        )
+        self._nodes = {
+            at: Node(alone.replace(endpoint=settings.endpoint.replace(host=at.host, port=at.port))) for at in addresses
+        }
+
+    def __repr__(self) -> str:
+        return f"Seeds({self.name})"
+
+    def nodes(self) -> Iterable[Node]:
+        """Return the nodes by which the servers are asked."""
+        return self._nodes.values()
+
+    async def find(self) -> Found:
+        """Ask all servers for their roles at once.
+
+        Of several primaries, that with the most replicas counts, and then the one that has written the most: after a
+        failover by hand the former primary may still think that it is one.
+        """
+        loop = running_loop()
+        tasks = {loop.create_task(_role(node), name=f"aioresp: ask {at}"): at for at, node in self._nodes.items()}
+        pending = set(tasks)
+        roles: dict[Address, list[Any]] = {}
+        errors: dict[Address, BaseException] = {}
+        until: float | None = None
+        try:
+            while pending and (until is None or loop.time() < until):
+                rest = None if until is None else until - loop.time()
+                done, pending = await asyncio.wait(pending, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    error = task.exception()
+                    if error is None:
+                        roles[tasks[task]] = task.result()
+                    else:
+                        errors[tasks[task]] = error
+                if until is None and any(role[0] == "master" and role[2] for role in roles.values()):
+                    until = loop.time() + GRACE
+        finally:
+            for task in tasks:
+                if not task.done():
+                    task.cancel()
+                    task.add_done_callback(_ignore)
+            tasks.clear()
+            pending = set()
+        masters = {at: role for at, role in roles.items() if role[0] == "master"}
+        if masters:
+            primary = max(masters, key=lambda at: (len(masters[at][2]), masters[at][1]))
+            return Found(primary, tuple(at for at, role in roles.items() if _fit(role)))
+        refused = next((error for error in errors.values() if isinstance(error, AuthenticationError)), None)
+        said = [f"{at} is a replica" for at in roles] + [f"{at}: {error}" for at, error in errors.items()]
+        failure = ConnectError(f"none of {self.name} is a primary: {'; '.join(said)}")
+        failure.__cause__ = refused
+        errors.clear()
+        raise failure
+
+    def watch(self, outlook: Outlook) -> None:
+        """Look at the roles each second: without Sentinel nobody tells of a change."""
+        if self not in outlook.watched:
+            outlook.watched.add(self)
+            outlook.every(EVERY, outlook.verify)
+
+
+async def _role(node: Node) -> list[Any]:
+    said = await node.send(node.pools.here(), pack(("ROLE",)), node.terms, node.terms.timeout)
+    if not isinstance(said, list) or len(said) < 3 or said[0] not in ("master", "slave"):
+        raise ConnectError(f"{node.address} does not tell its role")
+    return said
+
+
+def _fit(role: list[Any]) -> bool:
+    """Return whether a server is a replica whose link to its primary is up."""
+    return bool(role[0] == "slave" and len(role) > 3 and role[3] == "connected")
+
+
+def _ignore(task: asyncio.Task[list[Any]]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,144 @@
+"""Sentinel: clients of primaries and their replicas, by the names under which sentinels know them.
+
+Owns one client for each name. Never connects itself: `Client` does the same by a URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, Self, Unpack, overload
+
+from aioresp.arguments import numeral
+from aioresp.client import Client
+from aioresp.command import AnyStr
+from aioresp.elsewhere import SENTINEL, advising
+from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.options import Options, check, settings
+from aioresp.replicated.node import ReplicatedNode
+from aioresp.replicated.places import Address
+from aioresp.sentinel.source import SentinelSource
+
+#: Port of a sentinel by default.
+PORT: Final = 26379
+
+
+@advising(SENTINEL)
+class Sentinel(Generic[AnyStr]):
+    """Sentinels that watch primaries, and the clients of these.
+
+    Args:
+        sentinels: "host:port", or (host, port), of some of them; they tell of the others. The port is 26379 by default.
+        decode_responses: whether the clients return str (UTF-8) or bytes.
+        options: those of `Client`, for all clients. `sentinel_username`, `sentinel_password`, `sentinel_ssl` and
+            `sentinel_ssl_context` are for the sentinels: `username`, `password` and `ssl` are not.
+
+    Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.
+    """
+
+    @overload
+    def __init__(
+        self: Sentinel[str],
+        sentinels: Iterable[str | tuple[str, int]],
+        *,
+        decode_responses: Literal[True] = True,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Sentinel[bytes],
+        sentinels: Iterable[str | tuple[str, int]],
+        *,
+        decode_responses: Literal[False],
+        **options: Unpack[Options],
+    ) -> None: ...
+    def __init__(
+        self,
+        sentinels: Iterable[str | tuple[str, int]],
+        *,
+        decode_responses: bool = True,
+        **options: Unpack[Options],
+    ) -> None:
+        check("decode_responses", decode_responses)
+        for name in ("host", "port", "unix_socket_path"):
+            if name in options:
+                raise ArgumentError(f"{name} does not fit: the sentinels tell where the servers are")
+        self._sentinels = _addresses(sentinels)
+        self._decode = decode_responses
+        self._options = options
+        self._clients: dict[str, tuple[Client[Any], Client[Any]]] = {}
+        self._settings("?")  # so that a wrong option is found here
+
+    def __repr__(self) -> str:
+        names = f", clients of {', '.join(self._clients)}" if self._clients else ""
+        return f"Sentinel({','.join(map(str, self._sentinels))}{names})"
+
+    def _settings(self, name: str) -> Any:
+        return settings(None, self._options, self._sentinels, name)
+
+    def _both(self, name: str) -> tuple[Client[Any], Client[Any]]:
+        if not issubclass(type(name), str) or not name or any(letter.isspace() for letter in name):
+            raise ArgumentError("the name of a primary is a str without spaces, as in master_for('mymaster')")
+        found = self._clients.get(name)
+        if found is None:
+            chosen = self._settings(name)
+            node = ReplicatedNode(chosen, SentinelSource(chosen))
+            primary: Client[Any] = Client.over(node, node.terms.replace(decode=self._decode))
+            found = self._clients[name] = (primary, primary.with_options(read_from="replica"))
+        return found
+
+    def master_for(self, name: str) -> Client[AnyStr]:
+        """Return the client of the primary of that name, the same one each time.
+
+        It follows failovers by itself, and reads by the option `read_from`.
+        """
+        return self._both(name)[0]
+
+    def replica_for(self, name: str) -> Client[AnyStr]:
+        """Return a view of the same client that reads from replicas, the same one each time; writes go to the primary.
+
+        While no replica is fit to serve, the primary does.
+        """
+        return self._both(name)[1]
+
+    def slave_for(self, name: str) -> Client[AnyStr]:
+        """Return what `replica_for` returns; redis-py's name."""
+        return self.replica_for(name)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all clients; `async with` of one of them opens it again."""
+        for primary, _ in list(self._clients.values()):
+            await primary.aclose()
+
+
+def _addresses(sentinels: Iterable[str | tuple[str, int]]) -> tuple[Address, ...]:
+    if isinstance(sentinels, str):
+        sentinels = sentinels.split(",")
+    found = tuple(dict.fromkeys(_address(each) for each in sentinels))
+    if not found:
+        raise ArgumentError("there is no sentinel: give some, as in Sentinel(['host1:26379', 'host2:26379'])")
+    return found
+
+
+def _address(said: Any) -> Address:
+    if isinstance(said, str):
+        host, colon, port = said.rpartition(":")
+        if not colon or ("]" in port) or (":" in host and host[:1] != "["):  # a host alone, perhaps IPv6
+            host, port = said, str(PORT)
+        if not port.isdecimal():
+            raise ArgumentError("a sentinel is not host:port")
+        said = (host.strip("[]"), int(port))
+    if not isinstance(said, tuple) or len(said) != 2 or not isinstance(said[0], str) or type(said[1]) is not int:
+        raise ArgumentTypeError("a sentinel is neither 'host:port' nor (host, port)")
+    check("host", said[0])
+    if not 0 < said[1] < 65536:
+        raise ArgumentError(f"the port of a sentinel is {numeral(said[1])}, not between 1 and 65535")
+    return Address(*said)

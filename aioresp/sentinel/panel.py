@@ -1,0 +1,174 @@
+"""Panel of sentinels: all that are known for one primary, asked at once.
+
+Owns their nodes, and how long one that is silent is waited for. The seeds are kept forever; others come and go by the
+words of their fellows. Never decides which word is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aioresp.errors import (
+    AuthenticationError,
+    CommandTimeout,
+    ConnectError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from aioresp.node import Node
+from aioresp.options import Settings
+from aioresp.pool.loops import running_loop
+from aioresp.replicated.places import Address
+from aioresp.sentinel.words import Word, fields, read
+from aioresp.wire.packing import pack
+
+logger = logging.getLogger("aioresp")
+
+#: Seconds in which a sentinel must answer.
+PATIENCE: Final = 2.0
+
+#: Seconds for which the others are waited for, after the first answer. One that was silent is not waited for again.
+GRACE: Final = 0.15
+
+#: Sentinels that are known at most, besides the seeds.
+MOST: Final = 30
+
+
+class Panel:
+    """The sentinels of one primary."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        """Begin with the seeds. `settings.sentinel` has user, password and TLS of all sentinels."""
+        self.name = name
+        self._settings = settings
+        self._seeds = tuple(Address(*seed) for seed in settings.seeds)
+        self.nodes: dict[Address, Node] = {seed: self._node(seed) for seed in self._seeds}
+        self._silent: set[Address] = set()
+        self._parting: list[Node] = []
+
+    def _node(self, at: Address) -> Node:
+        """Return a sentinel as a node. There is no database to select, and its name of a library is unknown to it."""
+        s = self._settings
+        assert s.sentinel is not None
+        patience = PATIENCE if s.connect_timeout is None else min(PATIENCE, s.connect_timeout)
+        endpoint = s.sentinel.replace(host=at.host, port=at.port)
+        return Node(Settings(endpoint, 4, 1000, None, PATIENCE, patience, s.max_reply, None))
+
+    def all_nodes(self) -> list[Node]:
+        """Return the nodes of all sentinels, those that were dropped a moment ago, too."""
+        return [*self.nodes.values(), *self._parting]
+
+    def learn(self, told: set[Address]) -> None:
+        """Know these sentinels from now on, besides the seeds, and drop others."""
+        for at in [at for at in self.nodes if at not in told and at not in self._seeds]:
+            gone = self.nodes.pop(at)
+            gone.retire(ConnectError(f"{at} is no sentinel of {self.name} any more"))
+            self._parting.append(gone)
+        self._parting = [node for node in self._parting if node.stats().open]
+        for at in sorted(told.difference(self.nodes))[:MOST]:
+            logger.info("%s has another sentinel, %s", self.name, at)
+            self.nodes[at] = self._node(at)
+        self._silent &= self.nodes.keys()
+
+    async def ask(self) -> dict[Address, Word]:
+        """Ask all at once; return the words of those that answer soon. Raises ConnectError if there is none."""
+        loop = running_loop()
+        tasks = {
+            loop.create_task(self._ask(node), name=f"aioresp: ask sentinel {at}"): at for at, node in self.nodes.items()
+        }
+        pending = set(tasks)
+        words: dict[Address, Word] = {}
+        errors: dict[Address, BaseException] = {}
+        until: float | None = None
+        try:
+            while pending and (until is None or loop.time() < until):
+                if words and all(tasks[task] in self._silent for task in pending):
+                    break
+                rest = None if until is None else until - loop.time()
+                done, pending = await asyncio.wait(pending, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    error = task.exception()
+                    if error is None:
+                        words[tasks[task]] = task.result()
+                    else:
+                        errors[tasks[task]] = error
+                if words and until is None:
+                    until = loop.time() + GRACE
+            slow = {tasks[task] for task in pending} | {at for at in errors if isinstance(errors[at], CommandTimeout)}
+            self._silent = (self._silent | slow) - words.keys()
+            if words:
+                return words
+            failure = await self._why(errors)
+        finally:
+            for task in tasks:
+                if not task.done():
+                    task.cancel()
+                    task.add_done_callback(_ignore)
+            tasks.clear()
+            pending = set()
+        try:
+            raise failure
+        finally:
+            errors.clear()
+            del failure  # it holds this frame by its traceback
+
+    async def _ask(self, node: Node) -> Word:
+        questions = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS")
+        packed = [pack(("SENTINEL", question, self.name)) for question in questions]
+        replies = await node.route(node.terms).carry(packed, True, False)
+        return read(*replies.raw)
+
+    # --- Nobody knows ------------------------------------------------------------------------------------------------
+
+    async def _why(self, errors: dict[Address, BaseException]) -> RedisError:
+        """Return the error for callers when no sentinel has told where the primary is."""
+        said = "; ".join(f"{at}: {error}" for at, error in errors.items())
+        own = next((error for error in errors.values() if isinstance(error, ResponseError)), None)
+        for kind, advice in _ADVICE:
+            refused = next((error for error in errors.values() if _is(error, kind)), None)
+            if refused is not None and isinstance(own or refused, (ResponseError, AuthenticationError)):
+                failure = type(refused)(f"sentinels refuse: {said}: {advice}")
+                failure.__cause__ = refused
+                return failure  # type: ignore[return-value]  # a RedisError, as `kind` is one
+        if own is not None and "No such master" in str(own):
+            names = await self._names(errors)
+            known = f"they know {', '.join(names)}" if names else "they watch none"
+            unknown = ConnectError(f"no sentinel knows a primary called {self.name!r}: {known}")
+            unknown.__cause__ = own  # so that nothing is tried again
+            return unknown
+        failed = ConnectError(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}")
+        if own is not None:
+            failed.__cause__ = own
+        return failed
+
+    async def _names(self, errors: dict[Address, BaseException]) -> list[str]:
+        """Return the names that sentinels know."""
+        names: set[str] = set()
+        for at, error in errors.items():
+            node = self.nodes.get(at)
+            if node is not None and isinstance(error, ResponseError):
+                try:
+                    replies = await node.route(node.terms).carry([pack(("SENTINEL", "MASTERS"))], True, False)
+                except RedisError:
+                    continue
+                if isinstance(replies.raw[0], list):
+                    names |= {name for each in replies.raw[0] if (name := fields(each).get("name"))}
+        return sorted(names)
+
+
+_ADVICE: Final[tuple[tuple[type[RedisError], str], ...]] = (
+    (AuthenticationError, "give sentinel_password (and sentinel_username), as sentinels have credentials of their own"),
+    (NoPermissionError, "their user needs SENTINEL and SUBSCRIBE"),
+)
+
+
+def _is(error: BaseException, kind: type[RedisError]) -> bool:
+    return isinstance(error, kind) or isinstance(error.__cause__, kind)
+
+
+def _ignore(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

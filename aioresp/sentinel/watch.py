@@ -1,0 +1,101 @@
+"""Watch over one sentinel's messages: the news about a failover, for one event loop.
+
+Owns the channels and the reading of their messages. It is a subscriber of the sentinel's hub, so no task waits for
+messages. Never acts on the news: an outlook does.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import Any, Final
+
+from aioresp.errors import ClientClosed, RedisError
+from aioresp.pubsub.hub import Hub
+from aioresp.pubsub.topics import Kind, Moment, Topic
+from aioresp.replicated.outlook import Outlook
+from aioresp.sentinel.words import news
+
+logger = logging.getLogger("aioresp")
+
+#: Channels on which sentinels tell of a failover.
+SWITCH: Final = "+switch-master"
+SELECTED: Final = "+selected-slave"
+ABORTED: Final = "-failover-abort-*"
+
+#: Channels on which they tell that a server has come or gone.
+CHANGES: Final = ("+slave", "+sdown", "-sdown", "+slave-reconf-done", "+convert-to-slave")
+
+#: Seconds after which a sentinel whose messages could not be heard is tried again.
+PAUSE: Final = 1.0
+
+
+class Watch:
+    """Subscriber that tells an outlook what one sentinel says."""
+
+    decode = True
+    waits = False
+
+    def __init__(self, outlook: Outlook, hub: Hub, name: str) -> None:
+        self._outlook = outlook
+        self._hub = hub
+        self._name = name
+        self._topics: list[Topic] = []
+
+    def begin(self) -> None:
+        """Hear the sentinel from now on."""
+        channels: list[tuple[Kind, str]] = [("", name) for name in (SWITCH, SELECTED, *CHANGES)]
+        for kind, channel in (*channels, ("p", ABORTED)):
+            self._topics.append(self._hub.join(kind, channel.encode(), self))
+        self._hub.admit(self)
+
+    def put(self, item: Any) -> None:
+        """Take a message."""
+        said = news(item.channel, item.data)
+        if said is None or said.name != self._name:
+            return
+        if item.channel == SWITCH and said.to is not None:
+            self._outlook.switch(said.to, "the sentinels have agreed on it")
+        elif item.channel == SELECTED:
+            self._outlook.hold("a replica was chosen to be promoted")
+        elif item.pattern is not None:
+            self._outlook.release("the failover was given up")
+        elif item.channel in CHANGES:
+            self._outlook.look()
+
+    def put_all(self, items: list[Any]) -> None:
+        """Take messages."""
+        for item in items:
+            self.put(item)
+
+    def put_error(self, error: Exception) -> None:
+        """Take no notice of a message that is not UTF-8."""
+
+    def lose(self, topic: Topic, since: Moment) -> None:
+        """Do nothing yet: the topic comes back, and then the primary is asked for."""
+
+    def regain(self, topic: Topic) -> None:
+        """Ask for the primary, because its change may have been missed."""
+        if topic.name == SWITCH.encode():
+            self._outlook.verify()
+
+    def end(self, error: RedisError | None = None) -> None:
+        """Hear nothing more: the client is closed."""
+
+    def deprive(self, topic: Topic, error: RedisError) -> None:
+        """Try again later, if the sentinel could not be reached or refuses a channel."""
+        if isinstance(error, ClientClosed) or not self._topics:
+            return
+        topics, self._topics = self._topics, []
+        logger.info("a sentinel of %s cannot be heard: %s", self._name, error)
+        for other in topics:
+            if other is not topic and self in other.subscribers:
+                self._hub.leave(other, self)
+        self._hub.dismiss(self)
+        self._outlook.loop.call_later(PAUSE, self._again, context=Context())
+
+    def _again(self) -> None:
+        try:
+            self.begin()
+        except ClientClosed:
+            pass
