@@ -49,6 +49,9 @@ logger = logging.getLogger("aioresp")
 #: Most seconds for which writes are held: a failover that takes longer is not waited for.
 HOLD: Final = 3.0
 
+#: Seconds within which reasons to ask for the primary are answered by one question.
+MOMENT: Final = 0.02
+
 
 class State(Enum):
     """Phase of an outlook.
@@ -75,6 +78,7 @@ class Outlook:
         self.loop = loop
         #: The address to which connections of this loop lead; None until the first, and while they change.
         self.primary: Address | None = None
+        self._verifying = False  # set by `verify`, cleared when the question begins
         self._told: Address | None = None  # the address in the last news, of which each sentinel tells
         #: The number of changes; an attempt to connect that began before the last one is void.
         self.turn = 0
@@ -146,12 +150,16 @@ class Outlook:
         return ConnectionLost(why, "not sent")
 
     def verify(self) -> None:
-        """Ask where the primary is, because news may have been missed."""
-        node = self._owner()
-        if node is not None and self.state is not State.SHUT:
-            self.spawn(partial(self._verify, node), "aioresp: ask for the primary")
+        """Ask where the primary is, because news may have been missed: once for several reasons of one moment."""
+        if not self._verifying and self.state is not State.SHUT:
+            self._verifying = True
+            self.loop.call_later(MOMENT, self.spawn, self._verify, "aioresp: ask for the primary", context=Context())
 
-    async def _verify(self, node: Owner) -> None:
+    async def _verify(self) -> None:
+        self._verifying = False
+        node = self._owner()
+        if node is None:
+            return
         found = await node.find()
         if self.primary is not None and found.primary != self.primary:
             self.switch(found.primary, "news was missed")

@@ -178,7 +178,7 @@ async def test_a_blocking_pop_moves_and_pops_once(servers: Servers) -> None:
         await asyncio.to_thread(servers.failover)
 
         async def moved() -> bool:
-            return r.node.outlooks.here().primary not in (old, None)  # type: ignore[attr-defined]
+            return bool(r.node.outlooks.here().primary not in (old, None))  # type: ignore[attr-defined]
 
         await until(moved)
         await r.rpush("jobs", *map(str, range(100)))
@@ -195,7 +195,7 @@ async def test_a_lease_on_the_old_primary_writes_no_more(servers: Servers) -> No
         await asyncio.to_thread(servers.failover)
 
         async def moved() -> bool:
-            return r.node.outlooks.here().primary != old  # type: ignore[attr-defined]
+            return bool(r.node.outlooks.here().primary != old)  # type: ignore[attr-defined]
 
         await until(moved)
         with pytest.raises(ConnectionLost) as caught:
