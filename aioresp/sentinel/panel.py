@@ -125,7 +125,7 @@ class Panel:
 
     async def _why(self, errors: dict[Address, BaseException]) -> RedisError:
         """Return the error for callers when no sentinel has told where the primary is."""
-        said = "; ".join(f"{at}: {error}" for at, error in errors.items())
+        said = "; ".join(f"{at}: {errors[at]}" for at in sorted(errors))
         own = next((error for error in errors.values() if isinstance(error, ResponseError)), None)
         for kind, advice in _ADVICE:
             refused = next((error for error in errors.values() if _is(error, kind)), None)
