@@ -1,0 +1,140 @@
+"""Loops, threads and the end of a client under Sentinel: nothing is left, and each loop has a look of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aioresp import Client, ClientClosed, Sentinel
+from aioresp.events import Event, MasterChanged
+from aioresp.replicated.places import Address
+from tests.rest import at_rest
+from tests.sentinel.forming import HOST, NAME, Servers
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Servers]:
+    with Servers() as made:
+        yield made
+
+
+def test_a_loop_that_ends_leaves_nothing(shared: Servers) -> None:
+    async def main() -> Client[str]:
+        r = Client(f"{shared.url}?read_from=replica")
+        await r.set("k", "1")
+        await r.get("k")
+        assert r.stats().open >= 4
+        return r
+
+    r = asyncio.run(main())
+    assert r.stats().open == 0
+    r = asyncio.run(main())
+    assert r.stats().open == 0
+
+
+async def test_closing_ends_all_connections_and_tasks(shared: Servers) -> None:
+    before = asyncio.all_tasks()
+    async with Client(f"{shared.url}?read_from=replica") as r, r.subscribe("news") as news:
+        await r.set("k", "1")
+        await r.get("k")
+        await r.publish("news", "x")
+        assert (await news.get()).data == "x"
+    assert r.stats().open == 0
+    async with asyncio.timeout(5):
+        while asyncio.all_tasks() - before:
+            await asyncio.sleep(0.01)
+    with pytest.raises(ClientClosed):
+        await r.get("k")
+    async with r:  # it opens again
+        await r.set("k", "2")
+        assert await r.with_options(read_from="primary").get("k") == "2"
+    await at_rest(r)
+
+
+async def test_a_client_that_is_forgotten_is_collected(shared: Servers) -> None:
+    r = Client(shared.url)
+    await r.set("k", "1")
+    known = weakref.ref(r.node)
+    await asyncio.sleep(0.2)  # the questions that follow the first connection
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del r
+        for _ in range(3):
+            gc.collect()
+            await asyncio.sleep(0.05)
+    assert known() is None
+
+
+async def test_writes_that_are_held_end_with_the_client(shared: Servers) -> None:
+    r = Client(shared.url)
+    await r.set("k", "1")
+    r.node.outlooks.here().hold("a test")  # type: ignore[attr-defined]
+    write = asyncio.create_task(r.set("k", "2"))
+    await asyncio.sleep(0.02)
+    await r.aclose()
+    with pytest.raises(ClientClosed):
+        await write
+
+
+async def test_each_loop_leaves_the_old_primary_in_its_own_thread(shared: Servers) -> None:
+    r = Client(shared.url)
+    ready, go, done = threading.Event(), threading.Event(), threading.Event()
+    found: list[Any] = []
+
+    async def elsewhere() -> None:
+        await r.set("k", "1")
+        found.append(r.node.pools.here())
+        ready.set()
+        await asyncio.to_thread(go.wait, 20)
+        await r.set("k", "2")
+        found.append(r.node.pools.here())
+        done.set()
+
+    thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+    thread.start()
+    await asyncio.to_thread(ready.wait, 20)
+    await r.set("k", "3")
+    mine = r.node.pools.here()
+    r.node.outlooks.here().switch(Address(HOST, 1), "a test")  # type: ignore[attr-defined]
+    await r.set("k", "4")
+    assert r.node.pools.here() is not mine
+    go.set()
+    await asyncio.to_thread(thread.join, 20)
+    assert done.is_set()
+    assert found[0] is found[1], "the other loop has heard nothing"
+    await r.aclose()
+
+
+async def test_a_failover_is_told_to_the_hook(servers: Servers) -> None:
+    events: list[Event] = []
+    async with Client(servers.url, events=events.append) as r:
+        await r.set("k", "1")
+        await asyncio.to_thread(servers.failover)
+        async with asyncio.timeout(20):
+            while not any(isinstance(event, MasterChanged) for event in events):
+                await asyncio.sleep(0.02)
+        await r.set("k", "2")
+    changed = next(event for event in events if isinstance(event, MasterChanged))
+    assert changed.primary != changed.before
+    assert changed.server == r.node.source.name  # type: ignore[attr-defined]
+
+
+async def test_a_view_and_a_sentinel_share_connections(shared: Servers) -> None:
+    async with Sentinel([(HOST, each.port) for each in shared.sentinels]) as s:
+        m = s.master_for(NAME)
+        await asyncio.gather(*(m.set("k", str(number)) for number in range(500)))
+        assert m.node.pools.here().stats().open == 1, "one connection for 500 tasks"
+        await s.replica_for(NAME).get("k")
+        since = time.monotonic()
+        await s.aclose()
+        assert time.monotonic() - since < 2
