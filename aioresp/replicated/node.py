@@ -64,6 +64,9 @@ CAP: Final = 0.25
 FRESH: Final = 10.0
 PAUSE: Final = 0.25
 
+#: Most seconds that one server may take for a read while others could serve it.
+SHARE: Final = 5.0
+
 
 class ReplicatedNode(Node):
     """Primary and replicas of one data set. As a node it is the primary."""
@@ -73,6 +76,8 @@ class ReplicatedNode(Node):
         # The hub of a loop may outlive its client for a while, and must not keep it.
         connect = weakref.WeakMethod(self._connect)
         super().__init__(settings.replace(retry=_lasting(settings.retry)), partial(_connect_of, connect, None))
+        if self.observer is not None:
+            self.observer.server = source.name
         self.source = source
         #: Places of the servers, as the source last told them; None before.
         self.found: Found | None = None
@@ -115,6 +120,7 @@ class ReplicatedNode(Node):
             # Found before the news came; what leads to the old one must not stay.
             outlook.switch(found.primary, "a new connection found it")
         outlook.primary = found.primary
+        self.choice.learn(self, connection.greeting.availability_zone)
         return connection
 
     def _endpoint(self, address: Address) -> Any:
@@ -180,7 +186,7 @@ class ReplicatedNode(Node):
     async def read(self, call: Callable[[Node, Terms], Awaitable[T]], terms: Terms) -> T:
         """Call with the servers that `terms` prefer for a read, one after the other, until one has served it.
 
-        Each server but the last may take half of the time that is left.
+        Each server but the last may take half of the time that is left, or `SHARE` seconds where there is no limit.
         """
         loop = running_loop()
         deadline = math.inf if terms.timeout is None else loop.time() + terms.timeout
@@ -190,7 +196,7 @@ class ReplicatedNode(Node):
             left = deadline - loop.time()
             try:
                 since = loop.time()
-                value = await call(node, terms.replace(timeout=None if left == math.inf else left / 2, retry=NEVER))
+                value = await call(node, terms.replace(timeout=min(left / 2, SHARE), retry=NEVER))
             except NEXT as error:
                 if left <= 0 or (isinstance(error, PoolTimeout) and node is self):
                     raise

@@ -11,7 +11,9 @@ import pytest
 
 from aioresp import ArgumentError, Client, PoolTimeout
 from aioresp.reading import ReadFrom
-from tests.sentinel.forming import HOST, Process, Servers
+from aioresp.replicated import node as replicated_node
+from aioresp.testing import Proxy
+from tests.sentinel.forming import HOST, Process, Servers, raw
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -39,8 +41,6 @@ def by_names(servers: Servers, read_from: ReadFrom = "replica", order: tuple[int
 
 def calls(server: Process, command: str) -> int:
     """Return how often a server has run a command."""
-    from tests.sentinel.forming import raw  # noqa: PLC0415
-
     said = raw(server.port, ["INFO", "commandstats"])
     _, found, rest = said.partition(f"cmdstat_{command}:calls=")
     return int(rest.partition(",")[0]) if found else 0
@@ -211,3 +211,49 @@ async def test_no_primary_is_told_with_the_roles(servers: Servers) -> None:
     async with Client(url, timeout=0.5) as r:
         with pytest.raises(ConnectionError, match=f"none of .*{servers.servers[2].port} is a replica"):
             await r.set("k", "1")
+
+
+# --- Nearest ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_nearest_is_in_the_own_zone(servers: Servers) -> None:
+    """R6: by the zone that HELLO tells (Valkey 8.1)."""
+    for number, each in enumerate(servers.servers):
+        if not each.ask("CONFIG", "SET", "availability-zone", f"zone-{number}").startswith("+OK"):
+            pytest.skip("the server has no availability zones")
+    for number in (0, 2):
+        async with Client(by_names(servers, "nearest"), availability_zone=f"zone-{number}") as r:
+            for _ in range(10):
+                await r.get("k")
+            before = [calls(each, "get") for each in servers.servers]
+            for _ in range(50):
+                await r.get("k")
+            after = [calls(each, "get") for each in servers.servers]
+            assert after[number] - before[number] == 50
+
+
+async def test_without_zones_the_fastest_is_the_nearest(servers: Servers) -> None:
+    async with Proxy(HOST, servers.servers[1].port) as slow:
+        slow.delay = 0.02
+        hosts = f"{HOST}:{servers.servers[0].port},{HOST}:{slow.port}"
+        async with Client(f"redis://{hosts}?read_from=nearest") as r:
+            for _ in range(10):
+                await r.get("k")
+            before = calls(servers.servers[1], "get")
+            for _ in range(50):
+                await r.get("k")
+            assert before > 0
+            assert calls(servers.servers[1], "get") == before
+
+
+async def test_a_view_without_a_deadline_does_not_wait_forever_for_a_replica(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicated_node, "SHARE", 0.2)
+    async with Client(by_names(servers), timeout=None) as r:
+        await r.set("k", "1")
+        await replicated(r, "k", "1")
+        servers.servers[1].signal(signal.SIGSTOP)
+        async with asyncio.timeout(5):
+            assert {await r.get("k") for _ in range(10)} == {"1"}
+        servers.servers[1].signal(signal.SIGCONT)

@@ -264,6 +264,25 @@ async def test_words_are_read_alike_under_both_protocols(servers: Servers) -> No
     assert len(one.replicas) == len(one.sentinels) == 2
 
 
+def test_replicas_that_are_down_or_have_no_link_are_left_out() -> None:
+    """S10."""
+
+    def replica(port: int, flags: str, link: str) -> dict[str, str]:
+        return {"ip": "h", "port": str(port), "flags": flags, "master-link-status": link}
+
+    said = {"ip": "h", "port": "1", "config-epoch": "7"}
+    replicas = [
+        replica(2, "slave", "ok"),
+        replica(3, "s_down,slave", "ok"),
+        replica(4, "slave,disconnected", "ok"),
+        replica(5, "slave", "err"),
+        replica(6, "o_down,slave", "ok"),
+    ]
+    found = read(said, ["h", "1"], replicas, [{"ip": "?", "port": "1"}])
+    assert found == Word(Address("h", 1), (7, False), (Address("h", 2),), ())
+    assert read(said, ["h", "9"], [], []).epoch == (7, True)
+
+
 def test_messages_are_read() -> None:
     assert news("+switch-master", "m 1.1.1.1 1 2.2.2.2 2") == news("+switch-master", "m ? 0 2.2.2.2 2")
     assert news("+switch-master", "m 1.1.1.1 1 2.2.2.2 x") is None

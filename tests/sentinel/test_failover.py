@@ -13,6 +13,8 @@ import pytest
 from aioresp import Client, ConnectionLost, Gap, RedisError
 from aioresp.replicated import outlook as outlook_module
 from aioresp.replicated.outlook import Outlook
+from aioresp.replicated.places import Address
+from aioresp.sentinel.source import SentinelSource
 from tests.sentinel.forming import Servers
 
 pytestmark = pytest.mark.timeout(120)
@@ -140,6 +142,10 @@ async def test_a_primary_that_dies_or_hangs_is_left_when_the_next_is_known(serve
             told.append(time.monotonic() - since)
 
         watching = asyncio.create_task(watch())
+        impatient = r.with_options(timeout=0.3)
+        with pytest.raises((TimeoutError, ConnectionLost)):
+            await impatient.set("other", "1")  # on the connection that has just ended, or on none
+        assert time.monotonic() - since < 1.0, "the deadline holds"
         async with asyncio.TaskGroup() as group:
             reads = [group.create_task(r.get("n")) for _ in range(20)]
         assert {read.result() for read in reads} == {"0"}
@@ -203,3 +209,49 @@ async def test_a_lease_on_the_old_primary_writes_no_more(servers: Servers) -> No
         assert caught.value.outcome == "not sent"
         async with r.connection() as again:
             assert await again.set("k", "3")
+
+
+async def test_a_primary_that_says_readonly_is_left_and_the_write_runs_once(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S5: even if no news is heard at all."""
+    monkeypatch.setattr(SentinelSource, "watch", lambda self, outlook: None)
+    async with Client(servers.url) as r:
+        await r.set("n", "0")
+        old = r.node.outlooks.here().primary  # type: ignore[attr-defined]
+        await asyncio.to_thread(servers.failover)
+        await asyncio.to_thread(servers.settle)
+        for number in range(1, 20):
+            assert await r.incr("n") == number
+        assert r.node.outlooks.here().primary != old  # type: ignore[attr-defined]
+
+
+async def test_news_that_was_missed_is_asked_for(servers: Servers) -> None:
+    """The sentinels' connections are lost, and the failover happens before they are heard again."""
+    async with Client(servers.url) as r:
+        await r.set("k", "1")
+        here = r.node.outlooks.here()  # type: ignore[attr-defined]
+        old = here.primary
+        monkey = here.switch
+        missed = 0
+
+        def deaf(to: Address, why: str) -> None:
+            nonlocal missed
+            missed += 1
+            if "missed" in why:
+                monkey(to, why)
+
+        here.switch = deaf
+        await asyncio.to_thread(servers.failover)
+        async with asyncio.timeout(20):
+            while missed < 2:
+                await asyncio.sleep(0.05)
+        assert here.primary == old
+        for node in r.node.source.nodes():  # type: ignore[attr-defined]
+            node.hubs.here().move(ConnectionLost("a test"))
+
+        async def moved() -> bool:
+            return bool(here.primary not in (old, None))
+
+        await r.set("k", "2")
+        await until(moved)
