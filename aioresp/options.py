@@ -173,6 +173,9 @@ def settings(
         raise ArgumentError("credential_provider and password exclude each other")
     endpoint = Endpoint(tls=_tls(given), **{name: given[name] for name in _named("endpoint") if name in given})
     if seeds:
+        for host, _ in seeds:
+            if (why := _misfit("host", host)) is not None:
+                raise ArgumentError(f"a host in the URL {why}")
         endpoint = endpoint.replace(host=seeds[0][0], port=seeds[0][1])
     elif given["read_from"] != "primary":
         raise ArgumentError(ONE_SERVER)

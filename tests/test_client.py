@@ -363,7 +363,7 @@ async def test_what_is_not_utf8_fails_its_own_caller_only(server: Server, prefix
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": 3}, "takes decode_responses, timeout, retry and idempotent, not 'limit'"),
+        ({"limit": 3}, "takes decode_responses, timeout, retry, idempotent and read_from, not 'limit'"),
         ({"timeout": 0}, "timeout is 0"),
         ({"decode_responses": 1}, "decode_responses is int"),
     ],

@@ -147,7 +147,16 @@ BAD_URLS: list[tuple[str, str]] = [
     ("redis+tls://host", r"'redis\+tls': it is rediss:// here"),
     ("redis+unix:///run/redis.sock", r"'redis\+unix': it is unix:// here"),
     ("redis+socket:///run/redis.sock", r"'redis\+socket': it is unix:// here"),
-    ("redis+sentinel://host/mymaster", "no client for Sentinel"),
+    ("redis+sentinel://host", "names no primary: .*redis\\+sentinel://host:26379/mymaster/0"),
+    ("redis+sentinel://host//", "names no primary"),
+    ("redis+sentinel://a,b:x/m", "'port'"),
+    ("redis+sentinel://a,/m", "several hosts, and one of them is empty"),
+    ("redis+sentinel://host/m/x", "'db'"),
+    ("redis-sentinel://host/m", "it is redis\\+sentinel:// here"),
+    ("redis+sentinel://host/m?sentinel_username=me", "sentinel_username needs sentinel_password"),
+    ("redis://host?sentinel_password=x", "sentinel_password needs Sentinel"),
+    ("redis://host?read_from=replica", "read_from needs replicas"),
+    ("redis://a,b?read_from=slave", "'read_from' in the URL is not primary, replica"),
     ("localhost:6379", "write redis://host:6379, or give `host` and `port` as keywords"),
     ("redis:/localhost", "followed by two slashes: redis://host"),
     ("redis:localhost", "followed by two slashes"),
@@ -194,7 +203,9 @@ BAD_URLS: list[tuple[str, str]] = [
     ("redis://host?ssl=true", "'ssl'.* the URL begins with rediss://"),
     ("redis://host?middleware=x", "'middleware' cannot stand in the URL: give it as a keyword"),
     ("redis://host;db=1", "host"),
-    ("redis://a,b", "host"),
+    ("redis://a,", "several hosts, and one of them is empty"),
+    ("redis://a,b c", "malformed"),
+    ("redis://a,b;c", "host"),
     ("rediss://host?ssl_check_hostname=maybe", "'ssl_check_hostname'"),
     ("redis://host?ssl_ca_certs=ca.pem", "ssl_ca_certs needs ssl=True or a rediss:// URL"),
     ("redis://host?unix_socket_path=/run/redis.sock", "'unix_socket_path'"),
@@ -355,12 +366,34 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
     assert endpoint("redis://me:pw@host:6380/1?client_name=a", **options) == expected
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - {"on_lost", "retry", "events", "slow_after", "middleware"}))
+#: Options of pools that are no numbers.
+WORDS = {"on_lost", "retry", "events", "slow_after", "middleware", "read_from", "availability_zone"}
+
+
+@pytest.mark.parametrize("name", sorted(set(DEFAULTS) - WORDS))
 def test_keywords_override_the_options_of_the_url(name: str) -> None:
     url = "redis://host?limit=5&concurrency=5&idle_timeout=5&timeout=5&connect_timeout=5&max_reply=5&max_age=5"
     assert getattr(settings(url, {}), name) == 5
     options: Any = {name: 6}
     assert getattr(settings(url, options), name) == 6
+
+
+def test_several_hosts_are_read() -> None:
+    found = settings("redis://:pw@A,b:1,[::1]:2,b:1/3", {"read_from": "replica"})
+    assert found.seeds == (("a", 6379), ("b", 1), ("::1", 2))
+    assert (found.endpoint.host, found.endpoint.password, found.endpoint.db) == ("a", "pw", 3)
+    assert (found.master, found.sentinel, found.read_from) == (None, None, "replica")
+    found = settings("rediss+sentinel://me:pw@a,b:1/my%20master/2?sentinel_password=s", {})
+    assert (found.seeds, found.master) == ((("a", 26379), ("b", 1)), "my master")
+    assert found.sentinel is not None
+    assert found.sentinel.tls is found.endpoint.tls is not None
+    assert (found.sentinel.username, found.sentinel.password, found.sentinel.db) == (None, "s", 0)
+    plain = settings("rediss+sentinel://a/m?sentinel_ssl=false", {}).sentinel
+    assert plain is not None
+    assert plain.tls is None
+    for wrong in ({"host": "x"}, {"port": 1}, {"unix_socket_path": "/run/x"}):
+        with pytest.raises(ArgumentError, match="exclude several hosts"):
+            settings("redis://a,b", wrong)  # type: ignore[arg-type]
 
 
 def test_keywords_override_where_the_url_points() -> None:
