@@ -67,7 +67,7 @@ class Options(TypedDict, total=False):
     availability_zone: str | None
     sentinel_username: str | None
     sentinel_password: str | None
-    sentinel_ssl: bool
+    sentinel_ssl: bool | None
     sentinel_ssl_context: ssl.SSLContext | None
 
 
@@ -453,7 +453,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "availability_zone": Option(_filled, "node", str, None),
     "sentinel_username": Option(_credential, "sentinel", str),
     "sentinel_password": Option(_credential, "sentinel", str),
-    "sentinel_ssl": Option(_of(bool), "sentinel", boolean),
+    "sentinel_ssl": Option(_of(bool, type(None)), "sentinel", boolean),
     "sentinel_ssl_context": Option(_of(ssl.SSLContext, type(None)), "sentinel"),
     "decode_responses": Option(_of(bool), "view"),
     "retry": Option(_retry, "node", None, Retry()),
