@@ -36,6 +36,7 @@ from aioresp.node import Node, Stats
 from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
+from aioresp.reading import OTHERS, READS, ReadFrom, may_be_read
 from aioresp.reading import READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.retry import NEVER, Retry
@@ -127,7 +128,7 @@ class Client(
         self._decode = terms.decode
         self._timeout = terms.timeout
         #: The names that the fast path sends. Middleware and reads from replicas cost nothing where there are none.
-        self._plain = NONE if terms.middleware else PLAIN if terms.read_from == "primary" else PLAIN - READS
+        self._plain = NONE if terms.middleware else PLAIN if terms.read_from == "primary" else OTHERS
 
     def _with(self, terms: Terms) -> Self:
         view = object.__new__(type(self))

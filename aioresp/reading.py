@@ -46,6 +46,9 @@ READS: Final = frozenset(
     name for name in PLAIN if type(name) is str and name.upper() in READ_ONLY and name.upper() not in _BOUND
 )
 
+#: All other commands without peculiarities: a client that reads from replicas sends these at once.
+OTHERS: Final = PLAIN - READS
+
 #: Errors after which another server is asked: this one cannot serve, and a read may run twice.
 NEXT: Final = (
     AskError,

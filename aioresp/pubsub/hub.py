@@ -32,7 +32,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.liveness import Liveness
 from aioresp.pubsub.requests import Requests
 from aioresp.pubsub.states import SHUT, TRANSITIONS, Event, State
-from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Standing, Subscriber, Topic
+from aioresp.pubsub.topics import INVALIDATE, KINDS, Kind, Moment, Standing, Subscriber, Topic
 from aioresp.retry import NOT_NOW, Retry
 from aioresp.timers import wait
 from aioresp.wire.batch import fail
@@ -461,8 +461,13 @@ class Hub:
         own.end(ConnectionLost(f"its server is left: {error}"))
         return True
 
-    def move(self, error: RedisError) -> None:
-        """Leave the server, because `connect` leads to another one now; subscriptions get a gap."""
+    def move(self, error: RedisError, since: Moment | None = None) -> None:
+        """Leave the server, because `connect` leads to another one now; subscriptions get a gap.
+
+        It begins at `since` at the latest: from then on, messages may have been published at the other server.
+        """
+        if since is not None and since.ticks < self._requests.complete.ticks:
+            self._requests.complete = since
         if self._listener is not None:
             self._listener.connection.end(error)
         elif self._opening is not None:

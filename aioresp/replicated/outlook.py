@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aioresp.errors import ClientClosed, ConnectionLost
 from aioresp.pool.barrier import Barrier
 from aioresp.pool.resource import PoolStats
+from aioresp.pubsub.topics import Moment
 from aioresp.replicated.leaving import evacuate, move_blocking
 from aioresp.replicated.places import Address, Found
 
@@ -87,6 +88,7 @@ class Outlook:
         self.state = State.OPEN
         self._owner = owner
         self._name = name
+        self._held_at: Moment | None = None  # the moment of the last hold
         self._barrier: Barrier | None = None  # the line of writes while they are held
         self._timer: asyncio.TimerHandle | None = None  # the end of the hold at the latest
         self._beat: asyncio.TimerHandle | None = None  # the next step of `every`
@@ -104,6 +106,7 @@ class Outlook:
         if node is None or self.state is not State.OPEN:
             return
         self.state = State.HELD
+        self._held_at = Moment.now()
         logger.info("writes to %s are held: %s", self._name, why)
         self._barrier = Barrier(self.loop, f"writes are held while a failover of {self._name} is under way")
         pool = node.pools.find(self.loop)
@@ -142,9 +145,16 @@ class Outlook:
             node.pools.replace(lambda pool: evacuate(pool, self.loop, error), everywhere=False)
             hub = node.hubs.find(self.loop)
             if hub is not None:
-                hub.move(self._lost(f"{self._name} has another primary, {to}"))
+                hub.move(self._lost(f"{self._name} has another primary, {to}"), self._promoted_after())
         self.release("the new primary is known")
         node.look_again(self)
+
+    def _promoted_after(self) -> Moment:
+        """Return a moment before the promotion of the new primary, where others may have published since."""
+        now = Moment.now()
+        if self._held_at is not None and now.ticks - self._held_at.ticks < 2 * HOLD:
+            return self._held_at
+        return Moment(now.wall - HOLD, now.ticks - HOLD)
 
     def _lost(self, why: str) -> ConnectionLost:
         return ConnectionLost(why, "not sent")
