@@ -6,8 +6,8 @@ that is Sentinel.
 
 from __future__ import annotations
 
-import asyncio
 import math
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
@@ -24,6 +24,7 @@ from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
 from aioresp.replicated.role import role_of
 from aioresp.retry import NEVER, Retry
+from aioresp.timers import Timeout
 from aioresp.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class ReplicatedNode(Node):
         self.choice: Choice[Node] = Choice(settings.availability_zone)
         self._replicas: dict[Address, Node] = {}
         self._parting: list[Node] = []  # nodes of former replicas, until they have closed
-        self._asked_at = -math.inf  # the time, by the clock of a loop, at which replicas were last asked for
+        self._asked_at = -math.inf  # the time (monotonic) at which replicas were last asked for
         make: Any = partial(Outlook, weakref.ref(self), source.name)
         self.outlooks: PerLoop[Outlook] = PerLoop(make)
 
@@ -136,15 +137,15 @@ class ReplicatedNode(Node):
         return found
 
     def _note(self, found: Found) -> None:
-        self._asked_at = running_loop().time()
+        self._asked_at = time.monotonic()
         for address in [address for address in self._replicas if address not in found.replicas]:
-            gone = self._replicas.pop(address)
-            gone.retire(ConnectError(f"{address} is no replica any more"))
-            self._parting.append(gone)
+            if (gone := self._replicas.pop(address, None)) is not None:  # no other thread has dropped it
+                gone.retire(ConnectError(f"{address} is no replica any more"))
+                self._parting.append(gone)
         self._parting = [node for node in self._parting if node.stats().open]
         for address in found.replicas:
             if address not in self._replicas:
-                self._replicas[address] = self._replica(address)
+                self._replicas.setdefault(address, self._replica(address))
         self.choice.keep([self, *self._replicas.values()])
 
     def _replica(self, address: Address) -> Node:
@@ -167,8 +168,8 @@ class ReplicatedNode(Node):
 
     def look_again(self, outlook: Outlook) -> None:
         """Ask for the replicas soon, unless that was done a moment ago."""
-        if outlook.loop.time() - self._asked_at > PAUSE:
-            self._asked_at = outlook.loop.time()
+        if time.monotonic() - self._asked_at > PAUSE:
+            self._asked_at = time.monotonic()
             outlook.spawn(self.find, "aioresp: ask for replicas")
 
     # --- Reads -------------------------------------------------------------------------------------------------------
@@ -215,13 +216,13 @@ class ReplicatedNode(Node):
             return [self]
         if self.found is None:
             try:
-                async with asyncio.timeout(None if terms.timeout is None else terms.timeout / 2):
+                async with Timeout(None if terms.timeout is None else terms.timeout / 2):
                     await self.find()
             except (RedisError, TimeoutError):
                 return [self]  # whose connections ask again, until the deadline
         outlook = self.outlooks.here()
         self.source.watch(outlook)
-        if outlook.loop.time() - self._asked_at > FRESH:
+        if time.monotonic() - self._asked_at > FRESH:
             self.look_again(outlook)
         return self.choice.order(terms.read_from, self, self.replicas)
 

@@ -75,7 +75,7 @@ class Seeds:
                     until = loop.time() + GRACE
         finally:
             for task in tasks:
-                if not task.done():
+                if not task.done() and not loop.is_closed():
                     task.cancel()
                     task.add_done_callback(_ignore)
             tasks.clear()

@@ -64,21 +64,20 @@ class Panel:
     def learn(self, told: set[Address]) -> None:
         """Know these sentinels from now on, besides the seeds, and drop others."""
         for at in [at for at in self.nodes if at not in told and at not in self._seeds]:
-            gone = self.nodes.pop(at)
-            gone.retire(ConnectError(f"{at} is no sentinel of {self.name} any more"))
-            self._parting.append(gone)
+            if (gone := self.nodes.pop(at, None)) is not None:  # no other thread has dropped it
+                gone.retire(ConnectError(f"{at} is no sentinel of {self.name} any more"))
+                self._parting.append(gone)
         self._parting = [node for node in self._parting if node.stats().open]
         for at in sorted(told.difference(self.nodes))[:MOST]:
             logger.info("%s has another sentinel, %s", self.name, at)
-            self.nodes[at] = self._node(at)
+            self.nodes.setdefault(at, self._node(at))
         self._silent &= self.nodes.keys()
 
     async def ask(self) -> dict[Address, Word]:
         """Ask all at once; return the words of those that answer soon. Raises ConnectError if there is none."""
         loop = running_loop()
-        tasks = {
-            loop.create_task(self._ask(node), name=f"aioresp: ask sentinel {at}"): at for at, node in self.nodes.items()
-        }
+        nodes = list(self.nodes.items())
+        tasks = {loop.create_task(self._ask(node), name=f"aioresp: ask sentinel {at}"): at for at, node in nodes}
         pending = set(tasks)
         words: dict[Address, Word] = {}
         errors: dict[Address, BaseException] = {}
@@ -104,7 +103,7 @@ class Panel:
             failure = await self._why(errors)
         finally:
             for task in tasks:
-                if not task.done():
+                if not task.done() and not loop.is_closed():
                     task.cancel()
                     task.add_done_callback(_ignore)
             tasks.clear()

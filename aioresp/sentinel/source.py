@@ -5,6 +5,7 @@ Owns which of the sentinels' words counts: the newest one. Never knows connectio
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,6 +18,9 @@ from aioresp.sentinel.panel import Panel
 from aioresp.sentinel.watch import Watch
 from aioresp.sentinel.words import Word
 
+#: Seconds for which most sentinels must tell an older word before it counts.
+RESET: Final = 5.0
+
 #: Epoch before any word.
 _NONE: Final = (-1, False)
 
@@ -28,6 +32,7 @@ class SentinelSource:
         assert settings.master is not None
         self._panel = Panel(settings, settings.master)
         self._newest = _NONE
+        self._older_since: float | None = None  # the time from which on most sentinels have told older words only
         scheme = "redis" if settings.endpoint.tls is None else "rediss"
         seeds = ",".join(str(Address(*seed)) for seed in settings.seeds)
         self.name = f"{scheme}+sentinel://{seeds}/{settings.master}"
@@ -47,20 +52,28 @@ class SentinelSource:
     async def find(self) -> Found:
         """Ask all sentinels at once; return the newest word.
 
-        A word that is older than one heard before does not count, unless all sentinels answer and none knows a newer
-        one: then they were reset.
+        A word that is older than one heard before does not count, unless the sentinels were reset: all of them answer,
+        or most of them for `RESET` seconds, and none knows a newer one.
         """
         words = await self._panel.ask()
         newest = max(words.values(), key=lambda word: (word.epoch, _agreed(word, words)))
-        if newest.epoch < self._newest and len(words) < len(self._panel.nodes):
+        if newest.epoch < self._newest and not self._were_reset(len(words)):
             raise ConnectError(f"the sentinels of {self._panel.name} that answer have not heard of its last failover")
-        self._newest = newest.epoch
+        self._newest, self._older_since = newest.epoch, None
         self._panel.learn({at for word in words.values() for at in word.sentinels} | words.keys())
         return Found(newest.primary, newest.replicas)
 
+    def _were_reset(self, answers: int) -> bool:
+        known, now = len(self._panel.nodes), time.monotonic()
+        if 2 * answers <= known:
+            self._older_since = None
+        elif self._older_since is None:
+            self._older_since = now
+        return answers >= known or (self._older_since is not None and now - self._older_since > RESET)
+
     def watch(self, outlook: Outlook) -> None:
         """Hear the messages of all sentinels in the running loop."""
-        for node in self._panel.nodes.values():
+        for node in list(self._panel.nodes.values()):
             try:
                 hub = node.hubs.here()
                 if hub not in outlook.watched:

@@ -13,6 +13,7 @@ import pytest
 
 from aioresp import ArgumentError, AuthenticationError, Client, ConnectError, RedisError, Sentinel
 from aioresp.replicated.places import Address, Found
+from aioresp.sentinel import source as source_module
 from aioresp.sentinel.source import SentinelSource
 from aioresp.sentinel.words import Word, news, read
 from aioresp.testing import Proxy
@@ -51,6 +52,7 @@ async def found(source: SentinelSource, *words: Word) -> int:
         return {Address("s", number): each for number, each in enumerate(words)}
 
     source._panel.ask = ask  # type: ignore[method-assign]
+    source._panel.learn = lambda told: None  # type: ignore[method-assign]
     return (await source.find()).primary.port
 
 
@@ -63,6 +65,24 @@ async def test_the_newest_word_counts_and_an_older_one_never_again(shared: Serve
         with pytest.raises(ConnectError, match="have not heard of its last failover"):
             await found(source, word(1, 3))
         assert await found(source, *[word(9, 0)] * 5) == 9, "all sentinels were reset"
+
+
+async def test_a_reset_counts_although_one_sentinel_is_gone(shared: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "RESET", 0.1)
+    async with Client(url(shared)) as r:
+        await r.ping()
+        source = r.node.source  # type: ignore[attr-defined]
+        assert len(source.sentinels) == 3
+        assert await found(source, word(2, 4)) == 2
+        with pytest.raises(ConnectError):
+            await found(source, word(1, 0), word(1, 0))
+        await asyncio.sleep(0.15)
+        with pytest.raises(ConnectError):
+            await found(source, word(1, 0))  # a minority, which may be cut off from the others
+        with pytest.raises(ConnectError):
+            await found(source, word(1, 0), word(1, 0))
+        await asyncio.sleep(0.15)
+        assert await found(source, word(1, 0), word(1, 0)) == 1
 
 
 async def test_a_stale_sentinel_is_outvoted(servers: Servers) -> None:
