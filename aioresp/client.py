@@ -10,6 +10,7 @@ from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
@@ -36,6 +37,7 @@ from aioresp.node import Node, Stats
 from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
+from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
 from aioresp.reading import OTHERS, READS, ReadFrom, may_be_read
 from aioresp.reading import READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
@@ -55,6 +57,9 @@ T = TypeVar("T")
 
 #: The names that the fast path sends if there is middleware: none.
 NONE: Final[frozenset[str]] = frozenset()
+
+#: Servers for whose reads a view keeps a view of its own.
+MOST_READERS: Final = 100
 
 #: Attempts at a transaction by default: with the pauses between them, about a second on average.
 ATTEMPTS: Final = 20
@@ -127,6 +132,8 @@ class Client(
         self._pools = node.pools
         self._decode = terms.decode
         self._timeout = terms.timeout
+        #: Views on the servers that are asked first for a read.
+        self._on: dict[Node, Self] = {}
         #: The names that the fast path sends. Middleware and reads from replicas cost nothing where there are none.
         self._plain = NONE if terms.middleware else PLAIN if terms.read_from == "primary" else OTHERS
 
@@ -191,7 +198,16 @@ class Client(
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
             if type(name) is str and name in READS and self.terms.read_from != "primary":
-                return await self._read(arguments, reply)
+                reader = self.node.reader(self.terms)
+                spent = 0.0
+                if reader is not None:
+                    since = monotonic()
+                    try:
+                        return await (self._on.get(reader) or self._view_on(reader))._execute(arguments, reply)
+                    except NEXT:
+                        self.node.could_not_read(reader)
+                        spent = monotonic() - since
+                return await self._read(arguments, reply, spent)
             facts = traits(arguments := exact(arguments))
             if facts.refusal is not None:
                 raise about(CommandRefused(f"a client does not send this command: {facts.refusal}"), facts.name)
@@ -258,8 +274,8 @@ class Client(
         finally:
             del wrong  # it holds this frame by its traceback
 
-    async def _read(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
-        """Send a command that only reads to a server by `read_from`."""
+    async def _read(self, arguments: Arguments, reply: Callable[[Any], T], spent: float = 0.0) -> T:
+        """Send a command that only reads to the servers by `read_from`, in the time that is left after `spent`."""
 
         async def on(node: Node, terms: Terms) -> T:
             view = self._with(terms)
@@ -267,7 +283,19 @@ class Client(
                 view._take(node, terms)
             return await view._execute(arguments, reply)
 
-        return await self.node.read(on, self.terms)
+        terms = self.terms
+        if spent and terms.timeout is not None:
+            terms = terms.replace(timeout=max(terms.timeout - spent, LEAST))
+        return await self.node.read(on, terms)
+
+    def _view_on(self, node: Node) -> Self:
+        """Return the view that sends a read to `node` first, before others are asked."""
+        if len(self._on) > MOST_READERS:  # of servers that are replicas no more
+            self._on.clear()
+        view = self._with(terms := self.node.terms_of_read(self.terms))
+        view._take(node, terms)
+        self._on[node] = view
+        return view
 
     if TYPE_CHECKING:
         # In truth a coroutine function; `_execute` by its own name would be no override for type checkers.

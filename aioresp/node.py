@@ -170,6 +170,17 @@ class Node(Bound):
         """Call with the server that should serve a read, by `terms.read_from`, and the terms for it: this one."""
         return await call(self, terms.replace(read_from="primary"))
 
+    def reader(self, terms: Terms) -> Node | None:
+        """Return the server to ask first for a read, if that is known without a look; None calls for `read`."""
+        return None
+
+    def terms_of_read(self, terms: Terms) -> Terms:
+        """Return the terms on which a first server is asked, while others could serve."""
+        return terms.replace(read_from="primary")
+
+    def could_not_read(self, reader: Node) -> None:
+        """Note that a server has not served a read."""
+
     # --- Contexts ----------------------------------------------------------------------------------------------------
 
     def borrow(self, terms: Terms, why: str) -> Borrowed:

@@ -69,6 +69,9 @@ PENALTY: Final = (0.5, 15.0)
 #: Seconds for which a measured latency counts; then one read measures it again.
 FRESH: Final = 10.0
 
+#: Seconds for which the nearest server stays that, without a look at the others.
+MOMENT: Final = 0.1
+
 #: Share of a new measurement in the latency that is remembered.
 WEIGHT: Final = 0.3
 
@@ -107,6 +110,17 @@ class Choice(Generic[T]):
         self._clock = clock
         self._turn = count()
         self._known: dict[T, _Known] = {}
+        self._failed: set[T] = set()  # the servers whose last read failed
+        self._nearest: T | None = None  # the first of the last order by distance
+        self._nearest_until = -math.inf
+
+    def first(self, read_from: ReadFrom, replicas: Sequence[T]) -> T | None:
+        """Return the server to ask first, at little cost; None if `order` has to think."""
+        if self._failed or not replicas:
+            return None
+        if read_from != "nearest":
+            return replicas[next(self._turn) % len(replicas)]
+        return self._nearest if self._clock() < self._nearest_until else None
 
     def order(self, read_from: ReadFrom, primary: T, replicas: Sequence[T]) -> list[T]:
         """Return the servers to ask, the first one first; the primary is always among them."""
@@ -120,6 +134,8 @@ class Choice(Generic[T]):
             first = self._of(nearest[0])
             if now - first.measured > FRESH:
                 first.measured = now  # by the caller of this read, and by none beside it
+            elif first.latency < math.inf:
+                self._nearest, self._nearest_until = nearest[0], now + MOMENT
             return nearest
         inturn.sort(key=lambda server: self._avoided(server, now))
         if not self._avoided(inturn[0], now):
@@ -149,6 +165,7 @@ class Choice(Generic[T]):
         known.measured = self._clock()
         if known.failures:
             known.failures, known.avoid_until = 0, -math.inf
+            self._failed.discard(server)
 
     def failed(self, server: T) -> None:
         """Note that a server could not serve a read: it is asked after the others for a while."""
@@ -156,10 +173,14 @@ class Choice(Generic[T]):
         first, most = PENALTY
         known.avoid_until = self._clock() + min(most, first * 2.0 ** min(known.failures, 10))
         known.failures += 1
+        self._failed.add(server)
+        self._nearest_until = -math.inf
 
     def keep(self, servers: Sequence[T]) -> None:
         """Forget all servers but these."""
         self._known = {server: known for server, known in self._known.items() if server in set(servers)}
+        self._failed.intersection_update(servers)
+        self._nearest_until = -math.inf
 
     def _of(self, server: T) -> _Known:
         return self._known.setdefault(server, _Known())

@@ -84,6 +84,7 @@ class ReplicatedNode(Node):
         self.found: Found | None = None
         self.choice: Choice[Node] = Choice(settings.availability_zone)
         self._replicas: dict[Address, Node] = {}
+        self._in_turn: tuple[Node, ...] = ()  # the same, as they take turns
         self._parting: list[Node] = []  # nodes of former replicas, until they have closed
         self._asked_at = -math.inf  # the time (monotonic) at which replicas were last asked for
         make: Any = partial(Outlook, weakref.ref(self), source.name)
@@ -146,6 +147,7 @@ class ReplicatedNode(Node):
         for address in found.replicas:
             if address not in self._replicas:
                 self._replicas.setdefault(address, self._replica(address))
+        self._in_turn = tuple(self._replicas.values())
         self.choice.keep([self, *self._replicas.values()])
 
     def _replica(self, address: Address) -> Node:
@@ -177,12 +179,28 @@ class ReplicatedNode(Node):
     @property
     def replicas(self) -> tuple[Node, ...]:
         """The replicas that are known."""
-        return tuple(self._replicas.values())
+        return self._in_turn
 
     @property
     def has_replicas(self) -> bool:
         """Return True: views may read from replicas."""
         return True
+
+    def reader(self, terms: Terms) -> Node | None:
+        """Return the server to ask first for a read; None if there are none, one has failed, or it is time to look."""
+        if time.monotonic() - self._asked_at > FRESH:
+            return None
+        return self.choice.first(terms.read_from, self._in_turn)
+
+    def terms_of_read(self, terms: Terms) -> Terms:
+        """Return terms with half of the time, or `SHARE` seconds where there is no limit, and without retries."""
+        share = SHARE if terms.timeout is None else min(terms.timeout / 2, SHARE)
+        return terms.replace(read_from="primary", middleware=(), timeout=share, retry=NEVER)
+
+    def could_not_read(self, reader: Node) -> None:
+        """Note that a server has not served a read: it is asked after the others for a while."""
+        self.choice.failed(reader)
+        self.look_again(self.outlooks.here())
 
     async def read(self, call: Callable[[Node, Terms], Awaitable[T]], terms: Terms) -> T:
         """Call with the servers that `terms` prefer for a read, one after the other, until one has served it.
@@ -201,8 +219,7 @@ class ReplicatedNode(Node):
             except NEXT as error:
                 if left <= 0 or (isinstance(error, PoolTimeout) and node is self):
                     raise
-                self.choice.failed(node)
-                self.look_again(self.outlooks.here())
+                self.could_not_read(node)
             else:
                 self.choice.served(node, loop.time() - since)
                 return value
