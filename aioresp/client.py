@@ -38,11 +38,10 @@ from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_o
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
 from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
-from aioresp.reading import OTHERS, READS, ReadFrom, may_be_read
-from aioresp.reading import READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
+from aioresp.timers import LEAST
 from aioresp.typed import Generic, TypedDict
 from aioresp.wire.packing import pack, unpack
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from itertools import count
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from aioresp.command import PLAIN
 from aioresp.errors import (
@@ -28,6 +28,7 @@ from aioresp.errors import (
 )
 from aioresp.facts.catalogue import READ_ONLY
 from aioresp.facts.traits import Traits
+from aioresp.typed import Generic
 
 T = TypeVar("T", bound=Hashable)
 

@@ -59,8 +59,7 @@ class Pool(Generic[R]):
         first resource. It gets the error and the number of failures in a row, and returns the seconds until the next
         attempt. If it returns None, the callers in line get the error. `on_new` is called after `leave`: see `Leaving`.
         """
-        self.limit = limit
-        self.made = 0
+        self.limit, self.made = limit, 0
         self._connect = connect
         self._restore = restore
         self._sever = sever
@@ -80,7 +79,7 @@ class Pool(Generic[R]):
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
         self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age, on_new)
-        #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
+        #: The error of `retire`, for every caller from then on; None before.
         self._refusal: ConnectionLost | None = None
         self._past_usage: tuple[int, ...] = (0, 0, 0)
         care = self._withdraw, lambda r: self._waking.forget(r), lambda: bool(self._open)
@@ -161,8 +160,7 @@ class Pool(Generic[R]):
         if resource is not None:
             start(resource, timeout)
             return
-        loop = self._loop
-        since = loop.time()
+        loop, since = self._loop, self._loop.time()
 
         def serve(resource: R) -> None:
             waited = loop.time() - since
@@ -581,16 +579,16 @@ class Pool(Generic[R]):
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""
         resources = self.resources
-        usages = [self._past_usage, *(r.usage() for r in resources)]
+        commands, sent, received = map(sum, zip(self._past_usage, *(r.usage() for r in resources), strict=True))
         return PoolStats(
             open=len(resources),
             leased=len(self._leased),
             in_flight=sum(r.in_flight for r in resources),
             waiting=self._waiting.waiting + self._lease_waiting.waiting,
             made=self.made,
-            commands=sum(u[0] for u in usages),
-            bytes_sent=sum(u[1] for u in usages),
-            bytes_received=sum(u[2] for u in usages),
+            commands=commands,
+            bytes_sent=sent,
+            bytes_received=received,
         )
 
     def describe(self) -> str:
