@@ -109,12 +109,15 @@ class Borrowed(Entered):
     ) -> None:
         self.give_back()
 
-    async def borrow(self, deadline: float | None) -> Connection:
-        """Take a connection from the pool. Raises PoolTimeout at `deadline` (loop time)."""
+    async def borrow(self, deadline: float | None, *, writes: bool = False) -> Connection:
+        """Take a connection from the pool, once it may write if it `writes`. Raises PoolTimeout at `deadline`."""
         task = asyncio.current_task()
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
         while True:
             pool = self.find_pool()
+            if writes and pool.barrier is not None and pool.barrier.closed:
+                await pool.barrier.passed(None if deadline is None else max(deadline - running_loop().time(), LEAST))
+                continue  # behind it there may be another pool
             try:
                 self._connection = await pool.lease(holder, deadline)
                 break
@@ -353,16 +356,13 @@ class Borrowed(Entered):
 
         The command's own time limit ends at `until` (loop time), and includes the wait for the connection.
         """
-        barrier = self.find_pool().barrier
-        if barrier is not None and not traits.read_only:
-            await barrier.passed(None if until is None else max(until + GRACE - running_loop().time(), 0.0))
         remark = (
             None
             if until is not None
             else running_loop().call_later(self._timeout or LONG, self._remark, context=Context())
         )
         try:
-            connection = await self.borrow(None if until is None else until + GRACE)
+            connection = await self.borrow(None if until is None else until + GRACE, writes=not traits.read_only)
         finally:
             if remark is not None:
                 remark.cancel()
