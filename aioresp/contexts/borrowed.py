@@ -119,11 +119,15 @@ class Borrowed(Entered):
                 await pool.barrier.passed(None if deadline is None else max(deadline - running_loop().time(), LEAST))
                 continue  # behind it there may be another pool
             try:
-                self._connection = await pool.lease(holder, deadline)
-                break
+                connection = await pool.lease(holder, deadline)
             except ConnectionLost:
                 if not pool.retired or self.terms.retry.attempts == 1:
                     raise  # else another pool has taken its place, and nothing was sent
+                continue
+            if not writes or pool.barrier is None or not pool.barrier.closed:
+                break
+            pool.give_back(connection)  # the barrier has come down meanwhile
+        self._connection = connection
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._changed = set()

@@ -70,11 +70,9 @@ class Pool(Generic[R]):
         self.current: R = cast("R", NOBODY)
         #: Line of callers whose work must wait, which asks for it before it comes here; None without one.
         self.barrier: Barrier | None = None
-        self._shared: list[R] = []
         self._leased: dict[R, Holder] = {}
-        self._draining: list[R] = []
-        self._opening: set[asyncio.Task[None]] = set()
-        self._restoring: set[asyncio.Task[None]] = set()
+        self._shared, self._draining = list[R](), list[R]()
+        self._opening, self._restoring = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
@@ -127,9 +125,11 @@ class Pool(Generic[R]):
             self.current = resource
         return resource
 
-    def put_behind(self, barrier: Barrier | None) -> None:
-        """Have callers ask at `barrier` whether their work may go on; None removes it."""
+    def put_behind(self, barrier: Barrier | None, error: ConnectionLost | None = None) -> None:
+        """Have callers ask at `barrier` whether their work may go on; those in line get `error`. None removes it."""
         self.barrier, self.current = barrier, cast("R", NOBODY)
+        if error is not None:
+            self._waiting.fail(error, self._of_work())
 
     def _choose_for_work(self) -> R | None:
         """Return a resource of a retired pool, for work that began on its server and must end there."""
