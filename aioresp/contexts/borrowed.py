@@ -316,7 +316,9 @@ class Borrowed(Entered):
         connection = await self._usable()
         if transaction:
             self._changed.add("MULTI")
-        replies = await send(connection, commands, decode, timeout, in_one=transaction and not exclusive)
+        in_one = transaction and not exclusive
+        admit = None if self._pool is None else partial(_passed, self._pool, timeout)
+        replies = await send(connection, commands, decode, timeout, in_one=in_one, admit=admit)
         if transaction and (
             replies.raw[-1].__class__ not in ERROR_TYPES or isinstance(replies.raw[-1], ExecAbortError)
         ):
@@ -389,6 +391,12 @@ class Borrowed(Entered):
 
 
 Borrowed._execute.__qualname__ = Called(Borrowed._execute.__qualname__)
+
+
+async def _passed(pool: Pool[Connection], timeout: float | None) -> None:
+    """Wait at the pool's barrier in the middle of a batch. If the pool leaves its server, the connection ends."""
+    if pool.barrier is not None:
+        await pool.barrier.passed(timeout)
 
 
 def _return(pool: Pool[Connection], connection: Connection, changed: set[str], *, clean: bool) -> None:

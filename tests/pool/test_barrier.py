@@ -84,6 +84,30 @@ async def test_those_in_line_before_the_barrier_come_behind_it(server: Server, p
         assert set(await asyncio.gather(*pops)) == {(f"{prefix}list", "first"), (f"{prefix}list", "second")}
 
 
+async def test_a_large_batch_stops_in_the_middle(r: Client[str], other: Client[str], prefix: str) -> None:
+    count = 60_000
+    p = r.pipeline()
+    for _ in range(count):
+        p.incr(prefix)
+    task = asyncio.ensure_future(p.execute())
+    async with asyncio.timeout(20):
+        while not int(await other.get(prefix) or 0):
+            await asyncio.sleep(0)
+    barrier = Barrier(asyncio.get_running_loop(), "a test holds writes")
+    pool = r.node.pools.here()
+    pool.put_behind(barrier)
+    seen = -1
+    async with asyncio.timeout(20):
+        while seen != (seen := int(await other.get(prefix) or 0)):
+            await asyncio.sleep(0.2)
+    assert 0 < seen < count
+    assert not task.done()
+    pool.put_behind(None)
+    barrier.open()
+    assert len(await task) == count
+    assert await other.get(prefix) == str(count)
+
+
 async def test_a_lease_waits_too(r: Client[str], prefix: str) -> None:
     async with r.connection() as c:
         barrier = Barrier(asyncio.get_running_loop(), "a test holds writes")
