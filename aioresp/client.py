@@ -32,7 +32,7 @@ from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.scripts import Scripts
 from aioresp.elsewhere import CLIENT, advising
 from aioresp.errors import ArgumentError, CommandRefused, ConnectionLost, RedisError, about
-from aioresp.facts.traits import traits
+from aioresp.facts.traits import LEAST, traits
 from aioresp.node import Node, Stats
 from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
@@ -41,7 +41,6 @@ from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
-from aioresp.timers import LEAST
 from aioresp.typed import Generic, TypedDict
 from aioresp.wire.packing import pack, unpack
 
@@ -77,12 +76,13 @@ class View(TypedDict, total=False):
 class Client(
     Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Readers[AnyStr], Subscribing[AnyStr], Generic[AnyStr]
 ):
-    """Client of one server, for any number of tasks, event loops and threads, and for forked children.
+    """Client of one server, or of a primary with replicas, for any number of tasks, event loops, threads and forks.
 
     It connects at first use, keeps one pool of connections for each event loop, and closes it with the loop.
 
     Args:
-        url: redis://, rediss://, valkey://, valkeys:// or unix://, with user, password, database and options.
+        url: redis://, rediss://, valkey://, valkeys:// or unix://, with user, password, database and options. A primary
+            with replicas is found by redis+sentinel://sentinel1,sentinel2/name, or by redis://host1,host2,host3.
         decode_responses: whether replies are str (UTF-8) or bytes.
         options: override the URL. `limit` is the most connections of one loop. `concurrency` is the number of commands
             under way on one connection before another is opened (1: the classic pool). `timeout` is the number of
@@ -90,6 +90,7 @@ class Client(
             seconds, too. A connection is closed after `idle_timeout` seconds without use, and takes no more work when
             it is about `max_age` old (seconds or a timedelta; None: it may grow old). `retry` says how often and
             how fast calls are tried again within `timeout` (None: never). `protocol` is 3, or 2 to avoid RESP3.
+            `read_from` says whether reads go to the "primary", a "replica", or the "nearest" server.
             `on_lost` is called with elements that a cancelled blocking pop took and may not have put back.
 
     Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.

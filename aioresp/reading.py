@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from itertools import count
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from aioresp.command import PLAIN
 from aioresp.errors import (
@@ -28,6 +28,7 @@ from aioresp.errors import (
 )
 from aioresp.facts.catalogue import READ_ONLY
 from aioresp.facts.traits import Traits
+from aioresp.typed import Generic
 
 T = TypeVar("T", bound=Hashable)
 
@@ -42,9 +43,7 @@ POLICIES: Final[tuple[ReadFrom, ...]] = ("primary", "replica", "prefer_replica",
 _BOUND: Final = frozenset(("SCAN", "HSCAN", "SSCAN", "ZSCAN", "CLUSTERSCAN", "EVALSHA_RO", "ARSCAN"))
 
 #: Commands of one word that replicas may serve and that have no other peculiarity, in upper and in lower case.
-READS: Final = frozenset(
-    name for name in PLAIN if type(name) is str and name.upper() in READ_ONLY and name.upper() not in _BOUND
-)
+READS: Final = PLAIN & {spelled for name in READ_ONLY - _BOUND for spelled in (name, name.lower())}
 
 #: All other commands without peculiarities: a client that reads from replicas sends these at once.
 OTHERS: Final = PLAIN - READS

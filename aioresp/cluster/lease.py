@@ -28,10 +28,10 @@ class KeyLease(Lease[AnyStr], Generic[AnyStr]):
         self._slot = slot
         self._node: Pool[Connection] | None = None  # the pool of the node, chosen by `borrow`
 
-    async def borrow(self, deadline: float | None) -> Connection:
+    async def borrow(self, deadline: float | None, *, writes: bool = False) -> Connection:
         """Take a connection from the pool of the node. Raises PoolTimeout at `deadline` (loop time)."""
         self._node = await self._fleet.course(_PING, self._slot, self.terms, deadline).next()
-        return await super().borrow(deadline)
+        return await super().borrow(deadline, writes=writes)
 
     def _chosen(self) -> Pool[Connection]:
         if self._node is None:

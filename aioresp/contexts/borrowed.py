@@ -109,18 +109,25 @@ class Borrowed(Entered):
     ) -> None:
         self.give_back()
 
-    async def borrow(self, deadline: float | None) -> Connection:
-        """Take a connection from the pool. Raises PoolTimeout at `deadline` (loop time)."""
+    async def borrow(self, deadline: float | None, *, writes: bool = False) -> Connection:
+        """Take a connection from the pool, once it may write if it `writes`. Raises PoolTimeout at `deadline`."""
         task = asyncio.current_task()
         holder = self._why if task is None else f"{self._why} in {task.get_name()}"
         while True:
             pool = self.find_pool()
+            if writes and pool.barrier is not None and pool.barrier.closed:
+                await pool.barrier.passed(None if deadline is None else max(deadline - running_loop().time(), LEAST))
+                continue  # behind it there may be another pool
             try:
-                self._connection = await pool.lease(holder, deadline)
-                break
+                connection = await pool.lease(holder, deadline)
             except ConnectionLost:
                 if not pool.retired or self.terms.retry.attempts == 1:
                     raise  # else another pool has taken its place, and nothing was sent
+                continue
+            if not writes or pool.barrier is None or not pool.barrier.closed:
+                break
+            pool.give_back(connection)  # the barrier has come down meanwhile
+        self._connection = connection
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._changed = set()
@@ -309,7 +316,9 @@ class Borrowed(Entered):
         connection = await self._usable()
         if transaction:
             self._changed.add("MULTI")
-        replies = await send(connection, commands, decode, timeout, in_one=transaction and not exclusive)
+        in_one = transaction and not exclusive
+        admit = None if self._pool is None else partial(_passed, self._pool, timeout)
+        replies = await send(connection, commands, decode, timeout, in_one=in_one, admit=admit)
         if transaction and (
             replies.raw[-1].__class__ not in ERROR_TYPES or isinstance(replies.raw[-1], ExecAbortError)
         ):
@@ -353,16 +362,13 @@ class Borrowed(Entered):
 
         The command's own time limit ends at `until` (loop time), and includes the wait for the connection.
         """
-        barrier = self.find_pool().barrier
-        if barrier is not None and not traits.read_only:
-            await barrier.passed(None if until is None else max(until + GRACE - running_loop().time(), 0.0))
         remark = (
             None
             if until is not None
             else running_loop().call_later(self._timeout or LONG, self._remark, context=Context())
         )
         try:
-            connection = await self.borrow(None if until is None else until + GRACE)
+            connection = await self.borrow(None if until is None else until + GRACE, writes=not traits.read_only)
         finally:
             if remark is not None:
                 remark.cancel()
@@ -385,6 +391,12 @@ class Borrowed(Entered):
 
 
 Borrowed._execute.__qualname__ = Called(Borrowed._execute.__qualname__)
+
+
+async def _passed(pool: Pool[Connection], timeout: float | None) -> None:
+    """Wait at the pool's barrier in the middle of a batch. If the pool leaves its server, the connection ends."""
+    if pool.barrier is not None:
+        await pool.barrier.passed(timeout)
 
 
 def _return(pool: Pool[Connection], connection: Connection, changed: set[str], *, clean: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from aioresp.errors import ConnectionLost
@@ -36,12 +36,19 @@ class Replies:
 
 
 async def send(
-    connection: Connection, commands: list[Packed], decode: bool, timeout: float | None, *, in_one: bool
+    connection: Connection,
+    commands: list[Packed],
+    decode: bool,
+    timeout: float | None,
+    *,
+    in_one: bool,
+    admit: Callable[[], Awaitable[object]] | None = None,
 ) -> Replies:
     """Send a batch on a leased connection, and return the replies.
 
     Unless it goes `in_one` write, it goes in pieces, each with the whole `timeout`. Only a few pieces are in flight at
-    a time. So memory stays bounded, however large the batch and however slow the server.
+    a time. So memory stays bounded, however large the batch and however slow the server. `admit` is awaited before each
+    piece but the first: it returns when more may be sent.
     """
     loop = asyncio.get_running_loop()
     under_way: deque[Batch] = deque()
@@ -53,8 +60,15 @@ async def send(
             if len(under_way) == AHEAD:
                 replies += await under_way[0].future
                 clean &= under_way.popleft().clean
+            if sent and admit is not None:
+                await admit()
             batch = Batch(len(piece), decode, loop.create_future())
-            connection.send_batch(joined(piece), batch, timeout)
+            try:
+                connection.send_batch(joined(piece), batch, timeout)
+            except ConnectionLost as error:
+                if sent:
+                    error.outcome = "unknown"
+                raise
             under_way.append(batch)
             del batch  # its error would hold this frame, by its traceback
             sent += len(piece)

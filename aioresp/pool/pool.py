@@ -59,8 +59,7 @@ class Pool(Generic[R]):
         first resource. It gets the error and the number of failures in a row, and returns the seconds until the next
         attempt. If it returns None, the callers in line get the error. `on_new` is called after `leave`: see `Leaving`.
         """
-        self.limit = limit
-        self.made = 0
+        self.limit, self.made = limit, 0
         self._connect = connect
         self._restore = restore
         self._sever = sever
@@ -71,16 +70,14 @@ class Pool(Generic[R]):
         self.current: R = cast("R", NOBODY)
         #: Line of callers whose work must wait, which asks for it before it comes here; None without one.
         self.barrier: Barrier | None = None
-        self._shared: list[R] = []
         self._leased: dict[R, Holder] = {}
-        self._draining: list[R] = []
-        self._opening: set[asyncio.Task[None]] = set()
-        self._restoring: set[asyncio.Task[None]] = set()
+        self._shared, self._draining = list[R](), list[R]()
+        self._opening, self._restoring = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._lease_waiting: WaitQueue[R] = WaitQueue(loop, self._too_late)
         self._growth = Growth(loop, patience)
         self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age, on_new)
-        #: The error of `retire`: every caller gets it from then on. None until `retire` is called.
+        #: The error of `retire`, for every caller from then on; None before.
         self._refusal: ConnectionLost | None = None
         self._past_usage: tuple[int, ...] = (0, 0, 0)
         care = self._withdraw, lambda r: self._waking.forget(r), lambda: bool(self._open)
@@ -128,9 +125,11 @@ class Pool(Generic[R]):
             self.current = resource
         return resource
 
-    def put_behind(self, barrier: Barrier | None) -> None:
-        """Have callers ask at `barrier` whether their work may go on; None removes it."""
+    def put_behind(self, barrier: Barrier | None, error: ConnectionLost | None = None) -> None:
+        """Have callers ask at `barrier` whether their work may go on; those in line get `error`. None removes it."""
         self.barrier, self.current = barrier, cast("R", NOBODY)
+        if error is not None:
+            self._waiting.fail(error, self._of_work())
 
     def _choose_for_work(self) -> R | None:
         """Return a resource of a retired pool, for work that began on its server and must end there."""
@@ -161,8 +160,7 @@ class Pool(Generic[R]):
         if resource is not None:
             start(resource, timeout)
             return
-        loop = self._loop
-        since = loop.time()
+        loop, since = self._loop, self._loop.time()
 
         def serve(resource: R) -> None:
             waited = loop.time() - since
@@ -446,6 +444,8 @@ class Pool(Generic[R]):
             self._dispatch()
         self._end_retired()
 
+    # --- The end of one resource --------------------------------------------------------------------------------------
+
     def _on_close(self, resource: R) -> None:
         for place in (self._shared, self._draining):
             if resource in place:
@@ -579,16 +579,16 @@ class Pool(Generic[R]):
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""
         resources = self.resources
-        usages = [self._past_usage, *(r.usage() for r in resources)]
+        commands, sent, received = map(sum, zip(self._past_usage, *(r.usage() for r in resources), strict=True))
         return PoolStats(
             open=len(resources),
             leased=len(self._leased),
             in_flight=sum(r.in_flight for r in resources),
             waiting=self._waiting.waiting + self._lease_waiting.waiting,
             made=self.made,
-            commands=sum(u[0] for u in usages),
-            bytes_sent=sum(u[1] for u in usages),
-            bytes_received=sum(u[2] for u in usages),
+            commands=commands,
+            bytes_sent=sent,
+            bytes_received=received,
         )
 
     def describe(self) -> str:

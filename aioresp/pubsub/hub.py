@@ -173,9 +173,8 @@ class Hub:
         """Forget a topic that goes to another hub with its subscribers; they may miss messages from now on."""
         self._topics.pop((topic.kind, topic.name), None)
         if self._live[topic.kind].pop(topic.name, None) is not None:
+            # No SUNSUBSCRIBE: the server ends it by itself, and would answer with an error too many.
             topic.lose(self._requests.complete, self._loop.create_future())
-            if self.state is State.CONNECTED:
-                self._request("un", topic)
         self._unused_since = self._loop.time()
         kept = {subscriber for other in self._topics.values() for subscriber in other.subscribers}
         for subscriber in set(topic.subscribers) - kept:
@@ -484,19 +483,6 @@ class Hub:
         logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
         self._failed(error)
 
-    def move(self, error: RedisError, since: Moment | None = None) -> None:
-        """Leave the server, because `connect` leads to another one now; subscriptions get a gap.
-
-        It begins at `since` at the latest: from then on, messages may have been published at the other server.
-        """
-        if since is not None and since.ticks < self._requests.complete.ticks:
-            self._requests.complete = since
-        if self._listener is not None:
-            self._listener.connection.end(error)
-        elif self._opening is not None:
-            self._patience.forget()
-            self._opening.cancel()  # it is on its way to the old server, or waits
-
     def follow(self, other: Connection, error: Exception) -> bool:
         """Leave the server that another connection has left for `error`; return whether so.
 
@@ -515,6 +501,19 @@ class Hub:
             return False
         own.end(ConnectionLost(f"its server is left: {error}"))
         return True
+
+    def move(self, error: RedisError, since: Moment | None = None) -> None:
+        """Leave the server, because `connect` leads to another one now; subscriptions get a gap.
+
+        It begins at `since` at the latest: from then on, messages may have been published at the other server.
+        """
+        if since is not None and since.ticks < self._requests.complete.ticks:
+            self._requests.complete = since
+        if self._listener is not None:
+            self._listener.connection.end(error)
+        elif self._opening is not None:
+            self._patience.forget()
+            self._opening.cancel()  # it is on its way to the old server, or waits
 
     # --- Signs of life -----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError
 from aioresp.events import MasterChanged, tell
+from aioresp.facts.traits import LEAST
 from aioresp.node import Dial, Node, Stats
 from aioresp.options import Settings, Terms
 from aioresp.pool.loops import Begun, PerLoop, running_loop
@@ -215,7 +216,7 @@ class ReplicatedNode(Node):
             left = deadline - loop.time()
             try:
                 since = loop.time()
-                value = await call(node, terms.replace(timeout=min(left / 2, SHARE), retry=NEVER))
+                value = await call(node, terms.replace(timeout=max(min(left / 2, SHARE), LEAST), retry=NEVER))
             except NEXT as error:
                 if left <= 0 or (isinstance(error, PoolTimeout) and node is self):
                     raise
@@ -224,7 +225,7 @@ class ReplicatedNode(Node):
                 self.choice.served(node, loop.time() - since)
                 return value
         since = loop.time()
-        value = await call(self, terms if deadline == math.inf else terms.replace(timeout=max(deadline - since, 0.001)))
+        value = await call(self, terms if deadline == math.inf else terms.replace(timeout=max(deadline - since, LEAST)))
         self.choice.served(self, loop.time() - since)
         return value
 

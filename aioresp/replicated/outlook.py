@@ -111,7 +111,7 @@ class Outlook:
         self._barrier = Barrier(self.loop, f"writes are held while a failover of {self._name} is under way")
         pool = node.pools.find(self.loop)
         if pool is not None:
-            pool.put_behind(self._barrier)
+            pool.put_behind(self._barrier, self._lost("a failover is under way"))  # reads among them come back at once
             move_blocking(pool, self._lost("a failover is under way"), writes=True)
         self._timer = self.loop.call_later(HOLD, self.release, "it has taken too long", context=Context())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, Unpack, overload
+from typing import Any, Final, Literal, Self, Unpack, overload
 
 from aioresp.arguments import numeral
 from aioresp.client import Client
@@ -18,6 +18,7 @@ from aioresp.options import Options, check, settings
 from aioresp.replicated.node import ReplicatedNode
 from aioresp.replicated.places import Address
 from aioresp.sentinel.source import SentinelSource
+from aioresp.typed import Generic
 
 #: Port of a sentinel by default.
 PORT: Final = 26379

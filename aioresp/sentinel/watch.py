@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aioresp.errors import ClientClosed, RedisError
 from aioresp.pubsub.hub import Hub
-from aioresp.pubsub.topics import Kind, Moment, Topic
+from aioresp.pubsub.topics import Moment, Topic
 from aioresp.replicated.outlook import Outlook
 from aioresp.sentinel.words import news
 
@@ -44,9 +44,9 @@ class Watch:
 
     def begin(self) -> None:
         """Hear the sentinel from now on."""
-        channels: list[tuple[Kind, str]] = [("", name) for name in (SWITCH, SELECTED, *CHANGES)]
-        for kind, channel in (*channels, ("p", ABORTED)):
-            self._topics.append(self._hub.join(kind, channel.encode(), self))
+        for channel in (SWITCH, SELECTED, *CHANGES):
+            self._topics.append(self._hub.join("", channel.encode(), self))
+        self._topics.append(self._hub.join("p", ABORTED.encode(), self))
         self._hub.admit(self)
 
     def put(self, item: Any) -> None:

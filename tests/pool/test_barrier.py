@@ -9,6 +9,7 @@ import pytest
 
 from aioresp import Client, ClientClosed, ConnectionLost, PoolTimeout
 from aioresp.pool.barrier import Barrier
+from aioresp.testing import Server
 from tests.rest import at_rest
 
 
@@ -53,6 +54,58 @@ async def test_writes_wait_on_every_path_and_reads_go_on(r: Client[str], barrier
     assert await r.get(prefix) == "4"
     assert r.node.pools.here().current.capacity > 0, "the fast path is open again"
     await at_rest(r)
+
+
+async def test_those_in_line_before_the_barrier_come_behind_it(server: Server, prefix: str) -> None:
+    """Of those, writes wait, and reads go on; a pop that waits for a connection of its own waits, too."""
+    async with Client(server.url, limit=1, concurrency=1) as r, Client(server.url) as other:
+        await r.ping()
+        pops = [asyncio.ensure_future(r.blpop((f"{prefix}list",), 10)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        await r.ping()  # by the connection beside that of the first pop
+        slow = asyncio.ensure_future(r.eval("for i = 1, 3000000 do end return 1", 0))
+        await asyncio.sleep(0)
+        writes = [asyncio.ensure_future(r.incr(prefix)) for _ in range(3)]
+        reads = [asyncio.ensure_future(r.get(prefix)) for _ in range(3)]
+        await asyncio.sleep(0)
+        barrier = Barrier(asyncio.get_running_loop(), "a test holds writes")
+        pool = r.node.pools.here()
+        pool.put_behind(barrier, ConnectionLost("a test holds writes", "not sent"))
+        assert await asyncio.gather(*reads) == [None] * 3
+        await slow
+        await other.rpush(f"{prefix}list", "first", "second")
+        await asyncio.wait(pops, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.05)
+        assert sum(pop.done() for pop in pops) == 1, "the other pop had no connection yet"
+        assert not any(write.done() for write in writes)
+        pool.put_behind(None)
+        barrier.open()
+        assert sorted(await asyncio.gather(*writes)) == [1, 2, 3]
+        assert set(await asyncio.gather(*pops)) == {(f"{prefix}list", "first"), (f"{prefix}list", "second")}
+
+
+async def test_a_large_batch_stops_in_the_middle(r: Client[str], other: Client[str], prefix: str) -> None:
+    count = 60_000
+    p = r.pipeline()
+    for _ in range(count):
+        p.incr(prefix)
+    task = asyncio.ensure_future(p.execute())
+    async with asyncio.timeout(20):
+        while not int(await other.get(prefix) or 0):
+            await asyncio.sleep(0)
+    barrier = Barrier(asyncio.get_running_loop(), "a test holds writes")
+    pool = r.node.pools.here()
+    pool.put_behind(barrier)
+    seen = -1
+    async with asyncio.timeout(20):
+        while seen != (seen := int(await other.get(prefix) or 0)):
+            await asyncio.sleep(0.2)
+    assert 0 < seen < count
+    assert not task.done()
+    pool.put_behind(None)
+    barrier.open()
+    assert len(await task) == count
+    assert await other.get(prefix) == str(count)
 
 
 async def test_a_lease_waits_too(r: Client[str], prefix: str) -> None:

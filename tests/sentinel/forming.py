@@ -154,6 +154,7 @@ class Servers:
     def failover(self) -> None:
         """Ask for a planned failover, until a sentinel agrees."""
         login = (self.sentinel_password,) if self.sentinel_password else ()
+        said = ""
         for _ in range(100):
             said = self.sentinels[0].ask("SENTINEL", "FAILOVER", NAME, login=login)
             if said.startswith("+OK"):

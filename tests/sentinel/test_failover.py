@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from aioresp import Client, ConnectionLost, Gap, RedisError
+from aioresp.options import Options
 from aioresp.replicated import outlook as outlook_module
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address
@@ -69,9 +70,10 @@ async def fail_over(servers: Servers, load: Load) -> None:
     await asyncio.to_thread(servers.settle)
 
 
-async def test_a_planned_failover_loses_nothing(servers: Servers) -> None:
+@pytest.mark.parametrize("options", [{}, {"limit": 3, "concurrency": 1}], ids=["shared", "classic pool"])
+async def test_a_planned_failover_loses_nothing(servers: Servers, options: Options) -> None:
     """S3, S4. Reads of the primary go on all the time."""
-    async with Client(servers.url) as r:
+    async with Client(servers.url, **options) as r:
         load = Load(r)
         reads = 0.0
 
