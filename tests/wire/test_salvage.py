@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from aioresp.errors import DecodeError, ProtocolError
-from aioresp.wire import elements, parser, salvage
+from aioresp.wire import elements, parser, refused, salvage
 from aioresp.wire.parser import Parser
 from aioresp.wire.refused import LEVELS
 from aioresp.wire.salvage import INCOMPLETE, KEPT
@@ -380,7 +380,7 @@ class Lines:
 
 @pytest.mark.parametrize("size", [700, 96 * 1024])
 def test_without_a_refusal_there_is_a_note_of_each_read_and_no_more(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salvage, "Walk", None)
+    monkeypatch.setattr(refused, "Walk", None)
     stream = b"".join(b"*3\r\n$1\r\na\r\n$7\r\n(%05d\n\r\n:%d\r\n(%d\r\n" % (n, n, n) for n in range(20_000))
     assert Lines(salvage).of(stream, size) <= 15 * (len(stream) // size + 1)
 
@@ -391,7 +391,7 @@ def test_many_refusals_cost_the_same_each() -> None:
         each = []
         for times in (50, 400):
             stream = (BAD + between) * times
-            each.append(Lines(salvage, parser, elements).of(stream, 96 * 1024) / times)
+            each.append(Lines(salvage, refused, parser, elements).of(stream, 96 * 1024) / times)
         assert each[1] < 600, each
         assert each[1] < 1.3 * each[0], each
 
