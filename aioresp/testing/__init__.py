@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from aioresp.testing.cluster import ClusterServers
 from aioresp.testing.executables import ServerNotFound
+from aioresp.testing.migration import Migration, MigrationFailed
+from aioresp.testing.node import ClusterNode
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.proxy import Proxy
 from aioresp.testing.servers import Server, server
+from aioresp.testing.talk import CommandRefused
 
-__all__ = ["Proxy", "Server", "ServerFailed", "ServerNotFound", "server"]
+__all__ = [
+    "ClusterNode",
+    "ClusterServers",
+    "CommandRefused",
+    "Migration",
+    "MigrationFailed",
+    "Proxy",
+    "Server",
+    "ServerFailed",
+    "ServerNotFound",
+    "server",
+]

@@ -186,11 +186,14 @@ class Server(Bound):
         """The server's log so far."""
         return self._opened().log
 
-    def start(self) -> None:
-        """Start the server and wait until it answers; again on the same port, with the same folder."""
+    def start(self, *, elsewhere: bool = False) -> None:
+        """Start the server and wait until it answers; again with the same folder, on the same port or `elsewhere`."""
         with self._lock:
             if self._running:
                 raise RuntimeError(f"{self!r} is running already")
+            if elsewhere:
+                locked.discard(self._port)
+                self._wanted_port, self._settled = 0, False
             if self._process is None:
                 self._executable = found = find_executable(self._wanted)
                 self._process = Process(
@@ -254,6 +257,10 @@ class Server(Bound):
                 locked.discard(self._port)
                 self._running = self._settled = False
 
+    def abandon(self) -> None:
+        """End a start that goes on in another thread: it raises ServerFailed soon."""
+        self._abandoned.set()
+
     def __enter__(self) -> Server:
         try:
             self.start()
@@ -270,16 +277,16 @@ class Server(Bound):
     async def __aenter__(self) -> Server:
         self._abandoned.clear()
         try:
-            await _in_thread(self.start, self._abandoned.set)
+            await in_thread(self.start, self.abandon)
         except BaseException:
-            await _in_thread(self.close)
+            await in_thread(self.close)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await _in_thread(self.close)
+        await in_thread(self.close)
 
     def _opened(self) -> Process:
         if self._process is None:
@@ -301,13 +308,13 @@ class Server(Bound):
         if self._locked():
             settings |= {"requirepass": PASSWORD, "masterauth": PASSWORD}
         if self._tls:
-            certificate, key, authority = (_quoted(os.path.abspath(path)) for path in self._tls)
+            certificate, key, authority = (quoted(os.path.abspath(path)) for path in self._tls)
             settings |= {"tls-port": str(self._tls_port), "tls-auth-clients": "no"}
             settings |= {"tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": authority}
         settings |= self._config
-        settings |= {"bind": HOST, "port": str(self._port), "dir": _quoted(self.folder)}
-        settings |= {"unixsocket": _quoted(self.unix_socket_path), "unixsocketperm": "700"}
-        return "".join(f"{name} {value or _quoted('')}\n" for name, value in settings.items())
+        settings |= {"bind": HOST, "port": str(self._port), "dir": quoted(self.folder)}
+        settings |= {"unixsocket": quoted(self.unix_socket_path), "unixsocketperm": "700"}
+        return "".join(f"{name} {value or quoted('')}\n" for name, value in settings.items())
 
     def _launch(self, process: Process, deadline: float) -> None:
         """Start the process and wait for its PONG; end it again if that does not come."""
@@ -363,12 +370,13 @@ def _for_us_alone(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a value of a configuration line in quotes."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-async def _in_thread(function: Callable[[], T], on_cancel: Callable[[], object] | None = None) -> T:
+async def in_thread(function: Callable[[], T], on_cancel: Callable[[], object] | None = None) -> T:
     """Run a function in a thread and return when it has ended, also if cancelled: nothing goes on unseen."""
     work = asyncio.get_running_loop().run_in_executor(None, function)
     cancelled: asyncio.CancelledError | None = None

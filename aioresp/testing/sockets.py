@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 HOST = "127.0.0.1"
+BUS = 10_000  # from a cluster node's port to the port of its bus
 Address: TypeAlias = str | tuple[str, int]
 
 #: The password of all servers of this process: one, so that they can be replicas of each other.
@@ -43,19 +44,23 @@ def ask(address: Address, commands: Sequence[Sequence[str]], timeout: float) -> 
 
 
 def free_port() -> int:
-    """Return a TCP port without a listener at this moment.
+    """Return a TCP port without a listener at this moment, and without one on the cluster bus, 10,000 above it.
 
-    It lies below the ports that operating systems give to outgoing connections, and so does the one 10,000
-    above it, the cluster bus: otherwise a connection of any process might sit on it by the time the server
-    binds.
+    Both lie below the ports that operating systems give to outgoing connections: otherwise a connection of any
+    process might sit on one of them by the time the server binds.
     """
     chance = random.SystemRandom()  # tests seed the shared generator, in many processes alike
     while True:
         port = chance.randrange(10_240, 22_760)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
+        if _is_free(port) and _is_free(port + BUS):
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,127 @@
+"""Several test servers that belong together: started and ended as one.
+
+Owns the members' common start, end and waits. Never knows how they find each other.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from aioresp.misuse import Bound
+from aioresp.testing.member import Member
+from aioresp.testing.process import ServerFailed
+from aioresp.testing.servers import in_thread
+
+M = TypeVar("M", bound=Member)
+T = TypeVar("T")
+
+
+class Ensemble(Bound, Generic[M]):
+    """Servers that start together, and are gone together, also if the tests die."""
+
+    _instead = "pass its `url`"
+
+    def __init__(self, timeout: float) -> None:
+        self._members: tuple[M, ...] = ()
+        self._timeout = timeout
+        self._abandoned = threading.Event()
+        self._formed = False  # set when the members have found each other; cleared at the end
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_formed"):  # its constructor failed
+            return f"{type(self).__name__}(not made)"
+        if not self._formed:
+            return f"{type(self).__name__}(not started)"
+        ports = (f"{each.port}{'' if each.reachable else ' down'}" for each in self._members)
+        return f"{type(self).__name__}({', '.join(ports)})"
+
+    def start(self) -> None:
+        """Start the servers and wait until they work together; `with` and `async with` call it."""
+        if self._formed:
+            raise RuntimeError(f"{self!r} is running already")
+        self._form()
+        self._formed = True
+
+    def close(self) -> None:
+        """End all servers at once and remove their folders; a second time do nothing."""
+        if self._members:
+            in_threads(lambda each: each.close(), self._members)
+        self._formed = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        self._abandoned.clear()
+        try:
+            await in_thread(self.start, self._abandon)
+        except BaseException:
+            await in_thread(self.close)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await in_thread(self.close)
+
+    def _form(self) -> None:
+        """Start the members and make them one; each kind of ensemble does it in its own way."""
+        raise NotImplementedError
+
+    def _abandon(self) -> None:
+        self._abandoned.set()
+        for each in self._members:
+            each.abandon()
+
+    def _reachable(self) -> list[M]:
+        return [each for each in self._members if each.reachable]
+
+    def _until(self, missing: Callable[[], str], timeout: float | None, pause: float = 0.02) -> None:
+        """Wait until `missing` returns no more words about what is missing.
+
+        Raises ServerFailed with the last of these words after `timeout` seconds.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                words = missing()
+            except ServerFailed as error:
+                words = str(error)
+            if not words:
+                return
+            if self._abandoned.is_set():
+                raise ServerFailed("the start was abandoned")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self!r} after {seconds:g} s: {words}")
+            time.sleep(pause)
+
+
+def in_threads(function: Callable[[M], T], members: Sequence[M]) -> list[T]:
+    """Run a function for each member at the same time; raise the first error when all have ended."""
+    with ThreadPoolExecutor(len(members)) as threads:
+        futures = [threads.submit(function, each) for each in members]
+    return [each.result() for each in futures]
+
+
+def first_or_fail(words: str, members: Iterable[M]) -> M:
+    """Return the first member, or raise ServerFailed with these words."""
+    for each in members:
+        return each
+    raise ServerFailed(words)

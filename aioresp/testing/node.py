@@ -1,0 +1,32 @@
+"""Node of a cluster of test servers.
+
+Owns its id, and what it says of itself and of the others. Never waits for other nodes.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from aioresp.testing.member import SOON, Member
+from aioresp.testing.slots import NodeLine, parse_nodes
+from aioresp.testing.talk import expect
+
+#: What a node says of all nodes, by their ids.
+View: TypeAlias = dict[str, NodeLine]
+
+
+class ClusterNode(Member):
+    """A node of a `ClusterServers`: a `Server` with an id."""
+
+    id: str = ""
+    """Name of the node in CLUSTER NODES, which survives restarts."""
+
+    last: NodeLine | None = None
+    """What the node said of itself before it was stopped, killed or paused."""
+
+    def view(self, timeout: float = SOON) -> View:
+        """Return what the node says of all nodes (CLUSTER NODES), by their ids."""
+        return parse_nodes(expect(str, self.call("CLUSTER", "NODES", timeout=timeout)))
+
+    def _last_words(self) -> None:
+        self.last = self.view().get(self.id) or self.last
