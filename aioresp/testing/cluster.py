@@ -120,10 +120,6 @@ class ClusterServers(Ensemble[ClusterNode]):
         primary = place if isinstance(place, ClusterNode) else self.primary_of(place)
         return [node for node, line in self._lines().items() if line.primary_id == primary.id]
 
-    def wait_until_ok(self, timeout: float | None = None) -> None:
-        """Wait until all running nodes agree, own all slots, say that the cluster is ok, and replicas are in step."""
-        self._until(self._trouble, timeout)
-
     def wait_until_promoted(self, old: ClusterNode, timeout: float | None = None) -> ClusterNode:
         """Wait until all running nodes agree on who has taken over from a node that is down, and return that one."""
         if old.last is None or not old.last.slots:

@@ -53,6 +53,23 @@ class Ensemble(Bound, Generic[M]):
             in_threads(lambda each: each.close(), self._members)
         self._formed = False
 
+    def wait_until_ok(self, timeout: float | None = None) -> None:
+        """Wait until all servers that run agree, and replicas are in step with their primaries."""
+        self._until(self._trouble, timeout)
+
+    def restore(self) -> None:
+        """Start all servers that are down, resume those that are frozen, and wait until all is as after the forming.
+
+        The roles stay where they are, and so do the keys.
+        """
+        for each in self._members:
+            if each.running and not each.reachable:
+                each.resume()
+        if down := [each for each in self._members if not each.running]:
+            in_threads(lambda each: each.start(), down)
+        self._reunite()
+        self.wait_until_ok()
+
     def __enter__(self) -> Self:
         try:
             self.start()
@@ -83,6 +100,13 @@ class Ensemble(Bound, Generic[M]):
     def _form(self) -> None:
         """Start the members and make them one; each kind of ensemble does it in its own way."""
         raise NotImplementedError
+
+    def _trouble(self) -> str:
+        """Return why the servers are not ok, or nothing."""
+        raise NotImplementedError
+
+    def _reunite(self) -> None:
+        """Help servers that have come back to find their places; by default they find them by themselves."""
 
     def _abandon(self) -> None:
         self._abandoned.set()

@@ -37,7 +37,7 @@ class Member(Server):
         super().__init__(*arguments, executable=executable, config={**config, **own}, tls=tls, timeout=timeout)
         self._own_password = password
         self._talk: Talk | None = None
-        self._talks = 0  # connections that the kit has made since the counts were reset
+        self._uncounted = 0  # connections that are no clients': the kit's own since the counts were reset
         self._frozen = False  # set by pause(); cleared by resume() and by the end of the process
 
     @property
@@ -79,11 +79,15 @@ class Member(Server):
                 if self._talk is None:
                     login = ["AUTH", self.password] if self.password else []
                     self._talk = Talk(self.unix_socket_path, login, seconds)
-                    self._talks += 1
+                    self._uncounted += 1
                 return self._talk.call(words, seconds)
             except OSError as error:
                 self._hang_up()
                 raise ServerFailed(f"{self!r} gave no answer: {str(error) or type(error).__name__}") from None
+
+    def set_line(self, name: str, value: str) -> None:
+        """Set a line of the configuration file for the next start."""
+        self._config[name] = value
 
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of INFO."""
@@ -105,12 +109,12 @@ class Member(Server):
 
     def connections_received(self) -> int:
         """Return how many connections the server has accepted, without the kit's own but with those of replicas."""
-        return int(self.info("stats")["total_connections_received"]) - self._talks
+        return int(self.info("stats")["total_connections_received"]) - self._uncounted
 
     def reset_stats(self) -> None:
         """Begin the counts above again."""
         self.call("CONFIG", "RESETSTAT")
-        self._talks = 0
+        self._uncounted = 0
 
     def start(self, *, elsewhere: bool = False) -> None:
         """Start the server and wait until it answers, with the same folder, on the same port or `elsewhere`."""

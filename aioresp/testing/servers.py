@@ -319,8 +319,9 @@ class Server(Bound):
     def _launch(self, process: Process, deadline: float) -> None:
         """Start the process and wait for its PONG; end it again if that does not come."""
         path = os.path.join(process.folder, "server.conf")
+        lines = self._configuration()
         with open(path, "w", encoding="utf-8", opener=_for_us_alone) as file:
-            file.write(self._configuration())
+            file.write(lines)
         if self._locked():
             locked.add(self._port)
         else:

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterator
 
-import psutil
 import pytest
 
 from aioresp.testing import ClusterNode, ClusterServers, CommandRefused, MigrationFailed, ServerFailed
 from aioresp.testing.executables import find_executable
 from aioresp.testing.slots import share_out
-from tests.servers import MATRIX
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return condition()
+from tests.testing.processes import PROGRAMS, alive, gone, wait_until
 
 
 def error_of(node: ClusterNode, *words: str) -> str:
@@ -40,14 +21,10 @@ def error_of(node: ClusterNode, *words: str) -> str:
     return str(caught.value)
 
 
-#: The matrix as far as it is there; without it the server that is found.
-PROGRAMS: Final = [str(wanted.program) for wanted in MATRIX if wanted.is_there] or [""]
-
-
-@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda path: Path(path).parent.name)
+@pytest.fixture(scope="module", params=PROGRAMS)
 def every(request: pytest.FixtureRequest) -> Iterator[ClusterServers]:
     """A cluster of each server of the matrix."""
-    with ClusterServers(executable=request.param or None) as c:
+    with ClusterServers(executable=request.param) as c:
         yield c
 
 
@@ -175,6 +152,21 @@ def test_a_primary_that_is_frozen_has_an_heir(cluster: ClusterServers) -> None:
     assert cluster.replicas_of(heir) == [old]
 
 
+def test_everything_is_brought_back(cluster: ClusterServers) -> None:
+    primary = cluster.primary_of("k")
+    replica = next(node for node in cluster.replicas() if node not in cluster.replicas_of(primary))
+    primary.call("SET", "k", "v")
+    primary.call("WAIT", 1, 5000)
+    primary.pause()
+    replica.kill()
+    cluster.wait_until_promoted(primary)
+    cluster.restore()
+    assert all(node.reachable for node in cluster.nodes)
+    assert len(cluster.replicas()) == 3
+    assert cluster.primary_of("k").call("GET", "k") == "v"
+    cluster.flush()
+
+
 def test_a_primary_without_replicas_leaves_its_slots(cluster: ClusterServers) -> None:
     primary = cluster.primary_of("k")
     (replica,) = cluster.replicas_of(primary)
@@ -212,8 +204,7 @@ def test_other_shapes() -> None:
         assert c.nodes[0].call("CONFIG", "GET", "maxmemory") == ["maxmemory", str(64 << 20)]
         c.migrate("k", next(node for node in c.nodes if node is not c.primary_of("k")))
         pids, folders = [node.pid for node in c.nodes], [node.folder for node in c.nodes]
-    assert not any(map(alive, pids))
-    assert not any(map(os.path.exists, folders))
+    assert gone(pids, folders)
     assert repr(c) == "ClusterServers(not started)"
     with pytest.raises(ValueError, match="primaries is 0"):
         ClusterServers(primaries=0)
@@ -236,7 +227,7 @@ def test_it_is_gone_even_if_the_tests_die() -> None:
         assert alive(int(pid))
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert wait_until(lambda: not alive(int(pid)) and not os.path.exists(folder))
+    assert wait_until(lambda: gone([int(pid)], [folder]))
 
 
 def test_it_is_gone_after_an_error_in_the_forming(monkeypatch: pytest.MonkeyPatch) -> None:
