@@ -39,6 +39,8 @@ class ClusterServers(Ensemble[ClusterNode]):
 
     The nodes ask for a random password, as `server()` does, or for `password`; an empty one leaves them open.
 
+    `proxies` puts a `Proxy` before each node, and the nodes tell clients of its port: `c.proxies[node]`.
+
     Methods block, as those of `Server` do: `await asyncio.to_thread(c.failover, "key")` keeps the event loop running.
     What takes longer than `timeout` seconds raises ServerFailed.
     """
@@ -54,13 +56,13 @@ class ClusterServers(Ensemble[ClusterNode]):
         config: Mapping[str, str] | None = None,
         executable: str | None = None,
         tls: tuple[str, str, str] | None = None,
+        proxies: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        super().__init__(timeout)
+        super().__init__(timeout, proxies)
         if primaries < 1 or replicas < 0:
             raise ValueError(f"primaries is {primaries} and replicas {replicas}: give at least 1 and 0")
         self._primaries = primaries
-        self._tls = tls
         settings = {
             "repl-diskless-sync-delay": "0",
             # CLUSTER SLOTS leaves out a replica that has received nothing yet, and an idle primary sends only these.
@@ -84,13 +86,13 @@ class ClusterServers(Ensemble[ClusterNode]):
 
     @property
     def url(self) -> str:
-        """Address of the cluster as a URL with all nodes: `redis+cluster://:PASSWORD@127.0.0.1:PORT,127.0.0.1:PORT`."""
-        return self._url("redis", [node.port for node in self._members])
+        """Address of the cluster as a URL with all nodes: `redis+cluster://:PASSWORD@127.0.0.1:PORT,127.0.0.1:PORT`.
 
-    @property
-    def tls_url(self) -> str:
-        """Address of the cluster's TLS ports as a URL with all nodes."""
-        return self._url("rediss", [node.tls_port for node in self._members])
+        With `tls` it begins with `rediss+cluster://`. With `proxies` the ports are theirs.
+        """
+        addresses = ",".join(f"{HOST}:{node.announced_port}" for node in self._members)
+        scheme = "rediss" if self._members[0].tls_port else "redis"
+        return f"{scheme}+cluster://{self._members[0].credentials}{addresses}"
 
     @staticmethod
     def keyslot(key: str | bytes) -> int:
@@ -188,6 +190,8 @@ class ClusterServers(Ensemble[ClusterNode]):
         running = self._reachable()
         in_threads(lambda node: node.call("SAVE"), running)
         in_threads(lambda node: node.kill(), self._members)
+        if elsewhere:
+            self._open_gates()
         in_threads(lambda node: node.start(elsewhere=elsewhere), self._members)
         for node in running:
             with contextlib.suppress(FileNotFoundError):  # lest a later crash brings back what was deleted meanwhile
@@ -217,10 +221,6 @@ class ClusterServers(Ensemble[ClusterNode]):
         """Begin the counts of all running nodes again."""
         in_threads(lambda node: node.reset_stats(), self._reachable())
 
-    def _url(self, scheme: str, ports: list[int]) -> str:
-        addresses = ",".join(f"{HOST}:{port}" for port in ports)
-        return f"{scheme}+cluster://{self._members[0].credentials}{addresses}"
-
     def _form(self) -> None:
         in_threads(self._prepare, self._members)
         first, *_ = self._members
@@ -247,7 +247,7 @@ class ClusterServers(Ensemble[ClusterNode]):
     def _meet(self, node: ClusterNode, others: tuple[ClusterNode, ...]) -> None:
         for other in others:
             if other is not node:
-                node.call("CLUSTER", "MEET", HOST, str(other.tls_port if self._tls else other.port))
+                node.call("CLUSTER", "MEET", HOST, other.announced_port, other.bus_port)
 
     def _lines(self) -> dict[ClusterNode, NodeLine]:
         """Return what each running node says of itself."""

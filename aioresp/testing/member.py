@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from aioresp.testing.gates import Gate, servers_address
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.servers import Server, quoted
 from aioresp.testing.sockets import HOST, PASSWORD
@@ -38,6 +39,7 @@ class Member(Server):
         self._own_password = password
         self._talk: Talk | None = None
         self._uncounted = 0  # connections that are no clients': the kit's own since the counts were reset
+        self._gate: Gate | None = None
         self._frozen = False  # set by pause(); cleared by resume() and by the end of the process
 
     @property
@@ -60,6 +62,13 @@ class Member(Server):
     def credentials(self) -> str:
         """Part of a URL before the host: `:PASSWORD@`, or nothing for an open server."""
         return f":{quote(self.password, safe='')}@" if self.password else ""
+
+    @property
+    def announced_port(self) -> int:
+        """Port that the server tells clients of: its own, its TLS port if it has one, or that of a proxy before it."""
+        if self._gate is not None:
+            return self._gate.port
+        return self.tls_port or self.port
 
     @property
     def reachable(self) -> bool:
@@ -88,6 +97,10 @@ class Member(Server):
     def set_line(self, name: str, value: str) -> None:
         """Set a line of the configuration file for the next start."""
         self._config[name] = value
+
+    def stand_behind(self, gate: Gate) -> None:
+        """Tell clients of the proxy's port, from the next start on."""
+        self._gate = gate
 
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of INFO."""
@@ -120,6 +133,8 @@ class Member(Server):
         """Start the server and wait until it answers, with the same folder, on the same port or `elsewhere`."""
         with self._lock:
             super().start(elsewhere=elsewhere)
+            if self._gate is not None:
+                self._gate.lead_to(HOST, self.tls_port or self.port)
             self._frozen = False
             self.reset_stats()
 
@@ -150,6 +165,19 @@ class Member(Server):
             if self._process is None or self._process.ours:
                 self._hang_up()
             super().close()
+
+    def _configuration(self) -> str:
+        if self._gate is None:
+            return super()._configuration()
+        lines = self._announcing(self._gate.port)
+        if source := servers_address():
+            new = self.version >= (7, 0)
+            lines |= {"bind-source-addr": source} if new else {"bind": f"{source} {HOST}"}
+        return super()._configuration() + "".join(f"{name} {value}\n" for name, value in lines.items())
+
+    def _announcing(self, port: int) -> dict[str, str]:
+        """Return the lines of the configuration that tell clients of another port."""
+        raise NotImplementedError
 
     def _ending(self) -> None:
         """Prepare for the end of the process, or for its silence."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from aioresp.testing.member import SOON, Member
 from aioresp.testing.slots import NodeLine, parse_nodes
+from aioresp.testing.sockets import BUS, HOST
 from aioresp.testing.talk import expect
 
 #: What a node says of all nodes, by their ids.
@@ -27,6 +28,15 @@ class ClusterNode(Member):
     def view(self, timeout: float = SOON) -> View:
         """Return what the node says of all nodes (CLUSTER NODES), by their ids."""
         return parse_nodes(expect(str, self.call("CLUSTER", "NODES", timeout=timeout)))
+
+    @property
+    def bus_port(self) -> int:
+        """Port on which the nodes talk among themselves."""
+        return (self._tls_port or self._port) + BUS
+
+    def _announcing(self, port: int) -> dict[str, str]:
+        clients = "cluster-announce-tls-port" if self._tls else "cluster-announce-port"
+        return {"cluster-announce-ip": HOST, clients: str(port), "cluster-announce-bus-port": str(self.bus_port)}
 
     def _last_words(self) -> None:
         self.last = self.view().get(self.id) or self.last

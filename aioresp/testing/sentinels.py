@@ -31,6 +31,9 @@ class Rewriter(Member):
         with open(path, encoding="utf-8") as file:
             return file.read()
 
+    def _announcing(self, port: int) -> dict[str, str]:
+        return {"replica-announce-ip": HOST, "replica-announce-port": str(port)}
+
 
 class SentinelNode(Rewriter):
     """A sentinel of a `SentinelServers`."""
@@ -38,6 +41,9 @@ class SentinelNode(Rewriter):
     def events(self, kind: str) -> list[str]:
         """Return what the sentinel has reported of an event of this name, as `+switch-master`, by its log."""
         return re.findall(rf" {re.escape(kind)} (.*)", self.log)
+
+    def _announcing(self, port: int) -> dict[str, str]:
+        return {"sentinel announce-ip": HOST, "sentinel announce-port": str(port)}
 
     def reset_stats(self) -> None:
         """Begin the count of connections again; a sentinel counts nothing else."""
@@ -64,6 +70,8 @@ class SentinelServers(Ensemble[Member]):
     The servers ask for a random password, as `server()` does, or for `password`, and the sentinels for another one, or
     for `sentinel_password`; an empty one leaves them open.
 
+    `proxies` puts a `Proxy` before each server and each sentinel, `s.proxies[each]`; the sentinels tell of these ports.
+
     Methods block, as those of `Server` do: `await asyncio.to_thread(s.failover)` keeps the event loop running. What
     takes longer than `timeout` seconds raises ServerFailed.
     """
@@ -83,9 +91,10 @@ class SentinelServers(Ensemble[Member]):
         sentinel_config: Mapping[str, str] | None = None,
         executable: str | None = None,
         tls: tuple[str, str, str] | None = None,
+        proxies: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        super().__init__(timeout)
+        super().__init__(timeout, proxies)
         if replicas < 0 or sentinels < 1:
             raise ValueError(f"replicas is {replicas} and sentinels {sentinels}: give at least 0 and 1")
         self.name = name
@@ -135,7 +144,7 @@ class SentinelServers(Ensemble[Member]):
     @property
     def addresses(self) -> list[str]:
         """Addresses of the sentinels, as `127.0.0.1:26379`."""
-        return [f"{HOST}:{_port(each)}" for each in self._sentinels]
+        return [f"{HOST}:{each.announced_port}" for each in self._sentinels]
 
     @property
     def password(self) -> str | None:
@@ -164,7 +173,7 @@ class SentinelServers(Ensemble[Member]):
 
         def missing() -> str:
             for each in self._running_sentinels():
-                if each.master(self.name)["port"] == str(_port(old)):
+                if each.master(self.name)["port"] == str(old.announced_port):
                     return f"the sentinel on port {each.port} still names port {old.port}"
             heir = self.primary()
             return "" if heir.info("replication")["role"] == "master" else f"port {heir.port} is no primary yet"
@@ -199,19 +208,19 @@ class SentinelServers(Ensemble[Member]):
 
     def _server_at(self, port: str) -> Member:
         words = f"the sentinels name port {port}, where no server of {self!r} is"
-        return first_or_fail(words, (each for each in self._servers if str(_port(each)) == port))
+        return first_or_fail(words, (each for each in self._servers if str(each.announced_port) == port))
 
     def _form(self) -> None:
         primary, *replicas = self._servers
         primary.start()
         for each in replicas:
-            each.set_line("replicaof", f"{HOST} {_port(primary)}")
+            each.set_line("replicaof", f"{HOST} {primary.announced_port}")
         if replicas:
             in_threads(lambda each: each.start(), replicas)
         # A sentinel asks again after ten seconds only, so what it finds must be whole.
         self._until(self._out_of_step, None)
         for sentinel in self._sentinels:
-            sentinel.set_line("sentinel monitor", f"{self.name} {HOST} {_port(primary)} {self._quorum}")
+            sentinel.set_line("sentinel monitor", f"{self.name} {HOST} {primary.announced_port} {self._quorum}")
             if primary.password:
                 sentinel.set_line("sentinel auth-pass", f"{self.name} {quoted(primary.password)}")
             for setting, value in self._watch.items():
@@ -227,8 +236,8 @@ class SentinelServers(Ensemble[Member]):
         primary = self.primary()
         for each in self._servers:
             # The sentinels would do it, too, but wait for ten seconds first.
-            if each is not primary and each.info("replication").get("master_port") != str(_port(primary)):
-                each.call("REPLICAOF", HOST, _port(primary))
+            if each is not primary and each.info("replication").get("master_port") != str(primary.announced_port):
+                each.call("REPLICAOF", HOST, primary.announced_port)
                 each.call("CONFIG", "REWRITE")
         with self._hurry():
             self.wait_until_ok()
@@ -268,22 +277,17 @@ class SentinelServers(Ensemble[Member]):
         primary = self.primary()
         for each in sentinels:
             told = each.master(self.name)
-            if told["port"] != str(_port(primary)) or told["flags"] != "master":
+            if told["port"] != str(primary.announced_port) or told["flags"] != "master":
                 return f"the sentinel on port {each.port} says that port {told['port']} is {told['flags']}"
             if int(told["num-other-sentinels"]) < len(sentinels) - 1:
                 return f"the sentinel on port {each.port} does not know all sentinels"
             rows = [_fields(row) for row in expect(list, each.call("SENTINEL", "REPLICAS", self.name, timeout=SOON))]
             healthy = {row["port"] for row in rows if row["flags"] == "slave" and row["master-link-status"] == "ok"}
-            if lost := {str(_port(server)) for server in servers if server is not primary} - healthy:
+            if lost := {str(server.announced_port) for server in servers if server is not primary} - healthy:
                 return f"the sentinel on port {each.port} does not see the replicas on ports {', '.join(lost)}"
         if roles := [each.port for each in servers if each is not primary and each not in self.replicas()]:
             return f"the servers on ports {roles} are no replicas"
         return self._out_of_step()
-
-
-def _port(member: Member) -> int:
-    """Return the port that the sentinels tell of."""
-    return member.tls_port or member.port
 
 
 def _fields(row: Answer) -> dict[str, str]:
