@@ -11,12 +11,12 @@ from aioresp.testing.process import ServerFailed
 from aioresp.testing.proxy import Proxy
 from aioresp.testing.sentinels import SentinelNode, SentinelServers
 from aioresp.testing.servers import Server, server
-from aioresp.testing.talk import CommandRefused
+from aioresp.testing.talk import ErrorReply
 
 __all__ = [
     "ClusterNode",
     "ClusterServers",
-    "CommandRefused",
+    "ErrorReply",
     "Member",
     "Migration",
     "MigrationFailed",

@@ -201,6 +201,21 @@ class ClusterServers(Ensemble[ClusterNode]):
                 self._meet(node, self._members)
         self.wait_until_ok()
 
+    def announce(self, hostname: str, endpoint: Literal["ip", "hostname", "unknown-endpoint"] = "hostname") -> None:
+        """Let the nodes tell clients of a host name, with 7.0 and newer, and return when all running nodes know it.
+
+        `endpoint` is what they prefer to tell: also addresses ("ip", as after the forming), or nothing, which stands
+        for the host that the client has asked. An empty `hostname` takes the name back.
+        """
+        self.call_all("CONFIG", "SET", "cluster-announce-hostname", hostname)
+        self.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", endpoint)
+
+        def missing() -> str:
+            told = {line.hostname for node in self._reachable() for line in node.view().values()}
+            return "" if told == {hostname} else f"the nodes tell of {sorted(told)}, not of {hostname!r} alone"
+
+        self._until(missing, None)
+
     def call_all(self, *words: str | bytes | int) -> None:
         """Send a command to every running node, as ACL SETUSER or CONFIG SET."""
         in_threads(lambda node: node.call(*words), self._reachable())
@@ -216,10 +231,6 @@ class ClusterServers(Ensemble[ClusterNode]):
     def commandstats(self) -> dict[str, int]:
         """Return how often the running nodes have run each command in all."""
         return _sum(in_threads(lambda node: node.commandstats(), self._reachable()))
-
-    def reset_stats(self) -> None:
-        """Begin the counts of all running nodes again."""
-        in_threads(lambda node: node.reset_stats(), self._reachable())
 
     def _form(self) -> None:
         in_threads(self._prepare, self._members)

@@ -92,6 +92,10 @@ class Ensemble(Bound, Generic[M]):
         self._reunite()
         self.wait_until_ok()
 
+    def reset_stats(self) -> None:
+        """Begin the counts of all servers that run again."""
+        in_threads(lambda each: each.reset_stats(), self._reachable())
+
     def __enter__(self) -> Self:
         try:
             self.start()

@@ -78,7 +78,7 @@ class Member(Server):
     def call(self, *words: str | bytes | int, timeout: float | None = None) -> Answer:
         """Send a command and return its reply: text, a number, None, or a list of these.
 
-        Raises CommandRefused for an error reply, and ServerFailed if no answer comes in `timeout` seconds.
+        Raises ErrorReply for an error reply, and ServerFailed if no answer comes in `timeout` seconds.
         """
         with self._lock:
             seconds = self._timeout if timeout is None else timeout

@@ -228,8 +228,7 @@ class SentinelServers(Ensemble[Member]):
         in_threads(lambda each: each.start(), self._sentinels)
         with self._hurry():
             self._until(self._trouble, None)
-        for member in self._members:
-            member.reset_stats()
+        self.reset_stats()
 
     def _reunite(self) -> None:
         self._until(self._torn, None)

@@ -22,6 +22,7 @@ class NodeLine:
     epoch: int
     linked: bool
     slots: tuple[range, ...]
+    hostname: str
 
     @property
     def is_primary(self) -> bool:
@@ -51,7 +52,7 @@ def parse_nodes(text: str) -> dict[str, NodeLine]:
     """Return the lines of CLUSTER NODES by node id, without nodes that are still shaking hands."""
     found = {}
     for line in text.splitlines():
-        name, _, flags, primary, _, _, epoch, link, *slots = line.split()
+        name, address, flags, primary, _, _, epoch, link, *slots = line.split()
         if "handshake" in flags or "noaddr" in flags.split(","):
             continue
         ranges = []
@@ -60,5 +61,7 @@ def parse_nodes(text: str) -> dict[str, NodeLine]:
                 first, _, last = word.partition("-")
                 ranges.append(range(int(first), int(last or first) + 1))
         owner = None if primary == "-" else primary
-        found[name] = NodeLine(name, frozenset(flags.split(",")), owner, int(epoch), link == "connected", tuple(ranges))
+        hostname = next((word for word in address.split(",")[1:] if "=" not in word), "")
+        linked = link == "connected"
+        found[name] = NodeLine(name, frozenset(flags.split(",")), owner, int(epoch), linked, tuple(ranges), hostname)
     return found

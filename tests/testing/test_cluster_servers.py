@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from aioresp.testing import ClusterNode, ClusterServers, CommandRefused, MigrationFailed, ServerFailed
+from aioresp import Client
+from aioresp.testing import ClusterNode, ClusterServers, ErrorReply, MigrationFailed, ServerFailed
 from aioresp.testing.executables import find_executable
 from aioresp.testing.slots import share_out
+from tests.security.tls import Paths, program_with_tls
 from tests.testing.processes import PROGRAMS, alive, gone, wait_until
 
 
 def error_of(node: ClusterNode, *words: str) -> str:
-    with pytest.raises(CommandRefused) as caught:
+    with pytest.raises(ErrorReply) as caught:
         node.call(*words)
     return str(caught.value)
 
@@ -89,7 +93,7 @@ def test_a_slot_goes_to_another_node_at_once(every: ClusterServers) -> None:
     source = every.primary_of("k")
     target = next(node for node in every.primaries() if node is not source)
     if source.flavour != "valkey" or source.version < (9, 0):
-        with pytest.raises(CommandRefused, match="MIGRATESLOTS"):
+        with pytest.raises(ErrorReply, match="MIGRATESLOTS"):
             every.migrate("k", target, atomic=True)
         return
     source.call("SET", "k", "v")
@@ -97,7 +101,7 @@ def test_a_slot_goes_to_another_node_at_once(every: ClusterServers) -> None:
     assert every.primary_of("k") is target
     assert target.call("GET", "k") == "v"
     every.migrate("k", source, atomic=True)
-    with pytest.raises((MigrationFailed, CommandRefused)):
+    with pytest.raises((MigrationFailed, ErrorReply)):
         every.migrate("k", every.replicas()[0], atomic=True)
     every.flush()
 
@@ -112,6 +116,25 @@ def test_a_replica_is_promoted_on_demand(every: ClusterServers) -> None:
         every.failover(heir)
     every.wait_until_ok()
     assert every.replicas_of(old) == [heir]
+
+
+def test_names_are_announced(every: ClusterServers) -> None:
+    if every.nodes[0].version < (7, 0):
+        with pytest.raises(ErrorReply, match="cluster-announce-hostname"):
+            every.announce("localhost")
+        return
+
+    def told() -> set[object]:
+        slots = every.nodes[0].call("CLUSTER", "SLOTS")
+        assert isinstance(slots, list)
+        return {server[0] for entry in slots for server in entry[2:]}  # type: ignore[index]
+
+    every.announce("name.example")
+    assert told() == {"name.example"}
+    every.announce("", "unknown-endpoint")
+    assert told() == {None}
+    every.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", "ip")
+    assert told() == {"127.0.0.1"}
 
 
 def test_the_counts_leave_the_kit_out(every: ClusterServers) -> None:
@@ -208,6 +231,31 @@ def test_other_shapes() -> None:
     assert repr(c) == "ClusterServers(not started)"
     with pytest.raises(ValueError, match="primaries is 0"):
         ClusterServers(primaries=0)
+
+
+def test_tls(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    program = program_with_tls(paths)
+    if program is None:
+        pytest.skip("no server here was built with TLS")
+    certificate = paths.certificate("127.0.0.1")
+
+    async def main() -> None:
+        tls = (certificate, certificate, paths.authority)
+        async with ClusterServers(primaries=2, replicas=1, executable=program, tls=tls, proxies=True) as c:
+            assert c.url.startswith("rediss+cluster://")
+            old = c.primary_of("k")
+            new = next(node for node in c.primaries() if node is not old)
+            old.call("SET", "k", "v")
+            c.migrate("k", new)
+            ports = {c.proxies[node].port for node in c.nodes}
+            url = f"rediss://{new.credentials}127.0.0.1:{c.proxies[new].port}"
+            async with Client(url, ssl_ca_certs=paths.authority) as r:
+                assert await r.get("k") == "v"
+                told = await r.call("CLUSTER", "SLOTS")
+                assert {server[1] for entry in told for server in entry[2:]} == ports
+
+    asyncio.run(main())
 
 
 PARENT = """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aioresp.testing import CommandRefused, SentinelServers, ServerFailed
+from aioresp.testing import ErrorReply, SentinelServers, ServerFailed
 from tests.testing.processes import PROGRAMS, gone, wait_until
 
 
@@ -65,7 +65,7 @@ def test_passwords_apart(sentinels: SentinelServers) -> None:
         assert member.password == own
         assert member.url == f"redis://:{own}@127.0.0.1:{member.port}"
         assert member.call("AUTH", own or "") == "OK"
-        with pytest.raises(CommandRefused, match="WRONGPASS"):
+        with pytest.raises(ErrorReply, match="WRONGPASS"):
             member.call("AUTH", foreign or "")
 
 
