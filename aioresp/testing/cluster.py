@@ -186,14 +186,15 @@ class ClusterServers(Ensemble[ClusterNode]):
         self._agree_on(slot, target)
 
     def restart(self, *, elsewhere: bool = False) -> None:
-        """End all nodes and start them again with their keys, on the same ports or all `elsewhere`."""
-        running = self._reachable()
-        in_threads(lambda node: node.call("SAVE"), running)
-        in_threads(lambda node: node.kill(), self._members)
+        """End all nodes in good order and start them again with their keys, on the same ports or all `elsewhere`.
+
+        A write that was acknowledged before is there afterwards; a node that was down or frozen has what it last saved.
+        """
+        in_threads(lambda node: node.save_and_end(), self._members)
         if elsewhere:
             self._open_gates()
         in_threads(lambda node: node.start(elsewhere=elsewhere), self._members)
-        for node in running:
+        for node in self._members:
             with contextlib.suppress(FileNotFoundError):  # lest a later crash brings back what was deleted meanwhile
                 os.unlink(os.path.join(node.folder, DUMP))
         if elsewhere:
@@ -251,6 +252,7 @@ class ClusterServers(Ensemble[ClusterNode]):
 
     def _prepare(self, node: ClusterNode) -> None:
         node.start()
+        node.last = None
         node.id = expect(str, node.call("CLUSTER", "MYID"))
         # Without epochs of their own the nodes would have to agree on them first.
         node.call("CLUSTER", "SET-CONFIG-EPOCH", str(self._members.index(node) + 1))

@@ -72,6 +72,7 @@ class Ensemble(Bound, Generic[M]):
             self._gates.close()
             self._gates = None
         self._formed = False
+        self._abandoned.clear()  # by now the start that it was meant for has ended
 
     def wait_until_ok(self, timeout: float | None = None) -> None:
         """Wait until all servers that run agree, and replicas are in step with their primaries."""
@@ -110,7 +111,6 @@ class Ensemble(Bound, Generic[M]):
         self.close()
 
     async def __aenter__(self) -> Self:
-        self._abandoned.clear()
         try:
             await in_thread(self.start, self._abandon)
         except BaseException:
@@ -177,7 +177,7 @@ class Ensemble(Bound, Generic[M]):
 
 def in_threads(function: Callable[[M], T], members: Sequence[M]) -> list[T]:
     """Run a function for each member at the same time; raise the first error when all have ended."""
-    with ThreadPoolExecutor(len(members)) as threads:
+    with ThreadPoolExecutor(max(1, len(members))) as threads:
         futures = [threads.submit(function, each) for each in members]
     return [each.result() for each in futures]
 

@@ -33,8 +33,19 @@ class Gate(Proxy):
     def __init__(self, there: Callable[[Callable[[], Any]], Any]) -> None:
         super().__init__(HOST, 0)
         self.there = there
+        self._before_host = "redis://"
         self._passing: set[Link] = set()
         self._all_passed = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """The proxy's address as a URL, with the password of the server behind it."""
+        return f"{self._before_host}{self.host}:{self.port}"
+
+    def stand_before(self, port: int, before_host: str) -> None:
+        """Lead new connections to a port of this machine, whose URL begins like this."""
+        self._before_host = before_host
+        self.lead_to(HOST, port)
 
     def _made(self, link: Link) -> None:
         transport = link.client.transport
@@ -74,7 +85,7 @@ def _in_its_thread(function: Callable[..., T]) -> Callable[..., T]:
 
 
 for _name, _member in vars(Proxy).items():
-    if not _name.startswith("_"):
+    if not _name.startswith("_") and _name not in vars(Gate):
         if isinstance(_member, property):
             _getter, _setter = _member.fget, _member.fset
             _new: object = property(_getter and _in_its_thread(_getter), _setter and _in_its_thread(_setter))

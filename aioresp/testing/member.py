@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aioresp.testing.gates import Gate, servers_address
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.servers import Server, quoted
-from aioresp.testing.sockets import HOST, PASSWORD
+from aioresp.testing.sockets import HOST
 from aioresp.testing.talk import Answer, Talk, expect
 
 #: Seconds for the answer of a server that may have been frozen by others.
@@ -45,8 +45,7 @@ class Member(Server):
     @property
     def password(self) -> str | None:
         """Password of the server: the kit's own, or the one that was asked for; None if it is open."""
-        self._opened()
-        return PASSWORD if self._own_password is None else self._own_password or None
+        return super().password if self._own_password is None else self._own_password or None
 
     @property
     def url(self) -> str:
@@ -134,7 +133,8 @@ class Member(Server):
         with self._lock:
             super().start(elsewhere=elsewhere)
             if self._gate is not None:
-                self._gate.lead_to(HOST, self.tls_port or self.port)
+                scheme = "rediss" if self.tls_port else "redis"
+                self._gate.stand_before(self.tls_port or self.port, f"{scheme}://{self.credentials}")
             self._frozen = False
             self.reset_stats()
 

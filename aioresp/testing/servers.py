@@ -256,6 +256,7 @@ class Server(Bound):
                 self._process = None
                 locked.discard(self._port)
                 self._running = self._settled = False
+            self._abandoned.clear()  # by now the start that it was meant for has ended
 
     def abandon(self) -> None:
         """End a start that goes on in another thread: it raises ServerFailed soon."""

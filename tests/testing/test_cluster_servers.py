@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from aioresp import Client
@@ -249,8 +250,7 @@ def test_tls(tmp_path: Path) -> None:
             old.call("SET", "k", "v")
             c.migrate("k", new)
             ports = {c.proxies[node].port for node in c.nodes}
-            url = f"rediss://{new.credentials}127.0.0.1:{c.proxies[new].port}"
-            async with Client(url, ssl_ca_certs=paths.authority) as r:
+            async with Client(c.proxies[new].url, ssl_ca_certs=paths.authority) as r:
                 assert await r.get("k") == "v"
                 told = await r.call("CLUSTER", "SLOTS")
                 assert {server[1] for entry in told for server in entry[2:]} == ports
@@ -290,6 +290,46 @@ def test_it_is_gone_after_an_error_in_the_forming(monkeypatch: pytest.MonkeyPatc
         pass
     assert len(pids) == 2
     assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4, 1.0])
+def test_a_cancelled_forming_leaves_nothing_and_can_be_tried_again(seconds: float) -> None:
+    c = ClusterServers(primaries=2, replicas=1, proxies=True)
+    pids: list[int] = []
+
+    async def main() -> None:
+        entering = asyncio.ensure_future(c.__aenter__())
+        await asyncio.sleep(seconds)
+        pids.extend(child.pid for child in psutil.Process().children(recursive=True))
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    asyncio.run(main())
+    assert not any(alive(pid) for pid in pids if pid not in before)
+    if seconds == 1.0:
+        with c:
+            assert len(c.primaries()) == 2
+            assert c.proxies[c.nodes[0]].connections == 0
+
+
+FORK = """
+import os, signal
+from aioresp.testing import ClusterServers
+with ClusterServers(primaries=1, replicas=0, proxies=True) as c:
+    child = os.fork()
+    if child == 0:
+        c.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(c.nodes[0].call("PING"), os.path.exists(c.nodes[0].folder))
+"""
+
+
+def test_a_forked_child_does_not_end_it() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["PONG", "True"]
 
 
 def test_the_default_server_is_the_one_that_is_found(cluster: ClusterServers) -> None:

@@ -29,7 +29,7 @@ def sentinels() -> Iterator[SentinelServers]:
 
 
 def client_of(c: ClusterServers, node: ClusterNode) -> Client[str]:
-    return Client(f"redis://{node.credentials}127.0.0.1:{c.proxies[node].port}", timeout=0.5)
+    return Client(c.proxies[node].url, timeout=0.5)
 
 
 def told_ports(node: ClusterNode) -> set[object]:
