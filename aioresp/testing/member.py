@@ -103,8 +103,8 @@ class Member(Server):
 
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of INFO."""
-        lines = expect(str, self.call("INFO", section)).splitlines()
-        return dict(line.partition(":")[::2] for line in lines if ":" in line)
+        pairs = (line.partition(":") for line in expect(str, self.call("INFO", section)).splitlines())
+        return {name: value for name, colon, value in pairs if colon}
 
     def errorstats(self) -> dict[str, int]:
         """Return how many errors of each kind the server has sent: `{"MOVED": 3}`."""

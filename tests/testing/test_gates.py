@@ -32,14 +32,16 @@ def client_of(c: ClusterServers, node: ClusterNode) -> Client[str]:
     return Client(c.proxies[node].url, timeout=0.5)
 
 
-def told_ports(node: ClusterNode) -> set[object]:
+def told_ports(node: ClusterNode) -> set[str]:
     slots = node.call("CLUSTER", "SLOTS")
     assert isinstance(slots, list)
-    return {server[1] for entry in slots if isinstance(entry, list) for server in entry[2:] if isinstance(server, list)}
+    return {
+        str(server[1]) for entry in slots if isinstance(entry, list) for server in entry[2:] if isinstance(server, list)
+    }
 
 
 async def test_clients_pass_the_proxies_and_servers_pass_untouched(cluster: ClusterServers) -> None:
-    ports = {proxy.port for proxy in cluster.proxies.values()}
+    ports = {str(proxy.port) for proxy in cluster.proxies.values()}
     assert len(ports) == 6
     assert all(f"127.0.0.1:{port}" in cluster.url for port in ports)
     for node in cluster.nodes:
@@ -77,9 +79,9 @@ def test_the_cluster_goes_on_behind_its_proxies(cluster: ClusterServers) -> None
     heir.kill()
     assert cluster.wait_until_promoted(heir) is node
     cluster.restore()
-    before = {proxy.port for proxy in cluster.proxies.values()}
+    before = {str(proxy.port) for proxy in cluster.proxies.values()}
     cluster.restart(elsewhere=True)
-    after = {proxy.port for proxy in cluster.proxies.values()}
+    after = {str(proxy.port) for proxy in cluster.proxies.values()}
     assert not before & after
     assert told_ports(node) == after
     cluster.migrate("k", next(other for other in cluster.primaries() if other is not cluster.primary_of("k")))
@@ -111,7 +113,7 @@ def test_a_sentinel_may_vanish_for_clients_alone(sentinels: SentinelServers) -> 
     rows = sentinel.call("SENTINEL", "SENTINELS", "mymaster")
     others = {str(sentinels.proxies[each].port) for each in sentinels.sentinels[1:]}
     assert isinstance(rows, list)
-    assert {row[5] for row in rows if isinstance(row, list)} == others
+    assert {str(row[5]) for row in rows if isinstance(row, list)} == others
     for each in sentinels.sentinels:
         sentinels.proxies[each].half_open()
     old = sentinels.primary()
