@@ -250,6 +250,18 @@ class ClusterServers(Ensemble[ClusterNode]):
         self._until(self._unseen, None)
         self.reset_stats()
 
+    def _reunite(self) -> None:
+        """End migrations that a test has left in the middle."""
+        self._until(self._trouble, None)
+        nodes = {node.id: node for node in self._members}
+        lines = self._lines()
+        for source, line in lines.items():
+            for slot, target in line.leaving.items() if line.is_primary else ():
+                Migration(slot, source, nodes[target], self._members, self._agree_on).end()
+        for node, line in self._lines().items():
+            for slot in line.arriving if line.is_primary else ():
+                node.call("CLUSTER", "SETSLOT", slot, "STABLE")
+
     def _prepare(self, node: ClusterNode) -> None:
         node.start()
         node.last = None

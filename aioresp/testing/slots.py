@@ -22,6 +22,10 @@ class NodeLine:
     epoch: int
     linked: bool
     slots: tuple[range, ...]
+    leaving: dict[int, str]
+    """Slots on their way to another node, and its id; only a node itself tells of them."""
+    arriving: dict[int, str]
+    """Slots on their way from another node, and its id."""
     hostname: str
 
     @property
@@ -56,12 +60,19 @@ def parse_nodes(text: str) -> dict[str, NodeLine]:
         if "handshake" in flags or "noaddr" in flags.split(","):
             continue
         ranges = []
+        leaving, arriving = {}, {}
         for word in slots:
-            if not word.startswith("["):  # [slot->-id] and [slot-<-id] tell of a slot on its way
-                first, _, last = word.partition("-")
-                ranges.append(range(int(first), int(last or first) + 1))
+            first, _, rest = word.strip("[]").partition("-")
+            if not word.startswith("["):
+                ranges.append(range(int(first), int(rest or first) + 1))
+            elif rest.startswith(">"):  # [slot->-id]
+                leaving[int(first)] = rest[2:]
+            else:  # [slot-<-id]
+                arriving[int(first)] = rest[2:]
         owner = None if primary == "-" else primary
         hostname = next((word for word in address.split(",")[1:] if "=" not in word), "")
         linked = link == "connected"
-        found[name] = NodeLine(name, frozenset(flags.split(",")), owner, int(epoch), linked, tuple(ranges), hostname)
+        found[name] = NodeLine(
+            name, frozenset(flags.split(",")), owner, int(epoch), linked, tuple(ranges), leaving, arriving, hostname
+        )
     return found

@@ -191,6 +191,21 @@ def test_everything_is_brought_back(cluster: ClusterServers) -> None:
     cluster.flush()
 
 
+def test_what_a_test_has_left_half_moved_is_moved(cluster: ClusterServers) -> None:
+    source = cluster.primary_of("k")
+    target, third = (node for node in cluster.primaries() if node is not source)
+    for number in range(10):
+        source.call("SET", f"{{k}}{number}", number)
+    cluster.begin_migration("k", target).move(4)
+    third.call("CLUSTER", "SETSLOT", source.view()[source.id].slots[0].start, "IMPORTING", source.id)
+    cluster.restore()
+    assert cluster.primary_of("k") is target
+    assert target.call("CLUSTER", "COUNTKEYSINSLOT", cluster.keyslot("k")) == 10
+    lines = [node.view()[node.id] for node in cluster.primaries()]
+    assert not any(line.leaving or line.arriving for line in lines)
+    cluster.flush()
+
+
 def test_a_primary_without_replicas_leaves_its_slots(cluster: ClusterServers) -> None:
     primary = cluster.primary_of("k")
     (replica,) = cluster.replicas_of(primary)
