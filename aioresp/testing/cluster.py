@@ -328,7 +328,7 @@ class ClusterServers(Ensemble[ClusterNode]):
 
         def missing() -> str:
             heirs[:] = [node for node, line in self._lines().items() if line.owns(slot) and node is not old]
-            return "" if heirs else f"nobody has taken over from port {old.port}"
+            return "" if heirs else f"no node has taken over from port {old.port}"
 
         begin = time.monotonic()
         seconds = self._timeout if timeout is None else timeout

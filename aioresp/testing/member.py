@@ -38,7 +38,7 @@ class Member(Server):
         super().__init__(*arguments, executable=executable, config={**config, **own}, tls=tls, timeout=timeout)
         self._own_password = password
         self._talk: Talk | None = None
-        self._uncounted = 0  # connections that are no clients': the kit's own since the counts were reset
+        self._uncounted = 0  # connections of the kit's own since the counts were reset, which are not clients'
         self._gate: Gate | None = None
         self._frozen = False  # set by pause(); cleared by resume() and by the end of the process
 
@@ -181,10 +181,11 @@ class Member(Server):
 
     def _ending(self) -> None:
         """Prepare for the end of the process, or for its silence."""
-        if self.reachable:
-            with contextlib.suppress(ServerFailed):
-                self._last_words()
-        self._hang_up()
+        with self._lock:  # another thread may be in the middle of a call
+            if self.reachable:
+                with contextlib.suppress(ServerFailed):
+                    self._last_words()
+            self._hang_up()
 
     def _last_words(self) -> None:
         """Ask what can be asked no more afterwards."""

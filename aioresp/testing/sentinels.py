@@ -15,7 +15,7 @@ from aioresp.testing.ensemble import Ensemble, first_or_fail, in_threads
 from aioresp.testing.member import SOON, Member
 from aioresp.testing.servers import quoted
 from aioresp.testing.sockets import HOST
-from aioresp.testing.talk import Answer, expect
+from aioresp.testing.talk import expect, pairs
 
 #: The password of the sentinels of this process, another than that of the servers: clients must not mix them up.
 SENTINEL_PASSWORD = os.urandom(16).hex()
@@ -51,7 +51,7 @@ class SentinelNode(Rewriter):
 
     def master(self, name: str) -> dict[str, str]:
         """Return what the sentinel says of the primary of this name (SENTINEL MASTER)."""
-        return _fields(self.call("SENTINEL", "MASTER", name, timeout=SOON))
+        return pairs(self.call("SENTINEL", "MASTER", name, timeout=SOON))
 
 
 class SentinelServers(Ensemble[Member]):
@@ -176,7 +176,7 @@ class SentinelServers(Ensemble[Member]):
                 if each.master(self.name)["port"] == str(old.announced_port):
                     return f"the sentinel on port {each.port} still names port {old.port}"
             heir = self.primary()
-            return "" if heir.info("replication")["role"] == "master" else f"port {heir.port} is no primary yet"
+            return "" if heir.info("replication")["role"] == "master" else f"port {heir.port} is not a primary yet"
 
         self._until(missing, timeout)
         return self.primary()
@@ -259,7 +259,7 @@ class SentinelServers(Ensemble[Member]):
         if len(told) > 1:
             return f"the sentinels name the ports {', '.join(sorted(told))}"
         primary = self.primary()
-        words = f"the server on port {primary.port}, which the sentinels name, is no primary"
+        words = f"the server on port {primary.port}, which the sentinels name, is not a primary"
         return "" if primary.info("replication")["role"] == "master" else words
 
     def _out_of_step(self) -> str:
@@ -280,15 +280,10 @@ class SentinelServers(Ensemble[Member]):
                 return f"the sentinel on port {each.port} says that port {told['port']} is {told['flags']}"
             if int(told["num-other-sentinels"]) < len(sentinels) - 1:
                 return f"the sentinel on port {each.port} does not know all sentinels"
-            rows = [_fields(row) for row in expect(list, each.call("SENTINEL", "REPLICAS", self.name, timeout=SOON))]
+            rows = [pairs(row) for row in expect(list, each.call("SENTINEL", "REPLICAS", self.name, timeout=SOON))]
             healthy = {row["port"] for row in rows if row["flags"] == "slave" and row["master-link-status"] == "ok"}
             if lost := {str(server.announced_port) for server in servers if server is not primary} - healthy:
                 return f"the sentinel on port {each.port} does not see the replicas on ports {', '.join(lost)}"
         if roles := [each.port for each in servers if each is not primary and each not in self.replicas()]:
-            return f"the servers on ports {roles} are no replicas"
+            return f"the servers on ports {roles} are not replicas"
         return self._out_of_step()
-
-
-def _fields(row: Answer) -> dict[str, str]:
-    words = expect(list, row)
-    return dict(zip(map(str, words[::2]), map(str, words[1::2]), strict=True))

@@ -85,6 +85,12 @@ class Talk:
         return [str(each) if isinstance(each, ErrorReply) else each for each in elements]
 
 
+def pairs(answer: Answer) -> dict[str, str]:
+    """Return a list of names and values as a dict."""
+    words = expect(list, answer)
+    return dict(zip(map(str, words[::2]), map(str, words[1::2]), strict=True))
+
+
 def expect(kind: type[T], answer: Answer) -> T:
     """Return an answer whose type is known."""
     if not isinstance(answer, kind):

@@ -155,7 +155,7 @@ def test_a_primary_that_dies_has_an_heir_and_comes_back_as_a_replica(cluster: Cl
     old = cluster.primary_of("k")
     (heir,) = cluster.replicas_of("k")
     old.kill()
-    assert cluster.primary_of("k") is old  # nobody has taken over yet
+    assert cluster.primary_of("k") is old  # no node has taken over yet
     assert cluster.wait_until_promoted(old) is heir
     assert cluster.primary_of("k") is heir
     cluster.wait_until_ok()
@@ -211,7 +211,7 @@ def test_a_primary_without_replicas_leaves_its_slots(cluster: ClusterServers) ->
     (replica,) = cluster.replicas_of(primary)
     replica.kill()
     primary.kill()
-    with pytest.raises(ServerFailed, match="nobody has taken over"):
+    with pytest.raises(ServerFailed, match="no node has taken over"):
         cluster.wait_until_promoted(primary, timeout=0.1)
     with pytest.raises(ServerFailed, match=r"ClusterServers\(.* down.*after 0.1 s"):
         cluster.wait_until_ok(0.1)

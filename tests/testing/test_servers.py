@@ -541,8 +541,8 @@ def test_valkey_is_told_from_redis(tmp_path: Path) -> None:
     ("command", "message"),
     [
         ("/nowhere/redis-server", "names no program"),
-        ("'unbalanced", "no command line"),
-        (f"{shutil.which('echo')} hello", "no Redis or Valkey server"),
+        ("'unbalanced", "not a command line"),
+        (f"{shutil.which('echo')} hello", "not a Redis or Valkey server"),
     ],
 )
 def test_a_wrong_executable_is_named(monkeypatch: pytest.MonkeyPatch, command: str, message: str) -> None:
