@@ -39,6 +39,8 @@ class ClusterServers(Ensemble[ClusterNode]):
 
     The nodes ask for a random password, as `server()` does, or for `password`; an empty one leaves them open.
 
+    `proxies` puts a `Proxy` before each node, and the nodes tell clients of its port: `c.proxies[node]`.
+
     Methods block, as those of `Server` do: `await asyncio.to_thread(c.failover, "key")` keeps the event loop running.
     What takes longer than `timeout` seconds raises ServerFailed.
     """
@@ -54,13 +56,13 @@ class ClusterServers(Ensemble[ClusterNode]):
         config: Mapping[str, str] | None = None,
         executable: str | None = None,
         tls: tuple[str, str, str] | None = None,
+        proxies: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        super().__init__(timeout)
+        super().__init__(timeout, proxies)
         if primaries < 1 or replicas < 0:
             raise ValueError(f"primaries is {primaries} and replicas {replicas}: give at least 1 and 0")
         self._primaries = primaries
-        self._tls = tls
         settings = {
             "repl-diskless-sync-delay": "0",
             # CLUSTER SLOTS leaves out a replica that has received nothing yet, and an idle primary sends only these.
@@ -84,13 +86,13 @@ class ClusterServers(Ensemble[ClusterNode]):
 
     @property
     def url(self) -> str:
-        """Address of the cluster as a URL with all nodes: `redis+cluster://:PASSWORD@127.0.0.1:PORT,127.0.0.1:PORT`."""
-        return self._url("redis", [node.port for node in self._members])
+        """Address of the cluster as a URL with all nodes: `redis+cluster://:PASSWORD@127.0.0.1:PORT,127.0.0.1:PORT`.
 
-    @property
-    def tls_url(self) -> str:
-        """Address of the cluster's TLS ports as a URL with all nodes."""
-        return self._url("rediss", [node.tls_port for node in self._members])
+        With `tls` it begins with `rediss+cluster://`. With `proxies` the ports are theirs.
+        """
+        addresses = ",".join(f"{HOST}:{node.announced_port}" for node in self._members)
+        scheme = "rediss" if self._members[0].tls_port else "redis"
+        return f"{scheme}+cluster://{self._members[0].credentials}{addresses}"
 
     @staticmethod
     def keyslot(key: str | bytes) -> int:
@@ -119,10 +121,6 @@ class ClusterServers(Ensemble[ClusterNode]):
         """Return the running replicas of a primary, or of the primary that owns a key's slot, or a slot."""
         primary = place if isinstance(place, ClusterNode) else self.primary_of(place)
         return [node for node, line in self._lines().items() if line.primary_id == primary.id]
-
-    def wait_until_ok(self, timeout: float | None = None) -> None:
-        """Wait until all running nodes agree, own all slots, say that the cluster is ok, and replicas are in step."""
-        self._until(self._trouble, timeout)
 
     def wait_until_promoted(self, old: ClusterNode, timeout: float | None = None) -> ClusterNode:
         """Wait until all running nodes agree on who has taken over from a node that is down, and return that one."""
@@ -188,18 +186,36 @@ class ClusterServers(Ensemble[ClusterNode]):
         self._agree_on(slot, target)
 
     def restart(self, *, elsewhere: bool = False) -> None:
-        """End all nodes and start them again with their keys, on the same ports or all `elsewhere`."""
-        running = self._reachable()
-        in_threads(lambda node: node.call("SAVE"), running)
-        in_threads(lambda node: node.kill(), self._members)
+        """End all nodes in good order and start them again with their keys, on the same ports or all `elsewhere`.
+
+        A write that was acknowledged before is there afterwards; a node that was down or frozen has what it last saved.
+        """
+        in_threads(lambda node: node.save_and_end(), self._members)
+        if elsewhere:
+            self._open_gates()
         in_threads(lambda node: node.start(elsewhere=elsewhere), self._members)
-        for node in running:
+        for node in self._members:
             with contextlib.suppress(FileNotFoundError):  # lest a later crash brings back what was deleted meanwhile
                 os.unlink(os.path.join(node.folder, DUMP))
         if elsewhere:
             for node in self._members:
                 self._meet(node, self._members)
         self.wait_until_ok()
+
+    def announce(self, hostname: str, endpoint: Literal["ip", "hostname", "unknown-endpoint"] = "hostname") -> None:
+        """Let the nodes tell clients of a host name, with 7.0 and newer, and return when all running nodes know it.
+
+        `endpoint` is what they prefer to tell: also addresses ("ip", as after the forming), or nothing, which stands
+        for the host that the client has asked. An empty `hostname` takes the name back.
+        """
+        self.call_all("CONFIG", "SET", "cluster-announce-hostname", hostname)
+        self.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", endpoint)
+
+        def missing() -> str:
+            told = {line.hostname for node in self._reachable() for line in node.view().values()}
+            return "" if told == {hostname} else f"the nodes tell of {sorted(told)}, not of {hostname!r} alone"
+
+        self._until(missing, None)
 
     def call_all(self, *words: str | bytes | int) -> None:
         """Send a command to every running node, as ACL SETUSER or CONFIG SET."""
@@ -216,14 +232,6 @@ class ClusterServers(Ensemble[ClusterNode]):
     def commandstats(self) -> dict[str, int]:
         """Return how often the running nodes have run each command in all."""
         return _sum(in_threads(lambda node: node.commandstats(), self._reachable()))
-
-    def reset_stats(self) -> None:
-        """Begin the counts of all running nodes again."""
-        in_threads(lambda node: node.reset_stats(), self._reachable())
-
-    def _url(self, scheme: str, ports: list[int]) -> str:
-        addresses = ",".join(f"{HOST}:{port}" for port in ports)
-        return f"{scheme}+cluster://{self._members[0].credentials}{addresses}"
 
     def _form(self) -> None:
         in_threads(self._prepare, self._members)
@@ -242,8 +250,21 @@ class ClusterServers(Ensemble[ClusterNode]):
         self._until(self._unseen, None)
         self.reset_stats()
 
+    def _reunite(self) -> None:
+        """End migrations that a test has left in the middle."""
+        self._until(self._trouble, None)
+        nodes = {node.id: node for node in self._members}
+        lines = self._lines()
+        for source, line in lines.items():
+            for slot, target in line.leaving.items() if line.is_primary else ():
+                Migration(slot, source, nodes[target], self._members, self._agree_on).end()
+        for node, line in self._lines().items():
+            for slot in line.arriving if line.is_primary else ():
+                node.call("CLUSTER", "SETSLOT", slot, "STABLE")
+
     def _prepare(self, node: ClusterNode) -> None:
         node.start()
+        node.last = None
         node.id = expect(str, node.call("CLUSTER", "MYID"))
         # Without epochs of their own the nodes would have to agree on them first.
         node.call("CLUSTER", "SET-CONFIG-EPOCH", str(self._members.index(node) + 1))
@@ -251,7 +272,7 @@ class ClusterServers(Ensemble[ClusterNode]):
     def _meet(self, node: ClusterNode, others: tuple[ClusterNode, ...]) -> None:
         for other in others:
             if other is not node:
-                node.call("CLUSTER", "MEET", HOST, str(other.tls_port if self._tls else other.port))
+                node.call("CLUSTER", "MEET", HOST, other.announced_port, other.bus_port)
 
     def _lines(self) -> dict[ClusterNode, NodeLine]:
         """Return what each running node says of itself."""
@@ -307,7 +328,7 @@ class ClusterServers(Ensemble[ClusterNode]):
 
         def missing() -> str:
             heirs[:] = [node for node, line in self._lines().items() if line.owns(slot) and node is not old]
-            return "" if heirs else f"nobody has taken over from port {old.port}"
+            return "" if heirs else f"no node has taken over from port {old.port}"
 
         begin = time.monotonic()
         seconds = self._timeout if timeout is None else timeout

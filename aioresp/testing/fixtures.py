@@ -1,6 +1,6 @@
-"""Pytest plugin with `aioresp_server`, a server for the whole run, and `aioresp_client`, a client for one test.
+"""Pytest plugin with servers, a cluster and a Sentinel set for the whole run, and what one test has of them.
 
-Owns the two fixtures and their options. Never does anything until a test asks for a fixture: pytest loads the plugin in
+Owns the fixtures. Never does anything until a test asks for a fixture: pytest loads the plugin in
 every environment with aioresp, so imports stand inside the fixtures.
 """
 
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from aioresp import Client
-    from aioresp.testing import Server
+    from aioresp.testing import ClusterServers, SentinelServers, Server
+
+    E = TypeVar("E", ClusterServers, SentinelServers)
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,51 @@ def aioresp_client(aioresp_server: Server) -> Iterator[Client[str]]:
         yield client
     finally:
         _close(client)
+
+
+@pytest.fixture(scope="session")
+def aioresp_shared_cluster() -> Iterator[ClusterServers]:
+    """Yield a cluster of real servers, formed for this run of the tests and gone after it.
+
+    Tests use `aioresp_cluster_servers`. A conftest.py that defines a fixture of this name in its place decides about
+    the number of nodes, their version and their configuration.
+    """
+    from aioresp.testing import ClusterServers  # noqa: PLC0415 (see the docstring above)
+
+    with ClusterServers() as c:
+        yield c
+
+
+@pytest.fixture
+def aioresp_cluster_servers(aioresp_shared_cluster: ClusterServers) -> ClusterServers:
+    """Return the cluster of the run: all its nodes run, it has no keys, and its counts begin at 0."""
+    return _renewed(aioresp_shared_cluster)
+
+
+@pytest.fixture(scope="session")
+def aioresp_shared_sentinels() -> Iterator[SentinelServers]:
+    """Yield a primary with replicas and sentinels, formed for this run of the tests and gone after it.
+
+    Tests use `aioresp_sentinel_servers`. A conftest.py that defines a fixture of this name in its place decides about
+    the number of servers, their version and their configuration.
+    """
+    from aioresp.testing import SentinelServers  # noqa: PLC0415 (see the docstring above)
+
+    with SentinelServers() as s:
+        yield s
+
+
+@pytest.fixture
+def aioresp_sentinel_servers(aioresp_shared_sentinels: SentinelServers) -> SentinelServers:
+    """Return the Sentinel set of the run: all its servers run, there are no keys, and the counts begin at 0."""
+    return _renewed(aioresp_shared_sentinels)
+
+
+def _renewed(servers: E) -> E:
+    servers.restore()
+    servers.flush()
+    servers.reset_stats()
+    return servers
 
 
 def _close(client: Client[str]) -> None:

@@ -9,9 +9,10 @@ import contextlib
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from aioresp.testing.gates import Gate, servers_address
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.servers import Server, quoted
-from aioresp.testing.sockets import HOST, PASSWORD
+from aioresp.testing.sockets import HOST
 from aioresp.testing.talk import Answer, Talk, expect
 
 #: Seconds for the answer of a server that may have been frozen by others.
@@ -37,14 +38,14 @@ class Member(Server):
         super().__init__(*arguments, executable=executable, config={**config, **own}, tls=tls, timeout=timeout)
         self._own_password = password
         self._talk: Talk | None = None
-        self._talks = 0  # connections that the kit has made since the counts were reset
+        self._uncounted = 0  # connections of the kit's own since the counts were reset, which are not clients'
+        self._gate: Gate | None = None
         self._frozen = False  # set by pause(); cleared by resume() and by the end of the process
 
     @property
     def password(self) -> str | None:
         """Password of the server: the kit's own, or the one that was asked for; None if it is open."""
-        self._opened()
-        return PASSWORD if self._own_password is None else self._own_password or None
+        return super().password if self._own_password is None else self._own_password or None
 
     @property
     def url(self) -> str:
@@ -62,6 +63,13 @@ class Member(Server):
         return f":{quote(self.password, safe='')}@" if self.password else ""
 
     @property
+    def announced_port(self) -> int:
+        """Port that the server tells clients of: its own, its TLS port if it has one, or that of a proxy before it."""
+        if self._gate is not None:
+            return self._gate.port
+        return self.tls_port or self.port
+
+    @property
     def reachable(self) -> bool:
         """Whether the server runs and is not frozen."""
         return self.running and not self._frozen
@@ -69,7 +77,7 @@ class Member(Server):
     def call(self, *words: str | bytes | int, timeout: float | None = None) -> Answer:
         """Send a command and return its reply: text, a number, None, or a list of these.
 
-        Raises CommandRefused for an error reply, and ServerFailed if no answer comes in `timeout` seconds.
+        Raises ErrorReply for an error reply, and ServerFailed if no answer comes in `timeout` seconds.
         """
         with self._lock:
             seconds = self._timeout if timeout is None else timeout
@@ -79,16 +87,24 @@ class Member(Server):
                 if self._talk is None:
                     login = ["AUTH", self.password] if self.password else []
                     self._talk = Talk(self.unix_socket_path, login, seconds)
-                    self._talks += 1
+                    self._uncounted += 1
                 return self._talk.call(words, seconds)
             except OSError as error:
                 self._hang_up()
                 raise ServerFailed(f"{self!r} gave no answer: {str(error) or type(error).__name__}") from None
 
+    def set_line(self, name: str, value: str) -> None:
+        """Set a line of the configuration file for the next start."""
+        self._config[name] = value
+
+    def stand_behind(self, gate: Gate) -> None:
+        """Tell clients of the proxy's port, from the next start on."""
+        self._gate = gate
+
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of INFO."""
-        lines = expect(str, self.call("INFO", section)).splitlines()
-        return dict(line.partition(":")[::2] for line in lines if ":" in line)
+        pairs = (line.partition(":") for line in expect(str, self.call("INFO", section)).splitlines())
+        return {name: value for name, colon, value in pairs if colon}
 
     def errorstats(self) -> dict[str, int]:
         """Return how many errors of each kind the server has sent: `{"MOVED": 3}`."""
@@ -105,17 +121,20 @@ class Member(Server):
 
     def connections_received(self) -> int:
         """Return how many connections the server has accepted, without the kit's own but with those of replicas."""
-        return int(self.info("stats")["total_connections_received"]) - self._talks
+        return int(self.info("stats")["total_connections_received"]) - self._uncounted
 
     def reset_stats(self) -> None:
         """Begin the counts above again."""
         self.call("CONFIG", "RESETSTAT")
-        self._talks = 0
+        self._uncounted = 0
 
     def start(self, *, elsewhere: bool = False) -> None:
         """Start the server and wait until it answers, with the same folder, on the same port or `elsewhere`."""
         with self._lock:
             super().start(elsewhere=elsewhere)
+            if self._gate is not None:
+                scheme = "rediss" if self.tls_port else "redis"
+                self._gate.stand_before(self.tls_port or self.port, f"{scheme}://{self.credentials}")
             self._frozen = False
             self.reset_stats()
 
@@ -147,12 +166,26 @@ class Member(Server):
                 self._hang_up()
             super().close()
 
+    def _configuration(self) -> str:
+        if self._gate is None:
+            return super()._configuration()
+        lines = self._announcing(self._gate.port)
+        if source := servers_address():
+            new = self.version >= (7, 0)
+            lines |= {"bind-source-addr": source} if new else {"bind": f"{source} {HOST}"}
+        return super()._configuration() + "".join(f"{name} {value}\n" for name, value in lines.items())
+
+    def _announcing(self, port: int) -> dict[str, str]:
+        """Return the lines of the configuration that tell clients of another port."""
+        raise NotImplementedError
+
     def _ending(self) -> None:
         """Prepare for the end of the process, or for its silence."""
-        if self.reachable:
-            with contextlib.suppress(ServerFailed):
-                self._last_words()
-        self._hang_up()
+        with self._lock:  # another thread may be in the middle of a call
+            if self.reachable:
+                with contextlib.suppress(ServerFailed):
+                    self._last_words()
+            self._hang_up()
 
     def _last_words(self) -> None:
         """Ask what can be asked no more afterwards."""

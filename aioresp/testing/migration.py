@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from aioresp.testing.node import ClusterNode
 from aioresp.testing.sockets import HOST
-from aioresp.testing.talk import expect
+from aioresp.testing.talk import expect, pairs
 
 BATCH = 100  # keys in one MIGRATE
 
@@ -71,9 +71,8 @@ def migrate_at_once(
     source.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
 
     def missing() -> str:
-        latest = expect(list, source.call("CLUSTER", "GETSLOTMIGRATIONS"))[0]
-        fields = expect(list, latest)
-        job = dict(zip(map(str, fields[::2]), map(str, fields[1::2]), strict=True))
+        jobs = map(pairs, expect(list, source.call("CLUSTER", "GETSLOTMIGRATIONS")))  # the newest first
+        job = next(job for job in jobs if (job["operation"], job["slot_ranges"]) == ("EXPORT", f"{slot}-{slot}"))
         if job["state"] in ("failed", "canceled"):
             raise MigrationFailed(f"the migration of slot {slot} {job['state']}: {job.get('message', '')}")
         return "" if job["state"] == "success" else f"the migration of slot {slot} is at {job['state']!r}"

@@ -256,6 +256,11 @@ class Server(Bound):
                 self._process = None
                 locked.discard(self._port)
                 self._running = self._settled = False
+            self._abandoned.clear()  # by now the start that it was meant for has ended
+
+    def abandon(self) -> None:
+        """End a start that goes on in another thread: it raises ServerFailed soon."""
+        self._abandoned.set()
 
     def abandon(self) -> None:
         """End a start that goes on in another thread: it raises ServerFailed soon."""
@@ -319,8 +324,9 @@ class Server(Bound):
     def _launch(self, process: Process, deadline: float) -> None:
         """Start the process and wait for its PONG; end it again if that does not come."""
         path = os.path.join(process.folder, "server.conf")
+        lines = self._configuration()
         with open(path, "w", encoding="utf-8", opener=_for_us_alone) as file:
-            file.write(self._configuration())
+            file.write(lines)
         if self._locked():
             locked.add(self._port)
         else:

@@ -22,6 +22,11 @@ class NodeLine:
     epoch: int
     linked: bool
     slots: tuple[range, ...]
+    leaving: dict[int, str]
+    """Slots on their way to another node, and its id; only a node itself tells of them."""
+    arriving: dict[int, str]
+    """Slots on their way from another node, and its id."""
+    hostname: str
 
     @property
     def is_primary(self) -> bool:
@@ -51,14 +56,23 @@ def parse_nodes(text: str) -> dict[str, NodeLine]:
     """Return the lines of CLUSTER NODES by node id, without nodes that are still shaking hands."""
     found = {}
     for line in text.splitlines():
-        name, _, flags, primary, _, _, epoch, link, *slots = line.split()
+        name, address, flags, primary, _, _, epoch, link, *slots = line.split()
         if "handshake" in flags or "noaddr" in flags.split(","):
             continue
         ranges = []
+        leaving, arriving = {}, {}
         for word in slots:
-            if not word.startswith("["):  # [slot->-id] and [slot-<-id] tell of a slot on its way
-                first, _, last = word.partition("-")
-                ranges.append(range(int(first), int(last or first) + 1))
+            first, _, rest = word.strip("[]").partition("-")
+            if not word.startswith("["):
+                ranges.append(range(int(first), int(rest or first) + 1))
+            elif rest.startswith(">"):  # [slot->-id]
+                leaving[int(first)] = rest[2:]
+            else:  # [slot-<-id]
+                arriving[int(first)] = rest[2:]
         owner = None if primary == "-" else primary
-        found[name] = NodeLine(name, frozenset(flags.split(",")), owner, int(epoch), link == "connected", tuple(ranges))
+        hostname = next((word for word in address.split(",")[1:] if "=" not in word), "")
+        linked = link == "connected"
+        found[name] = NodeLine(
+            name, frozenset(flags.split(",")), owner, int(epoch), linked, tuple(ranges), leaving, arriving, hostname
+        )
     return found

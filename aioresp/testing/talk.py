@@ -18,12 +18,12 @@ Answer: TypeAlias = "str | int | list[Answer] | None"
 T = TypeVar("T", str, int, list[Answer])
 
 
-class CommandRefused(ServerFailed):
+class ErrorReply(ServerFailed):
     """A server of the kit answered a command of the kit, or of `call`, with an error."""
 
 
 class Talk:
-    """A connection; `call` raises CommandRefused for an error reply, and OSError without an answer."""
+    """A connection; `call` raises ErrorReply for an error reply, and OSError without an answer."""
 
     def __init__(self, path: str, login: Sequence[str], timeout: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -55,7 +55,7 @@ class Talk:
         parts = [word if isinstance(word, bytes) else str(word).encode(errors="surrogateescape") for word in words]
         self._socket.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
         answer = self._read()
-        if isinstance(answer, CommandRefused):
+        if isinstance(answer, ErrorReply):
             raise answer
         return answer
 
@@ -65,7 +65,7 @@ class Talk:
             with contextlib.suppress(OSError):
                 each.close()
 
-    def _read(self) -> Answer | CommandRefused:
+    def _read(self) -> Answer | ErrorReply:
         line = self._replies.readline()
         if not line.endswith(b"\r\n"):
             raise ConnectionError("the server closed the connection")
@@ -73,7 +73,7 @@ class Talk:
         if kind == b"+":
             return rest
         if kind == b"-":
-            return CommandRefused(rest)
+            return ErrorReply(rest)
         if kind == b":":
             return int(rest)
         size = int(rest)
@@ -82,7 +82,13 @@ class Talk:
         if kind == b"$":
             return self._replies.read(size + 2)[:-2].decode(errors="surrogateescape")
         elements = [self._read() for _ in range(size)]
-        return [str(each) if isinstance(each, CommandRefused) else each for each in elements]
+        return [str(each) if isinstance(each, ErrorReply) else each for each in elements]
+
+
+def pairs(answer: Answer) -> dict[str, str]:
+    """Return a list of names and values as a dict."""
+    words = expect(list, answer)
+    return dict(zip(map(str, words[::2]), map(str, words[1::2]), strict=True))
 
 
 def expect(kind: type[T], answer: Answer) -> T:

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import psutil
 import pytest
 
-from aioresp.testing import ClusterNode, ClusterServers, CommandRefused, MigrationFailed, ServerFailed
+from aioresp import Client
+from aioresp.testing import ClusterNode, ClusterServers, ErrorReply, MigrationFailed, ServerFailed
 from aioresp.testing.executables import find_executable
 from aioresp.testing.slots import share_out
-from tests.servers import MATRIX
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return condition()
+from tests.security.tls import Paths, program_with_tls
+from tests.testing.processes import PROGRAMS, alive, gone, wait_until
 
 
 def error_of(node: ClusterNode, *words: str) -> str:
-    with pytest.raises(CommandRefused) as caught:
+    with pytest.raises(ErrorReply) as caught:
         node.call(*words)
     return str(caught.value)
 
 
-#: The matrix as far as it is there; without it the server that is found.
-PROGRAMS: Final = [str(wanted.program) for wanted in MATRIX if wanted.is_there] or [""]
-
-
-@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda path: Path(path).parent.name)
+@pytest.fixture(scope="module", params=PROGRAMS)
 def every(request: pytest.FixtureRequest) -> Iterator[ClusterServers]:
     """A cluster of each server of the matrix."""
-    with ClusterServers(executable=request.param or None) as c:
+    with ClusterServers(executable=request.param) as c:
         yield c
 
 
@@ -112,7 +94,7 @@ def test_a_slot_goes_to_another_node_at_once(every: ClusterServers) -> None:
     source = every.primary_of("k")
     target = next(node for node in every.primaries() if node is not source)
     if source.flavour != "valkey" or source.version < (9, 0):
-        with pytest.raises(CommandRefused, match="MIGRATESLOTS"):
+        with pytest.raises(ErrorReply, match="MIGRATESLOTS"):
             every.migrate("k", target, atomic=True)
         return
     source.call("SET", "k", "v")
@@ -120,7 +102,7 @@ def test_a_slot_goes_to_another_node_at_once(every: ClusterServers) -> None:
     assert every.primary_of("k") is target
     assert target.call("GET", "k") == "v"
     every.migrate("k", source, atomic=True)
-    with pytest.raises((MigrationFailed, CommandRefused)):
+    with pytest.raises((MigrationFailed, ErrorReply)):
         every.migrate("k", every.replicas()[0], atomic=True)
     every.flush()
 
@@ -135,6 +117,25 @@ def test_a_replica_is_promoted_on_demand(every: ClusterServers) -> None:
         every.failover(heir)
     every.wait_until_ok()
     assert every.replicas_of(old) == [heir]
+
+
+def test_names_are_announced(every: ClusterServers) -> None:
+    if every.nodes[0].version < (7, 0):
+        with pytest.raises(ErrorReply, match="cluster-announce-hostname"):
+            every.announce("localhost")
+        return
+
+    def told() -> set[object]:
+        slots = every.nodes[0].call("CLUSTER", "SLOTS")
+        assert isinstance(slots, list)
+        return {server[0] for entry in slots for server in entry[2:]}  # type: ignore[index]
+
+    every.announce("name.example")
+    assert told() == {"name.example"}
+    every.announce("", "unknown-endpoint")
+    assert told() == {None}
+    every.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", "ip")
+    assert told() == {"127.0.0.1"}
 
 
 def test_the_counts_leave_the_kit_out(every: ClusterServers) -> None:
@@ -154,7 +155,7 @@ def test_a_primary_that_dies_has_an_heir_and_comes_back_as_a_replica(cluster: Cl
     old = cluster.primary_of("k")
     (heir,) = cluster.replicas_of("k")
     old.kill()
-    assert cluster.primary_of("k") is old  # nobody has taken over yet
+    assert cluster.primary_of("k") is old  # no node has taken over yet
     assert cluster.wait_until_promoted(old) is heir
     assert cluster.primary_of("k") is heir
     cluster.wait_until_ok()
@@ -175,12 +176,42 @@ def test_a_primary_that_is_frozen_has_an_heir(cluster: ClusterServers) -> None:
     assert cluster.replicas_of(heir) == [old]
 
 
+def test_everything_is_brought_back(cluster: ClusterServers) -> None:
+    primary = cluster.primary_of("k")
+    replica = next(node for node in cluster.replicas() if node not in cluster.replicas_of(primary))
+    primary.call("SET", "k", "v")
+    primary.call("WAIT", 1, 5000)
+    primary.pause()
+    replica.kill()
+    cluster.wait_until_promoted(primary)
+    cluster.restore()
+    assert all(node.reachable for node in cluster.nodes)
+    assert len(cluster.replicas()) == 3
+    assert cluster.primary_of("k").call("GET", "k") == "v"
+    cluster.flush()
+
+
+def test_what_a_test_has_left_half_moved_is_moved(cluster: ClusterServers) -> None:
+    source = cluster.primary_of("k")
+    target, third = (node for node in cluster.primaries() if node is not source)
+    for number in range(10):
+        source.call("SET", f"{{k}}{number}", number)
+    cluster.begin_migration("k", target).move(4)
+    third.call("CLUSTER", "SETSLOT", source.view()[source.id].slots[0].start, "IMPORTING", source.id)
+    cluster.restore()
+    assert cluster.primary_of("k") is target
+    assert target.call("CLUSTER", "COUNTKEYSINSLOT", cluster.keyslot("k")) == 10
+    lines = [node.view()[node.id] for node in cluster.primaries()]
+    assert not any(line.leaving or line.arriving for line in lines)
+    cluster.flush()
+
+
 def test_a_primary_without_replicas_leaves_its_slots(cluster: ClusterServers) -> None:
     primary = cluster.primary_of("k")
     (replica,) = cluster.replicas_of(primary)
     replica.kill()
     primary.kill()
-    with pytest.raises(ServerFailed, match="nobody has taken over"):
+    with pytest.raises(ServerFailed, match="no node has taken over"):
         cluster.wait_until_promoted(primary, timeout=0.1)
     with pytest.raises(ServerFailed, match=r"ClusterServers\(.* down.*after 0.1 s"):
         cluster.wait_until_ok(0.1)
@@ -212,11 +243,34 @@ def test_other_shapes() -> None:
         assert c.nodes[0].call("CONFIG", "GET", "maxmemory") == ["maxmemory", str(64 << 20)]
         c.migrate("k", next(node for node in c.nodes if node is not c.primary_of("k")))
         pids, folders = [node.pid for node in c.nodes], [node.folder for node in c.nodes]
-    assert not any(map(alive, pids))
-    assert not any(map(os.path.exists, folders))
+    assert gone(pids, folders)
     assert repr(c) == "ClusterServers(not started)"
     with pytest.raises(ValueError, match="primaries is 0"):
         ClusterServers(primaries=0)
+
+
+def test_tls(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    program = program_with_tls(paths)
+    if program is None:
+        pytest.skip("no server here was built with TLS")
+    certificate = paths.certificate("127.0.0.1")
+
+    async def main() -> None:
+        tls = (certificate, certificate, paths.authority)
+        async with ClusterServers(primaries=2, replicas=1, executable=program, tls=tls, proxies=True) as c:
+            assert c.url.startswith("rediss+cluster://")
+            old = c.primary_of("k")
+            new = next(node for node in c.primaries() if node is not old)
+            old.call("SET", "k", "v")
+            c.migrate("k", new)
+            ports = {c.proxies[node].port for node in c.nodes}
+            async with Client(c.proxies[new].url, ssl_ca_certs=paths.authority) as r:
+                assert await r.get("k") == "v"
+                told = await r.call("CLUSTER", "SLOTS")
+                assert {server[1] for entry in told for server in entry[2:]} == ports
+
+    asyncio.run(main())
 
 
 PARENT = """
@@ -236,7 +290,7 @@ def test_it_is_gone_even_if_the_tests_die() -> None:
         assert alive(int(pid))
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert wait_until(lambda: not alive(int(pid)) and not os.path.exists(folder))
+    assert wait_until(lambda: gone([int(pid)], [folder]))
 
 
 def test_it_is_gone_after_an_error_in_the_forming(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +305,46 @@ def test_it_is_gone_after_an_error_in_the_forming(monkeypatch: pytest.MonkeyPatc
         pass
     assert len(pids) == 2
     assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4, 1.0])
+def test_a_cancelled_forming_leaves_nothing_and_can_be_tried_again(seconds: float) -> None:
+    c = ClusterServers(primaries=2, replicas=1, proxies=True)
+    pids: list[int] = []
+
+    async def main() -> None:
+        entering = asyncio.ensure_future(c.__aenter__())
+        await asyncio.sleep(seconds)
+        pids.extend(child.pid for child in psutil.Process().children(recursive=True))
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    asyncio.run(main())
+    assert not any(alive(pid) for pid in pids if pid not in before)
+    if seconds == 1.0:
+        with c:
+            assert len(c.primaries()) == 2
+            assert c.proxies[c.nodes[0]].connections == 0
+
+
+FORK = """
+import os, signal
+from aioresp.testing import ClusterServers
+with ClusterServers(primaries=1, replicas=0, proxies=True) as c:
+    child = os.fork()
+    if child == 0:
+        c.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(c.nodes[0].call("PING"), os.path.exists(c.nodes[0].folder))
+"""
+
+
+def test_a_forked_child_does_not_end_it() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["PONG", "True"]
 
 
 def test_the_default_server_is_the_one_that_is_found(cluster: ClusterServers) -> None:

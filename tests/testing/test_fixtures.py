@@ -230,6 +230,51 @@ def test_the_server_may_be_ones_own_and_is_started_on_demand(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("mark", "arguments"), [("asyncio", ASYNCIO), ("anyio", ANYIO)])
+def test_a_cluster_and_sentinels(tmp_path: Path, mark: str, arguments: list[str]) -> None:
+    conftest = """
+        import pytest
+        from aioresp.testing import ClusterServers, SentinelServers
+
+        @pytest.fixture(scope="session")
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.fixture(scope="session")
+        def aioresp_shared_cluster():
+            with ClusterServers(primaries=1, replicas=0) as c:
+                yield c
+
+        @pytest.fixture(scope="session")
+        def aioresp_shared_sentinels():
+            with SentinelServers(replicas=1, sentinels=1) as s:
+                yield s
+    """
+    test = f"""
+        import pytest
+        from aioresp import Client
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        @pytest.mark.{mark}
+        async def test_cluster(aioresp_cluster_servers, turn):
+            node = aioresp_cluster_servers.primary_of("k")
+            async with Client(node.url) as r:
+                assert await r.set("k", "v", nx=True)  # no test sees another's keys
+                assert node.commandstats()["set"] == 1  # or its counts
+            node.pause()  # it runs again in the next test
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        @pytest.mark.{mark}
+        async def test_sentinels(aioresp_sentinel_servers, turn):
+            node = aioresp_sentinel_servers.primary()
+            async with Client(node.url) as r:
+                assert await r.set("k", "v", nx=True)
+                assert node.commandstats()["set"] == 1
+            aioresp_sentinel_servers.sentinels[0].kill()
+    """
+    assert run_pytest(tmp_path, *arguments, conftest=conftest, test_it=test) == {"passed": 4}
+
+
+@pytest.mark.parametrize(("mark", "arguments"), [("asyncio", ASYNCIO), ("anyio", ANYIO)])
 def test_the_example_in_the_documentation(tmp_path: Path, mark: str, arguments: list[str]) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
     (test,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"@pytest.mark.{mark}" in text]
@@ -240,4 +285,6 @@ def test_the_entry_point_names_the_plugin() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     module = importlib.import_module(project["entry-points"]["pytest11"]["aioresp"])
-    assert {"aioresp_server", "aioresp_client"} <= set(vars(module))
+    cluster = {"aioresp_shared_cluster", "aioresp_cluster_servers"}
+    sentinels = {"aioresp_shared_sentinels", "aioresp_sentinel_servers"}
+    assert {"aioresp_server", "aioresp_client"} | cluster | sentinels <= set(vars(module))
