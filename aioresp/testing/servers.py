@@ -262,10 +262,6 @@ class Server(Bound):
         """End a start that goes on in another thread: it raises ServerFailed soon."""
         self._abandoned.set()
 
-    def abandon(self) -> None:
-        """End a start that goes on in another thread: it raises ServerFailed soon."""
-        self._abandoned.set()
-
     def __enter__(self) -> Server:
         try:
             self.start()
