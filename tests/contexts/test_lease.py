@@ -15,7 +15,7 @@ from aioresp import Client, CommandRefused, Lease
 from aioresp.facts.catalogue import CHANGES
 from aioresp.replies.clients import ClientInfo
 from aioresp.testing import Proxy, Server
-from tests.rest import at_rest, in_step
+from tests.rest import at_rest, in_step, until
 from tests.security.hostile import answers
 
 Change = tuple[str, ...]
@@ -223,8 +223,7 @@ async def test_a_connection_that_cannot_be_restored_is_dropped(server: Server, p
         async with r.connection() as c:
             await c.call("SELECT", 5)
             proxy.stall()
-        await asyncio.sleep(0.4)
-        assert r.stats().open == 0
+        await until(lambda: r.stats().open == 0)
         proxy.resume()
         assert await r.ping()
 
