@@ -56,7 +56,7 @@ class Salvage:
         self.chunks: list[bytes | bytearray] = []
         """The reads since a boundary between replies; empty if none is known. The parser sets it at each boundary."""
         self.at = -1
-        """Where in the bytes that the parser holds a reply begins, if that is a boundary later than in `chunks`."""
+        """The place of a boundary later than in `chunks`, in the bytes that the parser holds; -1 if there is none."""
         self.active = False
         """Set by a refusal, cleared when its caller has its error and the reader has all bytes behind it."""
         self._between = True  # set when the reader returned a reply, cleared when it found one incomplete
