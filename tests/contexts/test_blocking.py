@@ -237,9 +237,9 @@ async def test_a_pop_that_is_later_than_the_server_said_is_put_back(
 
 
 async def test_a_pop_without_an_end_is_not_cut_by_the_deadline_of_the_client(server: Server, prefix: str) -> None:
-    async with Client(server.url, timeout=0.05) as r:
+    async with Client(server.url, timeout=0.5) as r:
         task = asyncio.create_task(r.brpop(f"{prefix}q", 0))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         assert not task.done()
         await r.with_options(timeout=5).lpush(f"{prefix}q", "job")
         assert await task == (f"{prefix}q", "job")

@@ -361,7 +361,7 @@ async def test_a_lease_belongs_to_its_loop(r: Client[str], prefix: str) -> None:
 
 
 async def test_the_wait_for_a_cancelled_pop_has_an_end(server: Server, prefix: str) -> None:
-    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.2) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.5) as r:
         await r.ping()
         async with r.connection() as c:
             task = asyncio.ensure_future(c.blpop(f"{prefix}q"))
@@ -448,15 +448,15 @@ async def test_200_tasks_in_a_pop_do_not_stop_ordinary_commands(server: Server, 
 async def test_a_pop_without_an_end_stands_in_line_without_an_end_and_says_so(
     server: Server, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Client(server.url, limit=1, timeout=0.1) as r:
+    async with Client(server.url, limit=1, timeout=0.5) as r:
         async with r.connection():
             task = asyncio.create_task(r.blpop(f"{prefix}q"))
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.0)
             assert not task.done()
         await r.rpush(f"{prefix}q", "job")
         assert await task == (f"{prefix}q", "job")
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert line.startswith("BLPOP has waited 0.1 s for a connection of its own, and goes on: Pool(")
+    assert line.startswith("BLPOP has waited 0.5 s for a connection of its own, and goes on: Pool(")
     assert "leased by connection() in" in line
 
 
