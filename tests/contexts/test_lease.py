@@ -300,7 +300,9 @@ async def test_leaving_does_not_wait_for_a_cancelled_pop(server: Server, prefix:
                 await c.blpop(f"{prefix}q")
 
         task = asyncio.create_task(work())
-        await asyncio.sleep(0.1)
+        async with Client(server.url) as direct, asyncio.timeout(20):
+            while not (await direct.info("clients")).integer("blocked_clients"):
+                await asyncio.sleep(0.01)
         proxy.delay = 1
         task.cancel()
         await asyncio.wait([task])
