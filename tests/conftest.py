@@ -30,11 +30,12 @@ LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 #: beside them, and no process is left alone with one at the end.
 LONGEST = (
     "test_cluster_servers.py",
-    *("test_loops.py", "test_chaos.py", "test_cancellation.py", "test_silent.py", "test_secrets.py", "test_shapes.py"),
-    *("test_hostile.py", "test_blocking_putback.py", "test_slow_upload.py", "test_docs.py", "test_command.py"),
-    *("test_injection.py", "test_storm.py", "test_parser.py", "test_retry.py", "test_faults.py", "test_typing.py"),
-    *("test_shapes_listening.py", "test_scopes.py", "test_wrong_server.py", "test_fixtures.py", "test_urls.py"),
-    *("test_hostile_pops.py", "test_gaps.py", "test_stood_still.py", "test_client.py", "test_nothing_lost.py"),
+    *("test_loops.py", "test_chaos.py", "test_stood_still.py", "test_cancellation.py", "test_silent.py"),
+    *("test_secrets.py", "test_shapes.py", "test_hostile.py", "test_blocking_putback.py", "test_slow_upload.py"),
+    *("test_docs.py", "test_command.py", "test_injection.py", "test_storm.py", "test_parser.py", "test_retry.py"),
+    *("test_faults.py", "test_typing.py", "test_shapes_listening.py", "test_scopes.py", "test_wrong_server.py"),
+    *("test_fixtures.py", "test_urls.py", "test_hostile_pops.py", "test_gaps.py", "test_client.py"),
+    "test_nothing_lost.py",
 )
 
 #: Frames that asyncio's debug mode notes of where each future, task and callback was made.

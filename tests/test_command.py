@@ -343,9 +343,9 @@ def test_the_time_limit_that_counts_is_replaced(arguments: tuple[Any, ...], repl
 
 
 async def test_a_lease_waits_for_replicas_as_long_as_it_was_told(server: Server) -> None:
-    async with Client(server.url, timeout=0.1) as client, client.connection() as lease:
+    async with Client(server.url, timeout=0.5) as client, client.connection() as lease:
         await lease.set("command:wait", 1, ex=60)
-        assert await lease.wait(1, 300) == 0
+        assert await lease.wait(1, 800) == 0
 
 
 # --- Where a command is in a message ---------------------------------------------------------------------------------

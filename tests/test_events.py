@@ -15,6 +15,7 @@ from aioresp.command import Arguments
 from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Event, Repeated, Slow
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
+from tests.rest import until
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def test_connections(proxy: Proxy) -> None:
         assert made.server == f"redis://127.0.0.1:{proxy.port}"
         assert 0 < made.seconds < 5
         proxy.cut()
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(of(ConnectionEnded, heard)))
         (ended,) = of(ConnectionEnded, heard)
         assert isinstance(ended.error, aioresp.ConnectionLost)
         assert ended.commands >= 1

@@ -282,15 +282,15 @@ async def test_who_stands_still(proxy: Proxy, who: str) -> None:
 
 
 async def test_a_big_reply_that_keeps_arriving_is_not_late(proxy: Proxy, server: Server, prefix: str) -> None:
-    async with Client(server.url) as direct, Client(proxy.url, timeout=0.3) as r:
+    async with Client(server.url) as direct, Client(proxy.url, timeout=1.0) as r:
         await direct.set(f"{prefix}k", "x" * 600_000, ex=60)
         await r.ping()
         proxy.split = 40_000
         pieces = itertools.count()
-        proxy.delay = lambda: next(pieces) * 0.04
+        proxy.delay = lambda: next(pieces) * 0.13
         start = time.monotonic()
         assert await r.get(f"{prefix}k") == "x" * 600_000
-        assert time.monotonic() - start > 0.3
+        assert time.monotonic() - start > 1.0
 
 
 async def test_a_big_reply_that_stops_arriving_is_late(proxy: Proxy, server: Server, prefix: str) -> None:
@@ -387,8 +387,7 @@ async def test_a_reply_nobody_asked_for(proxy: Proxy) -> None:
     async with Client(proxy.url, timeout=5) as r:
         await r.ping()
         proxy.inject(b"+SURPRISE\r\n")
-        await asyncio.sleep(0.05)
-        assert r.stats().open == 0
+        await until(lambda: r.stats().open == 0)
         await in_step(r)
 
 

@@ -53,10 +53,10 @@ class Salvage:
     __slots__ = ("_between", "_refused", "_rest", "_size", "_walk", "active", "at", "chunks")
 
     def __init__(self) -> None:
-        self.chunks: list[bytes | bytearray] = []
+        self.chunks: list[bytes | bytearray | memoryview] = []
         """The reads since a boundary between replies; empty if none is known. The parser sets it at each boundary."""
         self.at = -1
-        """Where in the bytes that the parser holds a reply begins, if that is a boundary later than in `chunks`."""
+        """The place of a boundary later than in `chunks`, in the bytes that the parser holds; -1 if there is none."""
         self.active = False
         """Set by a refusal, cleared when its caller has its error and the reader has all bytes behind it."""
         self._between = True  # set when the reader returned a reply, cleared when it found one incomplete
@@ -92,13 +92,11 @@ class Salvage:
         return False
 
     def let_go(self, held: bytes, queue: list[bytes]) -> None:
-        """Keep a copy of what the parser holds since `at`: the next read then gets the large memory of the last one."""
+        """Keep nothing before the reply that is under way: the memory of earlier reads serves later ones."""
         if self.at >= 0:
-            self.chunks = [bytearray(memoryview(held)[self.at :]), *queue]
+            self.chunks = [memoryview(held)[self.at :], *queue]
             self._size = len(held) - self.at + sum(map(len, queue))
             self.at = -1
-        elif self.chunks and type(last := self.chunks[-1]) is bytes:
-            self.chunks[-1] = bytearray(last)
 
     def start(self, said: str) -> bool:
         """Look for the reply that hiredis refused with these words; return whether the stream can go on behind it."""

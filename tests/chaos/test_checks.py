@@ -72,12 +72,12 @@ def test_what_an_error_says_of_its_command(ledger: Ledger, error: Exception, out
 
 
 async def test_a_call_that_is_too_late(ledger: Ledger, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Echo, "most", 0.05)
+    monkeypatch.setattr(Echo, "most", 1.0)
     async with Client(server.url) as r:
         job = Echo(Common(r, lambda: r, "seed", 0.1, ledger, calm=True), 1)
         await job.ask(lambda r: r.echo("in time"))
         assert laws(ledger) == []
-        await job.ask(lambda r: asyncio.sleep(0.1))
+        await job.ask(lambda r: asyncio.sleep(1.1))
     assert laws(ledger) == ["call too late"]
 
 

@@ -417,7 +417,7 @@ async def test_a_batch_that_a_server_refuses_for_now_is_sent_again(prefix: str) 
 
 
 async def test_deadlines(server: Server, prefix: str) -> None:
-    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.2) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.5) as r:
         await r.ping()
         proxy.stall("down")
         p = r.pipeline()
@@ -425,7 +425,7 @@ async def test_deadlines(server: Server, prefix: str) -> None:
         started = time.monotonic()
         with pytest.raises(aioresp.CommandTimeout):
             await p.execute()
-        assert 0.15 < time.monotonic() - started < 1.8  # ten deadlines, one after the other, are two
+        assert 0.4 < time.monotonic() - started < 4.5  # ten deadlines, one after the other, are five
         with pytest.raises(aioresp.CommandTimeout):
             await handles[5]
         proxy.resume()

@@ -105,7 +105,7 @@ async def test_what_the_server_says_instead(server: Server, resp: Literal[2, 3])
 
 
 async def test_a_server_that_does_not_answer(server: Server) -> None:
-    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.2) as r:
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=0.5) as r:
         await r.ping()
         await asyncio.gather(*(r.ping() for _ in range(3)))
         async with r.connection():

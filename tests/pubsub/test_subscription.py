@@ -251,9 +251,9 @@ async def test_a_server_that_is_not_there() -> None:
 
 
 async def test_a_server_that_does_not_answer(proxy: Proxy, prefix: str) -> None:
-    async with Client(proxy.url, timeout=0.2) as r, r.subscribe(f"{prefix}a") as s:
+    async with Client(proxy.url, timeout=0.5) as r, r.subscribe(f"{prefix}a") as s:
         proxy.stall("down")
-        with pytest.raises(aioresp.CommandTimeout, match=r"not confirmed the subscription in 0\.2 s"):
+        with pytest.raises(aioresp.CommandTimeout, match=r"not confirmed the subscription in 0\.5 s"):
             await s.subscribe(f"{prefix}b")
         proxy.resume()
         await s.subscribe(f"{prefix}b")

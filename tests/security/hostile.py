@@ -81,7 +81,10 @@ async def hostile(act: Act, *, hello: bytes = HELLO) -> AsyncIterator[str]:
 async def answers(
     tell: Callable[[list[bytes]], bytes], hello: bytes = HELLO, *, pong: bytes = b"+PONG\r\n"
 ) -> AsyncIterator[str]:
-    """Yield the URL of a peer that greets, answers ECHO and PING, and says to all else what `tell` gives."""
+    """Yield the URL of a peer that greets, answers ECHO and PING, and says to all else what `tell` gives.
+
+    It refuses to tell who it is: that is asked only where another peer of its port has told it before.
+    """
 
     async def reply(words: list[bytes], writer: asyncio.StreamWriter) -> None:
         if words[0] == b"HELLO" and len(words) == 2:
@@ -90,6 +93,8 @@ async def answers(
             writer.write(b"$%d\r\n%b\r\n" % (len(words[1]), words[1]))
         elif words[:2] == [b"CLIENT", b"SETINFO"]:
             writer.write(b"+OK\r\n")
+        elif words == [b"INFO", b"server"]:
+            writer.write(b"-ERR unknown command 'INFO'\r\n")
         elif words[0] == b"PING" and len(words) == 1:
             writer.write(pong)
         else:
