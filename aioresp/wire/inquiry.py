@@ -68,11 +68,12 @@ async def inquire(silent: Party, witness: Party, age: float) -> Verdict:
     """Ask `witness` about a connection that was made `age` seconds ago and has been silent for a second or more."""
     asked = time.monotonic()
     number, own = silent.id, witness.id
+    known = None not in (number, own, silent.server) and silent.server == witness.server
     try:
         # A server that does not list the one that asks does not know all of its clients.
-        question = ("PING",) if number is None or own is None else ("CLIENT", "LIST", "ID", number, own)
+        question = ("CLIENT", "LIST", "ID", number, own) if known else ("PING",)
         said = await witness.send(pack(question), False, WAKE)
-        if number is None or own is None or silent.server is None or silent.server != witness.server:
+        if not known:
             return _by_kernel(silent)
     except (CommandTimeout, ConnectionLost):
         return Verdict.NO_ANSWER

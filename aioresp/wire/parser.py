@@ -407,7 +407,10 @@ class Parser:
         self._look_ahead()
 
     def _let_go(self) -> None:
-        """Keep only the bytes since a boundary, as all were given: the next read then gets the same, warm memory."""
+        """Keep only the bytes since a boundary, as all were given.
+
+        Where nothing is salvaged, the next read then gets the same, warm memory.
+        """
         self._salvage.let_go(self._held, self._queue)
         if self._finding is SEARCH and not self._left:
             self._advance()
