@@ -86,6 +86,11 @@ def public() -> dict[str, set[str]]:
             homes = [kind for kind in aioresp.Client.__mro__ if name in vars(kind)]
             names[f"Client.{name}"] = {f"{kind.__module__}.{kind.__qualname__}.{name}" for kind in homes}
             names[f"Client.{name}"].add(f"aioresp.Client.{name}")
+    for kind in (aioresp.Cluster, aioresp.Sentinel):
+        for name in filter(partial(hasattr, kind), vars(kind)):
+            if not name.startswith("_") and not hasattr(aioresp.Client, name):
+                places = {f"{kind.__module__}.{kind.__qualname__}.{name}", f"aioresp.{kind.__name__}.{name}"}
+                names[f"{kind.__name__}.{name}"] = places
     return names
 
 

@@ -44,6 +44,10 @@ with open(path, encoding="utf-8") as file:
     code = compile(file.read(), path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 names = {"__name__": "__main__", "__file__": path, "Client": Client}
 async def as_typed():
+    if "+cluster://" in url:
+        from aioresp import Cluster as Client
+    else:
+        from aioresp import Client
     async with Client(url) as names["r"]:
         await eval(code, names)
 asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)

@@ -23,7 +23,8 @@ class Snippet(NamedTuple):
         try:
             compile(self.text, "", "exec")
         except SyntaxError:
-            return "r: Client[str]\n\nasync def typed_in() -> None:\n" + textwrap.indent(self.text, "    ")
+            kind = "Cluster" if self.page == "docs/cluster.md" else "Client"
+            return f"r: {kind}[str]\n\nasync def typed_in() -> None:\n" + textwrap.indent(self.text, "    ")
         return self.text
 
 

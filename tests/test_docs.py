@@ -3,23 +3,25 @@
 Each runs in a process of its own, with warnings as errors and, unless it makes ten thousand tasks, asyncio's debug
 mode, against a server of this module, which has no keys then. How a snippet comes to that server: in its text,
 `redis://localhost`, with `:secret@` or without, is replaced by the server's address before it runs. An example finds it
-in AIORESP_URL. Nothing ever uses port 6379.
+in AIORESP_URL. Nothing ever uses port 6379. Other addresses (see `Place`) stand for a cluster and for a Sentinel set,
+which are formed when the first snippet needs them.
 
 A snippet that awaits outside of a function runs as in `python -m asyncio`, after `from aioresp import Client` and with
-an open client of that server in `r`. One that defines tests is run by pytest, with aioresp's plugin. Where a line
-prints and ends in a comment, the comment is what must have been printed.
+an open client of that server in `r`; in docs/cluster.md it is a `Cluster`. One that defines tests is run by pytest,
+with aioresp's plugin. Where a line prints and ends in a comment, the comment is what must have been printed.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -28,7 +30,7 @@ from aioresp import errors
 from aioresp.facts import catalogue
 from aioresp.options import DEFAULTS, Options
 from aioresp.retry import Retry
-from aioresp.testing import Server
+from aioresp.testing import ClusterServers, SentinelServers, Server
 from aioresp.testing import server as start_server
 from aioresp.wire.endpoint import Endpoint
 from tests.forked import PATIENCE, Runner, environment
@@ -50,14 +52,92 @@ def runners() -> Iterator[dict[bool, Runner]]:
         yield {True: dev, False: plain}
 
 
-def run(program: Path, server: Server, folder: Path, runners: dict[bool, Runner], *, flush: bool = True) -> str:
-    """Run a program and return what it printed; nothing may go to standard error."""
+class Place(NamedTuple):
+    """Servers of this module that some snippets and examples talk to."""
+
+    url: str
+    """URL of the client in `r`, and that an example gets."""
+    names: dict[str, str]
+    """Texts of a snippet, and those in their place. What is printed is translated back."""
+    flush: Callable[[], None]
+
+    def translated(self, text: str) -> str:
+        """Return a snippet with the addresses of these servers."""
+        for name, own in self.names.items():
+            text = text.replace(name, own)
+        return text
+
+    def said(self, printed: str) -> str:
+        """Return what was printed with the addresses that the snippet shows."""
+        for name, own in self.names.items():
+            printed = printed.replace(own, name)
+        return printed
+
+
+class Places:
+    """Cluster and Sentinel set of this module, formed at their first use."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._made: dict[str, Place] = {}
+
+    def find(self, page: str, text: str) -> list[Place]:
+        """Return the servers that a page or a text needs, besides the one server of this module; they have no keys."""
+        needed = [pattern for pattern in MAKERS if re.search(pattern, f"{page}\n{text}")]
+        for pattern in needed:
+            if pattern not in self._made:
+                self._made[pattern] = MAKERS[pattern](self._stack)
+            self._made[pattern].flush()
+        return [self._made[pattern] for pattern in needed]
+
+
+def cluster_place(stack: contextlib.ExitStack) -> Place:
+    c = stack.enter_context(ClusterServers())
+    url = c.url.partition(",")[0]  # one seed, as in the snippets
+    return Place(url, {"redis+cluster://localhost:7000": url, "localhost:7000": url.rpartition("@")[2]}, c.flush)
+
+
+def sentinel_place(stack: contextlib.ExitStack) -> Place:
+    s = stack.enter_context(SentinelServers())
+    sentinel, *_ = s.addresses
+    login = f":{s.password}@"
+    url = f"redis+sentinel://{login}{sentinel}/{s.name}?sentinel_password={s.sentinel_password}"
+    servers = [f"127.0.0.1:{each.port}" for each in s.servers]
+    names = {
+        "redis+sentinel://localhost:26379/mymaster?": f"{url}&",
+        "redis+sentinel://localhost:26379/mymaster": url,
+        "redis://localhost:6379,localhost:6380": f"redis://{login}{','.join(servers)}",
+        "localhost:26379": sentinel,
+        '"of the sentinels"': repr(s.sentinel_password),
+        '"of the servers"': repr(s.password),
+    }
+    return Place(url, names, s.flush)
+
+
+#: Functions that make the servers, by the pages and the addresses that need them.
+MAKERS: Final[dict[str, Callable[[contextlib.ExitStack], Place]]] = {
+    r"\Adocs/cluster\.md\n|redis\+cluster://localhost:7000": cluster_place,
+    r"\Adocs/sentinel\.md\n|localhost:26379|localhost:6380": sentinel_place,
+}
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Places]:
+    with contextlib.ExitStack() as stack:
+        yield Places(stack)
+
+
+def run(
+    program: Path, server: Server, folder: Path, runners: dict[bool, Runner], *, url: str = "", flush: bool = True
+) -> str:
+    """Run a program and return what it printed; nothing may go to standard error. Its URL is that of the server."""
     if flush:
         server.flush()
+    url = url or server.url
     text = program.read_text(encoding="utf-8")
     if not re.search(r"^(async )?def test_", text, re.MULTILINE):
         # asyncio's debug mode makes as many tasks as 10,000 many times slower.
-        status, output, errors = runners["10_000" not in text].run(program, server.url, folder)
+        status, output, errors = runners["10_000" not in text].run(program, url, folder)
     else:
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
         runner = "anyio.pytest_plugin" if "pytest.mark.anyio" in text else "pytest_asyncio.plugin"
@@ -65,7 +145,7 @@ def run(program: Path, server: Server, folder: Path, runners: dict[bool, Runner]
         if "pytest_asyncio" in runner:
             plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]  # it warns where that is not set
         words = [sys.executable, "-W", "error", "-X", "dev", "-m", "pytest", "-q", "--rootdir", str(folder), *plugins]
-        named = environment() | {"AIORESP_URL": server.url, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        named = environment() | {"AIORESP_URL": url, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         done = subprocess.run(
             [*words, str(program)],
             cwd=folder,
@@ -92,12 +172,22 @@ def check_output(text: str, printed: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"{snippet.page}:{snippet.line}" for snippet in SNIPPETS])
-def test_snippet(snippet: Snippet, own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
-    text = re.sub(r"redis://(:secret@)?localhost\b(?!:)", own_server.url, snippet.text)
+def test_snippet(
+    snippet: Snippet, own_server: Server, places: Places, runners: dict[bool, Runner], tmp_path: Path
+) -> None:
+    others = places.find(snippet.page, snippet.text)
+    text = snippet.text
+    for place in others:
+        text = place.translated(text)
+    text = re.sub(r"redis://(:secret@)?localhost\b(?!:)", own_server.url, text)
     program = tmp_path / "test_snippet.py"
     program.write_text("\n" * (snippet.line - 1) + text, encoding="utf-8")
-    printed = run(program, own_server, tmp_path, runners)
-    check_output(text, printed.replace(f"redis://{own_server.host}:{own_server.port}", "redis://localhost:6379"))
+    printed = run(program, own_server, tmp_path, runners, url=others[0].url if others else own_server.url)
+    for place in others:
+        printed = place.said(printed)
+    check_output(
+        snippet.text, printed.replace(f"redis://{own_server.host}:{own_server.port}", "redis://localhost:6379")
+    )
 
 
 def test_the_first_snippet_runs_twice(own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
@@ -112,11 +202,15 @@ def test_the_first_snippet_runs_twice(own_server: Server, runners: dict[bool, Ru
 
 @pytest.mark.quick
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
-def test_example(example: Path, own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
+def test_example(
+    example: Path, own_server: Server, places: Places, runners: dict[bool, Runner], tmp_path: Path
+) -> None:
     text = example.read_text(encoding="utf-8")
+    others = places.find("", text)
     assert len(text.splitlines()) < 50
     assert promised(text), "the example does not say what it prints"
-    check_output(text, run(example, own_server, tmp_path, runners))
+    url = others[0].url if others else own_server.url
+    check_output(text, run(example, own_server, tmp_path, runners, url=url))
     assert example.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 
 
@@ -215,7 +309,7 @@ def test_a_reference_that_is_not_whole_fails() -> None:
     names = hook.public()
     shown = asked | {place for places in names.values() for place in places}
     assert hook.problems(shown, asked) == []
-    for name in ("Client.monitor", "Client.subscribe", "Gap", "testing.Proxy"):
+    for name in ("Client.monitor", "Client.subscribe", "Cluster.near", "Gap", "testing.Proxy"):
         assert hook.problems(shown - names[name], []) == [f"{name} is missing"]
     assert hook.problems(shown, {"aioresp.Lease.gone"}) == ["aioresp.Lease.gone was asked for and does not exist"]
     assert hook.problems(shown | {"aioresp.Lease.carry"}, asked) == ["aioresp.Lease.carry is internal"]

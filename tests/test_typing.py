@@ -146,7 +146,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "mistakes.py").write_text(MISTAKES)
     for snippet in SNIPPETS:
         name = re.sub(r"\W", "_", f"snippet_{snippet.page}_{snippet.line}")
-        (folder / f"{name}.py").write_text(f"from aioresp import Client\n{snippet.as_program}", encoding="utf-8")
+        program = f"from aioresp import Client, Cluster\n{snippet.as_program}"
+        (folder / f"{name}.py").write_text(program, encoding="utf-8")
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-pretty", "--hide-error-context"),
