@@ -163,6 +163,33 @@ CLIENT: Final[dict[str, str]] = {
     "himport_registry": "prepare fields on a leased connection, by `himport_prepare`",
 }
 
+_BY_TIPS: Final = "a command without a key goes to a random primary, or to all nodes that it concerns"
+_BY_NODE: Final = "call the command on the clients that `await cluster.primaries()`, `replicas()` and `nodes()` return"
+
+#: Advice of a cluster client.
+CLUSTER: Final[dict[str, str]] = {
+    **CLIENT,
+    "get_primaries": "it is `await cluster.primaries()` here: each of them is a client",
+    "get_replicas": "it is `await cluster.replicas()` here: each of them is a client",
+    "get_nodes": "it is `await cluster.nodes()` here: each of them is a client",
+    "get_node": "it is one of `await cluster.nodes()` here",
+    "get_node_from_key": "it is `await cluster.near(key)` here, a client",
+    "get_nodes_from_slot": "it is `cluster.topology().shard_of(slot)` here",
+    **dict.fromkeys(("nodes_manager", "startup_nodes"), "`cluster.topology()` has the shards, with their nodes"),
+    **dict.fromkeys(("ALL_NODES", "PRIMARIES", "REPLICAS", "RANDOM", "DEFAULT_NODE", "NODE_FLAGS"), _BY_NODE),
+    **dict.fromkeys(("COMMAND_FLAGS", "SEARCH_COMMANDS", "command_flags", "node_flags", "get_special_nodes"), _BY_TIPS),
+    **dict.fromkeys(
+        (
+            *("get_default_node", "set_default_node", "replace_default_node", "get_random_node"),
+            *("get_random_primary_node", "get_random_primary_or_all_nodes"),
+        ),
+        _BY_TIPS,
+    ),
+    "read_from_replicas": "the option is `read_from`; `with_options(read_from=...)` gives a view with another",
+    "retry": "the option is `retry`; `with_options(retry=...)` gives a view with another",
+    "connection_kwargs": "the options are those of `Cluster(...)`; `repr()` shows them",
+}
+
 #: Advice of a leased connection.
 LEASE: Final[dict[str, str]] = {
     **{name: advice for name, advice in _SHARED.items() if name != "unwatch"},

@@ -15,16 +15,18 @@ from unittest import mock
 import pytest
 
 import aioresp
-from aioresp import Client
+from aioresp import Client, Cluster, Sentinel
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline, Queued
-from aioresp.elsewhere import CLIENT, LEASE, MONITOR, PACKAGE, PIPELINE, SUBSCRIPTION, advising
+from aioresp.elsewhere import CLIENT, CLUSTER, LEASE, MONITOR, PACKAGE, PIPELINE, SENTINEL, SUBSCRIPTION, advising
 from aioresp.pubsub.monitor import Monitor
 from aioresp.pubsub.subscription import Subscription
 from tests.cases import cases
 
 TABLES: Final[dict[type, dict[str, str]]] = {
     Client: CLIENT,
+    Cluster: CLUSTER,
+    Sentinel: SENTINEL,
     Lease: LEASE,
     Pipeline: PIPELINE,
     Subscription: SUBSCRIPTION,
@@ -34,6 +36,8 @@ TABLES: Final[dict[type, dict[str, str]]] = {
 #: Makes an object of each class.
 MADE: Final[dict[type, Callable[[], Any]]] = {
     Client: Client,
+    Cluster: Cluster,
+    Sentinel: lambda: Sentinel(["s1"]),
     Lease: lambda: Client().connection(),
     Pipeline: lambda: Client().pipeline(),
     Subscription: lambda: Client().subscribe("a"),
@@ -69,6 +73,15 @@ def test_every_attribute_of_redis_py_is_there_or_has_advice() -> None:
     assert [name for name in names if not hasattr(Client, name) and name not in CLIENT] == []
     names = [name for name in dir(redis.client.PubSub) if name[0] != "_" and name.islower()]
     assert [name for name in names if not hasattr(Subscription, name) and name not in SUBSCRIPTION] == ["on_connect"]
+
+
+def test_every_attribute_of_redis_pys_cluster_is_there_or_has_advice() -> None:
+    kind = pytest.importorskip("redis.asyncio").RedisCluster
+    own = {"CLUSTER_COMMANDS_RESPONSE_CALLBACKS", "ERRORS_ALLOW_RETRY", "RESULT_CALLBACKS", "RedisClusterRequestTTL"}
+    own |= {"commands_parser", "maint_notifications_config", "on_connect", "reinitialize_counter", "reinitialize_steps"}
+    own |= {"result_callbacks"}
+    names = [name for name in dir(kind) if name[0] != "_" and "internal" not in name]
+    assert sorted(name for name in names if not hasattr(Cluster, name) and name not in CLUSTER) == sorted(own)
 
 
 async def test_commands_of_a_pipeline_are_not_chained() -> None:

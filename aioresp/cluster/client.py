@@ -1,7 +1,7 @@
 """Client of a cluster, made once and used from every task, event loop and thread.
 
-Owns the fast path of a command with one key, and the choice of a way for all others. Never owns a connection: the nodes
-of its `Fleet` do.
+Owns the fast path of a command with one key, and the choice of the route of all others. Never owns a connection: the
+nodes of its `Fleet` do.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from aioresp.cluster.topology import AddressMap, ClusterNode, Topology
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
 from aioresp.commands.base import filled, flat
 from aioresp.contexts.iterators import Pattern, Scan
+from aioresp.elsewhere import CLUSTER, advising
 from aioresp.errors import ClusterError, CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within
@@ -47,6 +48,7 @@ T = TypeVar("T")
 NO_ROOM: Final[Any] = object()
 
 
+@advising(CLUSTER)
 class Cluster(Client[AnyStr], Generic[AnyStr]):
     """Client of a cluster, for any number of tasks, event loops and threads, and for forked children.
 
@@ -280,11 +282,11 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         return [self._client_of(node) for node in (await self._fleet.topology(self.terms)).primaries]
 
     async def replicas(self) -> list[Client[AnyStr]]:
-        """Return a client of each replica, which may read there."""
+        """Return a client of each replica, on connections that may read there."""
         return [self._client_of(node) for node in (await self._fleet.topology(self.terms)).replicas]
 
     async def nodes(self) -> list[Client[AnyStr]]:
-        """Return a client of each node."""
+        """Return a client of each primary that serves slots, and of each replica."""
         return [*await self.primaries(), *await self.replicas()]
 
     def _client_of(self, node: ClusterNode) -> Client[AnyStr]:

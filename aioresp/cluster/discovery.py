@@ -1,7 +1,7 @@
 """Discovery of a cluster: several nodes are asked at once how they see it, and the newest view is taken.
 
-Owns the questions, whom they go to, and the error that tells why no node has answered. Never keeps a view, and never
-decides when to ask.
+Owns the questions, the choice of the nodes to ask, and the error that tells why none has answered. Never keeps a view,
+and never decides when to ask.
 """
 
 from __future__ import annotations

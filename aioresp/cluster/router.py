@@ -78,7 +78,8 @@ class Router:
         self._gap = LEAST  # seconds until the next refresh may begin
         self._asked_at = -MOST  # loop time of the end of the last refresh
         self._jitter = 1.0
-        self._hurry: asyncio.Future[None] | None = None  # done when a caller comes who waits; made by each pause
+        #: Made by each pause before a refresh; done when a caller begins to wait.
+        self._hurry: asyncio.Future[None] | None = None
         self._waiting = 0  # callers that wait for a change
         self._changed: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None

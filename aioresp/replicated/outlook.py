@@ -116,7 +116,7 @@ class Outlook:
         self._timer = self.loop.call_later(HOLD, self.release, "it has taken too long", context=Context())
 
     def release(self, why: str) -> None:
-        """Let writes go on: the failover was given up."""
+        """Let writes that are held go on."""
         if self.state is not State.HELD:
             return
         self.state = State.OPEN

@@ -5,12 +5,14 @@ Owns the question. Never decides what a wrong role means.
 
 from __future__ import annotations
 
+from typing import Final
+
 from aioresp.errors import ResponseError
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
 
 #: Seconds in which the server must tell its role.
-PATIENCE = 2.0
+PATIENCE: Final = 2.0
 
 
 async def role_of(connection: Connection) -> str | None:

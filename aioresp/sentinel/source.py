@@ -1,6 +1,6 @@
 """Sentinel as the source of addresses.
 
-Owns which of the sentinels' words counts: the newest one. Never knows connections to the servers themselves.
+Owns the choice of the word that counts: the newest one. Never knows connections to the servers themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NONE: Final = (-1, False)
 
 
 class SentinelSource:
-    """What the sentinels of one primary say."""
+    """Source of addresses: the words of the sentinels of one primary."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.master is not None
