@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -34,7 +35,7 @@ from aioresp.testing import ClusterServers, SentinelServers, Server
 from aioresp.testing import server as start_server
 from aioresp.wire.endpoint import Endpoint
 from tests.forked import PATIENCE, Runner, environment
-from tests.snippets import ROOT, SNIPPETS, Snippet
+from tests.snippets import PAGES, ROOT, SNIPPETS, Snippet
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -292,9 +293,9 @@ def test_links(page: str) -> None:
 # --- The reference ---------------------------------------------------------------------------------------------------
 
 
-def completeness() -> Any:
-    """Return the hook that fails a build of the documentation with a reference that is not whole."""
-    spec = importlib.util.spec_from_file_location("completeness", ROOT / "docs" / "completeness.py")
+def hook_of_mkdocs(name: str) -> Any:
+    """Return the module of a hook."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -303,7 +304,7 @@ def completeness() -> Any:
 
 
 def test_a_reference_that_is_not_whole_fails() -> None:
-    hook = completeness()
+    hook = hook_of_mkdocs("completeness")
     asked = hook.asked_for(ROOT / "docs" / "reference")
     assert {"aioresp.Subscription.get", "aioresp.pubsub.methods.Subscribing.monitor"} <= asked
     names = hook.public()
@@ -313,3 +314,36 @@ def test_a_reference_that_is_not_whole_fails() -> None:
         assert hook.problems(shown - names[name], []) == [f"{name} is missing"]
     assert hook.problems(shown, {"aioresp.Lease.gone"}) == ["aioresp.Lease.gone was asked for and does not exist"]
     assert hook.problems(shown | {"aioresp.Lease.carry"}, asked) == ["aioresp.Lease.carry is internal"]
+
+
+# --- Diagrams --------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_with_a_diagram_brings_its_own_mermaid() -> None:
+    hook = hook_of_mkdocs("diagrams")
+    page, config = SimpleNamespace(url="cluster/", file=SimpleNamespace(src_uri="cluster.md")), SimpleNamespace()
+    config.docs_dir = ROOT / "docs"
+    drawn = hook.on_page_content('<pre class="mermaid">', page=page, config=config)
+    assert '<script src="../assets/mermaid.tiny.js"></script>' in drawn
+    assert hook.on_page_content("<p>", page=page, config=config) == "<p>"
+    config.docs_dir = ROOT
+    with pytest.raises(RuntimeError, match=r"mermaid\.tiny\.js is missing"):
+        hook.on_page_content('<pre class="mermaid">', page=page, config=config)
+
+
+@pytest.mark.parametrize("element", ['<script src="https://a/b.js">', '<link rel="stylesheet" href="https://a/b.css">'])
+def test_a_page_that_fetches_from_elsewhere_fails(element: str) -> None:
+    hook = hook_of_mkdocs("diagrams")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="cluster.md"))
+    assert hook.on_post_page('<a href="https://a/">', page=page) == '<a href="https://a/">'
+    with pytest.raises(RuntimeError, match=r"cluster\.md fetches from elsewhere"):
+        hook.on_post_page(f"<head>{element}</head>", page=page)
+
+
+def test_diagrams_have_no_semicolon() -> None:
+    """Mermaid takes it for the end of a statement, and draws an error in place of the diagram."""
+    drawn = [
+        (page, text) for page in PAGES for text in re.findall(r"```mermaid\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    assert len(drawn) > 5
+    assert [(page.name, line) for page, text in drawn for line in text.splitlines() if ";" in line] == []
