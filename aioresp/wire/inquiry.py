@@ -81,7 +81,7 @@ async def inquire(silent: Party, witness: Party, age: float) -> Verdict:
         return _by_kernel(silent)
     try:
         rows = {int(row[b"id"]): row for row in map(_fields, said.splitlines()) if row}
-        if own not in rows or not rows.keys() <= {number, own}:
+        if number is None or own not in rows or not rows.keys() <= {number, own}:
             return _by_kernel(silent)
         fields = rows.get(number)
         if fields is None:
