@@ -140,6 +140,11 @@ class Fleet(Bound):
             self.choice.served(shard.primary.address, running_loop().time() - begin)
         return value
 
+    @property
+    def has_replicas(self) -> bool:
+        """Return True: views may read from replicas."""
+        return True
+
     async def block(self, traits: Traits, slot: int | None, reply: Callable[[Any], T], terms: Terms) -> T:
         """Send a blocking command on a connection of its own, at the node that serves its slot."""
         return await Block(self.pools.here(), traits, slot, terms).run(reply)

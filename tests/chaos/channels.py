@@ -5,15 +5,25 @@ Owns the numbers. Never sends anything.
 
 from __future__ import annotations
 
+import time
+from array import array
+
 from tests.chaos.ledger import Ledger, Outcome
 
 
 class Channel:
-    """A channel with one publisher, who numbers the messages and sends one after the other."""
+    """A channel with one publisher, who numbers the messages and sends one after the other.
 
-    def __init__(self, name: str) -> None:
+    If `relayed`, nodes of a cluster pass the messages on to each other: one may overtake another, or be lost with a
+    link between two nodes.
+    """
+
+    def __init__(self, name: str, *, sharded: bool = False, relayed: bool = False) -> None:
         self.name = name
+        self.sharded = sharded
+        self.relayed = relayed
         self.number = 0
+        self._times = array("d")  # when each number was settled
         self.unknown: set[int] = set()
         self.unsent: set[int] = set()
 
@@ -24,10 +34,16 @@ class Channel:
 
     def settle(self, number: int, outcome: Outcome) -> None:
         """Note what became of it."""
+        self._times.extend([0.0] * (number - len(self._times)))
+        self._times[number - 1] = time.monotonic()
         if outcome is Outcome.UNKNOWN:
             self.unknown.add(number)
         elif outcome is Outcome.NOT_DONE:
             self.unsent.add(number)
+
+    def moment(self, number: int) -> float:
+        """Return when a message was acknowledged, 0 if it was not."""
+        return self._times[number - 1] if number <= len(self._times) else 0.0
 
     def text(self, number: int, filler: int) -> str:
         """Return the message, which says where it belongs."""
@@ -37,14 +53,17 @@ class Channel:
 class Ear:
     """What one subscriber hears of one channel. Make it once the subscription is confirmed."""
 
-    def __init__(self, ledger: Ledger, channel: Channel, who: str) -> None:
+    def __init__(self, ledger: Ledger, channel: Channel, who: str, *, alone: bool = False) -> None:
         self.ledger = ledger
         self.channel = channel
+        self.alone = alone  # the subscription has no other channel, whose gaps would be told to this one, too
         self.who = who
         self.last = 0
         # The server subscribed us some time ago, as the answer took its time: of these, the last ones may come.
         self._first = channel.number
         self._excused = False
+        self.gaps = 0
+        self._overtaken: set[int] = set()  # have been overtaken by others, or lost between two nodes
         self._late: set[int] = set()  # were passed over, and may still come: nobody knows when they are run
 
     def hear(self, name: str, text: str) -> None:
@@ -70,22 +89,32 @@ class Ear:
     def _take_late(self, number: int) -> None:
         if number in self._late:
             self._late.remove(number)
+        elif number in self._overtaken:
+            self._overtaken.remove(number)
+            self.ledger.figures["messages overtaken between two nodes"] += 1
+        elif self.channel.relayed and number <= self._first:
+            pass  # it was on its way to this node
         elif number > self._first or number not in self.channel.unknown:
             self.ledger.wrong("message twice or out of order", f"{self.who}: {number} after {self.last}")
 
     def _pass_over(self, start: int, end: int) -> None:
         """Check the hole before a message."""
         for number in range(start, end):
-            if number in self.channel.unknown:
+            if number in self.channel.unknown or (self.channel.relayed and number <= self._first):
                 self._late.add(number)
-            elif number in self.channel.unsent:
+            elif number in self.channel.unsent or self._excused:
                 pass
-            elif not self._excused:
+            elif self.channel.relayed:
+                self._overtaken.add(number)
+            else:
                 self.ledger.wrong("hole without a Gap", f"{self.who}: no {self.channel.name}:{number} before {end}")
 
     def gap(self) -> None:
         """Note a Gap: what is missing up to the next message is excused."""
         self._excused = True
+        self.gaps += 1
+        self._late |= self._overtaken
+        self._overtaken.clear()
 
     def end(self) -> None:
         """Check that the last message was heard: it was published when all was well, and had its time."""
@@ -93,3 +122,7 @@ class Ear:
             self._pass_over(max(self.last, self._first) + 1, self.channel.number + 1)
         elif self.last < self.channel.number:
             self.ledger.wrong("hole without a Gap", f"{self.who}: nothing after a Gap, {self.channel.name}")
+        for number in self._overtaken:
+            details = f"{self.who}: no {self.channel.name}:{number}"
+            moments = [self.channel.moment(number)]
+            self.ledger.lost("hole without a Gap", self.channel.name, moments, details, what="message")

@@ -7,17 +7,22 @@ which leave it open. Never sends anything.
 from __future__ import annotations
 
 import logging
+import time
+from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
 from aioresp.errors import (
+    AskError,
     ClientClosed,
     CommandTimeout,
     ConnectError,
     ConnectionLost,
     ExecAbortError,
+    MovedError,
     PoolTimeout,
     ProtocolError,
     RedisError,
@@ -25,6 +30,7 @@ from aioresp.errors import (
     WatchError,
 )
 from aioresp.retry import NOT_NOW
+from tests.chaos.losses import Losses, Suspicion, What
 
 T = TypeVar("T")
 
@@ -42,6 +48,10 @@ class Outcome(Enum):
 
 class GivenUpError(Exception):
     """The call's task was cancelled by its job."""
+
+
+class LeftBehindError(Exception):
+    """The slot of a key has left the node of a lease, which follows no redirect: nothing was done."""
 
 
 @dataclass(slots=True)
@@ -68,7 +78,7 @@ def judge(error: BaseException) -> Outcome | None:
         return None
     if isinstance(error, ConnectionLost):
         return Outcome.UNKNOWN if error.outcome == "unknown" else Outcome.NOT_DONE
-    if isinstance(error, (ClientClosed, PoolTimeout, ConnectError, WatchError, *NOT_NOW)):
+    if isinstance(error, (ClientClosed, PoolTimeout, ConnectError, WatchError, LeftBehindError, *NOT_NOW)):
         return Outcome.NOT_DONE
     if isinstance(error, ExecAbortError) and isinstance(error.__cause__, NOT_NOW):
         return Outcome.NOT_DONE
@@ -93,12 +103,34 @@ class Ledger:
         self.longest: dict[str, float] = {}  # seconds, by kind
         self.given_up = 0
         self.figures: Counter[str] = Counter()
+        #: What servers that replicate may lose; None where nothing may be lost.
+        self.losses: Losses | None = None
+        self.put_back = array("d")  # the moment of each element that was put back
 
     def wrong(self, law: str, details: str) -> None:
         """Note that a law was broken."""
         self.problems[law] += 1
         if len(self.examples) < MOST:
             self.examples.append(f"{law}: {details}")
+
+    def lost(self, law: str, key: str, moments: Sequence[float], details: str, *, what: What = "write") -> None:
+        """Note that what was acknowledged at these moments is missing, or is there again.
+
+        It is a problem, unless the servers say that they have lost what they did then.
+        """
+        if self.losses is None:
+            self.wrong(law, details)
+        else:
+            self.losses.suspicions.append(Suspicion(law, what, key, list(moments), details))
+
+    def settle_losses(self) -> None:
+        """Judge what may be lost, when all is known that the servers say."""
+        if self.losses is None:
+            return
+        problems, figures = self.losses.settle()
+        self.figures += figures
+        for each in problems:
+            self.wrong(each.law, each.details)
 
     def crossed(self, who: str, wanted: str, got: object) -> None:
         """Note that somebody got what was not for him."""
@@ -119,7 +151,10 @@ class Ledger:
     def failed(self, kind: str, error: BaseException, commands: int = 1) -> Outcome:
         """Note a call that failed, and return what is known of its commands."""
         outcome = judge(error)
-        if outcome is None:
+        if isinstance(error, (MovedError, AskError)):
+            self.wrong("a redirect reached a caller", f"{kind}: {error!r}")
+            outcome = Outcome.NOT_DONE
+        elif outcome is None:
             self.wrong("unexpected error", f"{kind}: {error!r}")
             outcome = Outcome.UNKNOWN
         self.outcomes[outcome] += commands
@@ -136,7 +171,9 @@ class Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if "put back, as its caller had gone" in record.msg:
-            self.ledger.figures["put back"] += int(_last(record.args))
+            count = int(_last(record.args))
+            self.ledger.figures["put back"] += count
+            self.ledger.put_back.extend([time.monotonic()] * count)
         elif "raised an error" in record.msg:
             self.ledger.wrong("a hook failed", record.getMessage())
         elif record.levelno >= logging.WARNING:

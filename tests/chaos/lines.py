@@ -5,8 +5,9 @@ Owns the bounds that follow from what was acknowledged and what is unknown. Neve
 
 from __future__ import annotations
 
+import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.chaos.ledger import Ledger, Outcome
 
@@ -25,6 +26,7 @@ class Line:
         self.value = 0  # acknowledged
         self.tried = 0  # the highest that was ever sent
         self._low, self._high = array("q"), array("q")
+        self._times = [array("d")]  # of each key: when each of its numbers was acknowledged
 
     @property
     def key(self) -> str:
@@ -40,17 +42,29 @@ class Line:
         """Note what became of a write."""
         if outcome is Outcome.DONE:
             self.value += by
+            self._times[-1].extend([time.monotonic()] * by)
         elif outcome is Outcome.UNKNOWN:
             self._low.append(self.value)
             self._high.append(self.value + by)
+            self._times.append(array("d"))
             self.value = self.tried = 0
 
     def expect(self, value: int, by: int = 1) -> None:
         """Check the reply of an increment, which has the next value."""
-        if value != self.value + by:
-            law = "ran twice" if value > self.value + by else "acknowledged write lost"
-            self.ledger.wrong(law, f"{self.key} is {value} after {self.value} and {by} more")
-            self.value = value - by
+        if value == self.value + by:
+            return
+        details = f"{self.key} is {value} after {self.value} and {by} more"
+        if value > self.value + by:
+            self.ledger.wrong("ran twice", details)
+            self._times[-1].extend([0.0] * (value - by - self.value))
+        else:
+            self.ledger.lost("acknowledged write lost", self.key, self.moments(self.key, value - by), details)
+            del self._times[-1][max(value - by, 0) :]
+        self.value = value - by
+
+    def moments(self, key: str, found: int, low: int | None = None) -> Sequence[float]:
+        """Return when the numbers after `found` were acknowledged, up to `low`."""
+        return self._times[int(key.rpartition(":")[2])][max(found, 0) : low]
 
     def bounds(self) -> Iterator[tuple[str, int, int]]:
         """Yield each key with the least and the most that may be in it."""
@@ -61,7 +75,8 @@ class Line:
     def check(self, key: str, low: int, high: int, found: int) -> None:
         """Check what is in a counter at the end."""
         if found < low:
-            self.ledger.wrong("acknowledged write lost", f"{key} is {found}, and {low} were acknowledged")
+            details = f"{key} is {found}, and {low} were acknowledged"
+            self.ledger.lost("acknowledged write lost", key, self.moments(key, found, low), details)
         elif found > high:
             self.ledger.wrong("ran twice", f"{key} is {found}, with {low} acknowledged and {high - low} unknown")
 
@@ -86,7 +101,8 @@ class Register(Line):
     def check(self, key: str, low: int, high: int, found: int) -> None:
         """Check what is in a register at the end: the last acknowledged value, or the unknown one after it."""
         if found not in (low, high):
-            self.ledger.wrong("acknowledged write lost", f"{key} has value {found}, not {low} or {high}")
+            details = f"{key} has value {found}, not {low} or {high}"
+            self.ledger.lost("acknowledged write lost", key, self.moments(key, found, low), details)
 
 
 class Shared:
@@ -96,7 +112,7 @@ class Shared:
         self.ledger = ledger
         self.key = key
         self.acknowledged = self.unknown = self.under_way = 0
-        self._seen = bytearray()
+        self._seen = array("d")  # when each number was acknowledged, 0 before
 
     def start(self, by: int = 1) -> None:
         """Note an increment that is about to be sent."""
@@ -115,11 +131,12 @@ class Shared:
 
     def _take(self, value: int, by: int) -> None:
         if value > len(self._seen):
-            self._seen.extend(bytes(value + 4096 - len(self._seen)))
+            self._seen.extend([0.0] * (value + 4096 - len(self._seen)))
         for number in range(max(value - by, 0), value):
-            if self._seen[number]:
-                self.ledger.wrong("acknowledged write lost", f"{self.key} was {number + 1} twice")
-            self._seen[number] = 1
+            if before := self._seen[number]:
+                self.ledger.lost("acknowledged write lost", self.key, [before], f"{self.key} was {number + 1} twice")
+                self.acknowledged -= 1  # the first time counts no more
+            self._seen[number] = time.monotonic()
 
     def __repr__(self) -> str:
         return f"{self.acknowledged} acknowledged, {self.unknown} unknown, {self.under_way} under way"
@@ -127,6 +144,7 @@ class Shared:
     def check(self, found: int) -> None:
         """Check what is in it at the end."""
         if found < self.acknowledged:
-            self.ledger.wrong("acknowledged write lost", f"{self.key} is {found}: {self!r}")
+            missing = [moment for moment in self._seen[found:] if moment]
+            self.ledger.lost("acknowledged write lost", self.key, missing, f"{self.key} is {found}: {self!r}")
         elif found > self.acknowledged + self.unknown:
             self.ledger.wrong("ran twice", f"{self.key} is {found}: {self!r}")

@@ -40,6 +40,8 @@ class Queue:
         self.moved = moved
         self._marks: defaultdict[int, bytearray] = defaultdict(bytearray)
         self._since: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
+        self._pushed: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))  # when that was acknowledged
+        self._done: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))  # when it was taken, or removed
         self._unknown_pops = array("d")
         self.waiting = 0  # as far as is known
 
@@ -54,6 +56,8 @@ class Queue:
         first = len(marks)
         marks.extend(bytes(count))
         since.extend([time.monotonic()] * count)
+        self._pushed[producer].extend([0.0] * count)
+        self._done[producer].extend([0.0] * count)
         return [f"{self.key}:{producer}:{number}" for number in range(first, first + count)]
 
     def settle(self, jobs: Iterable[str], outcome: Outcome) -> None:
@@ -61,6 +65,7 @@ class Queue:
         for job in jobs:
             if outcome is Outcome.DONE:
                 self._mark(job, PUSHED)
+                self._note(self._pushed, job)
                 self.waiting += 1
             elif outcome is Outcome.NOT_DONE:
                 self._mark(job, UNSENT)
@@ -79,10 +84,20 @@ class Queue:
             self.ledger.crossed("a worker", self.key, job)
             return
         if self._mark(job, DONE) & DONE:
-            self.ledger.wrong("job done twice", job)
+            self.ledger.lost("job done twice", self.key, [self.done(job)], job)
+        self._note(self._done, job)
         self._compare(job, score)
         self.ledger.figures["jobs done"] += 1
         self.waiting -= 1
+
+    def removed(self, job: str) -> None:
+        """Note that a job was taken off the list of those in work."""
+        self._note(self._done, job)
+
+    def done(self, job: str) -> float:
+        """Return when a job was done."""
+        _, producer, number = job.split(":")
+        return self._done[int(producer)][int(number)]
 
     def pop_unknown(self, jobs: int = 1) -> None:
         """Note a pop of which nobody knows whether it took a job, or so many."""
@@ -119,7 +134,7 @@ class Queue:
             if not self._ours(job):
                 self.ledger.crossed("the queue", self.key, job)
             elif job in there or self._mark(job, 0) & DONE:
-                self.ledger.wrong("job done twice", f"{job} is in the queue, again")
+                self.ledger.lost("job done twice", self.key, [self.done(job)], f"{job} is in the queue, again")
             there.add(job)
         missing: list[tuple[float, str]] = []
         for producer, marks in self._marks.items():
@@ -136,10 +151,19 @@ class Queue:
 
     def _explain(self, missing: list[tuple[float, str]]) -> None:
         """Find an unknown pop for each missing job: one that ended when the job was there, and none for two."""
-        pops = iter([] if self.moved else sorted(self._unknown_pops, reverse=True))
+        pops = iter([] if self.moved else sorted([*self._unknown_pops, *self._lost_put_backs()], reverse=True))
         for since, job in sorted(missing, reverse=True):
-            if next(pops, -math.inf) + LATE < since:
+            _, producer, number = job.split(":")
+            pushed = self._pushed[int(producer)][int(number)]
+            if self.ledger.losses is not None and self.ledger.losses.count("write", self.key, [pushed]):
+                self.ledger.lost("job lost", self.key, [pushed], job)
+            elif next(pops, -math.inf) + LATE < since:
                 self.ledger.wrong("job lost", f"{job}, with {len(self._unknown_pops)} pops unknown")
+
+    def _lost_put_backs(self) -> list[float]:
+        """Return when elements were put back that may have been lost then: a job is in one of them, at most."""
+        losses = self.ledger.losses
+        return [] if losses is None else [t for t in self.ledger.put_back if losses.count("write", self.key, [t])]
 
     def _compare(self, job: str, score: float | None) -> None:
         if self.scored and score != self.score(job):
@@ -150,6 +174,10 @@ class Queue:
         producer, _, number = rest.partition(":")
         known = key == self.key and producer.isdigit() and number.isdigit()
         return known and int(number) < len(self._marks.get(int(producer), b""))
+
+    def _note(self, times: defaultdict[int, array[float]], job: str) -> None:
+        _, producer, number = job.split(":")
+        times[int(producer)][int(number)] = time.monotonic()
 
     def _mark(self, job: str, mark: int) -> int:
         """Add a mark, and return what was there before."""

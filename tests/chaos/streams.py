@@ -39,4 +39,5 @@ class Log(Channel):
             elif found[number] and number in self.unsent:
                 self.ledger.wrong("ran though it was not sent", f"{self.name}:{number}")
             elif not found[number] and number not in self.unknown and number not in self.unsent:
-                self.ledger.wrong("acknowledged write lost", f"{self.name}:{number} is not in the stream")
+                details = f"{self.name}:{number} is not in the stream"
+                self.ledger.lost("acknowledged write lost", self.name, [self.moment(number)], details)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,15 +23,17 @@ from aioresp.pubsub.subscription import Subscription
 from aioresp.retry import may_repeat
 from aioresp.wire.connection import Connection
 from tests.chaos import world
-from tests.chaos.faults import Fault, client_kill, cut, cut_in_a_reply, delay, kill
+from tests.chaos.dealing import Deck, Fault
+from tests.chaos.faults import client_kill, kill
+from tests.chaos.network import cut, cut_in_a_reply, delay
 from tests.chaos.report import Report
 from tests.chaos.run import Run
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(120), pytest.mark.usefixtures("no_debug")]
 
 
-async def run(*faults: Fault, seconds: float = 8) -> Report:
-    deck: Mapping[Fault, tuple[int, float]] = dict.fromkeys(faults, (1, 0.0))
+async def run(*faults: Fault[world.World], seconds: float = 8) -> Report:
+    deck: Deck[world.World] = dict.fromkeys(faults, (1, 0.0))
     return await Run(seconds, "mutant", 0.02, deck).go()
 
 

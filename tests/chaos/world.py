@@ -6,8 +6,7 @@ Owns the server's life and what its keys are at the start. Never knows what the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -17,8 +16,8 @@ from aioresp import Client, Retry
 from aioresp.errors import RedisError
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.chaos.jobs.base import STATIC
 from tests.chaos.ledger import Ledger
+from tests.chaos.stage import Stage
 
 #: Every write is on the disk before it is acknowledged; the log is rewritten while the run goes on.
 CONFIG: Final = {"appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite-min-size": "16mb"}
@@ -27,16 +26,28 @@ CONFIG: Final = {"appendonly": "yes", "appendfsync": "always", "auto-aof-rewrite
 MAXCLIENTS: Final = 10_000
 
 
-class World:
-    """A server, the proxy, and `direct`: a client past the proxy, for those who look after the server."""
+class World(Stage):
+    """A server and the proxy before it."""
 
     def __init__(self, server: Server, proxy: Proxy, direct: Client[str], ledger: Ledger, seed: str) -> None:
-        self.server = server
-        self.proxy = proxy
-        self.direct = direct
-        self.ledger = ledger
-        self.chance = Random(f"{seed}:world")
-        self.deaths = 0
+        super().__init__(direct, ledger, seed)
+        self._server = server
+        self._proxy = proxy
+
+    @property
+    def server(self) -> Server:
+        """The server."""
+        return self._server
+
+    @property
+    def proxy(self) -> Proxy:
+        """The proxy before it."""
+        return self._proxy
+
+    @property
+    def cuts(self) -> int:
+        """How many connections the proxy has cut."""
+        return self.proxy.cuts
 
     async def fill(self) -> None:
         """Write what never changes; what database 1 has under the same names says so."""
@@ -44,12 +55,7 @@ class World:
             async with self.direct.connection() as c:
                 await c.select(database)
                 p = c.pipeline()
-                remark = f"in {database}: " if database else ""
-                for n in range(STATIC):
-                    p.set(f"who:{n}", f"{remark}who:{n}=" + "x" * self.chance.choice((0, 10, 100, 1000, 20_000)))
-                    p.set(f"short:{n}", f"{remark}short:{n}")
-                    p.hset(f"whose:{n}", mapping={str(m): f"{remark}whose:{n}={m}" for m in range(5)})
-                    p.rpush(f"list:{n}", *(f"{remark}list:{n}={m}" for m in range(5)))
+                self.queue_static(p, f"in {database}: " if database else "")
                 await p.execute()
 
     async def kill(self) -> None:
@@ -76,6 +82,11 @@ class World:
             await self.kill()
             await self.start()
 
+    async def heal(self) -> None:
+        """Take all faults back."""
+        self.proxy.heal()
+        await self.direct.config_set("maxclients", MAXCLIENTS)
+
     async def clients(self) -> int:
         """Return how many connections the server has, but for those of `direct`."""
         return sum(client.addr.endswith(":0") is False for client in await self.direct.client_list())
@@ -92,13 +103,3 @@ async def world(ledger: Ledger, seed: str) -> AsyncIterator[World]:
         made = World(server, proxy, direct, ledger, seed)
         await made.fill()
         yield made
-
-
-async def eventually(seconds: float, reached: Callable[[], Awaitable[bool]]) -> bool:
-    """Wait until the coroutine function `reached` returns True; return False after so many seconds."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while not await reached():
-                await asyncio.sleep(0.05)
-            return True
-    return False

@@ -46,6 +46,13 @@ async def test_reads_go_to_replicas_and_writes_do_not(fresh: ClusterServers) -> 
         assert gets(fresh, replicas=False) == 2
 
 
+async def test_a_view_reads_from_replicas(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await in_step(fresh, r)
+    view = r.with_options(read_from="replica")
+    assert await asyncio.gather(*map(view.get, NAMES)) == NAMES
+    assert (gets(fresh, replicas=True), gets(fresh, replicas=False)) == (60, 0)
+
+
 async def test_a_lease_on_a_replica_reads_again_after_a_reset(fresh: ClusterServers, r: Cluster[str]) -> None:
     await in_step(fresh, r)
     for replica in await r.replicas():

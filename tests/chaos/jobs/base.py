@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
-from aioresp import Client
+from aioresp import AskError, Client, MovedError
+from aioresp.cluster import Cluster
 from tests.chaos.channels import Channel, Ear
-from tests.chaos.ledger import Answer, GivenUpError, Ledger, Outcome
+from tests.chaos.ledger import Answer, GivenUpError, Ledger, LeftBehindError, Outcome
 from tests.chaos.lines import Line, Register, Shared
 from tests.chaos.queues import Queue
 from tests.chaos.streams import Log
+
+if TYPE_CHECKING:
+    from aioresp.contexts.lease import Lease
 
 T = TypeVar("T")
 
@@ -50,6 +55,7 @@ class Common:
     moved: list[Queue] = field(default_factory=list)
     scored: list[Queue] = field(default_factory=list)
     several: bool = False  # the server knows BZMPOP
+    relayed: bool = False  # ordinary messages pass from node to node
     channels: list[Channel] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     streamed: list[Queue] = field(default_factory=list)
@@ -152,3 +158,13 @@ class Job:
         if task.cancelled():
             raise GivenUpError("cancelled by its job")
         return task.result()
+
+
+@asynccontextmanager
+async def lease(r: Client[str], key: str) -> AsyncIterator[Lease[str]]:
+    """Lend a connection to the server of a key. Raises LeftBehindError if the key has left that server meanwhile."""
+    async with r.connection(key=key) if isinstance(r, Cluster) else r.connection() as c:
+        try:
+            yield c
+        except (MovedError, AskError) as error:
+            raise LeftBehindError(str(error)) from None

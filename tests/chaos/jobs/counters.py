@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aioresp import Client
-from tests.chaos.jobs.base import Job
+from tests.chaos.jobs.base import Job, lease
 
 #: Adds to a counter, as a script; after a restart the server does not know it any more.
 LUA: Final = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
@@ -25,7 +25,7 @@ async def by_script(r: Client[str], key: str) -> int:
 
 
 async def by_lease(r: Client[str], key: str) -> int:
-    async with r.connection() as c:
+    async with lease(r, key) as c:
         return await c.incr(key)
 
 

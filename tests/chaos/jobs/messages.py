@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aioresp import Gap
+from aioresp import Client, Gap
 from aioresp.errors import RedisError
 from tests.chaos.channels import Channel, Ear
 from tests.chaos.jobs.base import Job
+
+
+async def publish(r: Client[str], channel: Channel, text: str) -> int:
+    """Publish a message on a channel of either kind."""
+    return await (r.spublish(channel.name, text) if channel.sharded else r.publish(channel.name, text))
 
 
 class Publish(Job):
@@ -17,8 +22,11 @@ class Publish(Job):
     kind = "publish"
 
     def prepare(self) -> None:
-        self.channel = Channel(f"channel-{self.number}")
+        self.channel = self.make_channel()
         self.common.channels.append(self.channel)
+
+    def make_channel(self) -> Channel:
+        return Channel(f"channel-{self.number}", relayed=self.common.relayed)
 
     async def go(self) -> None:
         while not self.common.calm:
@@ -28,7 +36,7 @@ class Publish(Job):
     async def step(self) -> None:
         number = self.channel.make()
         text = self.channel.text(number, self.chance.choice((0, 10, 100)))
-        answer = await self.ask(lambda r: r.publish(self.channel.name, text))
+        answer = await self.ask(lambda r: publish(r, self.channel, text))
         self.channel.settle(number, answer.outcome)
 
 
@@ -39,15 +47,12 @@ class Subscribe(Job):
     entered = False
 
     async def go(self) -> None:
-        channels = self.common.channels
-        if self.number % 3:
-            channels = self.chance.sample(channels, min(3, len(channels)))
-            subscription: Any = self.common.client.subscribe(*(channel.name for channel in channels), gaps=True)
-        else:
-            subscription = self.common.client.psubscribe("channel-*", gaps=True)
+        channels, subscription = self.choose()
         async with subscription as s:
             self.entered = True
-            ears = {channel.name: Ear(self.ledger, channel, self.name) for channel in channels}
+            ears = {
+                channel.name: Ear(self.ledger, channel, self.name, alone=len(channels) == 1) for channel in channels
+            }
             self.common.ears.extend(ears.values())
             while not (self.common.over and s.waiting == 0):
                 item = await s.get(timeout=0.2)
@@ -62,6 +67,14 @@ class Subscribe(Job):
         for ear in ears.values():
             ear.end()
 
+    def choose(self) -> tuple[list[Channel], Any]:
+        """Return the channels to listen to, and the subscription."""
+        channels = [channel for channel in self.common.channels if not channel.sharded]
+        if not self.number % 3:
+            return channels, self.common.client.psubscribe("channel-*", gaps=True)
+        channels = self.chance.sample(channels, min(3, len(channels)))
+        return channels, self.common.client.subscribe(*(channel.name for channel in channels), gaps=True)
+
 
 class ComeAndGo(Job):
     """Subscribes for a moment, again and again: whoever is confirmed hears all that is published then."""
@@ -71,7 +84,7 @@ class ComeAndGo(Job):
     async def step(self) -> None:
         if self.common.calm:
             return
-        channel = self.chance.choice(self.common.channels)
+        channel = self.chance.choice([channel for channel in self.common.channels if not channel.sharded])
         limit = asyncio.timeout(self.chance.uniform(0, 3))
         try:
             async with limit, self.common.client.subscribe(channel.name, gaps=True) as s:

@@ -84,6 +84,11 @@ class PopScored(Job):
             self.queue.pop_unknown(MOST_AT_ONCE if how == "several" else 1)
 
 
+def list_of(queue: Queue, worker: int) -> str:
+    """Return the key of a worker's own list, in the slot of the queue."""
+    return f"{{{queue.key}}}:of:{worker}"
+
+
 class Move(Job):
     """BLMOVE into a list of its own, and LREM from there when the job is done: nothing is ever lost, or done twice."""
 
@@ -91,7 +96,7 @@ class Move(Job):
 
     def prepare(self) -> None:
         self.queue: Queue = self.common.moved[self.number % len(self.common.moved)]
-        self.mine = f"{self.queue.key}:of:{self.number}"
+        self.mine = list_of(self.queue, self.number)
         self.in_hand: set[str] = set()  # done, and perhaps not removed yet
         self.asked_twice: set[str] = set()
         self.look_until = 0.0
@@ -124,7 +129,10 @@ class Move(Job):
             self.asked_twice.add(job)
         elif answer.done:
             self.in_hand.discard(job)
-            if answer.value != 1 and job not in self.asked_twice:
-                self.ledger.wrong("job lost", f"{job} was not in {self.mine} any more")
+            if answer.value == 1:
+                self.queue.removed(job)
+            elif job not in self.asked_twice:
+                moments = [self.queue.done(job)]
+                self.ledger.lost("job lost", self.queue.key, moments, f"{job} was not in {self.mine} any more")
             self.asked_twice.discard(job)
         await asyncio.sleep(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
+from array import array
 
 from aioresp import Client
 from tests.chaos.jobs.base import Job
@@ -74,21 +76,27 @@ class Consume(Job):
 
 
 class Reading:
-    """What a reader has got of a log, up to now: a sum over ids and texts in their order."""
+    """What a reader has got of a log, up to now: sums over ids and texts in their order."""
 
     def __init__(self, ledger: Ledger, log: Log, who: str) -> None:
         self.ledger = ledger
         self.log = log
         self.who = who
-        self.count = self.sum = 0
         self.last = ""
+        self._sums = array("Q")
+        self._times = array("d")
+
+    @property
+    def count(self) -> int:
+        """How many entries there were."""
+        return len(self._sums)
 
     def take(self, number: str, text: str) -> None:
         """Note an entry."""
         if not text.startswith(f"{self.log.name}:"):
             self.ledger.crossed(self.who, self.log.name, text)
-        self.count += 1
-        self.sum = zlib.crc32(f"{number}={text}".encode(), self.sum)
+        self._sums.append(zlib.crc32(f"{number}={text}".encode()))
+        self._times.append(time.monotonic())
         self.last = number
 
     async def verify(self, direct: Client[str]) -> None:
@@ -96,6 +104,13 @@ class Reading:
         real = Reading(self.ledger, self.log, "the server")
         for entry in await direct.xrange(self.log.name):
             real.take(entry.id, entry.fields["text"])
-        if (self.count, self.sum) != (real.count, real.sum):
-            what = f"{self.who} has read {self.count} entries up to {self.last}"
-            self.ledger.wrong("stream read wrongly", f"{what}, and {self.log.name} has {real.count} up to {real.last}")
+        if self._sums == real._sums:
+            return
+        there = set(real._sums)
+        gone = [moment for each, moment in zip(self._sums, self._times, strict=True) if each not in there]
+        what = f"{self.who} has read {self.count} entries up to {self.last}"
+        what = f"{what}, and {self.log.name} has {real.count} up to {real.last}"
+        if gone and [each for each in self._sums if each in there] == [*real._sums]:
+            self.ledger.lost("stream read wrongly", self.log.name, gone, what)
+        else:
+            self.ledger.wrong("stream read wrongly", what)

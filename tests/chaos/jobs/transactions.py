@@ -8,6 +8,16 @@ from tests.chaos.jobs.base import Job
 ACCOUNTS = 10
 
 
+def account(number: int) -> str:
+    """Return the key of an account: all share a slot."""
+    return f"{{account}}:{number}"
+
+
+def twin(key: str) -> str:
+    """Return the key that counts together with another one, in its slot."""
+    return f"{{{key}}}:twin"
+
+
 class Transfer(Job):
     """MULTI..EXEC moves an amount between accounts, whose sum is 0 at any moment."""
 
@@ -19,13 +29,13 @@ class Transfer(Job):
 
         async def move(r: Client[str]) -> None:
             async with r.pipeline(transaction=True) as p:
-                p.decrby(f"account:{source}", amount)
-                p.incrby(f"account:{target}", amount)
+                p.decrby(account(source), amount)
+                p.incrby(account(target), amount)
 
         if self.chance.random() < 0.6:
             await self.ask(move, 2)
             return
-        answer = await self.ask(lambda r: r.mget(*(f"account:{n}" for n in range(ACCOUNTS))))
+        answer = await self.ask(lambda r: r.mget(*map(account, range(ACCOUNTS))))
         if answer.done and (total := sum(int(value or 0) for value in answer.value)):
             self.ledger.wrong("half a transaction", f"the accounts have {total} in sum")
 
@@ -46,7 +56,7 @@ class Watch(Job):
             value = int(await p.get(pair.key) or 0) + 1
             p.multi()
             p.set(pair.key, value)
-            p.set(f"{pair.key}:twin", value)
+            p.set(twin(pair.key), value)
             return value
 
         by_hand = self.chance.random() < 0.3
@@ -65,6 +75,6 @@ class Watch(Job):
         pair.settle(answer.outcome, value=answer.value if answer.done else 0)
 
     async def look(self, key: str) -> None:
-        answer = await self.ask(lambda r: r.mget(key, f"{key}:twin"))
+        answer = await self.ask(lambda r: r.mget(key, twin(key)))
         if answer.done and answer.value[0] != answer.value[1]:
             self.ledger.wrong("half a transaction", f"{key} and its twin are {answer.value}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from array import array
 from collections.abc import Sequence
 
 from aioresp import Client
@@ -83,7 +85,8 @@ class Write(Job):
             return
         found = other.number(key, answer.value)
         if found < least:
-            self.ledger.wrong("acknowledged write lost", f"{key} was {least} and is {found}")
+            moments = other.moments(key, found, least)
+            self.ledger.lost("acknowledged write lost", key, moments, f"{key} was {least} and is {found}")
         if key == other.key and found > other.tried:
             self.ledger.wrong("crossed reply", f"{key} is {found}, and nobody has written more than {other.tried}")
 
@@ -126,18 +129,20 @@ class Remember(Job):
     kind = "idempotent"
 
     def prepare(self) -> None:
-        self.acknowledged = bytearray()
+        self.acknowledged = array("d")  # when each field was
 
     async def step(self) -> None:
         field = len(self.acknowledged)
-        self.acknowledged.append(0)
+        self.acknowledged.append(0.0)
         view = self.common.client.with_options(idempotent=True)
         answer = await self.ask(lambda r: r.hset(f"remember:{self.number}", str(field), field), view=view)
-        self.acknowledged[field] = answer.outcome is Outcome.DONE
+        if answer.outcome is Outcome.DONE:
+            self.acknowledged[field] = time.monotonic()
 
     async def verify(self, direct: Client[str]) -> None:
         """Check that all acknowledged fields are there."""
-        there = await direct.hgetall(f"remember:{self.number}")
+        key = f"remember:{self.number}"
+        there = await direct.hgetall(key)
         for field, acknowledged in enumerate(self.acknowledged):
             if acknowledged and there.get(str(field)) != str(field):
-                self.ledger.wrong("acknowledged write lost", f"remember:{self.number} has no field {field}")
+                self.ledger.lost("acknowledged write lost", key, [acknowledged], f"{key} has no field {field}")

@@ -50,7 +50,7 @@ class Visit(Job):
             queue.pop_unknown()
 
     async def listen(self, r: Client[str]) -> None:
-        channel = self.chance.choice(self.common.channels)
+        channel = self.chance.choice([channel for channel in self.common.channels if not channel.sharded])
 
         async def first(r: Client[str]) -> None:
             async with r.subscribe(channel.name) as s:

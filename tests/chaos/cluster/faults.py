@@ -1,0 +1,254 @@
+"""What breaks in a cluster, when, and for how long.
+
+Owns the faults of nodes and slots, and how often each comes. Each takes itself back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from aioresp.testing import ClusterNode
+from aioresp.testing.slots import keyslot
+from tests.chaos.cluster.world import ROAMING, ClusterWorld, do
+from tests.chaos.dealing import Deck
+from tests.chaos.network import cut, cut_in_a_command, cut_in_a_reply, delay, half_open, refuse, stall
+from tests.chaos.stage import eventually
+
+#: Seconds after all nodes know a new primary in which each call of the old one must be there.
+MOVED_ON: Final = 3.0
+
+#: Seconds in which the client and its subscriptions come to rest when nothing is broken.
+REST: Final = 0.5
+
+
+async def client_kill(world: ClusterWorld) -> None:
+    """CLIENT KILL of all connections of a type, at one node."""
+    node, kind = world.chance.choice(world.servers.nodes), world.chance.choice(("normal", "pubsub"))
+    await do(lambda: node.call("CLIENT", "KILL", "TYPE", kind))
+
+
+async def client_pause(world: ClusterWorld) -> None:
+    """CLIENT PAUSE of a node: of everything, or of writes."""
+    node, words = world.chance.choice(world.servers.nodes), world.chance.choice((["WRITE"], []))
+    await do(lambda: node.call("CLIENT", "PAUSE", world.chance.randrange(50, 400), *words))
+
+
+async def freeze(world: ClusterWorld) -> None:
+    """Let a node stand still (SIGSTOP), for so short a time that nobody takes it for dead."""
+    node = world.chance.choice(world.servers.nodes)
+    await do(node.pause)
+    await asyncio.sleep(world.chance.uniform(0.05, 0.4))
+    await do(node.resume)
+
+
+# --- Slots ------------------------------------------------------------------------------------------------------------
+
+
+async def move(world: ClusterWorld) -> None:
+    """Hand slots over to another node, key by key: for a while each is half here and half there."""
+    for key in world.chance.sample(ROAMING, 3):
+        await _move(world, key)
+
+
+async def _move(world: ClusterWorld, key: str) -> None:
+    target = await _other(world, key)
+    migration = await do(lambda: world.servers.begin_migration(key, target))
+    await do(lambda: migration.move(world.chance.randrange(1, 3)))
+    await asyncio.sleep(world.chance.uniform(0, 0.3))
+    await do(migration.end)
+
+
+async def move_at_once(world: ClusterWorld) -> None:
+    """Hand slots over to another node as a whole, where servers can do that."""
+    atomic = world.server.flavour == "valkey" and world.server.version >= (9,)
+    for key in world.chance.sample(ROAMING, 3):
+        target = await _other(world, key)
+        await do(lambda key=key, target=target: world.servers.migrate(key, target, atomic=atomic))
+
+
+async def move_under_watch(world: ClusterWorld) -> None:
+    """Hand a slot over while nothing else is broken: the new node is asked with ASKING, and never without."""
+    await _rest(world)
+    key = world.chance.choice(("shared:0", "shared:1", "{account}", "line:pipeline:0:0"))
+    target = await _other(world, key)
+    before = await do(target.errorstats)
+    migration = await do(lambda: world.servers.begin_migration(key, target))
+    await do(lambda: migration.move())
+    await asyncio.sleep(0.5)
+    after = await do(target.errorstats)
+    asked = (await do(migration.source.errorstats)).get("ASK", 0)
+    await do(migration.end)
+    world.ledger.figures["commands that were redirected by ASK"] += asked
+    if moved := after.get("MOVED", 0) - before.get("MOVED", 0):
+        world.ledger.wrong("asked without ASKING", f"{moved} commands for {key} while its slot was on its way")
+
+
+async def move_a_channel(world: ClusterWorld) -> None:
+    """Hand the slot of a shard channel over while nothing else is broken: this channel alone has a gap."""
+    names = [channel.name for channel in world.channels if channel.sharded]
+    if not names:
+        return
+    name, *others = world.chance.sample(names, len(names))
+    home = await do(lambda: world.servers.primary_of(name))
+    for other in others:  # to the same node: these are to hear of nothing
+        if await do(lambda other=other: world.servers.primary_of(other)) is not home:
+            await do(lambda other=other: world.servers.migrate(other, home))
+    await _rest(world)
+    ears = [ear for ear in world.ears if ear.alone and keyslot(ear.channel.name) != keyslot(name)]
+    before = [ear.gaps for ear in ears]
+    target = await _other(world, name)
+    await do(lambda: world.servers.migrate(name, target))
+    await asyncio.sleep(REST)
+    for ear, gaps in zip(ears, before, strict=True):
+        if ear.gaps > gaps:
+            world.ledger.wrong("a Gap for nothing", f"{ear.who} at {ear.channel.name}, as the slot of {name} has moved")
+
+
+async def _other(world: ClusterWorld, key: str) -> ClusterNode:
+    """Return a primary that does not serve a key."""
+    owner, primaries = await do(lambda: world.servers.primary_of(key)), await do(world.servers.primaries)
+    return world.chance.choice([node for node in primaries if node is not owner])
+
+
+async def _rest(world: ClusterWorld) -> None:
+    """Wait until nothing is broken, all who listen hear something, and the client knows where each slot is."""
+    world.mend_network()
+    await do(world.servers.wait_until_ok)
+    before = [ear.last for ear in world.ears]
+
+    async def all_hear() -> bool:
+        return all(ear.last > last for ear, last in zip(world.ears, before, strict=True))
+
+    await eventually(30, all_hear)
+    await world.client._fleet.pools.here().renew()
+    await asyncio.sleep(REST)
+
+
+# --- Nodes ------------------------------------------------------------------------------------------------------------
+
+
+async def promote(world: ClusterWorld) -> None:
+    """CLUSTER FAILOVER: a replica and its primary change places, in good order."""
+    primary, _ = await world.pick()
+    async with world.breaking(primary):
+        await do(lambda: world.servers.failover(primary))
+
+
+async def kill(world: ClusterWorld) -> None:
+    """kill -9 of a primary whose replica has all that it has acknowledged: nothing may be lost."""
+    primary, replica = await world.pick()
+    async with world.breaking(primary):
+        await do(lambda: world.hold_writes(primary, replica))
+        await do(primary.kill)
+        await _succession(world, primary)
+
+
+async def kill_at_work(world: ClusterWorld) -> None:
+    """kill -9 of a primary in the middle of its writes: the replica may lack the last of them."""
+    primary, replica = await world.pick()
+    async with world.breaking(primary):
+        window = await do(lambda: world.window(primary, replica))
+        await asyncio.sleep(world.chance.uniform(0, 0.1))
+        await do(primary.kill)
+        await _succession(world, primary)
+        window.close()
+
+
+async def kill_a_replica(world: ClusterWorld) -> None:
+    """kill -9 of a replica, and a start a little later."""
+    _, replica = await world.pick()
+    async with world.breaking():
+        await do(replica.kill)
+        await asyncio.sleep(world.chance.uniform(0.1, 1.0))
+
+
+async def suspend(world: ClusterWorld) -> None:
+    """SIGSTOP of a primary until another has taken over: what the old one says when it wakes is not true."""
+    primary, replica = await world.pick()
+    async with world.breaking(primary):
+        await _put_to_sleep(world, primary, replica)
+
+
+async def only_the_old_one(world: ClusterWorld) -> None:
+    """SIGSTOP of a primary until another has taken over; then it alone is awake, and tells how things were before."""
+    primary, replica = await world.pick()
+    async with world.breaking(primary):
+        await _put_to_sleep(world, primary, replica)
+        epoch = world.client.topology().epoch
+        others = [node for node in world.servers.nodes if node is not primary]
+        await do(lambda: [node.pause() for node in others])
+        for proxy in world.proxies:
+            proxy.cut()
+        await do(primary.resume)
+        await asyncio.sleep(0.5)
+        await do(lambda: [node.resume() for node in others])
+        if world.client.topology().epoch < epoch:
+            world.ledger.wrong("topology went back", f"from epoch {epoch} to {world.client.topology().epoch}")
+
+
+async def _put_to_sleep(world: ClusterWorld, primary: ClusterNode, replica: ClusterNode) -> None:
+    """Freeze a primary that has written nothing that its replica lacks, until the client knows its successor."""
+    await do(lambda: world.hold_writes(primary, replica))
+    await do(primary.pause)
+    heir = await _succession(world, primary)
+    await world.wait_for_client(primary, heir)
+
+
+async def _succession(world: ClusterWorld, primary: ClusterNode) -> ClusterNode:
+    """Wait until another has taken over, and check that nobody waits for the old one any more."""
+    line = primary.last
+    assert line is not None
+    slot = line.slots[0].start
+    key = next(key for key in map(str, range(10_000_000)) if keyslot(key) == slot)
+    patient = world.client.with_options(timeout=60)
+    probes = [asyncio.create_task(patient.get(key)) for _ in range(3)]
+    try:
+        while not any(node.view()[node.id].owns(slot) for node in await do(world.servers.primaries)):
+            await asyncio.sleep(0.05)
+        heir = await do(lambda: world.servers.wait_until_promoted(primary))
+        begin = time.monotonic() - world.ledger.stood_still
+        await asyncio.wait(probes, timeout=30)
+        took = time.monotonic() - world.ledger.stood_still - begin
+        world.ledger.longest["after a failover"] = max(world.ledger.longest.get("after a failover", 0.0), took)
+        if took > MOVED_ON:
+            world.ledger.wrong("held by a dead node", f"{took:.1f} s after all nodes knew its successor")
+        for probe in probes:
+            if probe.done() and (error := probe.exception()) is not None:
+                world.ledger.failed("probe", error)
+    finally:
+        for probe in probes:
+            probe.cancel()
+    return heir
+
+
+async def restart_elsewhere(world: ClusterWorld) -> None:
+    """End all nodes, and start them on other ports: the seeds lead to them still."""
+    await world.restart()
+
+
+#: How often each comes in a round, and seconds of peace after it for what only time reveals.
+DECK: Final[Deck[ClusterWorld]] = {
+    cut: (3, 0.0),
+    cut_in_a_reply: (12, 0.0),
+    cut_in_a_command: (6, 0.0),
+    delay: (4, 0.0),
+    stall: (4, 0.0),
+    half_open: (1, 1.5),
+    refuse: (2, 0.0),
+    client_kill: (4, 0.0),
+    client_pause: (2, 0.2),
+    freeze: (3, 0.0),
+    move: (10, 0.0),
+    move_at_once: (4, 0.0),
+    move_under_watch: (2, 0.0),
+    move_a_channel: (2, 0.0),
+    promote: (4, 0.2),
+    kill: (2, 0.2),
+    kill_at_work: (2, 0.2),
+    kill_a_replica: (2, 0.2),
+    suspend: (2, 0.2),
+    only_the_old_one: (1, 0.2),
+    restart_elsewhere: (1, 0.5),
+}
