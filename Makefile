@@ -29,7 +29,7 @@ USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways.
+demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways, or with ARGS=cluster a failover.
 	@$(BIN)/aioresp demo $(ARGS)
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.

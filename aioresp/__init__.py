@@ -50,7 +50,7 @@ from aioresp.errors import (
     WatchError,
     WrongTypeError,
 )
-from aioresp.node import Stats
+from aioresp.node import NodeStats, Stats
 from aioresp.pool.resource import PoolStats
 from aioresp.retry import Retry
 from aioresp.version import VERSION as __version__
@@ -144,6 +144,7 @@ __all__ = [
     "NoPermissionError",
     "NoReplicasError",
     "NoScriptError",
+    "NodeStats",
     "NotificationsDisabled",
     "OutOfMemoryError",
     "PersistenceError",

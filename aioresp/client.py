@@ -162,7 +162,7 @@ class Client(
         if not hasattr(self, "node"):  # its constructor failed
             return f"{type(self).__name__}(not made)"
         s = self.node.settings
-        said = [self.node.address, f"limit {s.limit}", f"concurrency {s.concurrency}"]
+        said = [self.node.address, *self.node.remarks(), f"limit {s.limit}", f"concurrency {s.concurrency}"]
         said += self.terms.differences(s.timeout, s.retry)
         if self.node.closed:
             said.append("closed")
@@ -419,8 +419,13 @@ class Client(
         node = self.node
         return Listening(node.hubs.here, node.pools.here, node.settings.endpoint.db, self._decode, self._timeout)
 
+    @property
+    def address(self) -> str:
+        """Address of the server, or of those by which it is found, as a URL without credentials."""
+        return self.node.address
+
     def stats(self) -> Stats:
-        """Return the figures of this moment: their sum, and those of each loop in use."""
+        """Return the figures of this moment: their sum, those of each loop in use, and of each server if several."""
         return self.node.stats()
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from aioresp.command import told
 from aioresp.errors import RedisError
@@ -44,15 +44,47 @@ T = TypeVar("T")
 #: Function that makes a connection to an endpoint, by the options about connecting.
 Dial: TypeAlias = Callable[[Endpoint], Awaitable[Connection]]
 
+#: Role of a server among several.
+NodeRole: TypeAlias = Literal["primary", "replica", "sentinel"]
+
+#: Figures of one server: their sum since the start, and those of each loop in use.
+Figures: TypeAlias = tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]
+
 #: Seconds in which replies under way must arrive when a node is closed.
 CLOSE_GRACE: Final = 1.0
 
 
 class Stats(PoolStats):
-    """The figures of a client: sums over all its loops, with counters since the start."""
+    """The figures of a client: sums over all its loops and servers, with counters since the start."""
 
     loops: tuple[PoolStats, ...] = ()
     """The figures of each loop in which the client is in use."""
+
+    @property
+    def nodes(self) -> Mapping[str, NodeStats]:
+        """The figures of each server, by its host:port; empty for a client of one server."""
+        return {}
+
+
+class ServersStats(Stats):
+    """The figures of a client of several servers."""
+
+    servers: Mapping[str, NodeStats] = {}
+
+    @property
+    def nodes(self) -> Mapping[str, NodeStats]:
+        """The figures of each server, by its host:port."""
+        return self.servers
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in PoolStats.record_fields)))
+
+
+class NodeStats(Stats):
+    """The figures of one server among several: a node of a cluster, a primary, a replica or a sentinel."""
+
+    role: NodeRole | None = None
+    """Its role, as far as the client knows; None for a server that has left, or has not told it."""
 
 
 class Node(Bound):
@@ -204,16 +236,21 @@ class Node(Bound):
 
     def stats(self) -> Stats:
         """Return the figures of this moment: their sum, and those of each loop in use."""
-        total, loops = self.pools.stats()
-        of_hubs, hubs = self.hubs.stats()
-        for loop, figures in hubs.items():
-            loops[loop] = loops.get(loop, PoolStats()) + figures
-        return Stats(**vars(total + of_hubs), loops=tuple(loops.values()))
+        total, loops = self.figures()
+        return Stats(**vars(total), loops=tuple(loops.values()))
+
+    def figures(self) -> Figures:
+        """Return the sum of the figures since the start, and those of each loop in use."""
+        return plus(self.pools.stats(), self.hubs.stats())
 
     @property
     def address(self) -> str:
         """Return the address of the server, without credentials."""
         return str(self.settings.endpoint)
+
+    def remarks(self) -> list[str]:
+        """Return what a `repr` tells of its place among other servers; nothing for one that stands alone."""
+        return []
 
     @property
     def has_replicas(self) -> bool:
@@ -266,6 +303,34 @@ class Node(Bound):
     async def aclose(self) -> None:
         """Close the pools and hubs of all loops, each in its own loop; replies under way have a second to arrive."""
         await _ended(self._shut())
+
+
+def plus(one: Figures, other: Figures) -> Figures:
+    """Return the sums of two servers' figures."""
+    loops = dict(one[1])
+    for loop, figures in other[1].items():
+        loops[loop] = loops.get(loop, PoolStats()) + figures
+    return one[0] + other[0], loops
+
+
+def stats_of(
+    servers: Iterable[tuple[str | None, Figures]], roles: Mapping[str, NodeRole | None], past: PoolStats
+) -> Stats:
+    """Return the figures of several servers: each has its address, or None for one that counts in the sums alone.
+
+    `past` has the figures of those that were forgotten.
+    """
+    total: Figures = (past, {})
+    nodes: dict[str, Figures] = {}
+    for address, figures in servers:
+        total = plus(total, figures)
+        if address is not None:
+            nodes[address] = plus(nodes[address], figures) if address in nodes else figures
+    each = {
+        address: NodeStats(**vars(own), loops=tuple(loops.values()), role=roles.get(address))
+        for address, (own, loops) in nodes.items()
+    }
+    return ServersStats(**vars(total[0]), loops=tuple(total[1].values()), servers=each)
 
 
 async def _ended(begun: list[tuple[PerLoop[Any], Begun[Any]]]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aioresp.facts.putback import Lost
     from aioresp.middleware import Middleware
     from aioresp.observer import Observer
+    from aioresp.trail import Trail
 
 
 class Options(TypedDict, total=False):
@@ -118,6 +119,8 @@ class Terms(Record):
     """Servers that are asked first for a read."""
     observer: Observer | None = None
     """Source of the events of commands that are sent again; None without an `events` hook."""
+    trail: Trail | None = None
+    """Record of the servers that a traced call goes to; None where nobody traces."""
 
     def differences(self, timeout: float | None, retry: Retry | None) -> list[str]:
         """Return what a `repr` tells of a view; `timeout` and `retry` are those of the whole client."""

@@ -37,6 +37,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp.command", "aioresp.facts.*"),
     (
         "aioresp.middleware",
+        "aioresp.trail",
         "aioresp.events",
         "aioresp.retry",
         "aioresp.reading",
@@ -104,7 +105,7 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
     ("pytest", "aioresp.testing.fixtures"),
     ("typer", "aioresp.cli*"),
     ("rich", "aioresp.cli*"),
-    ("matplotlib", "aioresp.cli.demo.plot"),
+    ("matplotlib", "aioresp.cli.*.plot"),
 )
 
 #: Imports inside functions, each with its reason; there are no others.
@@ -127,6 +128,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.client", "aioresp.contexts.pipeline"): "many programs have no pipelines",
     ("aioresp.contexts.scripts", "aioresp.contexts.pipeline"): "many programs have no pipelines",
     ("aioresp.client", "aioresp.contexts.optimistic"): "many programs have no transactions",
+    ("aioresp.otel", "aioresp.cluster.seeds"): "most programs have no cluster",
     ("aioresp.client", "aioresp.replicated.node"): "many programs have one server",
     ("aioresp.client", "aioresp.replicated.seeds"): "many programs have one server",
     ("aioresp.client", "aioresp.sentinel.source"): "many programs have one server",
@@ -145,6 +147,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",
+    ("aioresp.cli.app", "aioresp.cli.failover.plot"): "matplotlib is slow to import, and needed for --plot only",
     ("aioresp.cli.app", "aioresp.cli.demo.plot"): "matplotlib is slow to import, and needed for --plot only",
 }
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -21,6 +22,10 @@ from aioresp.cli.demo.figures import Figures
 from aioresp.cli.demo.progress import Progress
 from aioresp.cli.demo.screen import Lines, Nothing, Screen
 from aioresp.cli.demo.summary import print_summary
+from aioresp.cli.failover import run as failover
+from aioresp.cli.failover import screen, summary
+from aioresp.cli.failover.figures import Figures as FailoverFigures
+from aioresp.cli.failover.progress import Progress as FailoverProgress
 from aioresp.cli.faults import one_line
 from aioresp.cli.interrupt import Interrupted, ignore, run
 from aioresp.options import settings
@@ -65,31 +70,56 @@ def _plottable(path: Path | None) -> Path | None:
     return path
 
 
+class Scene(Enum):
+    """What the demo shows."""
+
+    POOL = "pool"
+    CLUSTER = "cluster"
+
+
 @app.command()
 def demo(
+    scene: Annotated[
+        Scene,
+        typer.Argument(
+            help="pool: the same SETs four ways, with the connections and the time that each takes. "
+            "cluster: 10,000 tasks use a cluster of six servers, and one of its primaries is killed."
+        ),
+    ] = Scene.POOL,
     url: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
             help="Use this server (redis://host:port) and not one of its own. "
-            "The demo touches only keys under a random prefix, and deletes them.",
+            "The demo touches only keys under a random prefix, and deletes them. Not for `cluster`.",
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=20, max=25_000, help="How many SETs each way sends.")] = 10_000,
+    count: Annotated[
+        int, typer.Option(min=20, max=25_000, help="How many SETs each way sends, or how many tasks use the cluster.")
+    ] = 10_000,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", callback=_plottable, help="Write a chart of the connections: .png or .svg."),
+        typer.Option(
+            metavar="FILE",
+            callback=_plottable,
+            help="Write a chart of the connections, or of each shard's throughput: .png or .svg.",
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")] = False,
 ) -> None:
-    """Send 10,000 SETs four ways and show what each costs in connections and in time."""
+    """Show what the pool saves, or what a cluster's callers see when a primary dies, each in about 15 seconds."""
+    address = None
+    if url is not None:
+        if scene is Scene.CLUSTER:
+            raise typer.BadParameter(
+                "`demo cluster` kills a primary, so it takes only a cluster of its own: omit --url"
+            )
+        address = _one_server(url)
     try:
-        address = None if url is None else str(settings(url, {}).endpoint)
-    except (ValueError, TypeError, OSError) as error:
-        _fail(f"--url: {error}")
-    try:
-        figures, progress = run(demonstration.run(url, count, _view(json), _complain))
-        _hand_out(figures, progress, plot, json)
+        if scene is Scene.CLUSTER:
+            _hand_out_failover(*run(failover.run(count, _view_of_failover(json))), plot, json)
+        else:
+            _hand_out(*run(demonstration.run(url, count, _view(json), _complain)), plot, json)
     except (Interrupted, KeyboardInterrupt) as error:
         ignore()
         _complain("interrupted")
@@ -101,13 +131,41 @@ def demo(
         _fail(line)
 
 
+def _one_server(url: str) -> str:
+    """Return the address of the server, or complain."""
+    advice = "the demo counts the connections of one server: give redis://host:port"
+    if "+cluster://" in url:
+        _fail(f"--url: {advice}, of a server that is not in a cluster; `aioresp demo cluster` shows a cluster")
+    try:
+        found = settings(url, {})
+    except (ValueError, TypeError, OSError) as error:
+        _fail(f"--url: {error}")
+    if found.seeds:
+        _fail(f"--url: {advice}, not several servers or sentinels")
+    return str(found.endpoint)
+
+
 def _view(json: bool) -> demonstration.View:
     """Return the display: live on a terminal, even if standard output gets JSON."""
-    stream = sys.stderr if json else sys.stdout
-    console = Console(file=stream)
-    if stream.isatty() and not console.is_dumb_terminal:
+    console, live = _console(json)
+    if live:
         return Screen(console)
     return Nothing() if json else Lines(console)
+
+
+def _view_of_failover(json: bool) -> failover.View:
+    """Return the display of the cluster demo, likewise."""
+    console, live = _console(json)
+    if live:
+        return screen.Screen(console)
+    return screen.Nothing() if json else screen.Lines(console)
+
+
+def _console(json: bool) -> tuple[Console, bool]:
+    """Return where the display goes, and whether that is a terminal."""
+    stream = sys.stderr if json else sys.stdout
+    console = Console(file=stream)
+    return console, stream.isatty() and not console.is_dumb_terminal
 
 
 def _hand_out(figures: Figures, progress: Progress, plot: Path | None, json: bool) -> None:
@@ -118,6 +176,17 @@ def _hand_out(figures: Figures, progress: Progress, plot: Path | None, json: boo
     if plot is not None:
         # Not before: matplotlib takes a second to import, and is seldom wanted.
         importlib.import_module("aioresp.cli.demo.plot").draw(plot, figures, progress)
+        if not json:
+            typer.echo(f"The chart is in {plot}.")
+
+
+def _hand_out_failover(found: FailoverFigures, progress: FailoverProgress, plot: Path | None, json: bool) -> None:
+    if json:
+        typer.echo(found.to_json())
+    else:
+        summary.print_summary(Console(), found)
+    if plot is not None:
+        importlib.import_module("aioresp.cli.failover.plot").draw(plot, found, progress)
         if not json:
             typer.echo(f"The chart is in {plot}.")
 

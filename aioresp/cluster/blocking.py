@@ -53,10 +53,13 @@ class Block:
                 terms = self._terms.replace(middleware=())
                 try:
                     alone = borrowed(self._chosen, terms, self._facts.name)
-                    return await alone.block(self._facts, reply, self._until)
+                    value = await alone.block(self._facts, reply, self._until)
                 except RedisError as error:
                     told(error, self._facts)
                     failed = error
+                else:
+                    self._course.note_reply()
+                    return value
         finally:
             failed = None  # whose traceback holds this frame
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVa
 
 from aioresp.arguments import exact
 from aioresp.client import NONE, Client
-from aioresp.cluster.fleet import ClusterStats, Fleet
+from aioresp.cluster.fleet import Fleet
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.pipeline import ClusterPipeline
 from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
 from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
-from aioresp.cluster.topology import AddressMap, ClusterNode, Topology
+from aioresp.cluster.topology import AddressMap, ClusterNode, Topology, spelled
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
 from aioresp.commands.base import filled, flat
 from aioresp.contexts.iterators import Pattern, Scan
@@ -36,6 +36,7 @@ from aioresp.pubsub.methods import Listening
 from aioresp.reading import READS, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
+from aioresp.trail import TRAIL, follow
 from aioresp.wire.packing import Packed, pack, unpack
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from aioresp.contexts.pipeline import Pipeline
 
 T = TypeVar("T")
+
+#: Shards whose slots a `repr` tells.
+SHARDS: Final = 8
 
 #: Stands for the reply of a command that was not sent, because no connection has room.
 NO_ROOM: Final[Any] = object()
@@ -118,6 +122,8 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             said.append("not found yet")
         else:
             said.append(f"{len(known.primaries)} primaries with {known.covered} slots, {len(known.replicas)} replicas")
+            said += [f"{shard.primary} {spelled(shard.slots)}" for shard in known.ordered[:SHARDS] if shard.slots]
+            said += [f"and {len(known.shards) - SHARDS} more"] if len(known.shards) > SHARDS else []
         said += self.terms.differences(s.timeout, s.retry)
         if self._fleet.closed:
             said.append("closed")
@@ -173,8 +179,7 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
     async def _execute_special(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if self.terms.middleware:
-            send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
-            return await within(self.terms.middleware, arguments, send)
+            return await within(self.terms.middleware, arguments, partial(self._execute_bare, arguments, reply))
         facts = traits(arguments := exact(arguments))
         if facts.refusal is not None:
             raise about(CommandRefused(f"a client does not send this command: {facts.refusal}"), facts.name)
@@ -193,6 +198,12 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             else:
                 value = await self._fleet.send(packed, slot, view)
         return converted(reply, value, packed)
+
+    async def _execute_bare(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
+        """Execute a command without middleware, and not on the fast path if its way is to be noted."""
+        trail = TRAIL.get()
+        view = self._with(self.terms.replace(middleware=(), trail=trail))
+        return await (view._execute if trail is None else view._execute_special)(arguments, reply)
 
     if TYPE_CHECKING:
 
@@ -291,12 +302,11 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
     def _client_of(self, node: ClusterNode) -> Client[AnyStr]:
         at = self._fleet.nodes.at(node.address, readonly=node.role == "replica")
-        client: Client[AnyStr] = Client.over(at, self.terms)
+        terms = self.terms
+        if terms.middleware:
+            terms = terms.replace(middleware=(partial(follow, lambda: (node.address, None)), *terms.middleware))
+        client: Client[AnyStr] = Client.over(at, terms)
         return client
-
-    def stats(self) -> ClusterStats:
-        """Return the figures of this moment: their sum, and those of each node."""
-        return self._fleet.stats()
 
 
 Cluster._execute.__qualname__ = Called(Cluster._execute.__qualname__)

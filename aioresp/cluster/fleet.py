@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -17,11 +17,11 @@ from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.redirect import Course, Find, deliver, send_once
 from aioresp.cluster.router import WANTED, Router
 from aioresp.cluster.routes import ClusterRoute
-from aioresp.cluster.topology import Address, AddressMap, Topology
+from aioresp.cluster.topology import Address, AddressMap, Topology, host_port
 from aioresp.errors import ClientClosed, ConnectError, MovedError, RedisError
 from aioresp.facts.traits import Traits
 from aioresp.misuse import Bound
-from aioresp.node import CLOSE_GRACE, Dial, Node, Stats, observing, terms_of
+from aioresp.node import CLOSE_GRACE, Dial, Figures, Node, Stats, observing, stats_of, terms_of
 from aioresp.options import Settings, Terms
 from aioresp.pool.entries import Entries, Leaving
 from aioresp.pool.loops import Begun, PerLoop, running_loop
@@ -41,13 +41,6 @@ SHARE: Final = 5.0
 _NOTHING: Final = pack(("CLUSTER", "SHARDS"))
 
 
-class ClusterStats(Stats):
-    """The figures of a cluster client: sums over all nodes and loops."""
-
-    nodes: dict[str, PoolStats] = {}  # noqa: RUF012 (a record is frozen)
-    """The figures of each node, by its address."""
-
-
 class Fleet(Bound):
     """Nodes of a cluster, for any number of event loops and threads."""
 
@@ -57,6 +50,8 @@ class Fleet(Bound):
         self.settings = settings
         self.nodes = Nodes(settings, seeds, address_map)
         self.observer = observing(settings)
+        if self.observer is not None:
+            self.observer.server = self.nodes.address
         self.terms = terms_of(settings, self.observer)
         self._entries = Entries()
         self.pools: PerLoop[Router] = PerLoop(partial(Router, self.nodes))
@@ -65,6 +60,8 @@ class Fleet(Bound):
         self._zones_of: Topology | None = None  # the topology whose zones `choice` knows
         #: Node of the ordinary subscriptions, which any node of the cluster may serve.
         self._anywhere = Node(settings, partial(_connect_anywhere, weakref.ref(self.pools)))
+        if self._anywhere.observer is not None:
+            self._anywhere.observer.server = self.nodes.address
         self.nodes.doubt = partial(_doubt, weakref.ref(self.pools))
 
     def __repr__(self) -> str:
@@ -125,14 +122,18 @@ class Fleet(Bound):
                 if address == primary:
                     break
                 pool = self.nodes.at(address, readonly=True).pools.here()
+                note = None if terms.trail is None else partial(terms.trail.reach, address)
                 try:
-                    value = await send_once(pool, packed, terms.decode, min((deadline - begin) / 2, SHARE))
+                    value = await send_once(pool, packed, terms.decode, min((deadline - begin) / 2, SHARE), note)
                 except NEXT as error:
                     self.choice.failed(address)
                     if isinstance(error, MovedError):
                         router.refresh()
                 else:
                     self.choice.served(address, running_loop().time() - begin)
+                    if terms.trail is not None:
+                        terms.trail.slots.add(slot)
+                        terms.trail.arrive(address)
                     return value
         begin = running_loop().time()
         value = await deliver(self.course(packed, slot, terms, deadline), terms.decode)
@@ -168,17 +169,32 @@ class Fleet(Bound):
 
     # --- The whole ---------------------------------------------------------------------------------------------------
 
-    def stats(self) -> ClusterStats:
+    @property
+    def has_replicas(self) -> bool:
+        """Return True: views may read from replicas."""
+        return True
+
+    @property
+    def address(self) -> str:
+        """The seeds as a URL, without credentials."""
+        return self.nodes.address
+
+    def stats(self) -> Stats:
         """Return the figures of this moment: their sum, and those of each node and of each loop in use."""
-        nodes: dict[str, PoolStats] = {}
-        total = PoolStats()
-        for node in (*self.nodes, self._anywhere):
-            figures = node.stats()
-            plain = PoolStats(*(getattr(figures, name) for name in PoolStats.record_fields))
-            address = "subscriptions" if node is self._anywhere else f"{node.settings.endpoint}"
-            nodes[address] = nodes.get(address, PoolStats()) + plain
-            total += plain
-        return ClusterStats(**vars(total), nodes=nodes)
+        known = self.nodes.topology
+        roles = {} if known is None else {str(node): node.role for node in known.nodes}
+        servers = [(host_port(*address), node.figures()) for address, node in self.nodes.items()]
+        return stats_of((*servers, *self._of_subscriptions()), roles, self.nodes.past)
+
+    def _of_subscriptions(self) -> Iterator[tuple[str | None, Figures]]:
+        """Return the figures of the ordinary subscriptions, which count at the node that each loop listens to now."""
+        total, loops = self._anywhere.figures()
+        now = sum(loops.values(), PoolStats())
+        yield None, (PoolStats(*(getattr(total, name) - getattr(now, name) for name in PoolStats.record_fields)), {})
+        for loop, figures in loops.items():
+            router = self.pools.find(loop)
+            at = None if router is None else router.listening
+            yield None if at is None else host_port(*at), (figures, {loop: figures})
 
     @property
     def closed(self) -> bool:

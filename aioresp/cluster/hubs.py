@@ -138,6 +138,7 @@ class ClusterHub:
         """Take a redirect for a shard channel: that channel alone goes to the other node."""
         if error.slot is not None and error.slot == slot_of_bytes(topic.name):
             address = self._router.locate(error.host, error.port, None)
+            self._router.tell_redirect(error, error.slot, address, self._router.pool(error.slot))
             self._router.patch(error.slot, self._router.pool_at(address))
             self._router.refresh()
         self._settle(topic, hub)

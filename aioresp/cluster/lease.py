@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic
 
+from aioresp.cluster.noted import Noted
 from aioresp.command import AnyStr
 from aioresp.contexts.lease import Lease
 from aioresp.errors import ClientClosed
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from aioresp.cluster.fleet import Fleet
 
 
-class KeyLease(Lease[AnyStr], Generic[AnyStr]):
+class KeyLease(Noted, Lease[AnyStr], Generic[AnyStr]):
     """All commands, on one connection for exclusive use, to the primary of one slot."""
 
     def __init__(self, fleet: Fleet, terms: Terms, slot: int | None) -> None:
         super().__init__(self._chosen, terms, "connection()")
+        self.find_router = fleet.pools.here
         self._fleet = fleet
         self._slot = slot
         self._node: Pool[Connection] | None = None  # the pool of the node, chosen by `borrow`

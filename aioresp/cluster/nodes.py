@@ -11,17 +11,19 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
 from functools import partial
 from typing import Final
 
-from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology
+from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology, host_port, spelled
 from aioresp.errors import ConnectionLost, TLSError
 from aioresp.node import Dial, Node
 from aioresp.options import Settings
 from aioresp.pool.pool import Pool
+from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
+from aioresp.wire.courtesies import Words
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster.
 GONE_GRACE: Final = 0.5
@@ -43,6 +45,8 @@ class Nodes:
         self.topology: Topology | None = None
         #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.
         self.tells_shards = True
+        #: Sums of the nodes that were forgotten.
+        self.past = PoolStats()
         #: Function that begins a doubt whether a node is gone, and returns the one that ends it.
         self.doubt: Callable[[], Callable[[], None]] = lambda: _nothing
         # Every step on it is one that no other thread can halve, so it has no lock.
@@ -54,11 +58,14 @@ class Nodes:
     def address(self) -> str:
         """The seeds as a URL, without credentials."""
         scheme = "redis" if self.settings.endpoint.tls is None else "rediss"
-        named = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.seeds)
-        return f"{scheme}+cluster://{','.join(named)}"
+        return f"{scheme}+cluster://{','.join(host_port(*seed) for seed in self.seeds)}"
 
     def __iter__(self) -> Iterator[Node]:
         return iter(list(self._made.values()))
+
+    def items(self) -> list[tuple[Address, Node]]:
+        """Return the nodes with their addresses; one that is read from as a replica has a node of its own."""
+        return [(address, node) for (address, _), node in list(self._made.items())]
 
     def at(self, address: Address, readonly: bool = False) -> Node:
         """Return the node at an address; with `readonly`, one whose connections may read from a replica."""
@@ -88,7 +95,7 @@ class Nodes:
             finally:
                 doubts.end()
 
-        return Node(settings, connect, _READONLY if readonly else ())
+        return Member(nodes, address, settings, connect, _READONLY if readonly else ())
 
     def _name_of_certificate(self, host: str) -> str | None:
         """Return the name of a seed, for a node that the cluster tells by its IP address only."""
@@ -101,7 +108,7 @@ class Nodes:
         Nodes that serve nothing any more are left. Their callers in line are failed as "not sent", and so come back.
         """
         if self._process != os.getpid():  # another thread of the parent may have held the lock
-            self._process, self._lock = os.getpid(), threading.Lock()
+            self._process, self._lock, self.past = os.getpid(), threading.Lock(), PoolStats()
         with self._lock:
             if self.topology is not None and view.epoch < self.topology.epoch:
                 return False
@@ -116,8 +123,42 @@ class Nodes:
             if stats.open or stats.waiting:
                 retire(node, known.get(address))
             elif address not in known and not node.hubs.pools:  # a hub still has to give its topics away
-                self._made.pop(key, None)
+                self._forget(key)
         return True
+
+    def _forget(self, key: tuple[Address, bool]) -> None:
+        gone = self._made.pop(key, None)
+        if gone is not None:  # no other thread has forgotten it
+            with self._lock:
+                self.past += gone.figures()[0]
+
+
+class Member(Node):
+    """A node of the cluster, which knows its place there."""
+
+    def __init__(
+        self,
+        nodes: weakref.ref[Nodes],
+        at: Address,
+        settings: Settings,
+        connect: Callable[[Dial], Awaitable[Connection]],
+        words: Words,
+    ) -> None:
+        super().__init__(settings, connect, words)
+        self.at = at
+        self._nodes = nodes
+
+    def remarks(self) -> list[str]:
+        """Return its slots, or the primary of which it is a replica."""
+        nodes = self._nodes()
+        if nodes is None or nodes.topology is None:
+            return []
+        for shard in nodes.topology.shards:
+            if shard.primary.address == self.at:
+                return [spelled(shard.slots)]
+            if any(replica.address == self.at for replica in shard.replicas):
+                return [f"replica of {shard.primary}", spelled(shard.slots)]
+        return ["not in the cluster"]
 
 
 class _Doubts:

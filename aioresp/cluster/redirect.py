@@ -29,7 +29,6 @@ from aioresp.errors import (
     TryAgainError,
     copy_error,
 )
-from aioresp.events import Redirected
 from aioresp.facts.traits import Traits, traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
@@ -46,6 +45,9 @@ AT_ONCE: Final = 3
 
 #: Function that returns the pool of the next attempt; None if there is none yet.
 Find: TypeAlias = Callable[[], Pool[Connection] | None]
+
+#: Function that is told of the connection on which a call travels.
+Note: TypeAlias = Callable[[Connection], object]
 
 #: Seconds of the first pause and of the longest; a change of the table ends each of them.
 PAUSES: Final = (0.02, 0.25)
@@ -110,12 +112,28 @@ class Course:
         self._find = find or partial(router.pool, -1 if slot is None else slot)
         self._redirects = 0  # followed in a row, without a pause
         self._pauses = 0
+        self._repeats = 0  # attempts after an error that was no redirect
+        if slot is not None and terms.trail is not None:
+            terms.trail.slots.add(slot)
         self._failures = 0  # attempts at the first topology that have failed
 
     @property
     def rest(self) -> float | None:
         """Seconds until the deadline; None without one."""
         return None if self._deadline == math.inf else self._deadline - self._now()
+
+    def note(self) -> Note | None:
+        """Return a function that notes the connection by which the target is asked; None unless somebody traces."""
+        trail = self._terms.trail
+        at = None if trail is None or self.target is None else self.router.address(self.target)
+        return None if trail is None or at is None else partial(trail.reach, at)
+
+    def note_reply(self) -> None:
+        """Note that the target has run the command, if somebody traces."""
+        trail = self._terms.trail
+        at = None if trail is None or self.target is None else self.router.address(self.target)
+        if trail is not None and at is not None:
+            trail.arrive(at)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -164,9 +182,12 @@ class Course:
             if step is Step.STOP:
                 raise self._told(error)
             before, self.asking = self.target, False
+            trail = self._terms.trail
             if isinstance(error, (MovedError, AskError)):
                 assert self._slot is not None
                 self._redirects += 1
+                if trail is not None:
+                    trail.redirects += 1
                 aim = follow(self.router, error, self._slot, before)
                 due = aim.circle or self._redirects > AT_ONCE
                 if step is Step.ASK:
@@ -181,6 +202,9 @@ class Course:
                 await pause(self.router, error, self._pauses, self._deadline)
             if self._now() >= self._deadline:
                 raise self._told(too_late(error))
+            if self._terms.observer is not None and before is not None and step in (Step.WAIT, Step.SEEK):
+                self._repeats += 1
+                self._terms.observer.repeating(self._told(error), self._repeats)
         finally:
             del error  # it holds this frame by its traceback
 
@@ -200,11 +224,9 @@ def follow(router: Router, error: MovedError | AskError, slot: int, before: Pool
     """Return the node of a redirect, and note in the table that it serves the slot, unless it is to be asked once."""
     before = before or router.pool(slot)
     origin = before if before is not None and before.find(error.origin) is not None else None
-    host, port = router.locate(error.host, error.port, origin)
-    pool = router.pool_at((host, port))
-    told = partial(Redirected, slot=slot, to=f"{host}:{port}", asking=isinstance(error, AskError))
-    known = None if origin is None else router.address(origin)
-    router.tell(told, router.nodes.address if known is None else f"{known[0]}:{known[1]}")
+    address = router.locate(error.host, error.port, origin)
+    pool = router.pool_at(address)
+    router.tell_redirect(error, slot, address, origin)
     if isinstance(error, AskError):
         return Aim(pool, False)
     router.patch(slot, pool)
@@ -243,31 +265,35 @@ async def deliver(course: Course, decode: bool, error: RedisError | None = None)
                 await course.after(error)
                 error = None
             pool = await course.next()
+            send = _ask if course.asking else send_once
             try:
-                if course.asking:
-                    return await _ask(pool, course.packed, decode, course.rest)
-                return await send_once(pool, course.packed, decode, course.rest)
+                value = await send(pool, course.packed, decode, course.rest, course.note())
             except RedisError as failure:
                 error = failure
+            else:
+                course.note_reply()
+                return value
     finally:
         error = None  # it holds this frame by its traceback
 
 
-async def send_once(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None) -> Any:
-    """Send a command to a node, and never a second time; return the raw reply."""
+async def send_once(
+    pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None, note: Note | None = None
+) -> Any:
+    """Send a command to a node, and never a second time; return the raw reply. `note` is told of the connection."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     try:
-        pool.place(future, partial(_start, packed, decode, future), rest)
+        pool.place(future, partial(_start, packed, decode, future, note), rest)
         return await future
     finally:
         forsake(future)
         del future  # its error would hold this frame, by its traceback
 
 
-async def _ask(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None) -> Any:
+async def _ask(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None, note: Note | None) -> Any:
     batch = Batch(2, decode, asyncio.get_running_loop().create_future())
     try:
-        pool.place(batch.future, partial(_start_batch, joined([ASKING, packed]), batch), rest)
+        pool.place(batch.future, partial(start_batch, joined([ASKING, packed]), batch, note), rest)
         asked, reply = await batch.future
         if isinstance(reply, RedisError):
             error = asked if isinstance(asked, RedisError) else reply
@@ -280,10 +306,20 @@ async def _ask(pool: Pool[Connection], packed: Packed, decode: bool, rest: float
 
 
 def _start(
-    packed: Packed, decode: bool, future: asyncio.Future[Any], connection: Connection, rest: float | None
+    packed: Packed,
+    decode: bool,
+    future: asyncio.Future[Any],
+    note: Note | None,
+    connection: Connection,
+    rest: float | None,
 ) -> None:
+    if note is not None:
+        note(connection)
     connection.send(packed, decode, rest, future)
 
 
-def _start_batch(packed: Packed, batch: Batch, connection: Connection, rest: float | None) -> None:
+def start_batch(packed: Packed, batch: Batch, note: Note | None, connection: Connection, rest: float | None) -> None:
+    """Send a batch on the connection that the pool has found; `note` is told of it."""
+    if note is not None:
+        note(connection)
     connection.send_batch(packed, batch, rest)

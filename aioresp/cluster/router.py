@@ -19,10 +19,10 @@ from typing import Final, cast
 from aioresp.cluster.discovery import discover
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.slots import SLOTS
-from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology
+from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology, host_port
 from aioresp.contexts.background import SUCCESSORS
-from aioresp.errors import ClientClosed, ConnectError, MovedError, RedisError
-from aioresp.events import Event, TopologyChanged, tell
+from aioresp.errors import AskError, ClientClosed, ConnectError, MovedError, RedisError
+from aioresp.events import Event, Redirected, TopologyChanged, tell
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
 from aioresp.pubsub.topics import Broker
@@ -129,7 +129,7 @@ class Router:
 
     def _apply(self, topology: Topology, asked: float) -> bool:
         """Fill the table; return whether it changed. Redirects that came after `asked` (loop time) are newer."""
-        self._topology = topology
+        before, self._topology = self._topology, topology
         pools: list[Pool[Connection] | _Unserved] = [UNSERVED] * SLOTS
         self._addresses = {}
         for shard in topology.shards:
@@ -141,21 +141,28 @@ class Router:
         for slot, (_, pool) in self._patches.items():
             if not pool.retired:
                 pools[slot] = pool
-        if pools == self.pools:
-            return False
-        self.pools = pools
-        self.tell(
-            partial(TopologyChanged, primaries=_named(topology.primaries), replicas=_named(topology.replicas)),
-            self.nodes.address,
-        )
-        self._tell_change()
-        return True
+        changed, self.pools = pools != self.pools, pools
+        # Redirects may have changed the table before.
+        if before is None or before.owners() != topology.owners():
+            told = partial(TopologyChanged, primaries=_named(topology.primaries), replicas=_named(topology.replicas))
+            self.tell(told, self.nodes.address)
+        if changed:
+            self._tell_change()
+        return changed
 
     def tell(self, make: Callable[[str], Event], server: str) -> None:
         """Call the `events` hook, if there is one, with the event that `make` returns for a server."""
         hook = self.nodes.settings.events
         if hook is not None:
             tell(hook, make(server))
+
+    def tell_redirect(
+        self, error: MovedError | AskError, slot: int, to: Address, origin: Pool[Connection] | None
+    ) -> None:
+        """Tell the `events` hook that a node has named another one."""
+        known = None if origin is None else self._addresses.get(origin)
+        told = partial(Redirected, slot=slot, to=host_port(*to), asking=isinstance(error, AskError))
+        self.tell(told, self.nodes.address if known is None else host_port(*known))
 
     def patch(self, slot: int, pool: Pool[Connection]) -> None:
         """Let a pool serve a slot from now on, as a redirect says."""
@@ -337,7 +344,10 @@ def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection
     router = known()
     if router is None or not isinstance(error, MovedError) or error.slot is None:
         return None
-    pool = router.pool_at(router.locate(error.host, error.port, router.pool(error.slot)))
+    before = router.pool(error.slot)
+    address = router.locate(error.host, error.port, before)
+    router.tell_redirect(error, error.slot, address, before)
+    pool = router.pool_at(address)
     router.patch(error.slot, pool)
     router.refresh()
     return pool

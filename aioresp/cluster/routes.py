@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+from aioresp.cluster.noted import Noted
 from aioresp.cluster.redirect import (
     ASKING,
     AT_ONCE,
@@ -19,11 +20,13 @@ from aioresp.cluster.redirect import (
     Step,
     follow,
     pause,
+    start_batch,
     step_after,
     too_late,
 )
 from aioresp.cluster.router import Router
 from aioresp.cluster.slots import common_slot
+from aioresp.cluster.topology import Address
 from aioresp.command import Arguments, shown, told
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
@@ -52,6 +55,7 @@ from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.retry import NEVER, not_now
+from aioresp.trail import TRAIL
 from aioresp.wire.batch import Batch, fail, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack, unpack
@@ -100,7 +104,17 @@ class ClusterRoute:
         carry = partial(self._carry_whole if whole else self._carry, commands, slots, decode)
         if not self._terms.middleware:
             return await carry()
-        return await within(self._terms.middleware, TRANSACTION if whole else PIPELINE, carry)
+        traced = partial(self._traced, carry, len(commands) - 2 * whole, slots)
+        return await within(self._terms.middleware, TRANSACTION if whole else PIPELINE, traced)
+
+    async def _traced(self, carry: Callable[[], Awaitable[Replies]], size: int, slots: list[int | None]) -> Replies:
+        """Call `carry`, on terms that note its way if somebody traces."""
+        trail = TRAIL.get()
+        self._terms = self._terms.replace(trail=trail)
+        if trail is not None:
+            trail.size = size
+            trail.slots.update(slot for slot in slots if slot is not None)
+        return await carry()
 
     @property
     def pinned(self) -> int | None:
@@ -119,8 +133,13 @@ class ClusterRoute:
             large = SharedRoute(lambda: pool, terms).carry(commands, decode, False)
             return _Part(pool, None, asyncio.ensure_future(large))
         batch = Batch(len(commands), decode, running_loop().create_future())
-        pool.place(batch.future, partial(_start, packed, batch), rest)
+        place, trail = self._place(pool), self._terms.trail
+        note = None if trail is None or place is None else partial(trail.reach, place)
+        pool.place(batch.future, partial(start_batch, packed, batch, note), rest)
         return _Part(pool, batch, batch.future)
+
+    def _place(self, pool: Pool[Connection]) -> Address | None:
+        return None if self._terms.trail is None else self._find_router().address(pool)
 
     async def _send_whole(
         self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float
@@ -153,7 +172,8 @@ class ClusterRoute:
 
     async def private(self) -> _WatchingRoute:
         """Return a route over a leased connection, to watch keys on."""
-        borrowed = Borrowed(self.find_pool, self._terms, "a transaction")
+        borrowed = Noted(self.find_pool, self._terms, "a transaction")
+        borrowed.find_router = self._find_router
         await borrowed.__aenter__()
         return _WatchingRoute(borrowed, self)
 
@@ -167,6 +187,7 @@ class ClusterRoute:
         await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
         while failed := batch.to_repeat():
             due = batch.aim(failed)
+            self._tell_repeat(batch, failed)
             if due is not None:
                 batch.pauses += 1
                 await pause(router, due, batch.pauses, deadline)
@@ -175,6 +196,12 @@ class ClusterRoute:
                 break
             await self._all(batch.groups(failed), batch, decode, deadline)
         return batch.outcome()
+
+    def _tell_repeat(self, batch: _Batch, failed: list[int]) -> None:
+        """Tell the `events` hook that commands are sent again for another reason than a redirect."""
+        if self._terms.observer is not None and (error := batch.last_failure(failed)) is not None:
+            named = about(copy_error(error), str(PIPELINE[0]))
+            self._terms.observer.repeating(named, batch.rounds)
 
     async def _all(self, groups: list[Group], batch: _Batch, decode: bool, deadline: float) -> None:
         """Send each group to its node, all in one turn of the loop, and note the replies."""
@@ -193,11 +220,19 @@ class ClusterRoute:
                     continue
                 if not replies.clean:
                     part.heed(replies, batch.bytes_of(numbers, asking))
+                if self._terms.trail is not None:
+                    self._note_replies(part.pool, replies)
                 batch.take(numbers, replies.raw[1::2] if asking else replies.raw, replies.clean)
         finally:
             for part in parts:
                 forsake(part.future)
             parts.clear()
+
+    def _note_replies(self, pool: Pool[Connection], replies: Replies) -> None:
+        """Note the node in the trail, unless all that it says is that it does not run these commands."""
+        trail, place = self._terms.trail, self._place(pool)
+        if trail is not None and place is not None and not all(isinstance(raw, ClusterError) for raw in replies.raw):
+            trail.arrive(place)
 
     # --- A transaction -----------------------------------------------------------------------------------------------
 
@@ -225,6 +260,7 @@ class ClusterRoute:
                     continue
                 failed = _reason(replies)
                 if failed is None or _step_of_transaction(failed, slot, self._terms, commands) is Step.STOP:
+                    course.note_reply()
                     return replies
         finally:
             failed = None  # it holds this frame by its traceback
@@ -281,11 +317,11 @@ def one_slot(commands: Sequence[Packed], slots: Sequence[int | None], pinned: in
 class _Part:
     """Part of a batch on its way to one node: a batch on a shared connection, or the task of a very large one."""
 
-    __slots__ = ("_batch", "_pool", "future")
+    __slots__ = ("_batch", "future", "pool")
 
     def __init__(self, pool: Pool[Connection], batch: Batch | None, future: asyncio.Future[Any]) -> None:
         self.future = future
-        self._pool = pool
+        self.pool = pool
         self._batch = batch
 
     async def replies(self) -> Replies:
@@ -297,11 +333,7 @@ class _Part:
     def heed(self, replies: Replies, commands: list[Packed]) -> None:
         """Let the pool leave its connections if the replies show that they lead to the wrong server."""
         if self._batch is not None:
-            heed_batch(lambda: self._pool, replies, commands, False)
-
-
-def _start(packed: Packed, batch: Batch, connection: Connection, rest: float | None) -> None:
-    connection.send_batch(packed, batch, rest)
+            heed_batch(lambda: self.pool, replies, commands, False)
 
 
 def _failed(error: RedisError) -> asyncio.Future[Any]:
@@ -432,6 +464,8 @@ class _Batch:
             error, slot = self._replies[number], self._slots[number]
             if isinstance(error, (MovedError, AskError)) and slot is not None:
                 aim = follow(self._router, error, slot)
+                if self._terms.trail is not None:
+                    self._terms.trail.redirects += 1
                 if isinstance(error, AskError):
                     self._asking[number] = aim.pool
                 if aim.circle or self._redirects > AT_ONCE:
@@ -439,6 +473,16 @@ class _Batch:
             elif not changed and not (isinstance(error, ConnectionLost) and self._redirects == 1):
                 due = error
         return due
+
+    @property
+    def rounds(self) -> int:
+        """Number of times that commands were sent again."""
+        return self._redirects
+
+    def last_failure(self, failed: list[int]) -> RedisError | None:
+        """Return the error of a command that is sent again, unless all of them follow redirects."""
+        errors = (self._replies[number] for number in reversed(failed))
+        return next((error for error in errors if not isinstance(error, (MovedError, AskError))), None)
 
     def give_up(self, failed: list[int]) -> None:
         """Give commands whose deadline has passed their error."""

@@ -22,8 +22,16 @@ AddressMap: TypeAlias = Callable[[Address], Address]
 
 Role: TypeAlias = Literal["primary", "replica"]
 
+#: Ranges of slots that `spelled` tells.
+RANGES: Final = 4
+
 #: The host of a node whose name is preferred and not set.
 UNNAMED: Final = "?"
+
+
+def host_port(host: str, port: int) -> str:
+    """Return host:port; an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Unclear(RedisError):
@@ -47,22 +55,45 @@ class ClusterNode(Record):
         return self.host, self.port
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 class Shard(Record):
-    """Ranges of slots, first and last, with the nodes that serve them."""
+    """Ranges of slots, first and last, with the nodes that serve them. As a `str` it is one line with all of them."""
 
     slots: tuple[tuple[int, int], ...]
     primary: ClusterNode
     replicas: tuple[ClusterNode, ...]
 
+    def __str__(self) -> str:
+        replicas = ", ".join(map(str, self.replicas)) or "none"
+        return f"{self.primary} {spelled(self.slots)}, replicas {replicas}"
+
+
+def spelled(slots: tuple[tuple[int, int], ...]) -> str:
+    """Return ranges of slots for a person: "slots 0-99, 101"; of many ranges the first, and how many slots more."""
+    told = [f"{first}" if first == last else f"{first}-{last}" for first, last in slots[:RANGES]]
+    if more := sum(last - first + 1 for first, last in slots[RANGES:]):
+        told.append(f"and {more} more")
+    return f"slots {', '.join(told)}" if told else "no slots"
+
 
 class Topology(Record):
-    """Shards of a cluster as one node saw them. `epoch` is the current epoch of the cluster by that node."""
+    """Shards of a cluster as one node saw them. `epoch` is the current epoch of the cluster by that node.
+
+    As a `str` it has a line for each shard.
+    """
 
     epoch: int
     shards: tuple[Shard, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.ordered))
+
+    @property
+    def ordered(self) -> list[Shard]:
+        """The shards in the order of their slots; those without slots come last."""
+        return sorted(self.shards, key=lambda shard: shard.slots or ((SLOTS, SLOTS),))
 
     @property
     def primaries(self) -> tuple[ClusterNode, ...]:
@@ -91,6 +122,10 @@ class Topology(Record):
                 if first <= slot <= last:
                     return shard
         return None
+
+    def owners(self) -> frozenset[tuple[Address, tuple[tuple[int, int], ...]]]:
+        """Return which node serves which slots."""
+        return frozenset((shard.primary.address, shard.slots) for shard in self.shards if shard.slots)
 
     def knows_of(self, other: Topology) -> bool:
         """Return whether both topologies have a node in common, so that they are of one cluster."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError
 from aioresp.events import MasterChanged, tell
 from aioresp.facts.traits import LEAST
-from aioresp.node import Dial, Node, Stats
+from aioresp.node import Dial, Node, NodeRole, Stats, stats_of
 from aioresp.options import Settings, Terms
 from aioresp.pool.loops import Begun, PerLoop, running_loop
 from aioresp.pool.resource import PoolStats
@@ -26,6 +26,7 @@ from aioresp.replicated.places import Address, Found
 from aioresp.replicated.role import role_of
 from aioresp.retry import NEVER, Retry
 from aioresp.timers import Timeout
+from aioresp.trail import TRAIL, follow
 from aioresp.wire.connection import Connection
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ if TYPE_CHECKING:
         @property
         def name(self) -> str:
             """Its name in messages: a URL without credentials."""
+            ...
+
+        @property
+        def role(self) -> NodeRole | None:
+            """The role of the nodes that it asks; None if these are the servers themselves."""
+            ...
+
+        @property
+        def past(self) -> PoolStats:
+            """The figures of the nodes that it asks no more."""
             ...
 
         def nodes(self) -> Iterable[Node]:
@@ -80,6 +91,9 @@ class ReplicatedNode(Node):
         super().__init__(settings.replace(retry=_lasting(settings.retry)), partial(_connect_of, connect, None))
         if self.observer is not None:
             self.observer.server = source.name
+        if self.terms.middleware:
+            where = partial(follow, partial(_primary_of, weakref.ref(self)))
+            self.terms = self.terms.replace(middleware=(where, *self.terms.middleware))
         self.source = source
         #: Places of the servers, as the source last told them; None before.
         self.found: Found | None = None
@@ -87,17 +101,26 @@ class ReplicatedNode(Node):
         self._replicas: dict[Address, Node] = {}
         self._in_turn: tuple[Node, ...] = ()  # the same, as they take turns
         self._parting: list[Node] = []  # nodes of former replicas, until they have closed
+        self._past = PoolStats()  # the figures of those that have closed
         self._asked_at = -math.inf  # the time (monotonic) at which replicas were last asked for
         make: Any = partial(Outlook, weakref.ref(self), source.name)
         self.outlooks: PerLoop[Outlook] = PerLoop(make)
 
     def __repr__(self) -> str:
-        return f"ReplicatedNode({self.address}{', closed' if self.closed else ''})"
+        return f"ReplicatedNode({', '.join((self.address, *self.remarks()))}{', closed' if self.closed else ''})"
 
     @property
     def address(self) -> str:
-        """The source, and the primary if it is known."""
-        return self.source.name + ("" if self.found is None else f", primary {self.found.primary}")
+        """The name of the source: the sentinels with the name of the primary, or all servers."""
+        return self.source.name
+
+    def remarks(self) -> list[str]:
+        """Return where the primary and its replicas are, if that is known."""
+        found = self.found
+        if found is None:
+            return []
+        replicas = ", ".join(map(str, found.replicas)) or "none"
+        return [f"primary {found.primary}", f"replicas {replicas}"]
 
     # --- Where the servers are ---------------------------------------------------------------------------------------
 
@@ -144,7 +167,9 @@ class ReplicatedNode(Node):
             if (gone := self._replicas.pop(address, None)) is not None:  # no other thread has dropped it
                 gone.retire(ConnectError(f"{address} is no replica any more"))
                 self._parting.append(gone)
-        self._parting = [node for node in self._parting if node.stats().open]
+        for node in [node for node in self._parting if not node.stats().open]:
+            self._parting.remove(node)
+            self._past += node.figures()[0]
         for address in found.replicas:
             if address not in self._replicas:
                 self._replicas.setdefault(address, self._replica(address))
@@ -189,7 +214,7 @@ class ReplicatedNode(Node):
 
     def reader(self, terms: Terms) -> Node | None:
         """Return the server to ask first for a read; None if there are none, one has failed, or it is time to look."""
-        if time.monotonic() - self._asked_at > FRESH:
+        if time.monotonic() - self._asked_at > FRESH or TRAIL.get() is not None:
             return None
         return self.choice.first(terms.read_from, self._in_turn)
 
@@ -223,6 +248,9 @@ class ReplicatedNode(Node):
                 self.could_not_read(node)
             else:
                 self.choice.served(node, loop.time() - since)
+                if (trail := TRAIL.get()) is not None and (found := _place_of(node)) is not None:
+                    trail.reach(*found)
+                    trail.arrive(found[0])
                 return value
         since = loop.time()
         value = await call(self, terms if deadline == math.inf else terms.replace(timeout=max(deadline - since, LEAST)))
@@ -273,13 +301,39 @@ class ReplicatedNode(Node):
             node._reopen()
 
     def stats(self) -> Stats:
-        """Return the figures of this moment: those of the primary, with all replicas and sentinels in the sums."""
-        own = super().stats()
-        total = PoolStats(**{name: getattr(own, name) for name in PoolStats.record_fields})
-        for node in self._others():
-            figures = node.stats()
-            total += PoolStats(**{name: getattr(figures, name) for name in PoolStats.record_fields})
-        return Stats(**vars(total), loops=own.loops)
+        """Return the figures of this moment: their sum, with all replicas and sentinels, and those of each server.
+
+        The connections to a former primary count at the present one.
+        """
+        found = self.found
+        own = None if found is None else str(found.primary)
+        roles: dict[str, NodeRole | None] = dict.fromkeys(map(_place, self.source.nodes()), self.source.role)
+        if found is not None:
+            roles |= dict.fromkeys(map(str, found.replicas), "replica")
+            roles[str(found.primary)] = "primary"
+        others = [(_place(node), node.figures()) for node in self._others()]
+        return stats_of([(own, self.figures()), *others], roles, self._past + self.source.past)
+
+
+def _place(node: Node) -> str:
+    endpoint = node.settings.endpoint
+    return str(Address(endpoint.host, endpoint.port))
+
+
+def _place_of(node: Node) -> tuple[Address, Connection | None] | None:
+    """Return the address of a node, and its connection that commands share; None if the primary is not known."""
+    if isinstance(node, ReplicatedNode):
+        at = None if node.found is None else node.found.primary
+    else:
+        at = Address(node.settings.endpoint.host, node.settings.endpoint.port)
+    pool = node.pools.find(running_loop())
+    current = None if pool is None else pool.current
+    return None if at is None else (at, current if isinstance(current, Connection) else None)
+
+
+def _primary_of(owner: weakref.ref[ReplicatedNode]) -> tuple[Address, Connection | None] | None:
+    node = owner()
+    return None if node is None else _place_of(node)
 
 
 async def _connect_of(

@@ -146,6 +146,7 @@ class Outlook:
             hub = node.hubs.find(self.loop)
             if hub is not None:
                 hub.move(self._lost(f"{self._name} has another primary, {to}"), self._promoted_after())
+            self.spawn(node.find, "aioresp: ask for the new primary")
         self.release("the new primary is known")
         node.look_again(self)
 

@@ -13,6 +13,7 @@ from aioresp.errors import AuthenticationError, ConnectError
 from aioresp.node import Node
 from aioresp.options import Settings
 from aioresp.pool.loops import running_loop
+from aioresp.pool.resource import PoolStats
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
 from aioresp.wire.packing import pack
@@ -44,6 +45,15 @@ class Seeds:
 
     def __repr__(self) -> str:
         return f"Seeds({self.name})"
+
+    @property
+    def role(self) -> None:
+        """Return None: it asks the servers themselves."""
+
+    @property
+    def past(self) -> PoolStats:
+        """Return no figures: it asks the same servers forever."""
+        return PoolStats()
 
     def nodes(self) -> Iterable[Node]:
         """Return the nodes by which the servers are asked."""

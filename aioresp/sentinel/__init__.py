@@ -71,8 +71,11 @@ class Sentinel(Generic[AnyStr]):
         self._settings("?")  # so that a wrong option is found here
 
     def __repr__(self) -> str:
-        names = f", clients of {', '.join(self._clients)}" if self._clients else ""
-        return f"Sentinel({','.join(map(str, self._sentinels))}{names})"
+        clients = (
+            f", {name}: {', '.join(primary.node.remarks()) or 'not found yet'}"
+            for name, (primary, _) in list(self._clients.items())
+        )
+        return f"Sentinel({','.join(map(str, self._sentinels))}{''.join(clients)})"
 
     def _settings(self, name: str) -> Any:
         return settings(None, self._options, self._sentinels, name)

@@ -21,6 +21,7 @@ from aioresp.errors import (
 from aioresp.node import Node
 from aioresp.options import Settings
 from aioresp.pool.loops import running_loop
+from aioresp.pool.resource import PoolStats
 from aioresp.replicated.places import Address
 from aioresp.sentinel.words import Word, fields, read
 from aioresp.wire.packing import pack
@@ -48,6 +49,8 @@ class Panel:
         self.nodes: dict[Address, Node] = {seed: self._node(seed) for seed in self._seeds}
         self._silent: set[Address] = set()
         self._parting: list[Node] = []
+        #: Sums of the sentinels that were dropped.
+        self.past = PoolStats()
 
     def _node(self, at: Address) -> Node:
         """Return a sentinel as a node. There is no database to select, and its name of a library is unknown to it."""
@@ -67,7 +70,9 @@ class Panel:
             if (gone := self.nodes.pop(at, None)) is not None:  # no other thread has dropped it
                 gone.retire(ConnectError(f"{at} is no sentinel of {self.name} any more"))
                 self._parting.append(gone)
-        self._parting = [node for node in self._parting if node.stats().open]
+        for node in [node for node in self._parting if not node.stats().open]:
+            self._parting.remove(node)
+            self.past += node.figures()[0]
         for at in sorted(told.difference(self.nodes))[:MOST]:
             logger.info("%s has another sentinel, %s", self.name, at)
             self.nodes.setdefault(at, self._node(at))

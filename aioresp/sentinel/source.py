@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from aioresp.errors import ClientClosed, ConnectError
-from aioresp.node import Node
+from aioresp.node import Node, NodeRole
 from aioresp.options import Settings
+from aioresp.pool.resource import PoolStats
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
 from aioresp.sentinel.panel import Panel
@@ -44,6 +45,16 @@ class SentinelSource:
     def sentinels(self) -> tuple[Address, ...]:
         """The sentinels that are known."""
         return tuple(self._panel.nodes)
+
+    @property
+    def role(self) -> NodeRole:
+        """The role of the nodes that it asks."""
+        return "sentinel"
+
+    @property
+    def past(self) -> PoolStats:
+        """The figures of sentinels that it asks no more."""
+        return self._panel.past
 
     def nodes(self) -> Iterable[Node]:
         """Return the nodes of the sentinels."""

@@ -94,7 +94,12 @@ class Figures:
 
     def to_json(self) -> str:
         """Return the figures as a JSON object, floats with as many digits as mean something."""
-        return json.dumps(_rounded(asdict(self)), indent=2)
+        return as_json(self)
+
+
+def as_json(figures: Any) -> str:
+    """Return a dataclass as a JSON object, floats with as many digits as mean something."""
+    return json.dumps(_rounded(asdict(figures)), indent=2)
 
 
 def percentile(sorted_values: Sequence[float], percent: float) -> float:
