@@ -12,6 +12,9 @@ import pytest
 
 from aioresp import ClusterDownError, CommandTimeout, RedisError
 from aioresp.cluster import Cluster
+from aioresp.cluster.redirect import follow, send_once
+from aioresp.cluster.router import MOST, WANTED
+from aioresp.errors import MovedError, response_error
 from aioresp.testing import ClusterNode, ClusterServers, Proxy, server
 from tests.cluster.fakes import HOST, fakes
 from tests.cluster.moving import moved, tapped
@@ -80,27 +83,26 @@ async def test_a_refusal_of_asking_is_the_answer_and_the_command_is_not_taken_fo
 # --- Nobody is there --------------------------------------------------------------------------------------------------
 
 
-async def test_commands_without_a_key_are_not_sent_in_a_hot_loop_while_all_nodes_are_gone(no_debug: None) -> None:
-    async with fakes(*[lambda words: "$1\r\nx\r\n"] * 3) as nodes, Cluster(url_of(*nodes), timeout=1.0) as r:
+async def test_a_command_without_a_key_tries_few_nodes_in_a_row(
+    no_debug: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt is at another one of many nodes, none of which is there."""
+    tries = 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        return await send_once(*arguments)
+
+    async with fakes(*[lambda words: "$1\r\nx\r\n"] * 30) as nodes, Cluster(url_of(*nodes), timeout=1.0) as r:
         assert await r.echo("x") == "x"
         for node in nodes:
-            node.answer = lambda words: None
-        tries = 0
-        attempt = type(r._fleet.nodes).at
-
-        for node in nodes:
             node.stop()
-        asked = r._fleet.nodes
-
-        def at(address: tuple[str, int], readonly: bool = False) -> Any:
-            nonlocal tries
-            tries += 1
-            return attempt(asked, address, readonly)
-
-        asked.at = at  # type: ignore[method-assign]
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr("aioresp.cluster.redirect.send_once", counted)
         with pytest.raises(ConnectionError):
             await r.echo("x")
-        assert tries < 400
+        assert tries <= 60
 
 
 @pytest.mark.parametrize("tasks", [2000, pytest.param(5000, marks=pytest.mark.soak)])
@@ -155,6 +157,53 @@ async def test_a_short_deadline_is_kept(fresh: ClusterServers, timeout: float) -
                     *(type(each) for each in found if isinstance(each, (ConnectionError, TimeoutError)))
                 }
                 await at_rest(r)
+
+
+# --- Questions for the topology ---------------------------------------------------------------------------------------
+
+
+async def test_a_redirect_that_tells_nothing_new_asks_for_nothing(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.set("a", "1")
+    router = r._fleet.pools.here()
+    assert await router.renew() is None
+    assert router._refreshing is None  # the caller has got what it waited for
+    slot = r.keyslot("a")
+    late = response_error(f"MOVED {slot} {HOST}:{fresh.primary_of('a').port}")
+    assert isinstance(late, MovedError)
+    follow(router, late, slot)
+    assert router._refreshing is None
+    news = response_error(f"MOVED {slot} {HOST}:{fresh.replicas()[0].port}")
+    assert isinstance(news, MovedError)
+    follow(router, news, slot)
+    assert router._refreshing is not None
+    assert await r.get("a") == "1"
+
+
+async def test_a_refresh_does_not_wait_for_the_others_that_are_wanted(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """A caller that waits for a node has the topology asked for again and again; `renew` ends all the same."""
+    await r.ping()
+    router = r._fleet.pools.here()
+    end = router.doubt()
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                assert await router.renew() is None
+    finally:
+        end()
+
+
+async def test_questions_become_rare_while_nothing_helps(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.ping()
+    router = r._fleet.pools.here()
+    end = router.doubt()
+    router._gap = MOST
+    assert router._jittered_gap() <= WANTED * 1.2
+    router._wanted_since -= 20
+    assert 0.4 <= router._jittered_gap() <= 0.7
+    router._wanted_since -= 1000
+    assert router._jittered_gap() >= MOST * 0.8
+    end()
+    assert await router.renew() is None
 
 
 # --- Nodes that do not belong -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from aioresp import CommandTimeout, ConnectionLost, Pipeline, WatchError
+from aioresp import Client, CommandTimeout, ConnectionLost, Pipeline, WatchError
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterServers, Proxy
 from tests.cluster.moving import half_moved, moved, other_than, proxied
@@ -120,7 +120,7 @@ async def test_transfers_over_a_half_moved_slot_happen_once_or_not_at_all(
     accounts = [f"{{bank}}{number}" for number in range(4)]
     done = late = 0
 
-    async def transfer(client: Cluster[str], one: str, other: str) -> None:
+    async def transfer(client: Client[str], one: str, other: str) -> None:
         nonlocal done, late
         try:
             async with client.pipeline(transaction=True) as p:
@@ -130,7 +130,7 @@ async def test_transfers_over_a_half_moved_slot_happen_once_or_not_at_all(
         except CommandTimeout:
             late += 1
 
-    async def watch(client: Cluster[str], one: str, other: str) -> None:
+    async def watch(client: Client[str], one: str, other: str) -> None:
         nonlocal done, late
 
         async def step(p: Pipeline[str]) -> None:

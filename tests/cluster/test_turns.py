@@ -254,6 +254,31 @@ async def test_a_client_may_be_closed_in_the_middle_of_a_refresh(fresh: ClusterS
             assert error is None or isinstance(error, RedisError)
 
 
+async def test_callers_in_line_at_a_node_that_is_left_go_to_the_next(fresh: ClusterServers) -> None:
+    """Pops and leases wait for a connection of their own, which another lease has, while a replica takes over."""
+    async with Cluster(fresh.url, limit=2, timeout=20) as r:
+        names = [f"{{line}}{number}" for number in range(3)]
+
+        async def lease() -> bool:
+            async with r.connection(key=names[0]) as c:
+                return await c.ping()
+
+        async with r.connection(key=names[0]) as held:
+            popping = [asyncio.create_task(r.blpop([name], timeout=60)) for name in names]
+            leasing = [asyncio.create_task(lease()) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            assert r.stats().waiting == 6
+            old = await asyncio.to_thread(fresh.primary_of, names[0])
+            await asyncio.to_thread(fresh.failover, old)
+            await r._fleet.pools.here().renew()
+            for name in names:
+                await r.rpush(name, "x")
+            assert await asyncio.gather(*popping) == [(name, "x") for name in names]
+            assert await asyncio.gather(*leasing) == [True] * 3
+            assert await held.ping()
+        await asyncio.to_thread(fresh.wait_until_ok)
+
+
 # --- Loops, threads and forks -----------------------------------------------------------------------------------------
 
 
