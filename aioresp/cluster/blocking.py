@@ -83,8 +83,12 @@ class _Asking(Borrowed):
         """Take a connection from the pool, and send ASKING on it: the blocking command follows in the same turn."""
         connection = await super().borrow(deadline, writes=writes)
         assert self._pool is not None
-        learn(self._pool, connection)  # now, as it would use ASKING up
-        connection.send(ASKING, False, None).add_done_callback(_forget)
+        try:
+            learn(self._pool, connection)  # now, as it would use ASKING up
+            connection.send(ASKING, False, None).add_done_callback(_forget)
+        except BaseException:  # it has just ended
+            self.give_back()
+            raise
         return connection
 
 

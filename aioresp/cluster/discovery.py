@@ -15,6 +15,7 @@ from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.topology import Address, Reading, Topology, Unclear, epoch_of, newest
 from aioresp.errors import (
     AuthenticationError,
+    ClusterDownError,
     ClusterError,
     ConnectError,
     NoPermissionError,
@@ -41,30 +42,40 @@ _SLOTS: Final = pack(("CLUSTER", "SLOTS"))
 _INFO: Final = pack(("CLUSTER", "INFO"))
 
 
-async def discover(nodes: Nodes, candidates: Iterable[Address]) -> Topology:
-    """Return the newest view of the cluster: of the first three candidates, or of the next three if none answers.
+async def discover(nodes: Nodes, candidates: Iterable[Address], several: int = ASKED) -> Topology:
+    """Return the newest view of the cluster: of the first `several` candidates, or of the next if none answers.
 
     Raises an error that tells what each of them said.
     """
     left = list(dict.fromkeys(candidates))
     failures: dict[Address, BaseException] = {}
     while left:
-        asked, left = left[:ASKED], left[ASKED:]
+        asked, left = left[:several], left[several:]
+        several = ASKED
         views = await _ask_several(nodes, asked, failures)
         known = nodes.topology
-        own = [view for view in views if known is None or known.knows_of(view)]
+        own: list[Topology] = []
+        for address, view in views.items():
+            if not view.covered:
+                # It has been reset, or has not met the others yet. Nothing would be known of by a view of itself alone.
+                failures[address] = ClusterDownError("it knows of no node with slots")
+            elif known is not None and not known.knows_of(view):
+                failures[address] = ClusterError("it belongs to another cluster now")
+            else:
+                own.append(view)
         if own:
             return newest(own)
         for address in asked:
-            failures.setdefault(address, ClusterError("it belongs to another cluster now") if views else _silent())
+            failures.setdefault(address, _silent())
     raise _explained(failures)
 
 
 async def _ask_several(
     nodes: Nodes, asked: Collection[Address], failures: dict[Address, BaseException]
-) -> list[Topology]:
+) -> dict[Address, Topology]:
+    loop = asyncio.get_running_loop()
     questions = {asyncio.ensure_future(_ask(nodes, address)): address for address in asked}
-    views: list[Topology] = []
+    views: dict[Address, Topology] = {}
     try:
         waiting = set(questions)
         rest = PATIENCE
@@ -76,17 +87,19 @@ async def _ask_several(
             for question in done:
                 error = question.exception()
                 if error is None:
-                    views.append(question.result())
-                    rest = FOLLOWING
+                    views[questions[question]] = view = question.result()
+                    if view.covered:
+                        rest = FOLLOWING
                 else:
                     failures[questions[question]] = error
         return views
     finally:
+        if not loop.is_closed():
+            for question in questions:
+                question.cancel()
+            await asyncio.wait(questions)  # none of them outlives this call
         for question in questions:
-            question.cancel()
-        await asyncio.wait(questions)  # none of them outlives this call
-        for question in questions:
-            if not question.cancelled():
+            if question.done() and not question.cancelled():
                 question.exception()
 
 

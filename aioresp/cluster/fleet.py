@@ -9,6 +9,7 @@ import math
 import random
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -63,6 +64,7 @@ class Fleet(Bound):
         if self._anywhere.observer is not None:
             self._anywhere.observer.server = self.nodes.address
         self.nodes.doubt = partial(_doubt, weakref.ref(self.pools))
+        self.nodes.on_return = partial(_wake, weakref.ref(self.pools))
 
     def __repr__(self) -> str:
         known = self.nodes.topology
@@ -206,7 +208,7 @@ class Fleet(Bound):
         self._entries.after_fork()
         with self._entries.lock:
             self._entries.enter()
-            self.pools.closed = False
+            self.pools.closed = self.nodes.closed = False
             for node in (*self.nodes, self._anywhere):
                 node.pools.closed = node.hubs.closed = False
 
@@ -232,6 +234,7 @@ class Fleet(Bound):
 
     def _shut(self, *, here: bool) -> list[tuple[PerLoop[Any], Begun[Any]]]:
         """Begin to close; return what is to be awaited."""
+        self.nodes.closed = self.nodes.closed or not here
         endings: list[tuple[PerLoop[Any], Begun[Any]]] = [(self.pools, self.pools.shut(0.0, here=here))]
         for node in (*self.nodes, self._anywhere):
             endings.append((node.hubs, node.hubs.shut(0.0, here=here)))
@@ -249,6 +252,14 @@ def _doubt(routers: weakref.ref[PerLoop[Router]]) -> Callable[[], None]:
     known = routers()
     router = None if known is None else known.find(running_loop())
     return _nothing if router is None else router.doubt()
+
+
+def _wake(routers: weakref.ref[PerLoop[Router]]) -> None:
+    """Have the callers that wait in the running loop make their next attempt."""
+    known = routers()
+    router = None if known is None else known.find(running_loop())
+    if router is not None:
+        running_loop().call_soon(router.wake, context=Context())  # when the pool has the connection
 
 
 def _nothing() -> None: ...

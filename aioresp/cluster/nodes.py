@@ -49,8 +49,14 @@ class Nodes:
         self.past = PoolStats()
         #: Function that begins a doubt whether a node is gone, and returns the one that ends it.
         self.doubt: Callable[[], Callable[[], None]] = lambda: _nothing
+        #: Function that is called when a connection is made to a node to which the last attempt has failed.
+        self.on_return: Callable[[], None] = _nothing
+        #: Set when the client is closed, cleared when it is entered again: nodes made meanwhile take no commands.
+        self.closed = False
         # Every step on it is one that no other thread can halve, so it has no lock.
         self._made: dict[tuple[Address, bool], Node] = {}
+        #: Nodes that were left, as long as a caller still has one: they are closed with the client, too.
+        self._left: set[weakref.ref[Node]] = set()
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -61,7 +67,8 @@ class Nodes:
         return f"{scheme}+cluster://{','.join(host_port(*seed) for seed in self.seeds)}"
 
     def __iter__(self) -> Iterator[Node]:
-        return iter(list(self._made.values()))
+        left = [node for made in list(self._left) if (node := made()) is not None]
+        return iter([*list(self._made.values()), *left])
 
     def items(self) -> list[tuple[Address, Node]]:
         """Return the nodes with their addresses; one that is read from as a replica has a node of its own."""
@@ -80,22 +87,29 @@ class Nodes:
         name = self._name_of_certificate(host)
         # A pool keeps this function, and must not keep the node, or all of them.
         nodes = weakref.ref(self)
-        connected = False
+        connected = failed = False
 
         async def connect(dial: Dial) -> Connection:
-            nonlocal connected
+            nonlocal connected, failed
             doubts = _Doubts(nodes(), connected)
-            connected = True
+            connected, failed_before, failed = True, failed, True
             try:
-                return await dial(endpoint)
-            except TLSError:
-                if name is None:
-                    raise
-                return await dial(endpoint.replace(server_hostname=name))
+                try:
+                    connection = await dial(endpoint)
+                except TLSError:
+                    if name is None:
+                        raise
+                    connection = await dial(endpoint.replace(server_hostname=name))
             finally:
                 doubts.end()
+            failed = False
+            if failed_before and (known := nodes()) is not None:
+                known.on_return()
+            return connection
 
-        return Member(nodes, address, settings, connect, _READONLY if readonly else ())
+        node = Member(nodes, address, settings, connect, _READONLY if readonly else ())
+        node.pools.closed = node.hubs.closed = self.closed
+        return node
 
     def _name_of_certificate(self, host: str) -> str | None:
         """Return the name of a seed, for a node that the cluster tells by its IP address only."""
@@ -119,11 +133,11 @@ class Nodes:
             address, readonly = key
             if address in (known if readonly else serving):
                 continue
-            stats = node.stats()
-            if stats.open or stats.waiting:
+            if node.pools.pools:  # also those without connections: another loop may have them in its table
                 retire(node, known.get(address))
-            elif address not in known and not node.hubs.pools:  # a hub still has to give its topics away
+            elif address not in known and not (node.hubs.pools or node.stats().open):  # a hub has to give topics away
                 self._forget(key)
+                self._left.add(weakref.ref(node, self._left.discard))
         return True
 
     def _forget(self, key: tuple[Address, bool]) -> None:

@@ -40,7 +40,8 @@ from aioresp.wire.packing import Packed, pack, unpack
 
 ASKING: Final[Packed] = pack(("ASKING",))
 
-#: Redirects in a row that are followed without a pause: more are a circle, or a view that is not settled.
+#: Redirects of a call that are followed without a pause: more are a circle, or a view that is not settled. Nodes that
+#: are tried in a row before a pause are as many.
 AT_ONCE: Final = 3
 
 #: Function that returns the pool of the next attempt; None if there is none yet.
@@ -110,7 +111,8 @@ class Course:
         self._terms = terms
         self._deadline = deadline
         self._find = find or partial(router.pool, -1 if slot is None else slot)
-        self._redirects = 0  # followed in a row, without a pause
+        self._redirects = 0  # followed so far
+        self._moves = 0  # other nodes tried in a row, without a pause
         self._pauses = 0
         self._repeats = 0  # attempts after an error that was no redirect
         if slot is not None and terms.trail is not None:
@@ -146,6 +148,7 @@ class Course:
     async def next(self) -> Pool[Connection]:
         """Return the pool of the next attempt; wait until there is one."""
         while True:
+            self.router.check()
             if self.asking and self.target is not None:
                 return self.target
             if (target := self._find()) is not None:
@@ -196,9 +199,11 @@ class Course:
                 changed = self.router.catch_up() or (before is not None and self._find() is not before)
                 # A lost connection is replaced by the pool, while the command waits in its line.
                 lost = isinstance(error, ConnectionLost) and not self._pauses and before is None
-                due = not (changed or lost)
+                self._moves += 1  # a node chosen at random is another one nearly each time
+                due = not (changed or lost) or self._moves > AT_ONCE
             if due:
                 self._pauses += 1
+                self._moves = 0
                 await pause(self.router, error, self._pauses, self._deadline)
             if self._now() >= self._deadline:
                 raise self._told(too_late(error))
@@ -230,8 +235,8 @@ def follow(router: Router, error: MovedError | AskError, slot: int, before: Pool
     if isinstance(error, AskError):
         return Aim(pool, False)
     router.patch(slot, pool)
-    router.refresh()
     if pool is origin:
+        router.refresh()
         # A proxy, or a name that leads to another node by now: another connection may lead there.
         pool.leave(error.origin, error)
     return Aim(pool, pool is origin)
@@ -245,7 +250,7 @@ async def pause(router: Router, error: RedisError, count: int, deadline: float) 
     if isinstance(error, (TryAgainError, AskError)):
         await asyncio.sleep(seconds)
     else:
-        await router.wait(seconds)
+        await router.wait(min(max(seconds, router.crowded), max(deadline - asyncio.get_running_loop().time(), 0.0)))
 
 
 def too_late(error: RedisError) -> RedisError:
@@ -292,6 +297,7 @@ async def send_once(
 
 async def _ask(pool: Pool[Connection], packed: Packed, decode: bool, rest: float | None, note: Note | None) -> Any:
     batch = Batch(2, decode, asyncio.get_running_loop().create_future())
+    asked = reply = error = None
     try:
         pool.place(batch.future, partial(start_batch, joined([ASKING, packed]), batch, note), rest)
         asked, reply = await batch.future
@@ -302,7 +308,7 @@ async def _ask(pool: Pool[Connection], packed: Packed, decode: bool, rest: float
         return reply
     finally:
         forsake(batch.future)
-        del batch  # the same
+        del batch, asked, reply, error  # the same
 
 
 def _start(

@@ -16,7 +16,7 @@ from contextvars import Context
 from functools import partial
 from typing import Final, cast
 
-from aioresp.cluster.discovery import discover
+from aioresp.cluster.discovery import ASKED, discover
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.slots import SLOTS
 from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology, host_port
@@ -31,10 +31,14 @@ from aioresp.wire.connection import Connection
 
 logger = logging.getLogger("aioresp")
 
-#: Seconds between two refreshes: the least, the most while callers wait for a change, and the most otherwise.
+#: Seconds between two refreshes: the least, the most while callers have begun to wait for a change, and the most
+#: otherwise.
 LEAST: Final = 0.1
 WANTED: Final = 0.15
 MOST: Final = 5.0
+
+#: Attempts a second of all callers together that wait for a change, which may not come.
+CROWD: Final = 1000
 
 #: Seconds after which a node is asked although nothing has gone wrong.
 PERIOD: Final = 60.0
@@ -81,7 +85,10 @@ class Router:
         #: Made by each pause before a refresh; done when a caller begins to wait.
         self._hurry: asyncio.Future[None] | None = None
         self._waiting = 0  # callers that wait for a change
-        self._changed: asyncio.Future[None] = loop.create_future()
+        self._asking = 0  # those of them that wait for the end of one refresh, whatever it brings
+        self._wanted_at = -math.inf  # loop time at which the last of them came
+        self._wanted_since = 0.0  # and the first one of a series; a change begins another series
+        self._sleepers: set[asyncio.Future[None]] = set()  # one for each caller that waits for a change
         self._timer: asyncio.TimerHandle | None = None
         self._on_end: Callable[[], None] | None = None
         self._shut = False  # set by the end of the client or the loop; never cleared
@@ -100,8 +107,7 @@ class Router:
 
     def pool_at(self, address: Address) -> Pool[Connection]:
         """Return the pool of the node at an address. Raises ClientClosed."""
-        if self._shut:
-            raise ClientClosed("the client was closed")
+        self.check()
         pool = self.nodes.at(address).pools.here()
         if pool not in self._addresses:
             self._addresses[pool] = address
@@ -165,17 +171,17 @@ class Router:
         self.tell(told, self.nodes.address if known is None else host_port(*known))
 
     def patch(self, slot: int, pool: Pool[Connection]) -> None:
-        """Let a pool serve a slot from now on, as a redirect says."""
+        """Let a pool serve a slot from now on, as a redirect says; if that is news, ask for the topology."""
         self._patches[slot] = self._loop.time(), pool
         if self.pools[slot] is not pool:
             self.pools[slot] = pool
             self.changes += 1
+            self.refresh()
 
     def _tell_change(self) -> None:
         self.changes += 1
-        changed, self._changed = self._changed, self._loop.create_future()
-        if not changed.done():
-            changed.set_result(None)
+        self._wanted_since = self._loop.time()
+        self.wake()
         for hear in list(self.on_change):
             hear()
 
@@ -194,20 +200,20 @@ class Router:
 
     # --- Refreshing --------------------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Have the topology asked for soon; while a refresh is under way this does nothing."""
+    def refresh(self, several: int = ASKED) -> None:
+        """Have `several` nodes asked for the topology soon; while a refresh is under way this does nothing."""
         if self._refreshing is None and not self._shut:
-            create = self._loop.create_task
-            self._refreshing = Context().run(lambda: create(self._refresh(), name="aioresp: refresh a topology"))
+            create, name = self._loop.create_task, "aioresp: refresh a topology"
+            self._refreshing = Context().run(lambda: create(self._refresh(several), name=name))
             self._refreshing.add_done_callback(self._refreshed, context=Context())
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, several: int) -> None:
         while (pause := self._asked_at + self._jittered_gap() - self._loop.time()) > 0:
             self._hurry = self._loop.create_future()
             await wait((self._hurry,), pause)  # until it is time, or until a caller comes who waits
         asked = self._loop.time()
         try:
-            view = await discover(self.nodes, self._candidates())
+            view = await discover(self.nodes, self._candidates(), several)
         finally:
             self._asked_at = self._loop.time()
             self._jitter = random.uniform(0.8, 1.2)
@@ -220,11 +226,18 @@ class Router:
         self._failure = None
 
     def _jittered_gap(self) -> float:
-        gap = min(self._gap, WANTED) if self._waiting else self._gap
+        gap = self._gap
+        if self._waiting:
+            # While a node may be replaced any moment, often; less often if that takes long, or never happens.
+            gap = min(gap, max(WANTED, (self._loop.time() - self._wanted_since) / 40))
         return gap * self._jitter
 
     def _want(self) -> None:
         """Count a caller that waits for a change: the next refresh comes sooner."""
+        now = self._loop.time()
+        if now - self._wanted_at > MOST:
+            self._wanted_since = now
+        self._wanted_at = now
         self._waiting += 1
         if self._hurry is not None and not self._hurry.done():
             self._hurry.set_result(None)
@@ -241,11 +254,12 @@ class Router:
                 error.__cause__ = cause
             self._failure = error
             logger.debug("the topology of the cluster is not known: %s", error)
-        if self._waiting:
+        if self._waiting > self._asking:
             self.refresh()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(PERIOD * random.uniform(0.9, 1.1), self.refresh, context=Context())
+        # Nothing has gone wrong by then: one node is enough.
+        self._timer = self._loop.call_later(PERIOD * random.uniform(0.9, 1.1), self.refresh, 1, context=Context())
 
     def _candidates(self) -> list[Address]:
         """Return the nodes to ask: first those with connections in this loop, then others, then the seeds."""
@@ -261,29 +275,57 @@ class Router:
         """Wait for the end of a refresh until `deadline` (loop time); return its error if it has failed."""
         self.refresh()
         refreshing = self._refreshing
-        if self._shut or refreshing is None:
-            raise ClientClosed("the client was closed")
+        self.check()
+        assert refreshing is not None
         self._want()
+        self._asking += 1
         try:
             await wait((refreshing,), None if deadline == math.inf else max(deadline - self._loop.time(), 0.0))
         finally:
+            self._asking -= 1
             self._waiting -= 1
         return self._failure if refreshing.done() else None
 
     async def renew(self) -> RedisError | None:
         """Wait for the end of a refresh that begins now; return its error if it has failed."""
-        while self._refreshing is not None:  # it may have asked before
-            await asyncio.wait((self._refreshing,))
+        if self._refreshing is not None:  # it may have asked before; the next one has not
+            await self.discover(math.inf)
         return await self.discover(math.inf)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until the table changes, at most so many seconds, and have the topology asked for."""
+        """Wait until the table changes, at most so many seconds, and have the topology asked for.
+
+        Raises ClientClosed if the client is closed.
+        """
         self.refresh()
+        # A future for each: thousands of callers may wait, and each would look for its callback among those of all.
+        woken: asyncio.Future[None] = self._loop.create_future()
+        self._sleepers.add(woken)
         self._want()
+        timer = self._loop.call_later(max(seconds, 0.0), _wake, woken, context=Context())
         try:
-            await wait((self._changed,), max(seconds, 0.0))
+            if not self._shut:
+                await woken
         finally:
+            timer.cancel()
+            self._sleepers.discard(woken)
             self._waiting -= 1
+        self.check()
+
+    @property
+    def crowded(self) -> float:
+        """Least seconds between two attempts of a caller, so that those of all who wait cost little."""
+        return len(self._sleepers) / CROWD * random.uniform(0.5, 1.0)
+
+    def wake(self) -> None:
+        """Have all callers that wait make their next attempt: something has changed."""
+        for sleeper in self._sleepers:
+            _wake(sleeper)
+
+    def check(self) -> None:
+        """Raise ClientClosed if the client is closed."""
+        if self._shut:
+            raise ClientClosed("the client was closed")
 
     def doubt(self) -> Callable[[], None]:
         """Have the topology asked for again and again, until the returned function is called."""
@@ -337,6 +379,11 @@ class Router:
     def stats(self) -> PoolStats:
         """Return no figures: they are those of the nodes."""
         return PoolStats()
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection] | None:

@@ -35,6 +35,7 @@ from aioresp.contexts.suspicion import abort_cause, heed_batch
 from aioresp.contexts.transaction import MULTI
 from aioresp.errors import (
     AskError,
+    ClientClosed,
     ClusterDownError,
     ClusterError,
     ConnectionLost,
@@ -186,11 +187,15 @@ class ClusterRoute:
         batch = _Batch(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
         await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
         while failed := batch.to_repeat():
-            due = batch.aim(failed)
-            self._tell_repeat(batch, failed)
-            if due is not None:
-                batch.pauses += 1
-                await pause(router, due, batch.pauses, deadline)
+            try:
+                due = batch.aim(failed)
+                self._tell_repeat(batch, failed)
+                if due is not None:
+                    batch.pauses += 1
+                    await pause(router, due, batch.pauses, deadline)
+            except ClientClosed as closed:
+                batch.fail(failed, closed)  # others have run
+                break
             if running_loop().time() >= deadline:
                 batch.give_up(failed)
                 break
@@ -210,7 +215,7 @@ class ClusterRoute:
             for pool, asking, numbers in groups:
                 try:
                     parts.append(self._begin(pool, batch.bytes_of(numbers, asking), decode, deadline))
-                except ConnectionLost as error:  # it has just ended
+                except RedisError as error:  # the connection has just ended, or the client was closed
                     parts.append(_Part(pool, None, _failed(error)))
             for part, (_, asking, numbers) in zip(parts, groups, strict=True):
                 try:
@@ -496,7 +501,13 @@ class _Batch:
             return Replies(replies, True)
         errors = [reply for reply in replies if isinstance(reply, RedisError)]
         if len(errors) == len(replies) and all(_is_of_connection(error) for error in errors):
-            raise errors[0]
+            error = errors[0]
+            errors.clear()
+            replies.clear()
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame by its traceback
         return Replies(replies, not errors)
 
 
@@ -544,4 +555,5 @@ async def all_of(calls: Iterable[Awaitable[T]]) -> list[T | BaseException]:
         return await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         for task in tasks:
-            task.cancel()
+            if not task.get_loop().is_closed():
+                task.cancel()

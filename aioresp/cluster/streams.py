@@ -77,7 +77,8 @@ async def _read_first(fleet: Fleet, parts: dict[int, Traits], terms: Terms) -> A
         return None
     finally:
         for read in reads:
-            read.cancel()
+            if not read.get_loop().is_closed():
+                read.cancel()
 
 
 def _without_block(facts: Traits) -> Traits:
