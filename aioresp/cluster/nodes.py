@@ -17,11 +17,12 @@ from functools import partial
 from typing import Final
 
 from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology
-from aioresp.errors import ConnectionLost, TLSError
+from aioresp.errors import ConnectError, ConnectionLost, ResponseError, TLSError
 from aioresp.node import Dial, Node
 from aioresp.options import Settings
 from aioresp.pool.pool import Pool
 from aioresp.wire.connection import Connection
+from aioresp.wire.packing import pack
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster.
 GONE_GRACE: Final = 0.5
@@ -30,6 +31,10 @@ GONE_GRACE: Final = 0.5
 SLOW: Final = 0.25
 
 _READONLY: Final = (("READONLY",),)
+_ROLE: Final = pack(("ROLE",))
+
+#: Seconds in which a replica must tell its role.
+ROLE_PATIENCE: Final = 2.0
 
 
 class Nodes:
@@ -43,6 +48,8 @@ class Nodes:
         self.topology: Topology | None = None
         #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.
         self.tells_shards = True
+        #: Cleared when a server does not know CLUSTERSCAN (Valkey 9.1), or refuses it; never set again.
+        self.has_clusterscan = True
         #: Function that begins a doubt whether a node is gone, and returns the one that ends it.
         self.doubt: Callable[[], Callable[[], None]] = lambda: _nothing
         # Every step on it is one that no other thread can halve, so it has no lock.
@@ -80,13 +87,16 @@ class Nodes:
             doubts = _Doubts(nodes(), connected)
             connected = True
             try:
-                return await dial(endpoint)
+                connection = await dial(endpoint)
             except TLSError:
                 if name is None:
                     raise
-                return await dial(endpoint.replace(server_hostname=name))
+                connection = await dial(endpoint.replace(server_hostname=name))
             finally:
                 doubts.end()
+            if readonly:
+                await _refuse_empty(connection)
+            return connection
 
         return Node(settings, connect, _READONLY if readonly else ())
 
@@ -161,6 +171,23 @@ def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
 
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
+
+
+async def _refuse_empty(connection: Connection) -> None:
+    """Close the connection and raise ConnectError if it leads to a replica that has never been in step.
+
+    Such a one, which has just started, would tell that there is nothing.
+    """
+    try:
+        role = await connection.send(_ROLE, True, ROLE_PATIENCE)
+    except ResponseError:
+        return  # no permission, or it is loading: it will say so
+    except BaseException:
+        connection.close()
+        raise
+    if isinstance(role, list) and role[:1] == ["slave"] and role[3:4] != ["connected"] and role[4:5] <= [0]:
+        connection.close()
+        raise ConnectError("the replica has not got the keys of its primary yet")
 
 
 def _nothing() -> None: ...
