@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aioresp.cluster.redirect import ASKING, Course, Step, step_after
 from aioresp.cluster.router import Router
@@ -16,7 +16,7 @@ from aioresp.command import told
 from aioresp.contexts.blocking import GRACE
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.identity import learn
-from aioresp.errors import ConnectionLost, RedisError
+from aioresp.errors import ConnectionLost, RedisError, UnblockedError
 from aioresp.facts.traits import Traits
 from aioresp.options import Terms
 from aioresp.pool.loops import running_loop
@@ -26,6 +26,10 @@ from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
 
 T = TypeVar("T")
+
+#: Part of the error by which Redis 7.0 ends a group's read when the stream is deleted, as it is when it moves away. If
+#: somebody has deleted it, the next attempt gets NOGROUP.
+_STREAM_GONE: Final = "the stream key no longer exists"
 
 
 class Block:
@@ -39,6 +43,8 @@ class Block:
         self._terms = terms
         deadline = math.inf if self._until is None else self._until + GRACE
         self._course = Course(router, pack(tuple(facts.arguments)), slot, terms, deadline)
+        self._attempt: Borrowed | None = None  # the connection of the present attempt
+        self._finished = False  # set by `finish`, never cleared
 
     async def run(self, reply: Callable[[Any], T]) -> T:
         """Return the converted reply of the first node that runs the command."""
@@ -48,12 +54,14 @@ class Block:
                 if failed is not None:
                     await self._course.after(failed, self._step(failed))
                     failed = None
+                if self._finished:
+                    return reply(None)
                 await self._course.next()
                 borrowed = _Asking if self._course.asking else Borrowed
                 terms = self._terms.replace(middleware=())
                 try:
-                    alone = borrowed(self._chosen, terms, self._facts.name)
-                    value = await alone.block(self._facts, reply, self._until)
+                    self._attempt = borrowed(self._chosen, terms, self._facts.name)
+                    value = await self._attempt.block(self._facts, reply, self._until)
                 except RedisError as error:
                     told(error, self._facts)
                     failed = error
@@ -62,6 +70,11 @@ class Block:
                     return value
         finally:
             failed = None  # whose traceback holds this frame
+
+    def finish(self) -> bool:
+        """End the command as its time limit would. Return False if no server has it: then it may be cancelled."""
+        self._finished = True
+        return self._attempt is not None and self._attempt.finish()
 
     def _chosen(self) -> Pool[Connection]:
         assert self._course.target is not None
@@ -73,6 +86,8 @@ class Block:
             error, self._facts, self._terms.idempotent, reads=False
         ):
             return Step.STOP
+        if isinstance(error, UnblockedError) and _STREAM_GONE in str(error):
+            return Step.WAIT
         return step_after(error, self._facts, self._slot, self._terms)
 
 

@@ -18,6 +18,7 @@ from aioresp.client import NONE, Client
 from aioresp.cluster.fleet import Fleet
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.pipeline import ClusterPipeline
+from aioresp.cluster.routes import all_of
 from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
 from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_command
@@ -236,6 +237,14 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
     def _place(self) -> None:
         """Return None: a script that one node has may be missing at another."""
         return None
+
+    async def _ask_all(self, arguments: Arguments, reply: Callable[[Any], T]) -> list[T]:
+        """Ask each primary: a function may be missing at one of them."""
+        found = await all_of(node._execute(arguments, reply) for node in await self.primaries())
+        for each in found:
+            if isinstance(each, BaseException):
+                raise each
+        return cast(list[T], found)
 
     # --- Several slots -----------------------------------------------------------------------------------------------
 

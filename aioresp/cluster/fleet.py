@@ -15,11 +15,12 @@ from typing import Any, Final, TypeVar
 
 from aioresp.cluster.blocking import Block
 from aioresp.cluster.nodes import Nodes
+from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import Course, Find, deliver, send_once
 from aioresp.cluster.router import WANTED, Router
 from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.topology import Address, AddressMap, Topology, host_port
-from aioresp.errors import ClientClosed, ConnectError, MovedError, RedisError
+from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.facts.traits import Traits
 from aioresp.misuse import Bound
 from aioresp.node import CLOSE_GRACE, Dial, Figures, Node, Stats, observing, stats_of, terms_of
@@ -29,14 +30,11 @@ from aioresp.pool.loops import Begun, PerLoop, running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.topics import Broker
-from aioresp.reading import NEXT, Choice
+from aioresp.reading import NEXT
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
 
 T = TypeVar("T")
-
-#: Most seconds that a read waits for a replica, before another server is asked.
-SHARE: Final = 5.0
 
 #: Command in whose name the topology is looked for.
 _NOTHING: Final = pack(("CLUSTER", "SHARDS"))
@@ -56,9 +54,7 @@ class Fleet(Bound):
         self.terms = terms_of(settings, self.observer)
         self._entries = Entries()
         self.pools: PerLoop[Router] = PerLoop(partial(Router, self.nodes))
-        #: Memory of the servers that reads go to.
-        self.choice: Choice[Address] = Choice(settings.availability_zone)
-        self._zones_of: Topology | None = None  # the topology whose zones `choice` knows
+        self.reads = Reads(self.nodes, settings.availability_zone)
         #: Node of the ordinary subscriptions, which any node of the cluster may serve.
         self._anywhere = Node(settings, partial(_connect_anywhere, weakref.ref(self.pools)))
         if self._anywhere.observer is not None:
@@ -109,44 +105,27 @@ class Fleet(Bound):
             return await self.send(packed, slot, terms)
         deadline = math.inf if terms.timeout is None else running_loop().time() + terms.timeout
         await self.topology(terms)
-        router = self.pools.here()
+        router, reads = self.pools.here(), self.reads
         shard = router.shard_of(slot)
-        if router.topology is not self._zones_of and router.topology is not None:
-            self._zones_of = router.topology
-            self.choice.keep([node.address for node in router.topology.nodes])
-            for node in router.topology.nodes:
-                self.choice.learn(node.address, node.zone or None)
-        if shard is not None:
-            primary = shard.primary.address
-            replicas = [replica.address for replica in shard.replicas if replica.healthy]
-            for address in self.choice.order(terms.read_from, primary, replicas):
-                begin = running_loop().time()
-                if address == primary:
-                    break
-                pool = self.nodes.at(address, readonly=True).pools.here()
-                note = None if terms.trail is None else partial(terms.trail.reach, address)
-                try:
-                    value = await send_once(pool, packed, terms.decode, min((deadline - begin) / 2, SHARE), note)
-                except NEXT as error:
-                    self.choice.failed(address)
-                    if isinstance(error, MovedError):
-                        router.refresh()
-                else:
-                    self.choice.served(address, running_loop().time() - begin)
-                    if terms.trail is not None:
-                        terms.trail.slots.add(slot)
-                        terms.trail.arrive(address)
-                    return value
+        for address in () if shard is None else reads.replicas(router, shard, terms.read_from):
+            begin = running_loop().time()
+            note = None if terms.trail is None else partial(terms.trail.reach, address)
+            try:
+                rest = share_of(deadline, begin) - begin
+                value = await send_once(reads.pool(address), packed, terms.decode, rest, note)
+            except NEXT as error:
+                reads.failed(router, address, [error])
+            else:
+                reads.served(address, begin)
+                if terms.trail is not None:
+                    terms.trail.slots.add(slot)
+                    terms.trail.arrive(address)
+                return value
         begin = running_loop().time()
         value = await deliver(self.course(packed, slot, terms, deadline), terms.decode)
         if shard is not None:
-            self.choice.served(shard.primary.address, running_loop().time() - begin)
+            reads.served(shard.primary.address, begin)
         return value
-
-    @property
-    def has_replicas(self) -> bool:
-        """Return True: views may read from replicas."""
-        return True
 
     async def block(self, traits: Traits, slot: int | None, reply: Callable[[Any], T], terms: Terms) -> T:
         """Send a blocking command on a connection of its own, at the node that serves its slot."""
@@ -154,7 +133,7 @@ class Fleet(Bound):
 
     def route(self, terms: Terms) -> ClusterRoute:
         """Return the route of one pipeline."""
-        return ClusterRoute(self.pools.here, any_primary, terms)
+        return ClusterRoute(self.pools.here, any_primary, terms, self.reads)
 
     def broker(self) -> Broker:
         """Return the topics of the running loop. Raises ClientClosed."""

@@ -7,15 +7,19 @@ node, a shard channel at the node of its slot, and keyspace events at every prim
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aioresp.cluster.slots import slot_of_bytes
-from aioresp.cluster.topology import Address
-from aioresp.errors import ClientClosed, ConnectionLost, MovedError
-from aioresp.pubsub.topics import Kind, Subscriber, Topic
+from aioresp.cluster.topology import Address, epoch_of
+from aioresp.errors import ClientClosed, ConnectionLost, MovedError, RedisError
+from aioresp.pubsub.topics import Kind, Moment, Subscriber, Topic
+from aioresp.wire.connection import Connection
+from aioresp.wire.packing import pack
 
 if TYPE_CHECKING:
     from aioresp.cluster.router import Router
@@ -23,6 +27,15 @@ if TYPE_CHECKING:
 
 #: Beginnings of the channels on which a node tells of its own keys only.
 OF_KEYS: Final = (b"__keyspace@", b"__keyevent@")
+
+#: Seconds between two looks at the epoch of the cluster, while there are keyspace events to hear. A primary that is
+#: deposed goes on to tell them, as a replica, and perhaps no caller meets a redirect.
+LOOK: Final = 1.0
+
+#: Seconds that a node has to tell the epoch.
+PATIENCE: Final = 2.0
+
+_INFO: Final = pack(("CLUSTER", "INFO"))
 
 #: Seconds until a shard channel that no node takes is asked for again.
 AGAIN: Final = 0.1
@@ -33,10 +46,14 @@ class ClusterHub:
 
     def __init__(self, router: Router, anywhere: Hub) -> None:
         self._router = router
+        self._loop = asyncio.get_running_loop()
         self._anywhere = anywhere
         #: The hub of each shard channel.
         self._homes: dict[Topic, Hub] = {}
         self._everywhere: dict[tuple[Kind, bytes, Subscriber], Everywhere] = {}
+        self._look_timer: asyncio.TimerHandle | None = None  # until the next look at the epoch
+        #: Moments before the last two looks that have found the known epoch; events before them were not missed.
+        self._settled = deque((Moment.now(),), 2)
         router.on_change.append(self._changed)
 
     def __repr__(self) -> str:
@@ -90,6 +107,9 @@ class ClusterHub:
             topic = Everywhere(kind, name, subscriber)
             self._everywhere[kind, name, subscriber] = topic
             topic.join(self._primaries())
+            if self._look_timer is None:
+                self._settled.append(Moment.now())
+                self._look_later()
             return topic
         hub = self._anywhere
         if kind == "s":
@@ -105,6 +125,9 @@ class ClusterHub:
         if isinstance(topic, Everywhere):
             self._everywhere.pop((topic.kind, topic.name, subscriber), None)
             topic.leave()
+            if not self._everywhere and self._look_timer is not None:
+                self._look_timer.cancel()
+                self._look_timer = None
             return
         self._homes.get(topic, self._anywhere).leave(topic, subscriber)
         if not topic.subscribers:
@@ -119,8 +142,10 @@ class ClusterHub:
                     groups.setdefault(hub, []).append(part)
             else:
                 groups.setdefault(self._homes.get(topic, self._anywhere), []).append(topic)
+        begin = self._loop.time()
         for hub, members in groups.items():
-            await hub.confirmed(members, timeout)
+            rest = None if timeout is None else max(begin + timeout - self._loop.time(), 0.001)
+            await hub.confirmed(members, rest)
 
     # --- Moves -------------------------------------------------------------------------------------------------------
 
@@ -149,7 +174,7 @@ class ClusterHub:
             return
         home = self._home_of(slot_of_bytes(topic.name))
         if home is None or home is before:
-            asyncio.get_running_loop().call_later(AGAIN, self._ask_again, topic, before, context=Context())
+            self._loop.call_later(AGAIN, self._ask_again, topic, before, context=Context())
             return
         before.give_away(topic)
         self._homes[topic] = home
@@ -173,12 +198,45 @@ class ClusterHub:
         if self._everywhere:
             hubs = self._primaries()
             for each in list(self._everywhere.values()):
-                each.move(hubs)
+                each.move(hubs, self._settled[0])
         at = self._router.listening
         topology = self._router.topology
         if at is not None and topology is not None and at not in {node.address for node in topology.nodes}:
             self._router.listening = None
-            self._anywhere.move(ConnectionLost("the node of the subscriptions has left the cluster"))
+            error = ConnectionLost("the node of the subscriptions has left the cluster")
+            self._anywhere.move(error, self._router.seen)
+
+    # --- The epoch ---------------------------------------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        self._look_timer = self._loop.call_later(LOOK, self._look, context=Context())
+
+    def _look(self) -> None:
+        """Ask a primary for the epoch: it rises with each failover, and each slot that is moved."""
+        topology = self._router.topology
+        healthy = [] if topology is None else [node for node in topology.primaries if node.healthy]
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        answer.add_done_callback(partial(self._looked, Moment.now()), context=Context())
+        try:
+            self._router.pool_at(random.choice(healthy).address).place(answer, partial(_ask, answer), PATIENCE)
+        except (IndexError, RedisError) as error:
+            answer.set_exception(error)
+
+    def _looked(self, asked: Moment, answer: asyncio.Future[Any]) -> None:
+        error = None if answer.cancelled() else answer.exception()
+        if isinstance(error, ClientClosed) or not self._everywhere:
+            self._look_timer = None
+            return
+        topology = self._router.topology
+        if error is None and not answer.cancelled() and topology and epoch_of(answer.result()) == topology.epoch:
+            self._settled.append(asked)
+        else:
+            self._router.refresh()
+        self._look_later()
+
+
+def _ask(answer: asyncio.Future[Any], connection: Connection, rest: float | None) -> None:
+    connection.send(_INFO, False, rest, answer)
 
 
 class Everywhere:
@@ -201,14 +259,16 @@ class Everywhere:
             hub.admit(self._subscriber)
             self.parts[hub] = hub.join(self.kind, self.name, self._subscriber)
 
-    def move(self, hubs: Collection[Hub]) -> None:
-        """Subscribe at these hubs alone. The gap begins with the last word of the hubs that are left."""
+    def move(self, hubs: Collection[Hub], settled: Moment) -> None:
+        """Subscribe at these hubs alone. The gap begins with the last word of the hubs that are left.
+
+        It begins at `settled` at the latest: until then these were the hubs of all primaries.
+        """
         gone = [hub for hub in self.parts if hub not in hubs]
         new = [hub for hub in hubs if hub not in self.parts]
-        since = min((hub.complete for hub in gone), key=lambda moment: moment.ticks, default=None)
+        since = min((settled, *(hub.complete for hub in gone)), key=lambda moment: moment.ticks)
         self.join(new)
-        for hub in new if since is not None else ():
-            assert since is not None
+        for hub in new:
             self._subscriber.lose(self.parts[hub], since)
         for hub in gone:
             self._leave(hub)

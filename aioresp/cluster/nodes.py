@@ -17,13 +17,14 @@ from functools import partial
 from typing import Final
 
 from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology, host_port, spelled
-from aioresp.errors import ConnectionLost, TLSError
+from aioresp.errors import ConnectError, ConnectionLost, ResponseError, TLSError
 from aioresp.node import Dial, Node
 from aioresp.options import Settings
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
 from aioresp.wire.courtesies import Words
+from aioresp.wire.packing import pack
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster.
 GONE_GRACE: Final = 0.5
@@ -32,6 +33,10 @@ GONE_GRACE: Final = 0.5
 SLOW: Final = 0.25
 
 _READONLY: Final = (("READONLY",),)
+_ROLE: Final = pack(("ROLE",))
+
+#: Seconds in which a replica must tell its role.
+ROLE_PATIENCE: Final = 2.0
 
 
 class Nodes:
@@ -47,6 +52,8 @@ class Nodes:
         self.tells_shards = True
         #: Sums of the nodes that were forgotten.
         self.past = PoolStats()
+        #: Cleared when a server does not know CLUSTERSCAN (Valkey 9.1), or refuses it; never set again.
+        self.has_clusterscan = True
         #: Function that begins a doubt whether a node is gone, and returns the one that ends it.
         self.doubt: Callable[[], Callable[[], None]] = lambda: _nothing
         #: Function that is called when a connection is made to a node to which the last attempt has failed.
@@ -102,6 +109,8 @@ class Nodes:
                     connection = await dial(endpoint.replace(server_hostname=name))
             finally:
                 doubts.end()
+            if readonly:
+                await _refuse_empty(connection)
             failed = False
             if failed_before and (known := nodes()) is not None:
                 known.on_return()
@@ -216,6 +225,23 @@ def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
 
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
+
+
+async def _refuse_empty(connection: Connection) -> None:
+    """Close the connection and raise ConnectError if it leads to a replica that has never been in step.
+
+    Such a one, which has just started, would tell that there is nothing.
+    """
+    try:
+        role = await connection.send(_ROLE, True, ROLE_PATIENCE)
+    except ResponseError:
+        return  # no permission, or it is loading: it will say so
+    except BaseException:
+        connection.close()
+        raise
+    if isinstance(role, list) and role[:1] == ["slave"] and role[3:4] != ["connected"] and role[4:5] <= [0]:
+        connection.close()
+        raise ConnectError("the replica has not got the keys of its primary yet")
 
 
 def _nothing() -> None: ...

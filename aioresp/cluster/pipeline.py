@@ -13,6 +13,7 @@ from aioresp.arguments import exact
 from aioresp.cluster.policies import Reach, policy_of
 from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command, slots_of
+from aioresp.cluster.split import Split, split_of
 from aioresp.command import AnyStr, Arguments, Handle, Key
 from aioresp.commands.marks import unmark_methods
 from aioresp.contexts.pipeline import Pipeline, Queued
@@ -30,6 +31,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
         super().__init__(route, decode, transaction)
         self._routed = route
         self._keys: list[str | int | None] = []  # the key of each queued command, or its slot, or None
+        self._splits: dict[int, Split] = {}  # commands over several slots, by their place in the queue
         self._watched: list[Key] = []
 
     def execute(self, arguments: Any = None, reply: Any = None, *, raise_on_error: bool = True) -> Any:
@@ -54,13 +56,16 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
             common_slot([*self._watched, *traits(exact(arguments)).keys], "WATCH")
             return super()._execute_special(arguments, reply)
         facts = traits(arguments := exact(arguments))
-        slot = slot_of_command(facts)
+        split = None if self._whole else split_of(facts)
+        slot = slot_of_command(facts) if split is None else split.slots[0]
         if slot is None and facts.name != "PING":
             policy = policy_of(arguments)
             if policy.reach is not Reach.ANY:
                 why = policy.advice or "it concerns several nodes: call it on the client, outside of the pipeline"
                 raise about(CommandRefused(f"a pipeline over a cluster does not send this command: {why}"), facts.name)
         handle = super()._execute_special(arguments, reply)
+        if split is not None:
+            self._splits[len(self._keys)] = split
         self._keys.append(slot)
         return handle
 
@@ -69,8 +74,11 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
         return False
 
     async def _run(self, raise_on_error: bool) -> list[Any]:
+        if self._whole and self._splits:  # queued before keys were watched
+            slot_of_command(next(iter(self._splits.values())).facts)
         self._routed.slots = slots_of(self._keys)
-        self._keys = []
+        self._routed.splits = self._splits
+        self._keys, self._splits = [], {}
         return await super()._run(raise_on_error)
 
     async def watch(self, *names: Key) -> bool:
@@ -86,6 +94,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
     async def reset(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Forget the queued commands, and stop watching."""
         self._keys.clear()
+        self._splits = {}
         await super().reset()
 
     def _release(self) -> None:

@@ -25,6 +25,7 @@ class Reach(Enum):
     NODES = "all primaries and replicas"
     SOME = "all primaries, of which one must accept it"
     FIRST = "one primary after another, until one has an answer"
+    SLOT = "the primary of the slot that it names"
     NONE = "no node by itself"
 
 
@@ -56,6 +57,27 @@ def _joined(replies: Sequence[Any]) -> Any:
     return [item for reply in replies for item in reply]
 
 
+def _united(replies: Sequence[Any]) -> Any:
+    return list(dict.fromkeys(_joined(replies)))
+
+
+def _counts(replies: Sequence[Any]) -> Any:
+    """Return the sums of counts by name, in the form of the first reply: a map, or a flat list of pairs."""
+    if isinstance(replies[0], dict):
+        return {name: sum(reply[name] for reply in replies) for name in replies[0]}
+    return [name if place % 2 == 0 else sum(r[place] for r in replies) for place, name in enumerate(replies[0])]
+
+
+def _running(replies: Sequence[Any]) -> Any:
+    """Return the reply of a node that runs a function, or else the first one."""
+    return next((reply for reply in replies if _field(reply, "running_script") is not None), replies[0])
+
+
+def _field(reply: Any, name: str) -> Any:
+    pairs = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    return pairs.get(name, pairs.get(name.encode()))
+
+
 def _all_have(replies: Sequence[Any]) -> Any:
     return [min(column) for column in zip(*replies, strict=True)]
 
@@ -69,14 +91,19 @@ _TABLE: Final[dict[Policy, str]] = {
     ACL|DELUSER ACL|LOAD ACL|SAVE ACL|SETUSER CLIENT|SETINFO CLIENT|SETNAME CONFIG|RESETSTAT CONFIG|REWRITE CONFIG|SET
     SCRIPT|FLUSH SCRIPT|LOAD SLOWLOG|RESET COMMANDLOG|RESET
     """,
-    Policy(Reach.NODES, _sum): "LATENCY|RESET SLOWLOG|LEN COMMANDLOG|LEN",
-    Policy(Reach.NODES, _joined): "SLOWLOG|GET COMMANDLOG|GET",
+    Policy(Reach.NODES, _sum): "LATENCY|RESET SLOWLOG|LEN COMMANDLOG|LEN PUBSUB|NUMPAT",
+    Policy(Reach.NODES, _joined): "SLOWLOG|GET COMMANDLOG|GET LATENCY|LATEST LATENCY|HISTORY",
+    # Of these no tips tell, but each node knows its own subscribers only.
+    Policy(Reach.NODES, _united): "PUBSUB|CHANNELS PUBSUB|SHARDCHANNELS",
+    Policy(Reach.NODES, _counts): "PUBSUB|NUMSUB PUBSUB|SHARDNUMSUB",
     Policy(Reach.SHARDS, _first): """
     FLUSHALL FLUSHDB FUNCTION|DELETE FUNCTION|FLUSH FUNCTION|LOAD FUNCTION|RESTORE MEMORY|PURGE PING
     """,
     Policy(Reach.SHARDS, _sum): "DBSIZE",
     Policy(Reach.SHARDS, _all_have): "SCRIPT|EXISTS",
-    Policy(Reach.SHARDS, _joined): "KEYS",
+    Policy(Reach.SHARDS, _joined): "KEYS CLUSTER|SLOT-STATS CLUSTER|GETSLOTMIGRATIONS",
+    Policy(Reach.SHARDS, _running): "FUNCTION|STATS",
+    Policy(Reach.SLOT): "CLUSTER|COUNTKEYSINSLOT CLUSTER|GETKEYSINSLOT CLUSTER|FLUSHSLOT",
     Policy(Reach.SOME, _first): "FUNCTION|KILL SCRIPT|KILL",
     Policy(Reach.FIRST): "RANDOMKEY",
     Policy(Reach.NONE, None, "`scan_iter()` goes through all nodes, and `node.scan()` through one of `primaries()`"): (

@@ -25,7 +25,7 @@ from aioresp.errors import AskError, ClientClosed, ConnectError, MovedError, Red
 from aioresp.events import Event, Redirected, TopologyChanged, tell
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
-from aioresp.pubsub.topics import Broker
+from aioresp.pubsub.topics import Broker, Moment
 from aioresp.timers import wait
 from aioresp.wire.connection import Connection
 
@@ -66,11 +66,13 @@ class Router:
         self.changes = 0
         """Number of times that the table has changed."""
         self.on_change: list[Callable[[], object]] = []
-        """Functions that are called after each new topology that has changed the table."""
+        """Functions that are called after each new topology that has changed the table, or has other nodes."""
         self.listening: Address | None = None
         """Address of the node that ordinary subscriptions are connected to."""
         self.hub: Broker | None = None
         """The topics of this loop; None before the first subscription."""
+        self.seen = Moment.now()
+        """Moment before the last topology of this loop's own was asked for."""
         self._loop = loop
         self._topology: Topology | None = None  # the one that the table was made of
         #: Pools by slot that redirects have told, with the loop times: newer than a view that was asked for before.
@@ -154,6 +156,8 @@ class Router:
             self.tell(told, self.nodes.address)
         if changed:
             self._tell_change()
+        elif before is None or {node.address for node in before.nodes} != {node.address for node in topology.nodes}:
+            self._hear()
         return changed
 
     def tell(self, make: Callable[[str], Event], server: str) -> None:
@@ -182,6 +186,9 @@ class Router:
         self.changes += 1
         self._wanted_since = self._loop.time()
         self.wake()
+        self._hear()
+
+    def _hear(self) -> None:
         for hear in list(self.on_change):
             hear()
 
@@ -211,7 +218,7 @@ class Router:
         while (pause := self._asked_at + self._jittered_gap() - self._loop.time()) > 0:
             self._hurry = self._loop.create_future()
             await wait((self._hurry,), pause)  # until it is time, or until a caller comes who waits
-        asked = self._loop.time()
+        asked, moment = self._loop.time(), Moment.now()
         try:
             view = await discover(self.nodes, self._candidates(), several)
         finally:
@@ -219,6 +226,7 @@ class Router:
             self._jitter = random.uniform(0.8, 1.2)
             self._gap = min(self._gap * 2, MOST)
         changed = self._apply(view, asked) if self.nodes.adopt(view) else self.catch_up()
+        self.seen = moment
         if changed:
             self._gap = LEAST
         elif self._failure is not None:

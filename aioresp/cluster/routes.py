@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
+from aioresp.cluster.batches import UNSERVED, Commands, Group, Part, failed_with
 from aioresp.cluster.noted import Noted
+from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import (
     ASKING,
-    AT_ONCE,
     Course,
     Step,
-    follow,
     pause,
     start_batch,
     step_after,
-    too_late,
 )
 from aioresp.cluster.router import Router
 from aioresp.cluster.slots import common_slot
-from aioresp.cluster.topology import Address
-from aioresp.command import Arguments, shown, told
+from aioresp.cluster.split import Split
+from aioresp.cluster.topology import Address, Shard
+from aioresp.command import Arguments, shown
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
 from aioresp.contexts.routes import LARGE, LARGE_BYTES, LeaseRoute, SharedRoute
-from aioresp.contexts.suspicion import abort_cause, heed_batch
+from aioresp.contexts.suspicion import abort_cause
 from aioresp.contexts.transaction import MULTI
 from aioresp.errors import (
     AskError,
@@ -57,21 +57,16 @@ from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.retry import NEVER, not_now
 from aioresp.trail import TRAIL
-from aioresp.wire.batch import Batch, fail, joined
+from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack, unpack
 
 T = TypeVar("T")
 
-#: Part of a batch that goes to one node: its pool, whether each command is asked once, and the numbers of the commands.
-Group = tuple[Pool[Connection], bool, list[int]]
-
 _WATCH: Final = pack(("WATCH",))
 
 #: Stands for the commands of a transaction, none of which has run.
 _NO_CODE: Final = traits(("PING",))
-
-_UNSERVED: Final = "CLUSTERDOWN no known node serves the slot"
 
 
 class ClusterRoute:
@@ -80,14 +75,19 @@ class ClusterRoute:
     shared = True
     watching = False
 
-    def __init__(self, find_router: Callable[[], Router], any_pool: Callable[[Router], Any], terms: Terms) -> None:
+    def __init__(
+        self, find_router: Callable[[], Router], any_pool: Callable[[Router], Any], terms: Terms, reads: Reads
+    ) -> None:
         self.slots: list[int | None] = []
+        self.splits: Mapping[int, Split] = {}
+        """The queued commands over several slots, by their numbers."""
         #: Slot of the watched keys; None if none are watched.
         self._pinned: int | None = None
         self.on_lost = terms.on_lost
         self._find_router = find_router
         self._any_pool = any_pool
         self._terms = terms
+        self._reads = reads
 
     def find_pool(self) -> Pool[Connection]:
         """Return the pool of the node that serves the watched keys, or the first command with a key."""
@@ -95,14 +95,17 @@ class ClusterRoute:
         slots = self.slots if self._pinned is None else [self._pinned]
         pool = next((router.pool(slot) for slot in slots if slot is not None), None) or self._any_pool(router)
         if pool is None:
-            raise ClusterDownError(_UNSERVED)
+            raise ClusterDownError(UNSERVED)
         found: Pool[Connection] = pool
         return found
 
     async def carry(self, commands: list[Packed], decode: bool, whole: bool) -> Replies:
         """Send the commands to their nodes; send those again that have not run, or may run twice."""
         slots, self.slots = self.slots, []
+        splits, self.splits = self.splits, {}
         carry = partial(self._carry_whole if whole else self._carry, commands, slots, decode)
+        if splits:
+            carry = partial(self._carry_parts, commands, slots, decode, splits)
         if not self._terms.middleware:
             return await carry()
         traced = partial(self._traced, carry, len(commands) - 2 * whole, slots)
@@ -125,19 +128,19 @@ class ClusterRoute:
     def _deadline(self) -> float:
         return math.inf if self._terms.timeout is None else running_loop().time() + self._terms.timeout
 
-    def _begin(self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float) -> _Part:
+    def _begin(self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float) -> Part:
         """Send commands to one node, in one write, and never a second time."""
         rest = None if deadline == math.inf else max(deadline - running_loop().time(), 0.001)
         packed = joined(commands) if len(commands) <= LARGE else []
         if len(commands) > LARGE or size(packed) > LARGE_BYTES:
             terms = self._terms.replace(retry=NEVER, timeout=rest, middleware=())
             large = SharedRoute(lambda: pool, terms).carry(commands, decode, False)
-            return _Part(pool, None, asyncio.ensure_future(large))
+            return Part(pool, None, asyncio.ensure_future(large))
         batch = Batch(len(commands), decode, running_loop().create_future())
         place, trail = self._place(pool), self._terms.trail
         note = None if trail is None or place is None else partial(trail.reach, place)
         pool.place(batch.future, partial(start_batch, packed, batch, note), rest)
-        return _Part(pool, batch, batch.future)
+        return Part(pool, batch, batch.future)
 
     def _place(self, pool: Pool[Connection]) -> Address | None:
         return None if self._terms.trail is None else self._find_router().address(pool)
@@ -184,8 +187,11 @@ class ClusterRoute:
         router, deadline = self._find_router(), self._deadline()
         if router.topology is None:
             await Course(router, commands[0], None, self._terms, deadline).discover()
-        batch = _Batch(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
-        await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
+        batch = Commands(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
+        if self._terms.read_from == "primary":
+            await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
+        else:
+            await self._read(router, batch, decode, deadline)
         while failed := batch.to_repeat():
             try:
                 due = batch.aim(failed)
@@ -202,21 +208,80 @@ class ClusterRoute:
             await self._all(batch.groups(failed), batch, decode, deadline)
         return batch.outcome()
 
-    def _tell_repeat(self, batch: _Batch, failed: list[int]) -> None:
+    def _tell_repeat(self, batch: Commands, failed: list[int]) -> None:
         """Tell the `events` hook that commands are sent again for another reason than a redirect."""
         if self._terms.observer is not None and (error := batch.last_failure(failed)) is not None:
             named = about(copy_error(error), str(PIPELINE[0]))
             self._terms.observer.repeating(named, batch.rounds)
 
-    async def _all(self, groups: list[Group], batch: _Batch, decode: bool, deadline: float) -> None:
+    async def _carry_parts(
+        self, commands: list[Packed], slots: list[int | None], decode: bool, splits: Mapping[int, Split]
+    ) -> Replies:
+        """Send the parts of commands over several slots in their places, and return one reply for each command."""
+        parts: list[Packed] = []
+        slots_of_parts: list[int | None] = []
+        for number, packed in enumerate(commands):
+            split = splits.get(number)
+            parts += [packed] if split is None else split.commands
+            slots_of_parts += [slots[number]] if split is None else split.slots
+        replies = await self._carry(parts, slots_of_parts, decode)
+        raw = iter(replies.raw)
+        return Replies(
+            [
+                splits[number].joined([next(raw) for _ in splits[number].slots]) if number in splits else next(raw)
+                for number in range(len(commands))
+            ],
+            replies.clean,
+            replies.origin,
+        )
+
+    # --- Reads from replicas -----------------------------------------------------------------------------------------
+
+    async def _read(self, router: Router, batch: Commands, decode: bool, deadline: float) -> None:
+        """Send the commands once: reads to replicas, and all others to their primaries.
+
+        If one command of a slot writes, all of that slot go to the primary, so that they keep their order.
+        """
+        shards, others = batch.reads()
+        asking = [self._read_shard(router, shard, numbers, batch, decode, deadline) for shard, numbers in shards]
+        calls: list[Awaitable[list[int]]] = [self._at_primaries(others, batch, decode, deadline), *asking]
+        left: list[int] = []
+        for found in await all_of(calls):
+            if isinstance(found, BaseException):
+                raise found
+            left += found
+        if left:
+            await self._at_primaries(sorted(left), batch, decode, deadline)
+
+    async def _at_primaries(self, numbers: list[int], batch: Commands, decode: bool, deadline: float) -> list[int]:
+        await self._all(batch.groups(numbers), batch, decode, deadline)
+        return []
+
+    async def _read_shard(
+        self, router: Router, shard: Shard, numbers: list[int], batch: Commands, decode: bool, deadline: float
+    ) -> list[int]:
+        """Ask the replicas of a shard one after another; return the numbers of the reads that are left."""
+        for address in self._reads.replicas(router, shard, self._terms.read_from):
+            begin = running_loop().time()
+            group = self._reads.pool(address), False, numbers
+            await self._all([group], batch, decode, share_of(deadline, begin))
+            left = batch.unserved(numbers)
+            if not left:
+                self._reads.served(address, begin)
+                return []
+            self._reads.failed(router, address, left.values())
+            numbers = list(left)
+        return numbers
+
+    async def _all(self, groups: list[Group], batch: Commands, decode: bool, deadline: float) -> None:
         """Send each group to its node, all in one turn of the loop, and note the replies."""
-        parts: list[_Part] = []
+        parts: list[Part] = []
         try:
             for pool, asking, numbers in groups:
                 try:
                     parts.append(self._begin(pool, batch.bytes_of(numbers, asking), decode, deadline))
                 except RedisError as error:  # the connection has just ended, or the client was closed
-                    parts.append(_Part(pool, None, _failed(error)))
+                    parts.append(Part(pool, None, failed_with(error)))
             for part, (_, asking, numbers) in zip(parts, groups, strict=True):
                 try:
                     replies = await part.replies()
@@ -319,202 +384,6 @@ def one_slot(commands: Sequence[Packed], slots: Sequence[int | None], pinned: in
     return next(iter(found), None)
 
 
-class _Part:
-    """Part of a batch on its way to one node: a batch on a shared connection, or the task of a very large one."""
-
-    __slots__ = ("_batch", "future", "pool")
-
-    def __init__(self, pool: Pool[Connection], batch: Batch | None, future: asyncio.Future[Any]) -> None:
-        self.future = future
-        self.pool = pool
-        self._batch = batch
-
-    async def replies(self) -> Replies:
-        """Return the replies. Raises the error of the whole part."""
-        found: Any = await self.future
-        batch = self._batch
-        return found if batch is None else Replies(found, batch.clean, batch.origin)
-
-    def heed(self, replies: Replies, commands: list[Packed]) -> None:
-        """Let the pool leave its connections if the replies show that they lead to the wrong server."""
-        if self._batch is not None:
-            heed_batch(lambda: self.pool, replies, commands, False)
-
-
-def _failed(error: RedisError) -> asyncio.Future[Any]:
-    future: asyncio.Future[Any] = running_loop().create_future()
-    fail(cast(Any, future), error)
-    return future
-
-
-class _Batch:
-    """Commands of a pipeline on their way: the reply or the error that each has by now."""
-
-    def __init__(
-        self,
-        router: Router,
-        commands: list[Packed],
-        slots: list[int | None],
-        terms: Terms,
-        other: Pool[Connection] | None,
-    ) -> None:
-        self.commands = commands
-        self.pauses = 0
-        self._router = router
-        self._slots = slots
-        self._terms = terms
-        self._other = other  # the pool for commands without a key
-        self._replies: list[Any] = [None] * len(commands)
-        self._errors: set[int] = set()  # numbers of commands whose last reply is an error, and may be followed
-        self._failed = False  # set by the first error, never cleared
-        self._asking: dict[int, Pool[Connection]] = {}
-        self._redirects = 0
-
-    def groups(self, numbers: Iterable[int]) -> list[Group]:
-        """Return the parts that go to one node each, in the order of the commands."""
-        pools = self._router.pools
-        if not self._asking and self._other is None:  # the first time, and most often the only one
-            slots: list[Any] = self._slots
-            numbers = list(numbers)
-            targets = [pools[slots[number]] for number in numbers]
-            plain: dict[Any, list[int]] = {pool: [] for pool in targets}
-            for number, pool in zip(numbers, targets, strict=True):
-                plain[pool].append(number)
-            return self._served([(pool, False, members) for pool, members in plain.items()])
-        groups: dict[tuple[Any, bool], list[int]] = {}
-        for number in numbers:
-            slot = self._slots[number]
-            asked = self._asking.pop(number, None)
-            target = asked or (self._other if slot is None else pools[slot])
-            groups.setdefault((target, asked is not None), []).append(number)
-        return self._served([(pool, asking, members) for (pool, asking), members in groups.items()])
-
-    def _served(self, groups: list[tuple[Any, bool, list[int]]]) -> list[Group]:
-        """Return the groups with a node; the commands of slots that no known node serves fail."""
-        for group in [group for group in groups if not isinstance(group[0], Pool)]:
-            groups.remove(group)
-            self.fail(group[2], ClusterDownError(_UNSERVED))
-        return groups
-
-    def bytes_of(self, numbers: list[int], asking: bool) -> list[Packed]:
-        """Return the packed commands of a part; ASKING stands before each where the node is asked once."""
-        commands = self.commands
-        if not asking:
-            return [commands[number] for number in numbers]
-        return [packed for number in numbers for packed in (ASKING, commands[number])]
-
-    def take(self, numbers: Sequence[int], raw: Sequence[Any], clean: bool) -> None:
-        """Note the replies of a part, which has no error if it is `clean`."""
-        found = self._replies
-        if clean and not self._errors:
-            for number, reply in zip(numbers, raw, strict=True):
-                found[number] = reply
-            return
-        for number, reply in zip(numbers, raw, strict=True):
-            found[number] = reply
-            if isinstance(reply, RedisError):
-                self._failed = True
-                self._errors.add(number)
-            else:
-                self._errors.discard(number)
-
-    def fail(self, numbers: Sequence[int], error: RedisError) -> None:
-        """Note the error of a part whose node has not answered."""
-        self._failed = True
-        for number in numbers:
-            own = copy_error(error)
-            if not isinstance(own, ClusterError):
-                told(own, traits(unpack(self.commands[number])))
-            self._replies[number] = own
-            self._errors.add(number)
-
-    def to_repeat(self) -> list[int]:
-        """Return the numbers of the commands to send again, in their order.
-
-        A command is not sent again if a later one with a key of it has run: unless both only read, it would run out of
-        order. So it keeps its error.
-        """
-        again: list[int] = []
-        if not self._errors:
-            return again
-        facts = {number: traits(unpack(self.commands[number])) for number in self._errors}
-        slots = {self._slots[number] for number in self._errors}
-        ran: dict[Any, bool] = {}  # keys of later commands that have run, and whether those only read
-        for number in range(len(self.commands) - 1, -1, -1):
-            if self._slots[number] not in slots:
-                continue
-            fact = facts.get(number) or traits(unpack(self.commands[number]))
-            reply = self._replies[number]
-            if number in self._errors and self._step(number, fact) is not Step.STOP:
-                if all(ran.get(key, True) and (fact.read_only or key not in ran) for key in fact.keys):
-                    again.append(number)
-                continue
-            if number in self._errors and isinstance(reply, (ConnectionLost, ClusterError)):
-                pass
-            for key in fact.keys:
-                ran[key] = ran.get(key, True) and fact.read_only
-        again.reverse()
-        self._errors.difference_update(number for number in list(self._errors) if number not in again)
-        return again
-
-    def _step(self, number: int, fact: Any) -> Step:
-        return step_after(self._replies[number], fact, self._slots[number], self._terms)
-
-    def aim(self, failed: list[int]) -> RedisError | None:
-        """Choose the next node of each command; return an error for which a pause is due first."""
-        due: RedisError | None = None
-        self._redirects += 1
-        changed = self._router.catch_up()
-        for number in failed:
-            error, slot = self._replies[number], self._slots[number]
-            if isinstance(error, (MovedError, AskError)) and slot is not None:
-                aim = follow(self._router, error, slot)
-                if self._terms.trail is not None:
-                    self._terms.trail.redirects += 1
-                if isinstance(error, AskError):
-                    self._asking[number] = aim.pool
-                if aim.circle or self._redirects > AT_ONCE:
-                    due = error
-            elif not changed and not (isinstance(error, ConnectionLost) and self._redirects == 1):
-                due = error
-        return due
-
-    @property
-    def rounds(self) -> int:
-        """Number of times that commands were sent again."""
-        return self._redirects
-
-    def last_failure(self, failed: list[int]) -> RedisError | None:
-        """Return the error of a command that is sent again, unless all of them follow redirects."""
-        errors = (self._replies[number] for number in reversed(failed))
-        return next((error for error in errors if not isinstance(error, (MovedError, AskError))), None)
-
-    def give_up(self, failed: list[int]) -> None:
-        """Give commands whose deadline has passed their error."""
-        for number in failed:
-            self._replies[number] = too_late(self._replies[number])
-
-    def outcome(self) -> Replies:
-        """Return the replies. Raises the error of the whole if no node has answered."""
-        replies = self._replies
-        if not self._failed:
-            return Replies(replies, True)
-        errors = [reply for reply in replies if isinstance(reply, RedisError)]
-        if len(errors) == len(replies) and all(_is_of_connection(error) for error in errors):
-            error = errors[0]
-            errors.clear()
-            replies.clear()
-            try:
-                raise error
-            finally:
-                del error  # it holds this frame by its traceback
-        return Replies(replies, not errors)
-
-
-def _is_of_connection(error: RedisError) -> bool:
-    return not hasattr(error, "code")
-
-
 def _reason(replies: Replies) -> RedisError | None:
     """Return the error for which nothing of a transaction has run; None if it has run, or failed otherwise."""
     last = replies.raw[-1]
@@ -546,6 +415,10 @@ def _step_of_transaction(error: RedisError, slot: int | None, terms: Terms, comm
 
 def _only_reads(packed: Packed) -> bool:
     return traits(unpack(packed)).read_only
+
+
+def _start(packed: Packed, batch: Batch, connection: Connection, rest: float | None) -> None:
+    connection.send_batch(packed, batch, rest)
 
 
 async def all_of(calls: Iterable[Awaitable[T]]) -> list[T | BaseException]:

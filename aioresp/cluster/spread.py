@@ -1,24 +1,27 @@
 """Commands over several nodes: split by slot, or sent to all of them, with one reply.
 
-Owns which commands may be split, and the error of a command that some nodes have run and others have not. Never
-converts the reply.
+Owns the error of a command that some nodes have run and others have not. Never converts the reply.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from aioresp.arguments import word
 from aioresp.cluster.policies import Policy, Reach, policy_of
 from aioresp.cluster.routes import all_of
-from aioresp.cluster.slots import slot_of
+from aioresp.cluster.slots import SLOTS, slot_of
+from aioresp.cluster.split import SPLIT, Split, split_of
 from aioresp.cluster.streams import read_streams
 from aioresp.cluster.topology import ClusterNode
 from aioresp.command import told
 from aioresp.errors import CommandRefused, RedisError, about, copy_error
 from aioresp.facts.traits import Traits
 from aioresp.options import Terms
+from aioresp.pool.pool import Pool
+from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
 
 if TYPE_CHECKING:
@@ -27,14 +30,12 @@ if TYPE_CHECKING:
 #: Reply of `spread` for a command that goes to one node.
 NOT_SPREAD: Final[Any] = object()
 
-#: Commands that may be split, as each key stands for itself; all but MGET reply with a number.
-_SPLIT: Final = frozenset(("DEL", "UNLINK", "EXISTS", "TOUCH", "MGET"))
-
 
 async def spread(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
     """Send a command to all nodes that it concerns; return the raw reply, or NOT_SPREAD if that is one node."""
-    if facts.name in _SPLIT:
-        return await _split(fleet, facts, terms)
+    if facts.name in SPLIT:
+        split = split_of(facts)
+        return NOT_SPREAD if split is None else await _send_parts(fleet, split, terms)
     if facts.name in ("XREAD", "XREADGROUP") and len({slot_of(key) for key in facts.keys}) > 1:
         return await read_streams(fleet, facts, terms)
     if facts.keys or facts.timeout is not None:
@@ -44,6 +45,10 @@ async def spread(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
         return NOT_SPREAD
     if policy.reach is Reach.NONE:
         raise about(CommandRefused(f"a cluster does not send this command: {policy.advice}"), facts.name)
+    if policy.reach is Reach.SLOT:
+        slot = word(facts.arguments[2]) if len(facts.arguments) > 2 else ""
+        known = slot.isascii() and slot.isdigit() and int(slot) < SLOTS
+        return await fleet.send(pack(tuple(facts.arguments)), int(slot), terms) if known else NOT_SPREAD
     topology = await fleet.topology(terms)
     if policy.reach is Reach.FIRST:
         return await _first(fleet, facts, terms, topology.primaries)
@@ -53,36 +58,20 @@ async def spread(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
     return await _everywhere(fleet, facts, terms, policy, nodes)
 
 
-async def _split(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
+async def _send_parts(fleet: Fleet, split: Split, terms: Terms) -> Any:
     """Send the keys of each slot in a command of their own; return the sum, or the values in the order of the keys."""
-    parts: dict[int, list[int]] = {}
-    keys = facts.keys
-    for number, key in enumerate(keys):
-        parts.setdefault(slot_of(key), []).append(number)
-    if len(parts) < 2:
-        return NOT_SPREAD
-    commands = [pack((facts.name, *(keys[number] for number in numbers))) for numbers in parts.values()]
     replies: list[Any]
-    if terms.read_from != "primary" and facts.read_only:
-        replies = await all_of(fleet.read(packed, slot, terms) for packed, slot in zip(commands, parts, strict=True))
+    if terms.read_from != "primary" and split.facts.read_only:
+        parts = zip(split.commands, split.slots, strict=True)
+        replies = await all_of(fleet.read(packed, slot, terms) for packed, slot in parts)
     else:
         route = fleet.route(terms.replace(middleware=()))
-        route.slots.extend(parts)
-        replies = (await route.carry(commands, terms.decode, False)).raw
-    failed = [reply for reply in replies if isinstance(reply, RedisError)]
-    if failed:
-        error = copy_error(failed[0])
-        if facts.name != "MGET" and len(failed) < len(replies):
-            error.args = (f"{error.args[0]}; {len(replies) - len(failed)} of {len(replies)} slots are done",)
-        told(error, facts)
-        raise error
-    if facts.name != "MGET":
-        return sum(replies)
-    values: list[Any] = [None] * len(keys)
-    for numbers, reply in zip(parts.values(), replies, strict=True):
-        for number, value in zip(numbers, reply, strict=True):
-            values[number] = value
-    return values
+        route.slots.extend(split.slots)
+        replies = (await route.carry(split.commands, terms.decode, False)).raw
+    reply = split.joined(replies)
+    if isinstance(reply, BaseException):
+        raise reply
+    return reply
 
 
 async def _first(fleet: Fleet, facts: Traits, terms: Terms, nodes: Iterable[ClusterNode]) -> Any:
@@ -112,6 +101,16 @@ async def _everywhere(fleet: Fleet, facts: Traits, terms: Terms, policy: Policy,
 
 
 def _at(fleet: Fleet, facts: Traits, terms: Terms, node: ClusterNode) -> Awaitable[Any]:
-    """Send the command to one node."""
-    find: Callable[[], Any] = lambda: fleet.pools.here().pool_at(node.address)  # noqa: E731
+    """Send the command to one node; in place of a primary, to the one that takes its shard over meanwhile."""
+    router = fleet.pools.here()
+    topology = router.topology
+    shards = () if topology is None else topology.shards
+    shard = next((shard for shard in shards if shard.primary.id == node.id), None)
+    kin = set() if shard is None else {shard.primary.id, *(replica.id for replica in shard.replicas)}
+
+    def find() -> Pool[Connection]:
+        now = () if router.topology is None else router.topology.primaries
+        heir = next((primary for primary in now if primary.id in kin), node)
+        return router.pool_at(heir.address)
+
     return fleet.send(pack(tuple(facts.arguments)), None, terms, find)

@@ -1,7 +1,7 @@
 """Reads of streams of several slots: one command for each slot, and one reply.
 
-Owns the parts of an XREAD or XREADGROUP. Never drops an entry that a server has handed out: a read of a group is not
-cancelled while its server may answer.
+Owns the parts of an XREAD or XREADGROUP. Never drops an entry that a server has handed out: when one server has
+answered, the reads at the others are ended there, and their replies are awaited.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from aioresp.cluster.blocking import Block
 from aioresp.cluster.routes import all_of
 from aioresp.cluster.slots import slot_of
 from aioresp.errors import RedisError
@@ -22,9 +23,9 @@ from aioresp.wire.packing import pack
 if TYPE_CHECKING:
     from aioresp.cluster.fleet import Fleet
 
-#: Seconds for which a group's reads of several slots wait on their servers at a time: all of them end by then, and the
-#: entries that they bring are returned together.
-ROUND: Final = 0.25
+#: Seconds for which reads of several slots wait on their servers at a time. So long do entries wait at most if a server
+#: does not let the client end the reads of the other slots.
+ROUND: Final = 5.0
 
 
 def parts_of(facts: Traits) -> dict[int, Traits]:
@@ -50,12 +51,12 @@ async def read_streams(fleet: Fleet, facts: Traits, terms: Terms) -> Any:
     found = await _read_now(fleet, now, terms)
     if found is not None:
         return found
+    if facts.name == "XREAD":  # all the time at once, as "$" means another id in each round
+        return await _read_first(fleet, parts, terms, takes=False)
     until = running_loop().time() + facts.timeout if facts.timeout else math.inf
-    if facts.name == "XREAD":
-        return await _read_first(fleet, parts, terms)
     while found is None and (left := until - running_loop().time()) > 0:
         short = {slot: part.with_timeout(min(left, ROUND)) for slot, part in parts.items()}
-        found = joined(_sound(await all_of(fleet.block(part, slot, _raw, terms) for slot, part in short.items())))
+        found = await _read_first(fleet, short, terms, takes=True)
     return found
 
 
@@ -64,21 +65,33 @@ async def _read_now(fleet: Fleet, parts: dict[int, Traits], terms: Terms) -> Any
     return joined(_sound(await all_of(sending)))
 
 
-async def _read_first(fleet: Fleet, parts: dict[int, Traits], terms: Terms) -> Any:
-    """Wait at all nodes until one has entries. The others are cancelled: an XREAD takes nothing away."""
-    reads = [asyncio.ensure_future(fleet.block(part, slot, _raw, terms)) for slot, part in parts.items()]
+async def _read_first(fleet: Fleet, parts: dict[int, Traits], terms: Terms, *, takes: bool) -> Any:
+    """Wait at all nodes until one answers: with entries, with an error, or as the time is over for all.
+
+    The other reads are cancelled. If the command `takes` the entries that it brings, they are ended at their servers
+    instead, and the entries that they have taken by then come along.
+    """
+    router = fleet.pools.here()
+    blocks = [Block(router, part, slot, terms) for slot, part in parts.items()]
+    reads = {asyncio.ensure_future(block.run(_raw)): block for block in blocks}
     try:
-        waiting = set(reads)
-        while waiting:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            found = joined([read.result() for read in done])
-            if found is not None:
-                return found
-        return None
+        _, waiting = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+        for read in waiting:
+            if not (takes and reads[read].finish()):
+                read.cancel()
+        if waiting:
+            await asyncio.wait(waiting)
+        return joined(_sound([_outcome(read) for read in reads if not read.cancelled()]))
     finally:
         for read in reads:
-            if not read.get_loop().is_closed():
-                read.cancel()
+            if read.get_loop().is_closed():
+                continue
+            if not read.cancel() and not read.cancelled():
+                read.exception()  # so that asyncio does not log it
+
+
+def _outcome(read: asyncio.Task[Any]) -> Any:
+    return read.exception() or read.result()
 
 
 def _without_block(facts: Traits) -> Traits:

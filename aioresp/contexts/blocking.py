@@ -230,6 +230,15 @@ class Blocking:
             self._background = Background(self._pool, self._loop, self.in_line)
             self._unblock(self._background)
 
+    def finish(self) -> None:
+        """End the command as its time limit would: the caller gets what it has taken by then, or that it took nothing.
+
+        If the server refuses that, the command goes on.
+        """
+        if self._state is State.WAITING and self._background is None and not self._reply.done():
+            self._background = Background(self._pool, self._loop, self.in_line)
+            self._unblock(self._background)
+
     def abandon(self) -> None:
         """Report elements that may be lost: the pool or the loop is closed, and cannot put them back."""
         closed = ClientClosed("the client was closed, or its event loop")

@@ -379,6 +379,13 @@ class Borrowed(Entered):
         finally:
             self.give_back()
 
+    def finish(self) -> bool:
+        """End the blocking command under way as its time limit would; return whether there is one."""
+        if self._blocking is None:
+            return False
+        self._blocking.finish()
+        return True
+
     def _remark(self) -> None:
         """Log that an unbounded wait has become long: otherwise it would look like an empty queue."""
         pool = self.find_pool()

@@ -7,9 +7,9 @@ not run, because a script can return any error. It asks the server which scripts
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, overload
 
 from aioresp.arguments import encoded, exact
 from aioresp.command import AnyStr, Arguments, Handle, Key, Result, Value
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from aioresp.contexts.pipeline import Pipeline
 
     Place: TypeAlias = tuple[object, int] | None
+
+T = TypeVar("T")
 
 #: Beginnings of the errors for an unknown script, or an unknown function; a script can return the same.
 _NO_SCRIPT: Final = "NOSCRIPT No matching script"
@@ -243,13 +245,13 @@ class Function(Bound):
     async def _see_to_it(self, client: Executor[Any]) -> bool:
         """Load the library if the server does not have the function; return whether it was loaded."""
         try:
-            found = await client.execute(("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), replies.libraries)
+            lists = await _ask_all(client, ("FUNCTION", "LIST", "LIBRARYNAME", self._library_name), replies.libraries)
         except ResponseError as error:
             if isinstance(error, (*NOT_NOW, UnknownCommandError)):
                 raise
             return False  # the server may have it, and does not say so in whichever words: the call will tell
-        names = (function.name for library in found for function in library.functions)
-        if any(name in (self.name, self.name.encode()) for name in names):
+        named = (self.name, self.name.encode())
+        if all(any(function.name in named for library in found for function in library.functions) for found in lists):
             return False
         await client.execute(("FUNCTION", "LOAD", "REPLACE", self.library), as_is)
         return True
@@ -279,6 +281,13 @@ def _not_sent(method: str) -> Iterator[None]:
     except ConnectionLost as error:
         error.method, error.outcome = method, "not sent"
         raise
+
+
+async def _ask_all(client: Executor[Any], arguments: Arguments, reply: Callable[[Any], T]) -> list[T]:
+    """Return the replies of all servers of a client that may run a function; most clients have one server."""
+    if isinstance(client, Scripts):
+        return await client._ask_all(arguments, reply)
+    return [await client.execute(arguments, reply)]
 
 
 def _queueing(client: Executor[Any]) -> Pipeline[Any] | None:
@@ -317,6 +326,10 @@ class Scripts(Executor[AnyStr]):
         None means that the server cannot be asked now, because it queues all commands.
         """
         return self, 0
+
+    async def _ask_all(self, arguments: Arguments, reply: Callable[[Any], T]) -> list[T]:
+        """Send a command to all servers that may run a function, and return the reply of each."""
+        return [await self.execute(arguments, reply)]
 
     def register_script(self, script: str | bytes, *, readonly: bool = False) -> Script:
         """Return a callable that runs a Lua script; nothing is sent before it is called.

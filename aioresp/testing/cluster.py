@@ -64,7 +64,8 @@ class ClusterServers(Ensemble[ClusterNode]):
             raise ValueError(f"primaries is {primaries} and replicas {replicas}: give at least 1 and 0")
         self._primaries = primaries
         settings = {
-            "repl-diskless-sync": "yes",  # a primary that has saved for its replica would load that when it starts again
+            # A primary that has saved its keys for a replica would load them when it starts again.
+            "repl-diskless-sync": "yes",
             "repl-diskless-sync-delay": "0",
             # CLUSTER SLOTS leaves out a replica that has received nothing yet, and an idle primary sends only these.
             "repl-ping-replica-period": "1",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from aioresp.cluster import Cluster
+from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.testing import ClusterNode, ClusterServers
 
 
@@ -34,6 +36,79 @@ async def test_a_pop_moves_on_with_its_slot(fresh: ClusterServers, r: Cluster[st
         assert await popping == ("{pop}q", "x")
     finally:
         fresh.migrate("{pop}q", home)
+
+
+Call = Callable[[Cluster[str]], Awaitable[object]]
+
+#: Calls that wait, those that end them, and their results.
+WAITING: dict[str, tuple[Call, Call, object]] = {
+    "BLPOP": (lambda r: r.blpop(["{pop}a", "{pop}b"], 60), lambda r: r.rpush("{pop}b", "x"), ("{pop}b", "x")),
+    "BRPOP": (lambda r: r.brpop(["{pop}c"]), lambda r: r.rpush("{pop}c", "x"), ("{pop}c", "x")),
+    "BLMOVE": (lambda r: r.blmove("{pop}d", "{pop}e", 60), lambda r: r.rpush("{pop}d", "x"), "x"),
+    "BZPOPMIN": (lambda r: r.bzpopmin(["{pop}f"], 60), lambda r: r.zadd("{pop}f", {"x": 1.5}), ("{pop}f", "x", 1.5)),
+    "BLMPOP": (
+        lambda r: r.blmpop(60, 2, "{pop}g", "{pop}h", direction="LEFT"),
+        lambda r: r.rpush("{pop}g", "x"),
+        ("{pop}g", ["x"]),
+    ),
+    "XREAD": (
+        lambda r: r.xread({"{pop}s": "0"}, block=60_000),
+        lambda r: r.xadd("{pop}s", {"a": "1"}, id="1-1"),
+        {"{pop}s": [Entry("1-1", {"a": "1"})]},
+    ),
+    "XREADGROUP": (
+        lambda r: r.xreadgroup("g", "me", {"{pop}t": ">"}, block=60_000),
+        lambda r: r.xadd("{pop}t", {"a": "1"}, id="1-1"),
+        {"{pop}t": [GroupEntry("1-1", {"a": "1"}, None, None)]},
+    ),
+}
+
+
+async def test_each_blocking_command_goes_on_after_moves_and_failovers(fresh: ClusterServers, r: Cluster[str]) -> None:
+    home = fresh.primary_of("{pop}")
+    names = [name for name in WAITING if name != "BLMPOP" or home.version >= (7,)]
+    try:
+        for target in (other_than(fresh, "{pop}"), None, home):
+            await r.xgroup_create("{pop}t", "g", mkstream=True)
+            calls = {name: asyncio.ensure_future(WAITING[name][0](r)) for name in names}
+            await wait_for(fresh, "{pop}", len(names))
+            if target is None:
+                await asyncio.to_thread(fresh.failover, "{pop}")
+            else:
+                await asyncio.to_thread(fresh.migrate, "{pop}", target)
+            await wait_for(fresh, "{pop}", len(names))
+            assert not any(call.done() for call in calls.values())
+            for name in names:
+                await WAITING[name][1](r)
+            assert {name: await call for name, call in calls.items()} == {name: WAITING[name][2] for name in names}
+            await r.delete(*(f"{{pop}}{letter}" for letter in "abcdefghst"))
+    finally:
+        await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def wait_for(cluster: ClusterServers, place: str, count: int) -> None:
+    """Wait until so many clients are blocked at the node of a place."""
+    async with asyncio.timeout(10):
+        while int(cluster.primary_of(place).info("clients")["blocked_clients"]) != count:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_time_limit_goes_on_at_the_next_node(fresh: ClusterServers, r: Cluster[str]) -> None:
+    home = fresh.primary_of("{pop}q")
+    clock = asyncio.get_running_loop().time
+    try:
+        for target in (other_than(fresh, "{pop}q"), home):
+            begin = clock()
+            popping = asyncio.ensure_future(r.blpop(["{pop}q"], timeout=2))
+            reading = asyncio.ensure_future(r.xread({"{pop}s": "0"}, block=2000))
+            await asyncio.sleep(1.3)
+            await asyncio.to_thread(fresh.migrate, "{pop}q", target)
+            assert await popping is None
+            assert await reading == {}
+            assert 1.9 < clock() - begin < 3.2  # and not another 2 s from then on
+    finally:
+        if fresh.primary_of("{pop}q") is not home:
+            fresh.migrate("{pop}q", home)
 
 
 async def test_a_pop_is_asked_for_at_the_target_of_a_move(fresh: ClusterServers, r: Cluster[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -46,6 +47,64 @@ async def test_a_pipeline_refuses_keys_of_two_slots_in_one_command(fresh: Cluste
     p.set("{t}a", 1)
     p.mget("{t}a", "{t}b")
     assert await p.execute() == [True, ["1", None]]
+
+
+async def test_commands_over_several_slots_do_in_a_pipeline_as_outside(fresh: ClusterServers, r: Cluster[str]) -> None:
+    chance = random.Random(11)
+    names: list[str | bytes] = [*(f"name:{number}" for number in range(30)), *(b"raw:%d" % n for n in range(30))]
+    model: dict[str | bytes, str] = {}
+    for _ in range(6):
+        p = r.pipeline()
+        expected: list[object] = []
+        for step in range(40):
+            some = chance.choices(names, k=chance.randrange(1, 12))
+            what = chance.randrange(6)
+            if what == 0:
+                p.set(some[0], str(step))
+                model[some[0]] = str(step)
+                expected.append(True)
+            elif what == 1:
+                p.mget(some)
+                expected.append([model.get(name) for name in some])
+            elif what in (2, 3):
+                (p.exists if what == 2 else p.touch)(*some)
+                expected.append(sum(name in model for name in some))
+            else:
+                (p.delete if what == 4 else p.unlink)(*some)
+                expected.append(len(set(some) & set(model)))
+                model = {name: value for name, value in model.items() if name not in some}
+        assert await p.execute() == expected
+
+
+async def test_the_error_of_a_part_is_that_of_its_command(fresh: ClusterServers, r: Cluster[str]) -> None:
+    odd = fresh.primary_of("a")
+    keys = ["a", *(name for name in map(str, range(50)) if fresh.primary_of(name) is not odd)]
+    odd.call("ACL", "SETUSER", "default", "-unlink")
+    try:
+        p = r.pipeline()
+        p.set("b", "1")
+        p.unlink(*keys)
+        p.get("b")
+        first, error, last = await p.execute(raise_on_error=False)
+        assert (first, last) == (True, "1")
+        assert isinstance(error, ResponseError)
+        assert (error.command, error.key) == ("UNLINK", "'a'")
+        assert "slots are done" in str(error)
+    finally:
+        odd.call("ACL", "SETUSER", "default", "+unlink")
+
+
+async def test_a_transaction_splits_nothing(fresh: ClusterServers, r: Cluster[str]) -> None:
+    for queue in ("mget", "delete"):
+        with pytest.raises(CrossSlotError, match="'a' and 'b'"):
+            async with r.pipeline(transaction=True) as p:
+                getattr(p, queue)("a", "b")
+    p = r.pipeline()
+    p.delete("a", "b")
+    await p.watch("c")
+    with pytest.raises(CrossSlotError, match="'a' and 'b'"):
+        await p.execute()
+    await p.reset()
 
 
 async def test_lists_stay_in_order_while_their_slot_moves(fresh: ClusterServers, r: Cluster[str]) -> None:

@@ -53,6 +53,51 @@ async def test_a_view_reads_from_replicas(fresh: ClusterServers, r: Cluster[str]
     assert (gets(fresh, replicas=True), gets(fresh, replicas=False)) == (60, 0)
 
 
+async def test_a_pipeline_reads_from_replicas_where_it_only_reads(fresh: ClusterServers) -> None:
+    """R1: the commands of a slot stay in their order, and a transaction is for the primary."""
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await in_step(fresh, r)
+        fresh.reset_stats()
+        async with r.pipeline() as p:
+            values = [p.get(name) for name in NAMES]
+            several = p.mget(NAMES)
+            pong = p.ping()
+        assert [await value for value in values] == await several == NAMES
+        assert await pong
+        assert (gets(fresh, replicas=True), gets(fresh, replicas=False)) == (60, 0)
+        assert sum(node.commandstats().get("mget", 0) for node in fresh.primaries()) == 0
+        assert fresh.errorstats().get("MOVED", 0) == 0
+        async with r.pipeline() as p:
+            before = p.get(NAMES[0])
+            length = p.append(NAMES[0], "!")
+            after, other = p.get(NAMES[0]), p.get(NAMES[1])
+        assert [await before, await length, await after] == [NAMES[0], len(NAMES[0]) + 1, NAMES[0] + "!"]
+        assert await other == NAMES[1]
+        assert (gets(fresh, replicas=True), gets(fresh, replicas=False)) == (61, 2)
+        async with r.pipeline(transaction=True) as p:
+            p.get(NAMES[1])
+        async with r.with_options(read_from="primary").pipeline() as p:
+            p.get(NAMES[1])
+        assert (gets(fresh, replicas=True), gets(fresh, replicas=False)) == (61, 4)
+
+
+async def test_scripts_and_sorts_that_only_read_go_to_replicas(fresh: ClusterServers) -> None:
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await r.rpush("{list}1", "2", "1")
+        await in_step(fresh, r)
+        fresh.reset_stats()
+        if fresh.nodes[0].version >= (7,):
+            assert await r.sort_ro("{list}1") == ["1", "2"]
+            assert await r.eval_ro("return redis.call('GET', KEYS[1])", 1, NAMES[0]) == NAMES[0]
+            ran = [node.commandstats() for node in fresh.primaries()]
+            assert not any("sort_ro" in each or "eval_ro" in each for each in ran)
+            script = r.register_script("return redis.call('GET', KEYS[1])", readonly=True)
+            assert await script([NAMES[0]]) == NAMES[0]
+        assert await r.sort("{list}1") == ["1", "2"]
+        assert await r.eval("return redis.call('GET', KEYS[1])", 1, NAMES[0]) == NAMES[0]
+        assert sum(node.commandstats().get("sort", 0) for node in fresh.primaries()) == 1
+
+
 async def test_a_lease_on_a_replica_reads_again_after_a_reset(fresh: ClusterServers, r: Cluster[str]) -> None:
     await in_step(fresh, r)
     for replica in await r.replicas():
@@ -65,15 +110,85 @@ async def test_a_lease_on_a_replica_reads_again_after_a_reset(fresh: ClusterServ
 
 
 @pytest.mark.parametrize("read_from", ["replica", "prefer_replica", "nearest"])
-async def test_a_dead_replica_costs_no_error(fresh: ClusterServers, read_from: ReadFrom) -> None:
+async def test_dead_replicas_cost_no_error(fresh: ClusterServers, read_from: ReadFrom) -> None:
+    """R3: each in turn is killed, comes back with nothing, and is in step again; all that time each value is right."""
     async with Cluster(fresh.url, read_from=read_from) as r:
         await in_step(fresh, r)
-        victim = fresh.replicas()[0]
-        await asyncio.to_thread(victim.kill)
+        going = True
+
+        async def read() -> int:
+            rounds = 0
+            while going or not rounds:
+                assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+                async with r.pipeline() as p:
+                    values = [p.get(name) for name in NAMES]
+                assert [await value for value in values] == NAMES
+                rounds += 1
+                await asyncio.sleep(0.02)
+            return rounds
+
+        reading = asyncio.create_task(read())
+        for victim in fresh.replicas():
+            await asyncio.to_thread(victim.kill)
+            await asyncio.sleep(0.05)
+            await asyncio.to_thread(victim.start)
+            await asyncio.to_thread(fresh.wait_until_ok)
+        going = False
+        assert await reading > 1
+
+
+async def test_a_replica_that_hangs_delays_reads_once(fresh: ClusterServers) -> None:
+    async with Cluster(fresh.url, read_from="replica", timeout=1) as r:
+        await in_step(fresh, r)
+        asleep = fresh.replicas_of(NAMES[0])[0]
+        begin = asyncio.get_running_loop().time()
+        asleep.pause()
+        try:
+            assert await r.get(NAMES[0]) == NAMES[0]
+            async with r.pipeline() as p:
+                values = [p.get(name) for name in NAMES]
+            assert [await value for value in values] == NAMES
+            assert asyncio.get_running_loop().time() - begin < 1
+        finally:
+            asleep.resume()
+            await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_replicas_that_refuse_for_now_are_passed_over(fresh: ClusterServers) -> None:
+    """MASTERDOWN: a replica that may not serve old data has lost its primary."""
+    victim = fresh.primary_of(NAMES[0])
+    replica = fresh.replicas_of(victim)[0]
+    replica.call("CONFIG", "SET", "replica-serve-stale-data", "no")
+    try:
+        async with Cluster(fresh.url, read_from="replica", timeout=20) as r:
+            await in_step(fresh, r)
+            await asyncio.to_thread(victim.kill)
+            try:
+                async with r.pipeline() as p:
+                    values = [p.get(name) for name in NAMES]
+                assert [await value for value in values] == NAMES
+                assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+            finally:
+                await asyncio.to_thread(fresh.wait_until_promoted, victim)
+                await asyncio.to_thread(victim.start)
+                await asyncio.to_thread(fresh.wait_until_ok)
+    finally:
+        replica.call("CONFIG", "SET", "replica-serve-stale-data", "yes")
+
+
+async def test_a_replica_that_has_become_one_of_another_shard_sends_on(fresh: ClusterServers) -> None:
+    """R4: MOVED by a replica leads to the primary, and to a refresh."""
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await in_step(fresh, r)
+        assert await r.get(NAMES[0]) == NAMES[0]
+        home = fresh.primary_of(NAMES[0])
+        replica = fresh.replicas_of(home)[0]
+        other = next(node for node in fresh.primaries() if node is not home)
+        replica.call("CLUSTER", "REPLICATE", other.id)
         try:
             assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
         finally:
-            await asyncio.to_thread(victim.start)
+            replica.call("CLUSTER", "REPLICATE", home.id)
             await asyncio.to_thread(fresh.wait_until_ok)
 
 

@@ -7,7 +7,7 @@ import asyncio
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterNode, ClusterServers
 
-NAMES = [f"{{{number % 200}}}:{number}" for number in range(4000)]
+NAMES = [f"{{{number % 200}}}:{number}" for number in range(10_000)]
 
 
 def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
@@ -49,6 +49,26 @@ async def test_no_key_is_missed_while_slots_move(fresh: ClusterServers, r: Clust
         await movement
         for tag, home in homes.items():
             fresh.migrate(tag, home)
+
+
+async def test_no_key_is_missed_while_slots_go_and_come_back(
+    fresh: ClusterServers, r: Cluster[str], no_debug: None
+) -> None:
+    await fill(r)
+    home, there = fresh.primary_of("{7}"), other_than(fresh, "{7}")
+    tags = [f"{{{number}}}" for number in range(200) if fresh.primary_of(f"{{{number}}}") is home][:3]
+
+    async def move() -> None:
+        for _ in range(2):
+            for tag in tags:
+                await asyncio.to_thread(fresh.migrate, tag, there)
+                await asyncio.to_thread(fresh.migrate, tag, home)
+
+    movement = asyncio.create_task(move())
+    while not movement.done():
+        found = {key async for key in r.scan_iter(count=20)}
+        assert found == set(NAMES)
+    await movement
 
 
 async def test_keys_on_their_way_are_found(fresh: ClusterServers, r: Cluster[str], no_debug: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -13,8 +14,8 @@ from aioresp.testing import ClusterServers
 
 async def test_commands_with_keys_of_any_slots_do_as_a_dict_does(fresh: ClusterServers, r: Cluster[str]) -> None:
     chance = random.Random(7)
-    names = [f"name:{number}" for number in range(60)]
-    model: dict[str, str] = {}
+    names: list[str | bytes] = [*(f"name:{number}" for number in range(30)), *(b"raw:%d" % n for n in range(30))]
+    model: dict[str | bytes, str] = {}
     for step in range(60):
         some = chance.choices(names, k=chance.randrange(1, 20))
         what = step % 5
@@ -92,6 +93,55 @@ async def test_the_error_of_one_node_names_it_and_those_that_are_done(fresh: Clu
         assert caught.value.command == "FLUSHALL"
     finally:
         odd.call("ACL", "SETUSER", "default", "+flushall")
+
+
+async def test_commands_for_all_shards_follow_a_failover(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.mset_nonatomic({f"key:{number}": "1" for number in range(30)})
+    async with asyncio.timeout(60):
+        for node in fresh.primaries():
+            counting = asyncio.create_task(asyncio.to_thread(fresh.failover, node))
+            while not counting.done():
+                assert await r.dbsize() == 30
+                assert len(await r.keys()) == 30
+                assert await r.config_set({"slowlog-max-len": 78})
+            await counting
+        await asyncio.to_thread(fresh.wait_until_ok)
+    assert await r.flushdb()
+    assert await r.dbsize() == 0
+
+
+async def test_a_function_that_one_node_has_not_is_loaded(fresh: ClusterServers, r: Cluster[str]) -> None:
+    if fresh.nodes[0].version < (7,):
+        pytest.skip("functions are there since 7.0")
+    code = "#!lua name=l\nredis.register_function('f', function(keys) return redis.call('INCR', keys[1]) end)"
+    function = r.register_function("f", code)
+    try:
+        assert await asyncio.gather(*(function([f"f{number}"]) for number in range(10))) == [1] * 10
+        assert [len(await node.function_list()) for node in await r.primaries()] == [1, 1, 1]
+        fresh.primary_of("f3").call("FUNCTION", "FLUSH")
+        for _ in range(5):
+            assert await function(["f3"]) >= 2
+            fresh.primary_of("f3").call("FUNCTION", "FLUSH")
+        async with r.pipeline() as p:
+            value = function(["f3"], client=p)
+        assert await value == 7
+        assert await r.fcall("f", 1, "f1") == 2
+    finally:
+        assert await r.function_flush()
+
+
+async def test_a_script_that_a_node_has_not_is_sent(fresh: ClusterServers, r: Cluster[str]) -> None:
+    script = r.register_script("return redis.call('INCR', KEYS[1])")
+    names = [f"n{number}" for number in range(20)]
+    for round_ in range(1, 4):
+        assert [await script([name]) for name in names] == [round_] * 20
+        fresh.primary_of(names[round_]).call("SCRIPT", "FLUSH")
+    async with r.pipeline() as p:
+        values = [script([name], client=p) for name in names]
+    assert [await value for value in values] == [4] * 20
+    assert await r.script_load("return 1")
+    assert await r.script_flush()
+    assert await r.script_exists(script.sha) == [False]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Reads from replicas of a cluster: the servers of each shard, in the order in which they are asked.
+
+Owns the memory of the servers that reads went to. Never sends, and never decides whether a command only reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from aioresp.cluster.nodes import Nodes
+from aioresp.cluster.router import Router
+from aioresp.cluster.topology import Address, Shard, Topology
+from aioresp.errors import MovedError, RedisError
+from aioresp.pool.pool import Pool
+from aioresp.reading import Choice, ReadFrom
+from aioresp.wire.connection import Connection
+
+#: Most seconds that a read waits for a replica, before another server is asked.
+SHARE: Final = 5.0
+
+
+class Reads:
+    """Choice of the servers for reads, shared by all event loops."""
+
+    def __init__(self, nodes: Nodes, zone: str | None) -> None:
+        self._nodes = nodes
+        #: Memory of the servers that reads go to.
+        self.choice: Choice[Address] = Choice(zone)
+        self._zones_of: Topology | None = None  # the topology whose zones `choice` knows
+
+    def replicas(self, router: Router, shard: Shard, read_from: ReadFrom) -> list[Address]:
+        """Return the replicas to ask before the primary, the first one first; none if the primary comes first."""
+        if router.topology is not self._zones_of and router.topology is not None:
+            self._zones_of = router.topology
+            self.choice.keep([node.address for node in router.topology.nodes])
+            for node in router.topology.nodes:
+                self.choice.learn(node.address, node.zone or None)
+        healthy = [replica.address for replica in shard.replicas if replica.healthy]
+        order = self.choice.order(read_from, shard.primary.address, healthy)
+        return order[: order.index(shard.primary.address)]
+
+    def pool(self, address: Address) -> Pool[Connection]:
+        """Return the pool of connections that may read from a replica."""
+        return self._nodes.at(address, readonly=True).pools.here()
+
+    def served(self, address: Address, begin: float) -> None:
+        """Note that a server has answered reads that were sent at `begin` (loop time)."""
+        self.choice.served(address, asyncio.get_running_loop().time() - begin)
+
+    def failed(self, router: Router, address: Address, errors: Iterable[RedisError]) -> None:
+        """Note that a server could not serve reads: it is asked after the others for a while."""
+        self.choice.failed(address)
+        if any(isinstance(error, MovedError) for error in errors):
+            router.refresh()
+
+
+def share_of(deadline: float, now: float) -> float:
+    """Return the loop time by which a replica must answer: half of the time that is left, and some seconds at most."""
+    return now + (SHARE if deadline == math.inf else min((deadline - now) / 2, SHARE))
