@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from aioresp.command import PLAIN
 from aioresp.errors import (
     AskError,
+    ClientClosed,
     ClusterDownError,
     CommandTimeout,
     ConnectError,
@@ -48,9 +49,11 @@ READS: Final = PLAIN & {spelled for name in READ_ONLY - _BOUND for spelled in (n
 #: All other commands without peculiarities: a client that reads from replicas sends these at once.
 OTHERS: Final = PLAIN - READS
 
-#: Errors after which another server is asked: this one cannot serve, and a read may run twice.
+#: Errors after which another server is asked: this one cannot serve, or its node was closed because it is a replica
+#: no more, and a read may run twice.
 NEXT: Final = (
     AskError,
+    ClientClosed,
     ClusterDownError,
     CommandTimeout,
     ConnectError,
