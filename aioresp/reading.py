@@ -90,13 +90,14 @@ def may_be_read(command: Traits) -> bool:
 class _Known:
     """Memory of one server."""
 
-    __slots__ = ("avoid_until", "failures", "latency", "measured", "zone")
+    __slots__ = ("avoid_until", "failures", "latency", "measured", "reads", "zone")
 
     def __init__(self) -> None:
         self.zone: str | None = _NOT_TOLD
         self.latency = math.inf
         self.measured = -math.inf
         self.failures = 0
+        self.reads = 0
         self.avoid_until = -math.inf
 
 
@@ -162,9 +163,13 @@ class Choice(Generic[T]):
     def served(self, server: T, seconds: float) -> None:
         """Note that a server has answered a read after so many seconds."""
         known = self._of(server)
-        stale = known.latency == math.inf
-        known.latency = seconds if stale else known.latency + WEIGHT * (seconds - known.latency)
-        known.measured = self._clock()
+        if known.reads == 0:
+            known.measured = -math.inf  # a connection was made for it, perhaps: the next read measures
+        else:
+            stale = known.latency == math.inf
+            known.latency = seconds if stale else known.latency + WEIGHT * (seconds - known.latency)
+            known.measured = self._clock()
+        known.reads += 1
         if known.failures:
             known.failures, known.avoid_until = 0, -math.inf
             self._failed.discard(server)

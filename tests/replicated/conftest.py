@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +13,13 @@ from aioresp.reading import ReadFrom
 from aioresp.testing.ensemble import in_threads
 from aioresp.testing.member import Member
 from aioresp.testing.sockets import HOST
-from tests.testing.processes import wait_until
 
-CONFIG = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
+CONFIG = {
+    "repl-diskless-sync": "yes",
+    "repl-diskless-sync-delay": "0",
+    "repl-ping-replica-period": "1",
+    "repl-timeout": "5",  # for a synchronisation in the middle of which a server was paused
+}
 
 
 class Group:
@@ -42,12 +48,15 @@ class Group:
             told = each.info("replication")
             if told["role"] == "master" or told["master_port"] != str(first.port):
                 each.call("REPLICAOF", HOST, first.port)
-        first.call("FLUSHALL")
-        assert wait_until(self._in_step)
-
-    def _in_step(self) -> bool:
-        links = [each.info("replication")["master_link_status"] for each in self.servers[1:]]
-        return links == ["up", "up"] and not any(each.call("DBSIZE") for each in self.servers[1:])
+        mark = os.urandom(4).hex()
+        deadline = time.monotonic() + 30
+        for words, value in ((("SET", "mark", mark), mark), (("FLUSHALL",), None)):
+            first.call(*words)
+            while any(each.call("GET", "mark") != value for each in others):
+                assert time.monotonic() < deadline, [each.info("replication") for each in self.servers]
+                time.sleep(0.005)
+        for each in self.servers:
+            each.reset_stats()
 
     def promote(self, number: int) -> None:
         """Make a replica the primary of all servers that run, as a person would."""
