@@ -402,7 +402,7 @@ class Client(
 
         async with self.pipeline(transaction=True) as pipeline:
             try:
-                found, values = await attempt(pipeline, func, watches, attempts, self.terms.retry)
+                found, values = await attempt(pipeline, func, watches, attempts, self.terms)
             except ConnectionLost as error:
                 if error.method in ("pipeline", "watch"):
                     error.method = "transaction"

@@ -249,9 +249,9 @@ MONITOR: Final[dict[str, str]] = {
 
 #: Advice of a Sentinel.
 SENTINEL: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        ("discover_master", "discover_slaves"), "none is needed: `master_for(name)` and `replica_for(name)` find them"
-    ),
+    "sentinels": "connect to one by `Client(host=..., port=26379)`",
+    "filter_slaves": "it is `discover_replicas(name)` here",
+    "check_master_state": "none is needed: servers that are down are left out",
     "execute_command": "connect to a sentinel by `Client(host=..., port=26379)`, and `call` it",
     "close": "it is `await sentinel.aclose()` here",
     "from_url": "it is `Client('redis+sentinel://host:26379/name')` here",
@@ -267,6 +267,8 @@ PACKAGE: Final[dict[str, str]] = {
         ("from_url", "create_redis", "create_redis_pool"), "it is `Client(url)` here, or `Client.from_url`"
     ),
     "RedisCluster": "it is `Cluster` here",
+    "MasterNotFoundError": "it is `ConnectError` here",
+    "SlaveNotFoundError": "none is needed: without replicas the primary serves reads",
     "SentinelManagedConnection": "it is `Sentinel([...]).master_for(name)` here",
     **dict.fromkeys(
         ("ConnectionPool", "BlockingConnectionPool", "create_pool", "create_connection", "SentinelConnectionPool"),

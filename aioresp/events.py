@@ -82,6 +82,8 @@ class MasterChanged(Event):
     """Its host and port."""
     before: str
     """Those of the former primary."""
+    reason: str
+    """How the client has found out, in words for a log."""
 
 
 class TopologyChanged(Event):

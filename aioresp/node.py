@@ -50,6 +50,9 @@ NodeRole: TypeAlias = Literal["primary", "replica", "sentinel"]
 #: Figures of one server: their sum since the start, and those of each loop in use.
 Figures: TypeAlias = tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]
 
+#: Pools and hubs that have begun to close, each with its owner.
+Closing: TypeAlias = "list[tuple[PerLoop[Any], Begun[Any]]]"
+
 #: Seconds in which replies under way must arrive when a node is closed.
 CLOSE_GRACE: Final = 1.0
 
@@ -270,7 +273,7 @@ class Node(Bound):
         """
         self.pools.replace(lambda pool: pool.retire(error))
 
-    def _shut(self, *, here: bool = False) -> list[tuple[PerLoop[Any], Begun[Any]]]:
+    def _shut(self, *, here: bool = False) -> Closing:
         """Begin to close all that the node has, or with `here` what it has in the running loop."""
         return [(self.hubs, self.hubs.shut(0.0, here=here)), (self.pools, self.pools.shut(CLOSE_GRACE, here=here))]
 
@@ -286,13 +289,14 @@ class Node(Bound):
 
     async def leave(self) -> None:
         """End a block. The last one in its loop closes what that loop has, and the last one of all does as `aclose`."""
+        await ended(self.begin_to_leave())
+
+    def begin_to_leave(self) -> Closing:
+        """Begin what `leave` does; return what `ended` waits for."""
         self._entries.after_fork()
         with self._entries.lock:  # no other thread enters between the decision and the step
             what = self._entries.leave()
-            if what is Leaving.NOTHING:
-                return
-            begun = self._shut(here=what is Leaving.LOOP)
-        await _ended(begun)
+            return [] if what is Leaving.NOTHING else self._shut(here=what is Leaving.LOOP)
 
     def is_last_to_leave(self) -> bool:
         """End a block and close nothing; return whether it is the last one of all."""
@@ -300,9 +304,13 @@ class Node(Bound):
         with self._entries.lock:
             return self._entries.leave() is Leaving.ALL
 
+    def begin_to_close(self) -> Closing:
+        """Begin what `aclose` does; return what `ended` waits for."""
+        return self._shut()
+
     async def aclose(self) -> None:
         """Close the pools and hubs of all loops, each in its own loop; replies under way have a second to arrive."""
-        await _ended(self._shut())
+        await ended(self._shut())
 
 
 def plus(one: Figures, other: Figures) -> Figures:
@@ -333,8 +341,9 @@ def stats_of(
     return ServersStats(**vars(total[0]), loops=tuple(total[1].values()), servers=each)
 
 
-async def _ended(begun: list[tuple[PerLoop[Any], Begun[Any]]]) -> None:
-    for owner, those in begun:
+async def ended(closing: Closing) -> None:
+    """Wait until all that has begun to close has come to its end."""
+    for owner, those in closing:
         await owner.ended(those)
 
 

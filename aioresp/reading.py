@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from aioresp.command import PLAIN
 from aioresp.errors import (
     AskError,
+    ClientClosed,
     ClusterDownError,
     CommandTimeout,
     ConnectError,
@@ -48,9 +49,11 @@ READS: Final = PLAIN & {spelled for name in READ_ONLY - _BOUND for spelled in (n
 #: All other commands without peculiarities: a client that reads from replicas sends these at once.
 OTHERS: Final = PLAIN - READS
 
-#: Errors after which another server is asked: this one cannot serve, and a read may run twice.
+#: Errors after which another server is asked: this one cannot serve, or its node was closed because it is a replica
+#: no more, and a read may run twice.
 NEXT: Final = (
     AskError,
+    ClientClosed,
     ClusterDownError,
     CommandTimeout,
     ConnectError,
@@ -87,13 +90,14 @@ def may_be_read(command: Traits) -> bool:
 class _Known:
     """Memory of one server."""
 
-    __slots__ = ("avoid_until", "failures", "latency", "measured", "zone")
+    __slots__ = ("avoid_until", "failures", "latency", "measured", "reads", "zone")
 
     def __init__(self) -> None:
         self.zone: str | None = _NOT_TOLD
         self.latency = math.inf
         self.measured = -math.inf
         self.failures = 0
+        self.reads = 0
         self.avoid_until = -math.inf
 
 
@@ -159,9 +163,13 @@ class Choice(Generic[T]):
     def served(self, server: T, seconds: float) -> None:
         """Note that a server has answered a read after so many seconds."""
         known = self._of(server)
-        stale = known.latency == math.inf
-        known.latency = seconds if stale else known.latency + WEIGHT * (seconds - known.latency)
-        known.measured = self._clock()
+        if known.reads == 0:
+            known.measured = -math.inf  # a connection was made for it, perhaps: the next read measures
+        else:
+            stale = known.latency == math.inf
+            known.latency = seconds if stale else known.latency + WEIGHT * (seconds - known.latency)
+            known.measured = self._clock()
+        known.reads += 1
         if known.failures:
             known.failures, known.avoid_until = 0, -math.inf
             self._failed.discard(server)

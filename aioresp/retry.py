@@ -26,6 +26,7 @@ from aioresp.errors import (
     MasterDownError,
     MaxClientsError,
     NoPermissionError,
+    NoReplicasError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -51,6 +52,7 @@ NOT_NOW = (
     LoadingError,
     MasterDownError,
     MaxClientsError,
+    NoReplicasError,  # after a failover, until the replicas have found the new primary
     ReadOnlyError,
     TryAgainError,
 )

@@ -71,6 +71,7 @@ def test_the_fastest_is_the_nearest_and_is_measured_again() -> None:
     clock = Clock()
     choice: Choice[str] = Choice(clock=clock)
     for server, seconds in (("P", 0.002), ("a", 0.001), ("b", 0.003)):
+        choice.served(server, 1.0)  # with the making of a connection
         choice.served(server, seconds)
     assert choice.order("nearest", "P", ["a", "b"]) == ["a", "P", "b"]
     clock.now += 11.0
@@ -81,6 +82,7 @@ def test_the_fastest_is_the_nearest_and_is_measured_again() -> None:
 def test_the_own_zone_comes_before_the_fastest() -> None:
     choice: Choice[str] = Choice(zone="z1")
     for server, seconds, zone in (("P", 0.001, "z2"), ("a", 0.002, "z1"), ("b", 0.003, None)):
+        choice.served(server, 1.0)  # with the making of a connection
         choice.served(server, seconds)
         choice.learn(server, zone)
     assert choice.order("nearest", "P", ["a", "b"]) == ["a", "P", "b"]

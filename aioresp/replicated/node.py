@@ -6,6 +6,7 @@ that is Sentinel.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import weakref
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError
 from aioresp.events import MasterChanged, tell
 from aioresp.facts.traits import LEAST
-from aioresp.node import Dial, Node, NodeRole, Stats, stats_of
+from aioresp.node import Closing, Dial, Node, NodeRole, Stats, stats_of
 from aioresp.options import Settings, Terms
-from aioresp.pool.loops import Begun, PerLoop, running_loop
+from aioresp.pool.loops import PerLoop, running_loop
 from aioresp.pool.resource import PoolStats
 from aioresp.reading import NEXT, Choice
 from aioresp.replicated.outlook import Outlook
@@ -60,12 +61,19 @@ if TYPE_CHECKING:
             """Return where the servers are now. Raises ConnectError if nobody can tell."""
             ...
 
+        @property
+        def silent(self) -> bool:
+            """Whether nobody has answered the last question, so that nothing new is known."""
+            ...
+
         def watch(self, outlook: Outlook) -> None:
             """Tell `outlook` of changes from now on, in the running loop; a second time does nothing."""
             ...
 
 
 T = TypeVar("T")
+
+logger = logging.getLogger("aioresp")
 
 #: Attempts that end with the deadline alone: a failover takes as long as it takes.
 WITHOUT_END: Final = 2**62
@@ -102,7 +110,10 @@ class ReplicatedNode(Node):
         self._in_turn: tuple[Node, ...] = ()  # the same, as they take turns
         self._parting: list[Node] = []  # nodes of former replicas, until they have closed
         self._past = PoolStats()  # the figures of those that have closed
-        self._asked_at = -math.inf  # the time (monotonic) at which replicas were last asked for
+        self._asked_at = -math.inf  # the time (monotonic) of the last question
+        self._questions = self._answered = 0  # the number of questions, and that of the last one that was answered
+        self._trouble = ""  # the last error for which nobody could be asked, which was logged
+        self._primary: Address | None = None  # the primary by the last news or answer, which the hook has been told
         make: Any = partial(Outlook, weakref.ref(self), source.name)
         self.outlooks: PerLoop[Outlook] = PerLoop(make)
 
@@ -132,7 +143,7 @@ class ReplicatedNode(Node):
         self.source.watch(outlook)
         await outlook.opened()
         turn = outlook.turn
-        found = await self.find()
+        found = await self._find_or_stay(outlook)
         connection = await dial(self._endpoint(found.primary))
         try:
             if await role_of(connection) == "replica":
@@ -154,18 +165,52 @@ class ReplicatedNode(Node):
 
     async def find(self) -> Found:
         """Ask where the servers are, and take note of it."""
+        self._asked_at = time.monotonic()
+        self._questions += 1
+        number = self._questions
         found = await self.source.find()
-        before, self.found = self.found, found
+        if number < self._answered and self.found is not None:
+            return self.found  # a later question was answered before
+        self._answered, self._trouble = number, ""
+        self.found = found
         self._note(found)
-        if before is not None and before.primary != found.primary and self.settings.events is not None:
-            tell(self.settings.events, MasterChanged(self.source.name, str(found.primary), str(before.primary)))
+        self.outlooks.tell(self.source.watch)  # sentinels that were told of are heard in each loop, too
+        self.note_primary(found.primary, "it was found by asking")
         return found
 
+    async def _find_or_stay(self, outlook: Outlook) -> Found:
+        """Ask where the servers are; if nobody can be asked, the primary in use is still the one."""
+        try:
+            return await self.find()
+        except RedisError as error:
+            found = self.found
+            if not self.source.silent or found is None or found.primary != outlook.primary:
+                raise
+            if str(error) != self._trouble:  # once for each trouble, which may last for hours
+                self._trouble = str(error)
+                logger.warning("%s; %s is used as the primary still", error, found.primary)
+            return found
+
+    def note_primary(self, primary: Address, why: str, before: Address | None = None) -> None:
+        """Note which server is the primary, and tell of a change once for all loops.
+
+        `before` is the former primary by the news. If it is not the known one, a loop hears of a change that is known.
+        """
+        known = self._primary
+        if primary == known or (known is not None and before not in (None, known)):
+            return
+        self._primary = primary
+        if known is None:
+            return
+        logger.warning("%s: the primary is %s now, and was %s: %s", self.source.name, primary, known, why)
+        if self.settings.events is not None:
+            tell(self.settings.events, MasterChanged(self.source.name, str(primary), str(known), why))
+
     def _note(self, found: Found) -> None:
-        self._asked_at = time.monotonic()
-        for address in [address for address in self._replicas if address not in found.replicas]:
+        for address in [address for address in list(self._replicas) if address not in found.replicas]:
             if (gone := self._replicas.pop(address, None)) is not None:  # no other thread has dropped it
                 gone.retire(ConnectError(f"{address} is no replica any more"))
+                gone.begin_to_close()
                 self._parting.append(gone)
         for node in [node for node in self._parting if not node.stats().open]:
             self._parting.remove(node)
@@ -195,10 +240,8 @@ class ReplicatedNode(Node):
         return connection
 
     def look_again(self, outlook: Outlook) -> None:
-        """Ask for the replicas soon, unless that was done a moment ago."""
-        if time.monotonic() - self._asked_at > PAUSE:
-            self._asked_at = time.monotonic()
-            outlook.spawn(self.find, "aioresp: ask for replicas")
+        """Ask for the replicas soon: not sooner than `PAUSE` after the last question."""
+        outlook.ask(max(0.0, self._asked_at + PAUSE - time.monotonic()))
 
     # --- Reads -------------------------------------------------------------------------------------------------------
 
@@ -224,8 +267,9 @@ class ReplicatedNode(Node):
         return terms.replace(read_from="primary", middleware=(), timeout=share, retry=NEVER)
 
     def could_not_read(self, reader: Node) -> None:
-        """Note that a server has not served a read: it is asked after the others for a while."""
-        self.choice.failed(reader)
+        """Note that a server has not served a read: it is asked after the others for a while. Raises ClientClosed."""
+        if reader in self._in_turn or reader is self:  # else it was left meanwhile
+            self.choice.failed(reader)
         self.look_again(self.outlooks.here())
 
     async def read(self, call: Callable[[Node, Terms], Awaitable[T]], terms: Terms) -> T:
@@ -243,7 +287,7 @@ class ReplicatedNode(Node):
                 since = loop.time()
                 value = await call(node, terms.replace(timeout=max(min(left / 2, SHARE), LEAST), retry=NEVER))
             except NEXT as error:
-                if left <= 0 or (isinstance(error, PoolTimeout) and node is self):
+                if left <= 0 or (node is self and isinstance(error, (PoolTimeout, ClientClosed))):
                     raise
                 self.could_not_read(node)
             else:
@@ -287,8 +331,8 @@ class ReplicatedNode(Node):
         yield from self._parting
         yield from self.source.nodes()
 
-    def _shut(self, *, here: bool = False) -> list[tuple[PerLoop[Any], Begun[Any]]]:
-        begun: list[tuple[PerLoop[Any], Begun[Any]]] = [(self.outlooks, self.outlooks.shut(0.0, here=here))]
+    def _shut(self, *, here: bool = False) -> Closing:
+        begun: Closing = [(self.outlooks, self.outlooks.shut(0.0, here=here))]
         begun += super()._shut(here=here)
         for node in self._others():
             begun += node._shut(here=here)
@@ -297,7 +341,7 @@ class ReplicatedNode(Node):
     def _reopen(self) -> None:
         super()._reopen()
         self.outlooks.closed = False
-        for node in self._others():
+        for node in (*self._replicas.values(), *self.source.nodes()):
             node._reopen()
 
     def stats(self) -> Stats:

@@ -44,6 +44,10 @@ if TYPE_CHECKING:  # protocols take time to import
             """Ask for the replicas soon."""
             ...
 
+        def note_primary(self, primary: Address, why: str, before: Address | None = None) -> None:
+            """Note which server is the primary, and tell of a change once for all loops."""
+            ...
+
 
 logger = logging.getLogger("aioresp")
 
@@ -92,7 +96,9 @@ class Outlook:
         self._barrier: Barrier | None = None  # the line of writes while they are held
         self._timer: asyncio.TimerHandle | None = None  # the end of the hold at the latest
         self._beat: asyncio.TimerHandle | None = None  # the next step of `every`
+        self._asking: asyncio.TimerHandle | None = None  # the next question for the replicas
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._trouble = ""  # the error of the last task, which was logged
         self._on_end: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
@@ -131,14 +137,20 @@ class Outlook:
         if barrier is not None:
             barrier.open()
 
-    def switch(self, to: Address, why: str) -> None:
-        """Leave the primary at once, because `to` is the one now, even if the old one still answers."""
+    def switch(self, to: Address, why: str, before: Address | None = None) -> None:
+        """Leave the primary at once, because `to` is the one now, even if the old one still answers.
+
+        `before` is the former primary by the news. If it is another one than here, the news is old or one was missed.
+        """
         node = self._owner()
         if node is None or self.state is State.SHUT:
             return
-        if to != (self._told if self.primary is None else self.primary):
-            level = logging.DEBUG if self.primary is None else logging.WARNING
-            logger.log(level, "%s: the primary is %s now, and was %s: %s", self._name, to, self.primary, why)
+        known = self._told if self.primary is None else self.primary
+        if known is not None and before not in (None, known) and to != known:
+            self.verify()
+            return
+        if to != known:
+            node.note_primary(to, why, before)
             self.primary, self._told = None, to
             self.turn += 1
             error = self._lost(f"{self._name} has another primary, {to}")
@@ -175,6 +187,19 @@ class Outlook:
         if self.primary is not None and found.primary != self.primary:
             self.switch(found.primary, "news was missed")
 
+    def ask(self, wait: float) -> None:
+        """Ask where the servers are in `wait` seconds, once for all reasons until then."""
+        if self._asking is None and self.state is not State.SHUT:
+            self._asking = self.loop.call_later(
+                wait, self.spawn, self._ask, "aioresp: ask for replicas", context=Context()
+            )
+
+    async def _ask(self) -> None:
+        self._asking = None
+        node = self._owner()
+        if node is not None:
+            await node.find()
+
     def look(self) -> None:
         """Ask for the replicas again, because one of them has come or gone."""
         node = self._owner()
@@ -208,8 +233,12 @@ class Outlook:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and str(error) != self._trouble:  # it may last for hours, and is found each second
             logger.info("%s: %s", self._name, error)
+        self._trouble = "" if error is None else str(error)
 
     # --- The end, as `PerLoop` wants it ------------------------------------------------------------------------------
 
@@ -231,8 +260,9 @@ class Outlook:
             self._timer.cancel()
         if self._barrier is not None:
             self._barrier.fail(ClientClosed("the client was closed"))
-        if self._beat is not None:
-            self._beat.cancel()
+        for timer in (self._beat, self._asking):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._on_end is not None:

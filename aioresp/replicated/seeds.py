@@ -31,6 +31,8 @@ EVERY: Final = 1.0
 class Seeds:
     """The servers that a URL names, and their roles."""
 
+    silent = False  # what does not answer cannot serve either
+
     def __init__(self, settings: Settings) -> None:
         scheme = "redis" if settings.endpoint.tls is None else "rediss"
         addresses = [Address(*seed) for seed in settings.seeds]
@@ -39,6 +41,7 @@ class Seeds:
         alone = settings.replace(
             limit=4, retry=None, timeout=PATIENCE, connect_timeout=patience, middleware=None, events=None
         )
+        self._last: Address | None = None  # the primary that was found last
         self._nodes = {
             at: Node(alone.replace(endpoint=settings.endpoint.replace(host=at.host, port=at.port))) for at in addresses
         }
@@ -92,10 +95,12 @@ class Seeds:
             pending = set()
         masters = {at: role for at, role in roles.items() if role[0] == "master"}
         if masters:
-            primary = max(masters, key=lambda at: (len(masters[at][2]), masters[at][1]))
+            # Of two that are alike the last one counts again, or the first in the URL, and not the one that was faster.
+            alike = sorted(masters, key=lambda at: (at != self._last, list(self._nodes).index(at)))
+            self._last = primary = max(alike, key=lambda at: (len(masters[at][2]), masters[at][1]))
             return Found(primary, tuple(at for at, role in roles.items() if _fit(role)))
         refused = next((error for error in errors.values() if isinstance(error, AuthenticationError)), None)
-        said = [f"{at} is a replica" for at in roles] + [f"{at}: {error}" for at, error in errors.items()]
+        said = [f"{at}: {errors[at]}" if at in errors else f"{at} is a replica" for at in self._nodes]
         failure = ConnectError(f"none of {self.name} is a primary: {'; '.join(said)}")
         failure.__cause__ = refused
         errors.clear()

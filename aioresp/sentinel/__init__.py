@@ -5,6 +5,7 @@ Owns one client for each name. Never connects itself: `Client` does the same by 
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Literal, Self, Unpack, overload
@@ -14,6 +15,7 @@ from aioresp.client import Client
 from aioresp.command import AnyStr
 from aioresp.elsewhere import SENTINEL, advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.node import ended
 from aioresp.options import Options, check, settings
 from aioresp.replicated.node import ReplicatedNode
 from aioresp.replicated.places import Address
@@ -67,20 +69,22 @@ class Sentinel(Generic[AnyStr]):
         self._sentinels = _addresses(sentinels)
         self._decode = decode_responses
         self._options = options
-        self._clients: dict[str, tuple[Client[Any], Client[Any]]] = {}
+        self._clients: dict[str, tuple[ReplicatedNode, Client[Any], Client[Any]]] = {}
+        self._blocks = 0  # the number of `async with` blocks of it that go on
         self._settings("?")  # so that a wrong option is found here
 
     def __repr__(self) -> str:
         clients = (
             f", {name}: {', '.join(primary.node.remarks()) or 'not found yet'}"
-            for name, (primary, _) in list(self._clients.items())
+            for name, (_, primary, _) in list(self._clients.items())
         )
         return f"Sentinel({','.join(map(str, self._sentinels))}{''.join(clients)})"
 
     def _settings(self, name: str) -> Any:
         return settings(None, self._options, self._sentinels, name)
 
-    def _both(self, name: str) -> tuple[Client[Any], Client[Any]]:
+    def _of(self, name: str) -> tuple[ReplicatedNode, Client[Any], Client[Any]]:
+        """Return the node of a primary, its client, and the view that reads from replicas."""
         if not issubclass(type(name), str) or not name or any(letter.isspace() for letter in name):
             raise ArgumentError("the name of a primary is a str without spaces, as in master_for('mymaster')")
         found = self._clients.get(name)
@@ -88,7 +92,10 @@ class Sentinel(Generic[AnyStr]):
             chosen = self._settings(name)
             node = ReplicatedNode(chosen, SentinelSource(chosen))
             primary: Client[Any] = Client.over(node, node.terms.replace(decode=self._decode))
-            found = self._clients[name] = (primary, primary.with_options(read_from="replica"))
+            made = (node, primary, primary.with_options(read_from="replica"))
+            found = self._clients.setdefault(name, made)  # another thread may have made one
+            if found is made and self._blocks and _get_running_loop() is not None:
+                node.enter()  # the end of a block of the client alone closes nothing
         return found
 
     def master_for(self, name: str) -> Client[AnyStr]:
@@ -96,31 +103,52 @@ class Sentinel(Generic[AnyStr]):
 
         It follows failovers by itself, and reads by the option `read_from`.
         """
-        return self._both(name)[0]
+        return self._of(name)[1]
 
     def replica_for(self, name: str) -> Client[AnyStr]:
         """Return a view of the same client that reads from replicas, the same one each time; writes go to the primary.
 
         While no replica is fit to serve, the primary does.
         """
-        return self._both(name)[1]
+        return self._of(name)[2]
 
     def slave_for(self, name: str) -> Client[AnyStr]:
         """Return what `replica_for` returns; redis-py's name."""
         return self.replica_for(name)
 
+    async def discover_master(self, name: str) -> tuple[str, int]:
+        """Return host and port of the primary of that name now, by the newest word of the sentinels.
+
+        Clients need no such question, and follow later changes. Raises ConnectError if no sentinel can tell.
+        """
+        return (await self._of(name)[0].find()).primary
+
+    async def discover_replicas(self, name: str) -> list[tuple[str, int]]:
+        """Return host and port of each replica that is up and linked to the primary of that name.
+
+        Raises ConnectError if no sentinel can tell.
+        """
+        return list((await self._of(name)[0].find()).replicas)
+
+    async def discover_slaves(self, name: str) -> list[tuple[str, int]]:
+        """Return what `discover_replicas` returns; redis-py's name."""
+        return await self.discover_replicas(name)
+
     async def __aenter__(self) -> Self:
+        self._blocks += 1
+        for node, _, _ in list(self._clients.values()):
+            node.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        self._blocks -= 1
+        await ended([begun for node, _, _ in list(self._clients.values()) for begun in node.begin_to_leave()])
 
     async def aclose(self) -> None:
-        """Close all clients; `async with` of one of them opens it again."""
-        for primary, _ in list(self._clients.values()):
-            await primary.aclose()
+        """Close all clients; `async with` of it opens all again, and that of a client this one."""
+        await ended([begun for node, _, _ in list(self._clients.values()) for begun in node.begin_to_close()])
 
 
 def _addresses(sentinels: Iterable[str | tuple[str, int]]) -> tuple[Address, ...]:

@@ -66,14 +66,15 @@ class Panel:
 
     def learn(self, told: set[Address]) -> None:
         """Know these sentinels from now on, besides the seeds, and drop others."""
-        for at in [at for at in self.nodes if at not in told and at not in self._seeds]:
+        for at in [at for at in list(self.nodes) if at not in told and at not in self._seeds]:
             if (gone := self.nodes.pop(at, None)) is not None:  # no other thread has dropped it
-                gone.retire(ConnectError(f"{at} is no sentinel of {self.name} any more"))
+                logger.info("%s is no sentinel of %s any more", at, self.name)
+                gone.begin_to_close()  # its hub would try to hear it forever
                 self._parting.append(gone)
         for node in [node for node in self._parting if not node.stats().open]:
             self._parting.remove(node)
             self.past += node.figures()[0]
-        for at in sorted(told.difference(self.nodes))[:MOST]:
+        for at in sorted(told.difference(list(self.nodes)))[: max(0, MOST + len(self._seeds) - len(self.nodes))]:
             logger.info("%s has another sentinel, %s", self.name, at)
             self.nodes.setdefault(at, self._node(at))
         self._silent &= self.nodes.keys()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from aioresp.errors import ClientClosed, ConnectError
+from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.node import Node, NodeRole
 from aioresp.options import Settings
 from aioresp.pool.resource import PoolStats
@@ -34,6 +34,8 @@ class SentinelSource:
         self._panel = Panel(settings, settings.master)
         self._newest = _NONE
         self._older_since: float | None = None  # the time from which on most sentinels have told older words only
+        #: Set when no sentinel has answered a question, or with older words only; cleared by the next answer.
+        self.silent = False
         scheme = "redis" if settings.endpoint.tls is None else "rediss"
         seeds = ",".join(str(Address(*seed)) for seed in settings.seeds)
         self.name = f"{scheme}+sentinel://{seeds}/{settings.master}"
@@ -66,11 +68,18 @@ class SentinelSource:
         A word that is older than one heard before does not count, unless the sentinels were reset: all of them answer,
         or most of them for `RESET` seconds, and none knows a newer one.
         """
-        words = await self._panel.ask()
+        known = self._newest
+        try:
+            words = await self._panel.ask()
+        except RedisError:
+            self.silent = True
+            raise
         newest = max(words.values(), key=lambda word: (word.epoch, _agreed(word, words)))
-        if newest.epoch < self._newest and not self._were_reset(len(words)):
+        # Words that were on their way while another loop heard newer ones are no reset.
+        if newest.epoch < self._newest and (self._newest != known or not self._were_reset(len(words))):
+            self.silent = True
             raise ConnectError(f"the sentinels of {self._panel.name} that answer have not heard of its last failover")
-        self._newest, self._older_since = newest.epoch, None
+        self._newest, self._older_since, self.silent = newest.epoch, None, False
         self._panel.learn({at for word in words.values() for at in word.sentinels} | words.keys())
         return Found(newest.primary, newest.replicas)
 

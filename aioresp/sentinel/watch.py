@@ -10,7 +10,7 @@ import logging
 from contextvars import Context
 from typing import Any, Final
 
-from aioresp.errors import ClientClosed, RedisError
+from aioresp.errors import ClientClosed, NoPermissionError, RedisError
 from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.topics import Moment, Topic
 from aioresp.replicated.outlook import Outlook
@@ -23,8 +23,11 @@ SWITCH: Final = "+switch-master"
 SELECTED: Final = "+selected-slave"
 ABORTED: Final = "-failover-abort-*"
 
-#: Channels on which they tell that a server has come or gone.
-CHANGES: Final = ("+slave", "+sdown", "-sdown", "+slave-reconf-done", "+convert-to-slave")
+#: Channels on which they tell that a server or a sentinel has come or gone.
+CHANGES: Final = (
+    *("+slave", "+sdown", "-sdown", "+slave-reconf-done", "+convert-to-slave"),
+    *("+sentinel", "+sentinel-address-switch"),
+)
 
 #: Seconds after which a sentinel whose messages could not be heard is tried again.
 PAUSE: Final = 1.0
@@ -41,6 +44,7 @@ class Watch:
         self._hub = hub
         self._name = name
         self._topics: list[Topic] = []
+        self._deaf = False  # set when the sentinel cannot be heard, cleared when it is heard again
 
     def begin(self) -> None:
         """Hear the sentinel from now on."""
@@ -55,7 +59,7 @@ class Watch:
         if said is None or said.name != self._name:
             return
         if item.channel == SWITCH and said.to is not None:
-            self._outlook.switch(said.to, "the sentinels have agreed on it")
+            self._outlook.switch(said.to, "the sentinels have agreed on it", said.before)
         elif item.channel == SELECTED:
             self._outlook.hold("a replica was chosen to be promoted")
         elif item.pattern is not None:
@@ -77,6 +81,9 @@ class Watch:
     def regain(self, topic: Topic) -> None:
         """Ask for the primary, because its change may have been missed."""
         if topic.name == SWITCH.encode():
+            if self._deaf:
+                self._deaf = False
+                logger.info("a sentinel of %s is heard again", self._name)
             self._outlook.verify()
 
     def end(self, error: RedisError | None = None) -> None:
@@ -86,8 +93,17 @@ class Watch:
         """Try again later, if the sentinel could not be reached or refuses a channel."""
         if isinstance(error, ClientClosed) or not self._topics:
             return
+        if isinstance(error, NoPermissionError) and error.command in ("SUBSCRIBE", "PSUBSCRIBE"):
+            # The others are heard, and this one would be refused each time.
+            logger.warning("%s: a sentinel refuses its user %r: %s", self._name, topic.name.decode(), error)
+            self._topics.remove(topic)
+            return
         topics, self._topics = self._topics, []
-        logger.info("a sentinel of %s cannot be heard: %s", self._name, error)
+        # It may be down for hours, and is tried each second.
+        logger.log(
+            logging.DEBUG if self._deaf else logging.INFO, "a sentinel of %s cannot be heard: %s", self._name, error
+        )
+        self._deaf = True
         for other in topics:
             if other is not topic and self in other.subscribers:
                 self._hub.leave(other, self)

@@ -81,14 +81,18 @@ class News(Record):
     """The name of the primary."""
     to: Address | None = None
     """The new primary, in a message of a switch."""
+    before: Address | None = None
+    """The former primary, in the same."""
 
 
 def news(channel: str, data: str) -> News | None:
     """Return what a message says; None if it makes no sense."""
     if channel == "+switch-master":
         words = data.split(" ")
-        to = address({"ip": words[3], "port": words[4]}) if len(words) == 5 else None
-        return None if to is None else News(words[0], to)
+        before, to = (
+            (address({"ip": words[at], "port": words[at + 1]}) for at in (1, 3)) if len(words) == 5 else (None, None)
+        )
+        return None if to is None else News(words[0], to, before)
     own, at, of = data.partition(" @ ")
     words = (of if at else own).split(" ")
     if at:

@@ -63,6 +63,8 @@ class ClusterServers(Ensemble[ClusterNode]):
         if primaries < 1 or replicas < 0:
             raise ValueError(f"primaries is {primaries} and replicas {replicas}: give at least 1 and 0")
         self._primaries = primaries
+        #: Seconds for which a node counts the votes of an election, as the servers have it.
+        self._votes_last = max(2 * node_timeout, 2.0)
         settings = {
             # A primary that has saved its keys for a replica would load them when it starts again.
             "repl-diskless-sync": "yes",
@@ -165,6 +167,7 @@ class ClusterServers(Ensemble[ClusterNode]):
             return f"the node on port {heir.port} has not taken over"
 
         self._until(missing, timeout, 0.005)
+        heir.follow(old, self._votes_last)
         return heir
 
     def begin_migration(self, place: Place, target: ClusterNode) -> Migration:
@@ -335,6 +338,7 @@ class ClusterServers(Ensemble[ClusterNode]):
         begin = time.monotonic()
         seconds = self._timeout if timeout is None else timeout
         self._until(missing, seconds, 0.005)
+        heirs[0].follow(old, self._votes_last)
         self._agree_on(slot, heirs[0], max(0.0, begin + seconds - time.monotonic()))
         return heirs[0]
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from aioresp import Client
+    from aioresp import Client, Cluster
+    from aioresp.pool.loops import PerLoop
     from aioresp.testing import ClusterServers, SentinelServers, Server
 
     E = TypeVar("E", ClusterServers, SentinelServers)
@@ -67,6 +68,18 @@ def aioresp_cluster_servers(aioresp_shared_cluster: ClusterServers) -> ClusterSe
     return _renewed(aioresp_shared_cluster)
 
 
+@pytest.fixture
+def aioresp_cluster_client(aioresp_cluster_servers: ClusterServers) -> Iterator[Cluster[str]]:
+    """Yield a client of `aioresp_cluster_servers`, which has no keys, and close it afterwards, as `aioresp_client`."""
+    from aioresp import Cluster  # noqa: PLC0415 (see the docstring above)
+
+    client = Cluster(aioresp_cluster_servers.url)
+    try:
+        yield client
+    finally:
+        _close(client)
+
+
 @pytest.fixture(scope="session")
 def aioresp_shared_sentinels() -> Iterator[SentinelServers]:
     """Yield a primary with replicas and sentinels, formed for this run of the tests and gone after it.
@@ -86,6 +99,18 @@ def aioresp_sentinel_servers(aioresp_shared_sentinels: SentinelServers) -> Senti
     return _renewed(aioresp_shared_sentinels)
 
 
+@pytest.fixture
+def aioresp_sentinel_client(aioresp_sentinel_servers: SentinelServers) -> Iterator[Client[str]]:
+    """Yield a client of the primary of `aioresp_sentinel_servers`, without keys, and close it as `aioresp_client`."""
+    from aioresp import Client  # noqa: PLC0415 (see the docstring above)
+
+    client = Client(aioresp_sentinel_servers.url)
+    try:
+        yield client
+    finally:
+        _close(client)
+
+
 def _renewed(servers: E) -> E:
     servers.restore()
     servers.flush()
@@ -95,9 +120,10 @@ def _renewed(servers: E) -> E:
 
 def _close(client: Client[str]) -> None:
     """Close a client from outside its loop."""
+    owner: PerLoop[Any] = getattr(client.node, "outlooks", client.node.pools)  # reads of replicas have no other pool
     # A loop that has ended closed its connections. One of a wider scope than the test (anyio's runner, pytest-asyncio's
     # `loop_scope`) is idle now, and its connections can be closed in it alone.
-    for loop in list(client.node.pools.pools):
+    for loop in list(owner.pools):
         if not loop.is_running() and not loop.is_closed():
             loop.run_until_complete(client.aclose())
             return

@@ -5,6 +5,8 @@ Owns its id, and what it says of itself and of the others. Never waits for other
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TypeAlias
 
 from aioresp.testing.member import SOON, Member
@@ -26,9 +28,24 @@ class ClusterNode(Member):
     last: NodeLine | None = None
     """What the node said of itself before it was stopped, killed or paused."""
 
+    _elected_at: float = -math.inf
+    """When it was promoted last (monotonic)."""
+
+    _rests_until: float = -math.inf
+    """Until when it is not ended or frozen (monotonic)."""
+
     def view(self, timeout: float = SOON) -> View:
         """Return what the node says of all nodes (CLUSTER NODES), by their ids."""
         return parse_nodes(expect(str, self.call("CLUSTER", "NODES", timeout=timeout)))
+
+    def follow(self, old: ClusterNode, votes_last: float) -> None:
+        """Note that this node has taken over from another, which may still count votes for itself for so many seconds.
+
+        If this node failed by then, that one would take itself for elected, with an epoch that is out of date: no node
+        accepts it, and it asks for no votes again.
+        """
+        self._elected_at = time.monotonic()
+        self._rests_until = old._elected_at + votes_last
 
     @property
     def bus_port(self) -> int:
@@ -52,4 +69,5 @@ class ClusterNode(Member):
         return {"cluster-announce-ip": HOST, clients: str(port), "cluster-announce-bus-port": str(self.bus_port)}
 
     def _last_words(self) -> None:
+        time.sleep(max(0.0, self._rests_until - time.monotonic()))
         self.last = self.view().get(self.id) or self.last

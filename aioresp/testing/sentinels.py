@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from aioresp.testing.ensemble import Ensemble, first_or_fail, in_threads
 from aioresp.testing.member import SOON, Member
@@ -26,10 +27,13 @@ class Rewriter(Member):
 
     def _configuration(self) -> str:
         path = os.path.join(self.folder, "server.conf")
-        if not self._settled or not os.path.exists(path):
+        if not os.path.exists(path):
             return super()._configuration()
         with open(path, encoding="utf-8") as file:
-            return file.read()
+            text = file.read()
+        for name, port in (("port", self.port), ("tls-port", self.tls_port)):  # it may start elsewhere
+            text = re.sub(rf"(?m)^{name} [1-9]\d*$", f"{name} {port}", text)
+        return text
 
     def _announcing(self, port: int) -> dict[str, str]:
         return {"replica-announce-ip": HOST, "replica-announce-port": str(port)}
@@ -140,6 +144,14 @@ class SentinelServers(Ensemble[Member]):
     def sentinels(self) -> tuple[SentinelNode, ...]:
         """The sentinels, those that are down as well."""
         return self._sentinels
+
+    @property
+    def url(self) -> str:
+        """Address for a client: all sentinels, the name of the primary, and both passwords."""
+        scheme = "redis" if self._tls is None else "rediss"
+        secret = self.sentinel_password
+        query = f"?sentinel_password={quote(secret, safe='')}" if secret else ""
+        return f"{scheme}+sentinel://{self._servers[0].credentials}{','.join(self.addresses)}/{self.name}{query}"
 
     @property
     def addresses(self) -> list[str]:

@@ -12,7 +12,7 @@ from aioresp.record import Record
 
 
 class Greeting(Record):
-    """The server's words about itself and a connection; with RESP2 only the `id` and the `run_id` are known."""
+    """The server's words about itself and a connection; with RESP2 the `id` and the words of INFO alone are known."""
 
     id: int | None = None
     """The server's number for the connection."""
@@ -24,7 +24,7 @@ class Greeting(Record):
     role: str | None = None
     """One of master and replica (older servers say slave), at the time of the handshake."""
     availability_zone: str | None = None
-    """The server's zone, if it is configured (Valkey 8.1)."""
+    """The server's zone, if it is configured, from HELLO (Valkey 8.1) or INFO (Valkey 8.0)."""
     seen_as: str | None = None
     """The addresses of the connection's ends as the server sees them; None before it was asked, "" if unknown."""
     run_id: str | None = None
@@ -42,13 +42,21 @@ class Greeting(Record):
         words = {name: text.decode("utf-8", "backslashreplace") for name, text in texts.items() if type(text) is bytes}
         return cls(number(said.get(b"id")), protocol=3, **{name: word for name, word in words.items() if word})
 
+    def completed(self, said: Any) -> Greeting:
+        """Return the greeting with what the undecoded reply to INFO adds; what is known already stays."""
+        return self.replace(
+            run_id=self.run_id or _told(said, b"run_id"),
+            availability_zone=self.availability_zone or _told(said, b"availability_zone"),
+        )
 
-def run_id(said: Any) -> str | None:
-    """Return the identity of a server's process in the undecoded reply to INFO; None if it does not tell."""
+
+def _told(said: Any, name: bytes) -> str | None:
+    """Return a field in the undecoded reply to INFO; None if the server does not tell it."""
     if type(said) is not bytes:
         return None
-    _, found, rest = said.partition(b"\nrun_id:")
-    return rest.split(maxsplit=1)[0].decode("ascii", "replace") if found and rest.strip() else None
+    _, found, rest = said.partition(b"\n%b:" % name)
+    text = rest.partition(b"\n")[0].strip() if found else b""
+    return text.decode("utf-8", "backslashreplace") or None
 
 
 def number(said: Any) -> int | None:

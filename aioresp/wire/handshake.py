@@ -29,7 +29,7 @@ from aioresp.wire.courtesies import IDENTITY, Courtesies, Words, introduction, i
 from aioresp.wire.credentials import Credentials, as_whom, ask
 from aioresp.wire.dialing import Progress, Step, open_transport
 from aioresp.wire.endpoint import Endpoint
-from aioresp.wire.greeting import Greeting, number, run_id
+from aioresp.wire.greeting import Greeting, number
 from aioresp.wire.packing import pack
 from aioresp.wire.race import ordered, race
 from aioresp.wire.resolver import resolve
@@ -238,7 +238,7 @@ async def _identify(connection: Connection, courtesies: Courtesies) -> None:
     """Ask the server who it is, in a round trip of its own: once for each server, as later handshakes ask at once."""
     answer = connection.send(pack(IDENTITY), False)  # a path in it may be any bytes
     try:
-        found = run_id(await answer)
+        found = await answer
     except ResponseError as error:
         if is_refusal(error):
             courtesies.note((), (IDENTITY,))
@@ -248,8 +248,8 @@ async def _identify(connection: Connection, courtesies: Courtesies) -> None:
         raise
     finally:
         del answer  # an error in it holds this frame by its traceback
-    connection.greeting = connection.greeting.replace(run_id=found)
-    if found is not None:
+    connection.greeting = connection.greeting.completed(found)
+    if connection.greeting.run_id is not None:
         courtesies.identified()
 
 
@@ -268,8 +268,8 @@ async def _greet(
     """Log in, by HELLO for RESP3. Raises _NoResp3 if the server refuses HELLO."""
     name = () if endpoint.client_name is None else (("CLIENT", "SETNAME", endpoint.client_name),)
     login: list[tuple[Any, ...]] = []
-    known = connection.greeting.run_id  # after RESET, the server is the same
-    last = courtesies.identity(known is not None)
+    before = connection.greeting  # after RESET, the server is the same
+    last = courtesies.identity(before.run_id is not None)
     if protocol == 3:
         hello: tuple[Any, ...] = ("HELLO", 3)
         if credentials is not None:
@@ -277,8 +277,8 @@ async def _greet(
         if endpoint.client_name is not None:
             hello += ("SETNAME", endpoint.client_name)
         replies = await _say(connection, endpoint, (hello,), (), words, courtesies, credentials, last)
-        greeting = Greeting.read(replies[hello])
-        connection.greeting = greeting.replace(run_id=known or run_id(replies.get(IDENTITY)))
+        greeting = Greeting.read(replies[hello]).replace(run_id=before.run_id)
+        connection.greeting = greeting.completed(replies.get(IDENTITY))
         courtesies.genuine = greeting.server is not None
         return
     if credentials is not None:
@@ -289,7 +289,8 @@ async def _greet(
         connection, endpoint, tuple(login), polite, words, courtesies, credentials, (("CLIENT", "ID"), *last)
     )
     found = number(replies.get(("CLIENT", "ID")))
-    connection.greeting = Greeting(found, run_id=known or run_id(replies.get(IDENTITY)))
+    greeting = Greeting(found, run_id=before.run_id, availability_zone=before.availability_zone)
+    connection.greeting = greeting.completed(replies.get(IDENTITY))
     first = (*login, *polite)[:1]
     courtesies.genuine = found is not None and bool(first) and replies.get(first[0]) in ("PONG", "OK")
 

@@ -1,267 +1,257 @@
-"""Failovers under Sentinel: nothing that was acknowledged is lost, and nobody waits for the old primary."""
+"""Failovers and failures under Sentinel, each with its own failure: S3, S4, S9 and S12."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from aioresp import Client, ConnectionLost, Gap, RedisError
-from aioresp.options import Options
+from aioresp import Client, ConnectionLost
+from aioresp.events import Event, MasterChanged
 from aioresp.replicated import outlook as outlook_module
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address
-from aioresp.sentinel.source import SentinelSource
-from tests.sentinel.forming import Servers
-
-pytestmark = pytest.mark.timeout(120)
-
-
-class Load:
-    """Tasks that write one element after another, and what they were told."""
-
-    def __init__(self, r: Client[str], tasks: int = 20) -> None:
-        self.acknowledged: list[str] = []
-        self.errors: list[RedisError] = []
-        self.longest = 0.0
-        self._r = r
-        self._end = False
-        self._tasks = [asyncio.create_task(self._write(number)) for number in range(tasks)]
-
-    async def _write(self, number: int) -> None:
-        count = 0
-        while not self._end:
-            element, count, since = f"{number}:{count}", count + 1, time.monotonic()
-            try:
-                await self._push(number, element)
-                self.acknowledged.append(element)
-            except RedisError as error:
-                self.errors.append(error)
-            self.longest = max(self.longest, time.monotonic() - since)
-            await asyncio.sleep(0.005)
-
-    async def _push(self, number: int, element: str) -> None:
-        if number % 3 == 0:
-            await self._r.rpush("list", element)
-        elif number % 3 == 1:
-            async with self._r.pipeline(transaction=number % 2 == 0) as p:
-                p.rpush("list", element)
-        else:
-            await self._r.eval("return redis.call('rpush', KEYS[1], ARGV[1])", 1, "list", element)
-
-    async def end(self) -> None:
-        self._end = True
-        await asyncio.gather(*self._tasks)
-
-    async def lost(self) -> set[str]:
-        return set(self.acknowledged) - set(await self._r.lrange("list", 0, -1))
+from aioresp.testing import ErrorReply, Proxy, SentinelServers
+from aioresp.testing.member import Member
+from aioresp.testing.sockets import HOST
+from tests.rest import at_rest, until
 
 
-async def fail_over(servers: Servers, load: Load) -> None:
-    await asyncio.sleep(0.5)
-    await asyncio.to_thread(servers.failover)
-    await asyncio.sleep(4)
-    await load.end()
-    await asyncio.to_thread(servers.settle)
+def outlook(r: Client[str]) -> Outlook:
+    here: Outlook = r.node.outlooks.here()  # type: ignore[attr-defined]
+    return here
 
 
-@pytest.mark.parametrize("options", [{}, {"limit": 3, "concurrency": 1}], ids=["shared", "classic pool"])
-async def test_a_planned_failover_loses_nothing(servers: Servers, options: Options) -> None:
-    """S3, S4. Reads of the primary go on all the time."""
-    async with Client(servers.url, **options) as r:
-        load = Load(r)
-        reads = 0.0
-
-        async def read() -> None:
-            nonlocal reads
-            while True:
-                since = time.monotonic()
-                await r.llen("list")
-                reads = max(reads, time.monotonic() - since)
-                await asyncio.sleep(0.005)
-
-        reader = asyncio.create_task(read())
-        await fail_over(servers, load)
-        reader.cancel()
-        assert len(load.acknowledged) > 500
-        assert load.errors == []
-        assert await load.lost() == set()
-        assert load.longest > 0.2, "writes were held"
-        assert reads < load.longest
+def at(server: Member) -> Address:
+    return Address(HOST, server.port)
 
 
-async def test_without_the_hold_writes_are_lost(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mutation that shows what S4 is for: what the old primary took after the promotion is gone."""
-    monkeypatch.setattr(Outlook, "hold", lambda self, why: None)
-    async with Client(servers.url) as r:
-        load = Load(r)
-        await fail_over(servers, load)
-        lost = await load.lost()
-        assert lost
-        assert len(lost) < len(load.acknowledged) / 2, "but no more than until +switch-master"
+# --- Writes are held --------------------------------------------------------------------------------------------------
 
 
-async def test_a_hold_ends_by_itself(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hold_ends_by_itself(r: Client[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlook_module, "HOLD", 0.3)
-    async with Client(servers.url) as r:
-        await r.set("k", "1")
-        here = r.node.outlooks.here()  # type: ignore[attr-defined]
-        here.hold("a test")
-        since = time.monotonic()
-        await r.set("k", "2")
-        assert time.monotonic() - since > 0.25
-        here.hold("a test")
-        write = asyncio.create_task(r.set("k", "3"))
-        await asyncio.sleep(0.05)
-        assert not write.done()
-        here.release("a test")
-        assert await write
+    await r.set("k", "1")
+    here = outlook(r)
+    here.hold("a test")
+    since = time.monotonic()
+    assert await r.get("k") == "1"
+    assert time.monotonic() - since < 0.25, "reads are not held"
+    await r.set("k", "2")
+    assert time.monotonic() - since > 0.25
+    here.hold("a test")
+    write = asyncio.create_task(r.set("k", "3"))
+    await asyncio.sleep(0.05)
+    assert not write.done()
+    here.release("a test")
+    assert await write
 
 
-async def until(found: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not await found():
-            await asyncio.sleep(0.02)
+async def test_the_deadline_of_a_write_that_is_held_counts(r: Client[str]) -> None:
+    await r.set("k", "1")
+    outlook(r).hold("a test")
+    since = time.monotonic()
+    hasty = r.with_options(timeout=0.1)
+    with pytest.raises(TimeoutError, match=r"writes are held while a failover of redis\+sentinel.*SET .k"):
+        await hasty.set("k", "2")
+    with pytest.raises(TimeoutError, match="writes are held"):
+        async with hasty.pipeline() as p:
+            p.set("k", "2")
+    async with hasty.connection() as c:
+        with pytest.raises(TimeoutError, match="writes are held"):
+            await c.set("k", "2")
+    assert time.monotonic() - since < 2.0
+    outlook(r).release("a test")
+    assert await r.get("k") == "1"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_a_primary_that_dies_or_hangs_is_left_when_the_next_is_known(servers: Servers, number: int) -> None:
+async def test_a_failover_that_is_given_up_lets_the_writes_go_on(
+    servers: SentinelServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S4: the replica that was chosen hangs, and the sentinel gives up after its failover-timeout."""
+    monkeypatch.setattr(outlook_module, "HOLD", 60.0)  # so that only the sentinels' word ends it
+    async with Client(servers.url, timeout=30) as r:
+        await r.rpush("list", "before")
+        old = servers.primary()
+        for each in servers.replicas():
+            each.pause()
+        servers.sentinels[0].call("SENTINEL", "FAILOVER", servers.name)
+        await until(lambda: outlook(r).state is outlook_module.State.HELD)
+        await r.rpush("list", "after")
+        assert [each for s in servers.sentinels for each in s.events("-failover-abort-slave-timeout")]
+        assert outlook(r).primary == at(old)
+        assert await r.lrange("list", 0, -1) == ["before", "after"]
+        assert old.call("LLEN", "list") == 2
+
+
+# --- The primary fails ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_a_primary_that_dies_or_hangs_is_left_when_the_next_is_known(servers: SentinelServers, how: str) -> None:
     """S12: nobody waits longer for the dead one than until the sentinels' word. A write is never run twice."""
-    async with Client(servers.url, timeout=15) as r:
+    events: list[Event] = []
+    async with Client(servers.url, timeout=15, events=events.append) as r:
         await r.set("n", "0")
-        old = servers.master()
-        await asyncio.to_thread(servers.at(old).signal, number)
+        old = servers.primary()
+        assert old.call("WAIT", 1, 5000)
+        await asyncio.to_thread(getattr(old, how))
         since = time.monotonic()
-        told: list[float] = []
+        promoted: list[float] = []
 
         async def watch() -> None:
-            while old in [await asyncio.to_thread(servers.master, number) for number in (0, 1)]:
-                await asyncio.sleep(0.02)
-            told.append(time.monotonic() - since)
+            await asyncio.to_thread(servers.wait_until_promoted, old)
+            promoted.append(time.monotonic() - since)
 
         watching = asyncio.create_task(watch())
-        impatient = r.with_options(timeout=0.3)
         with pytest.raises((TimeoutError, ConnectionLost)):
-            await impatient.set("other", "1")  # on the connection that has just ended, or on none
+            await r.with_options(timeout=0.3).set("other", "1")  # on the connection that has just ended, or on none
         assert time.monotonic() - since < 1.0, "the deadline holds"
         async with asyncio.TaskGroup() as group:
             reads = [group.create_task(r.get("n")) for _ in range(20)]
         assert {read.result() for read in reads} == {"0"}
         took = time.monotonic() - since
         await watching
-        assert took < told[0] + 2.5, "the leader is the last to tell the new address"
+        assert took < promoted[0] + 2.0
         assert await r.incr("n") == 1
+        if how == "pause":
+            old.resume()  # it wakes, and believes for seconds that it is the primary
+            for number in range(2, 30):
+                assert await r.incr("n") == number
+                r.node.retire(ConnectionError("a test"))  # so that the next one finds the primary anew
+            assert outlook(r).primary == at(servers.primary()) != at(old)
+        assert sum(isinstance(event, MasterChanged) for event in events) == 1
+        await at_rest(r)
 
 
-async def test_subscriptions_move_with_a_gap(servers: Servers) -> None:
-    async with Client(servers.url) as r, r.subscribe("news", gaps=True) as news:
-        await r.publish("news", "before")
-        assert getattr(await news.get(), "data", None) == "before"
-        old = r.node.outlooks.here().primary  # type: ignore[attr-defined]
-        before = time.time()
-        await asyncio.to_thread(servers.failover)
-        promoted: list[float] = []
-        while not promoted:
-            with suppress(OSError):  # a server that is promoted drops its clients
-                promoted += [time.time() for each in servers.servers[1:] if "role:master" in servers.info(each)]
-            await asyncio.sleep(0.01)
-        gap = await news.get(timeout=20)
-        assert isinstance(gap, Gap)
-        assert before - 2 < gap.at < promoted[0], "others may publish at the new primary before it is told"
-        assert r.node.outlooks.here().primary != old  # type: ignore[attr-defined]
-        assert await r.publish("news", "after") == 1, "at the new primary, although the old one still answers"
-        assert getattr(await news.get(), "data", None) == "after"
+async def test_two_failovers_directly_after_each_other(servers: SentinelServers) -> None:
+    async with Client(servers.url, timeout=30) as r:
+        pushed = 0
+        stop = asyncio.Event()
+
+        async def push() -> None:
+            nonlocal pushed
+            while not stop.is_set():
+                await r.rpush("list", str(pushed))
+                pushed += 1
+                await asyncio.sleep(0.01)
+
+        pushing = asyncio.create_task(push())
+        await asyncio.sleep(0.1)
+        for _ in range(2):
+            await asyncio.to_thread(again, servers)
+        await asyncio.sleep(0.5)
+        stop.set()
+        await pushing
+        assert await r.lrange("list", 0, -1) == [str(number) for number in range(pushed)]
+        assert outlook(r).primary == at(servers.primary())
 
 
-async def test_a_blocking_pop_moves_and_pops_once(servers: Servers) -> None:
-    async with Client(servers.url) as r:
-        found: list[Any] = []
-
-        async def pop() -> None:
-            while (item := await r.blpop(("jobs",), 20)) is not None:
-                found.append(item[1])
-                if item[1] == "end":
-                    return
-
-        popping = [asyncio.create_task(pop()) for _ in range(3)]
-        await asyncio.sleep(0.2)
-        old = r.node.outlooks.here().primary  # type: ignore[attr-defined]
-        await asyncio.to_thread(servers.failover)
-
-        async def moved() -> bool:
-            return bool(r.node.outlooks.here().primary not in (old, None))  # type: ignore[attr-defined]
-
-        await until(moved)
-        await r.rpush("jobs", *map(str, range(100)))
-        await r.rpush("jobs", "end", "end", "end")
-        async with asyncio.timeout(5):
-            await asyncio.gather(*popping)
-        assert sorted(found) == sorted([*map(str, range(100)), *["end"] * 3])
+def again(servers: SentinelServers) -> None:
+    """Fail over as soon as a sentinel agrees to do so."""
+    old = servers.primary()
+    for _ in range(200):
+        with suppress(ErrorReply):  # NOGOODSLAVE or INPROG
+            servers.sentinels[0].call("SENTINEL", "FAILOVER", servers.name)
+            break
+        time.sleep(0.1)
+    servers.wait_until_promoted(old)
 
 
-async def test_a_lease_on_the_old_primary_writes_no_more(servers: Servers) -> None:
-    async with Client(servers.url) as r, r.connection() as c:
-        await c.set("k", "1")
-        old = r.node.outlooks.here().primary  # type: ignore[attr-defined]
-        await asyncio.to_thread(servers.failover)
-
-        async def moved() -> bool:
-            return bool(r.node.outlooks.here().primary != old)  # type: ignore[attr-defined]
-
-        await until(moved)
-        with pytest.raises(ConnectionLost) as caught:
-            await c.set("k", "2")
-        assert caught.value.outcome == "not sent"
-        async with r.connection() as again:
-            assert await again.set("k", "3")
+# --- Sentinels fail ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_primary_that_says_readonly_is_left_and_the_write_runs_once(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """S5: even if no news is heard at all."""
-    monkeypatch.setattr(SentinelSource, "watch", lambda self, outlook: None)
-    async with Client(servers.url) as r:
-        await r.set("n", "0")
-        old = r.node.outlooks.here().primary  # type: ignore[attr-defined]
-        await asyncio.to_thread(servers.failover)
-        await asyncio.to_thread(servers.settle)
-        for number in range(1, 20):
-            assert await r.incr("n") == number
-        assert r.node.outlooks.here().primary != old  # type: ignore[attr-defined]
-
-
-async def test_news_that_was_missed_is_asked_for(servers: Servers) -> None:
+async def test_news_that_was_missed_is_asked_for(servers: SentinelServers) -> None:
     """The sentinels' connections are lost, and the failover happens before they are heard again."""
     async with Client(servers.url) as r:
         await r.set("k", "1")
-        here = r.node.outlooks.here()  # type: ignore[attr-defined]
+        here = outlook(r)
         old = here.primary
-        monkey = here.switch
-        missed = 0
+        switch, missed = here.switch, 0
 
-        def deaf(to: Address, why: str) -> None:
+        def deaf(to: Address, why: str, before: Address | None = None) -> None:
             nonlocal missed
             missed += 1
             if "missed" in why:
-                monkey(to, why)
+                switch(to, why)
 
-        here.switch = deaf
+        here.switch = deaf  # type: ignore[method-assign]
         await asyncio.to_thread(servers.failover)
-        async with asyncio.timeout(20):
-            while missed < 2:
-                await asyncio.sleep(0.05)
+        await until(lambda: missed >= 2)
         assert here.primary == old
         for node in r.node.source.nodes():  # type: ignore[attr-defined]
             node.hubs.here().move(ConnectionLost("a test"))
-
-        async def moved() -> bool:
-            return bool(here.primary not in (old, None))
-
+        await until(lambda: here.primary != old)
         await r.set("k", "2")
-        await until(moved)
+        assert here.primary == at(servers.primary())
+
+
+@asynccontextmanager
+async def proxied(servers: SentinelServers) -> AsyncIterator[tuple[list[Proxy], str]]:
+    """Open a proxy before each sentinel; yield them, and an address that names these alone."""
+    async with AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(Proxy(HOST, each.port)) for each in servers.sentinels]
+        url = servers.url
+        for proxy, address in zip(proxies, servers.addresses, strict=True):
+            url = url.replace(address, f"{HOST}:{proxy.port}")
+        yield proxies, url
+
+
+async def test_without_any_sentinel_clients_go_on_and_hear_the_next_failover(
+    servers: SentinelServers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sentinels come back on other ports, behind the names that the client has: S9."""
+    async with proxied(servers) as (proxies, url), Client(url, timeout=10, read_from="replica") as r:
+        primary = r.with_options(read_from="primary")
+        await r.set("k", "1")
+        await r.get("k")
+        await until(lambda: len(r.node.source.sentinels) == 6)  # type: ignore[attr-defined]
+        for each in servers.sentinels:
+            await asyncio.to_thread(each.kill)
+        since = time.monotonic()
+        caplog.clear()
+        while time.monotonic() - since < 1.5:
+            await r.set("k", "2")
+            assert await r.get("k") in ("1", "2")
+            async with r.connection() as c:
+                await c.ping()
+            await asyncio.sleep(0.05)
+        r.node.retire(ConnectionError("a test"))  # a new connection finds nobody to ask
+        assert await primary.get("k") == "2"
+        assert await r.blpop(("nothing",), 0.1) is None
+        assert sum("is used as the primary still" in record.message for record in caplog.records) == 1
+        ports = [each.port for each in servers.sentinels]
+        for each, proxy in zip(servers.sentinels, proxies, strict=True):
+            await asyncio.to_thread(each.start, elsewhere=True)
+            proxy.lead_to(HOST, each.port)
+        assert not set(ports) & {each.port for each in servers.sentinels}
+        await asyncio.to_thread(servers.wait_until_ok)
+        old = servers.primary()
+        await until(lambda: {each.port for each in servers.sentinels} < {at.port for at in known(r)}, 30.0)
+        await asyncio.to_thread(servers.failover)
+        await r.set("k", "3")
+        assert outlook(r).primary == at(servers.primary()) != at(old)
+
+
+def known(r: Client[str]) -> tuple[Address, ...]:
+    source: tuple[Address, ...] = r.node.source.sentinels  # type: ignore[attr-defined]
+    return source
+
+
+async def test_a_sentinel_that_is_gone_is_forgotten_with_all_it_had(servers: SentinelServers) -> None:
+    """Each one that was renamed would be tried each second, forever."""
+    async with Client(servers.url.replace(",".join(servers.addresses), servers.addresses[0])) as r:
+        await r.set("k", "1")
+        assert len(known(r)) == 3
+        nodes = {node.settings.endpoint.port: node for node in r.node.source.nodes()}  # type: ignore[attr-defined]
+        source = r.node.source  # type: ignore[attr-defined]
+        gone = servers.sentinels[2]
+        hub = nodes[gone.port].hubs.here()
+        await until(lambda: hub.state.value == "connected")
+        source._panel.learn({at for at in known(r) if at.port != gone.port})
+        assert len(known(r)) == 2
+        await until(lambda: hub.state.value == "closed")
+        assert nodes[gone.port].stats().open == 0

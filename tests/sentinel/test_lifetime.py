@@ -8,29 +8,21 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from aioresp import Client, ClientClosed, Sentinel
-from aioresp.events import Event, MasterChanged
+from aioresp.options import Options
 from aioresp.replicated.places import Address
+from aioresp.testing import SentinelServers
+from aioresp.testing.sockets import HOST
 from tests.rest import at_rest
-from tests.sentinel.forming import HOST, NAME, Servers
-
-pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Servers]:
-    with Servers() as made:
-        yield made
-
-
-def test_a_loop_that_ends_leaves_nothing(shared: Servers) -> None:
+def test_a_loop_that_ends_leaves_nothing(shared: SentinelServers) -> None:
     async def main() -> Client[str]:
-        r = Client(f"{shared.url}?read_from=replica")
+        r = Client(f"{shared.url}&read_from=replica")
         await r.set("k", "1")
         await r.get("k")
         assert r.stats().open >= 4
@@ -42,9 +34,9 @@ def test_a_loop_that_ends_leaves_nothing(shared: Servers) -> None:
     assert r.stats().open == 0
 
 
-async def test_closing_ends_all_connections_and_tasks(shared: Servers) -> None:
+async def test_closing_ends_all_connections_and_tasks(shared: SentinelServers) -> None:
     before = asyncio.all_tasks()
-    async with Client(f"{shared.url}?read_from=replica") as r, r.subscribe("news") as news:
+    async with Client(f"{shared.url}&read_from=replica") as r, r.subscribe("news") as news:
         await r.set("k", "1")
         await r.get("k")
         await r.publish("news", "x")
@@ -61,7 +53,7 @@ async def test_closing_ends_all_connections_and_tasks(shared: Servers) -> None:
     await at_rest(r)
 
 
-async def test_a_client_that_is_forgotten_is_collected(shared: Servers) -> None:
+async def test_a_client_that_is_forgotten_is_collected(shared: SentinelServers) -> None:
     r = Client(shared.url)
     await r.set("k", "1")
     known = weakref.ref(r.node)
@@ -75,7 +67,7 @@ async def test_a_client_that_is_forgotten_is_collected(shared: Servers) -> None:
     assert known() is None
 
 
-async def test_writes_that_are_held_end_with_the_client(shared: Servers) -> None:
+async def test_writes_that_are_held_end_with_the_client(shared: SentinelServers) -> None:
     r = Client(shared.url)
     await r.set("k", "1")
     r.node.outlooks.here().hold("a test")  # type: ignore[attr-defined]
@@ -86,7 +78,7 @@ async def test_writes_that_are_held_end_with_the_client(shared: Servers) -> None
         await write
 
 
-async def test_each_loop_leaves_the_old_primary_in_its_own_thread(shared: Servers) -> None:
+async def test_each_loop_leaves_the_old_primary_in_its_own_thread(shared: SentinelServers) -> None:
     r = Client(shared.url)
     ready, go, done = threading.Event(), threading.Event(), threading.Event()
     found: list[Any] = []
@@ -115,26 +107,13 @@ async def test_each_loop_leaves_the_old_primary_in_its_own_thread(shared: Server
     await r.aclose()
 
 
-async def test_a_failover_is_told_to_the_hook(servers: Servers) -> None:
-    events: list[Event] = []
-    async with Client(servers.url, events=events.append) as r:
-        await r.set("k", "1")
-        await asyncio.to_thread(servers.failover)
-        async with asyncio.timeout(20):
-            while not any(isinstance(event, MasterChanged) for event in events):
-                await asyncio.sleep(0.02)
-        await r.set("k", "2")
-    changed = next(event for event in events if isinstance(event, MasterChanged))
-    assert changed.primary != changed.before
-    assert changed.server == r.node.source.name  # type: ignore[attr-defined]
-
-
-async def test_a_view_and_a_sentinel_share_connections(shared: Servers) -> None:
-    async with Sentinel([(HOST, each.port) for each in shared.sentinels]) as s:
-        m = s.master_for(NAME)
+async def test_a_view_and_a_sentinel_share_connections(shared: SentinelServers) -> None:
+    options: Options = {"sentinel_password": shared.sentinel_password, "password": shared.password}
+    async with Sentinel([(HOST, each.port) for each in shared.sentinels], **options) as s:
+        m = s.master_for("mymaster")
         await asyncio.gather(*(m.set("k", str(number)) for number in range(500)))
         assert m.node.pools.here().stats().open == 1, "one connection for 500 tasks"
-        await s.replica_for(NAME).get("k")
+        await s.replica_for("mymaster").get("k")
         since = time.monotonic()
         await s.aclose()
         assert time.monotonic() - since < 2

@@ -17,8 +17,8 @@ class Notes:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def switch(self, to: Address, why: str) -> None:
-        self.told.append(("switch", to))
+    def switch(self, to: Address, why: str, before: Address | None) -> None:
+        self.told.append(("switch", to, before))
 
     def hold(self, why: str) -> None:
         self.told.append(("hold",))
@@ -39,7 +39,10 @@ ABORT = "-failover-abort-*"
 @pytest.mark.parametrize(
     ("message", "told"),
     [
-        (Message("+switch-master", "m 1.1.1.1 1 2.2.2.2 2"), [("switch", Address("2.2.2.2", 2))]),
+        (
+            Message("+switch-master", "m 1.1.1.1 1 2.2.2.2 2"),
+            [("switch", Address("2.2.2.2", 2), Address("1.1.1.1", 1))],
+        ),
         (Message("+selected-slave", "slave 1.1.1.1:1 1.1.1.1 1 @ m 2.2.2.2 2"), [("hold",)]),
         (Message("-failover-abort-no-good-slave", "master m 2.2.2.2 2", ABORT), [("release",)]),
         (Message("-failover-abort-slave-timeout", "master m 2.2.2.2 2", ABORT), [("release",)]),

@@ -250,6 +250,7 @@ def test_a_cluster_and_sentinels(tmp_path: Path, mark: str, arguments: list[str]
                 yield s
     """
     test = f"""
+        import asyncio
         import pytest
         from aioresp import Client
 
@@ -270,14 +271,38 @@ def test_a_cluster_and_sentinels(tmp_path: Path, mark: str, arguments: list[str]
                 assert await r.set("k", "v", nx=True)
                 assert node.commandstats()["set"] == 1
             aioresp_sentinel_servers.sentinels[0].kill()
+
+        clients = []
+
+        @pytest.mark.{mark}
+        async def test_clients(aioresp_cluster_client, aioresp_sentinel_client):
+            clients.extend((aioresp_cluster_client, aioresp_sentinel_client))
+            for client in clients:
+                assert await client.dbsize() == 0
+                await client.set("k", "v")
+            assert await aioresp_sentinel_client.with_options(read_from="replica").get("k") in ("v", None)
+
+        @pytest.mark.{mark}
+        async def test_a_client_that_only_reads(aioresp_sentinel_client):
+            clients.append(aioresp_sentinel_client)
+            assert await aioresp_sentinel_client.with_options(read_from="replica").get("k") is None
+
+        def test_a_plain_function(aioresp_cluster_client, aioresp_sentinel_client):
+            for client in aioresp_cluster_client, aioresp_sentinel_client:
+                clients.append(client)
+                assert asyncio.run(client.dbsize()) == 0
+
+        def test_nothing_is_left():
+            assert [client.stats().open for client in clients] == [0] * 5
     """
-    assert run_pytest(tmp_path, *arguments, conftest=conftest, test_it=test) == {"passed": 4}
+    assert run_pytest(tmp_path, *arguments, conftest=conftest, test_it=test) == {"passed": 8}
 
 
 @pytest.mark.parametrize(("mark", "arguments"), [("asyncio", ASYNCIO), ("anyio", ANYIO)])
 def test_the_example_in_the_documentation(tmp_path: Path, mark: str, arguments: list[str]) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
-    (test,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"@pytest.mark.{mark}" in text]
+    found = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"@pytest.mark.{mark}" in text]
+    test = next(text for text in found if "sentinel" not in text)
     assert run_pytest(tmp_path, *arguments, test_it=test) == {"passed": test.count("def test_")}
 
 
@@ -285,6 +310,6 @@ def test_the_entry_point_names_the_plugin() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     module = importlib.import_module(project["entry-points"]["pytest11"]["aioresp"])
-    cluster = {"aioresp_shared_cluster", "aioresp_cluster_servers"}
-    sentinels = {"aioresp_shared_sentinels", "aioresp_sentinel_servers"}
+    cluster = {"aioresp_shared_cluster", "aioresp_cluster_servers", "aioresp_cluster_client"}
+    sentinels = {"aioresp_shared_sentinels", "aioresp_sentinel_servers", "aioresp_sentinel_client"}
     assert {"aioresp_server", "aioresp_client"} | cluster | sentinels <= set(vars(module))

@@ -83,6 +83,18 @@ def test_a_sentinel_starts_again_with_what_it_knew(sentinels: SentinelServers) -
     assert sentinel.connections_received() == 0
 
 
+def test_sentinels_that_start_on_other_ports_know_all_that_they_knew(sentinels: SentinelServers) -> None:
+    primary = sentinels.failover()
+    ports = {each.port for each in sentinels.sentinels}
+    for sentinel in sentinels.sentinels:
+        sentinel.kill()
+    for sentinel in sentinels.sentinels:
+        sentinel.start(elsewhere=True)
+    assert not ports & {each.port for each in sentinels.sentinels}
+    assert sentinels.primary() is primary
+    sentinels.restore()
+
+
 @pytest.mark.parametrize("how", ["kill", "pause"])
 def test_a_primary_that_is_gone_has_an_heir_and_comes_back_as_a_replica(sentinels: SentinelServers, how: str) -> None:
     old = sentinels.primary()
