@@ -34,10 +34,12 @@ from aioresp.errors import (
     AskError,
     ClusterDownError,
     ClusterError,
+    CommandTimeout,
     ConnectionLost,
     CrossSlotError,
     ExecAbortError,
     MovedError,
+    PoolTimeout,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -452,8 +454,16 @@ class _Batch:
             return Replies(replies, True)
         errors = [reply for reply in replies if isinstance(reply, RedisError)]
         if len(errors) == len(replies) and all(_is_of_connection(error) for error in errors):
-            raise errors[0]
+            # One may say that nothing was sent where another leaves it open.
+            raise max(errors, key=_doubt)
         return Replies(replies, not errors)
+
+
+def _doubt(error: RedisError) -> int:
+    """Return how open it is whether the command of an error has run."""
+    if isinstance(error, ConnectionLost):
+        return 2 * (error.outcome == "unknown")
+    return int(isinstance(error, CommandTimeout) and not isinstance(error, PoolTimeout))
 
 
 def _is_of_connection(error: RedisError) -> bool:
