@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic
 
 from aioresp.command import AnyStr
 from aioresp.contexts.lease import Lease
-from aioresp.errors import ClientClosed
+from aioresp.errors import ClientClosed, RedisError
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.wire.connection import Connection
@@ -30,8 +30,20 @@ class KeyLease(Lease[AnyStr], Generic[AnyStr]):
 
     async def borrow(self, deadline: float | None, *, writes: bool = False) -> Connection:
         """Take a connection from the pool of the node. Raises PoolTimeout at `deadline` (loop time)."""
-        self._node = await self._fleet.course(_PING, self._slot, self.terms, deadline).next()
-        return await super().borrow(deadline, writes=writes)
+        course = self._fleet.course(_PING, self._slot, self.terms, deadline)
+        failed: RedisError | None = None
+        try:
+            while True:
+                if failed is not None:
+                    await course.after(failed)
+                    failed = None
+                self._node = await course.next()
+                try:
+                    return await super().borrow(deadline, writes=writes)
+                except RedisError as error:
+                    failed = error  # its node may have been left meanwhile
+        finally:
+            failed = None  # it holds this frame by its traceback
 
     def _chosen(self) -> Pool[Connection]:
         if self._node is None:

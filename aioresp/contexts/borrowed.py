@@ -121,7 +121,7 @@ class Borrowed(Entered):
             try:
                 connection = await pool.lease(holder, deadline)
             except ConnectionLost:
-                if not pool.retired or self.terms.retry.attempts == 1:
+                if not pool.retired or self.terms.retry.attempts == 1 or self.find_pool() is pool:
                     raise  # else another pool has taken its place, and nothing was sent
                 continue
             if not writes or pool.barrier is None or not pool.barrier.closed:

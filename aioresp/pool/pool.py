@@ -188,8 +188,6 @@ class Pool(Generic[R]):
         start: Callable[[R], None],
         deadline: float | None,
     ) -> None:
-        if self._closing.begun and (line is self._lease_waiting or self._closing.stopped):
-            raise ClientClosed("the client was closed")
         if self._refusal is not None and future not in self._of_work():
             refusal = copy_error(self._refusal)
             refusal.deadline = math.inf if deadline is None else deadline
@@ -197,6 +195,8 @@ class Pool(Generic[R]):
                 raise refusal
             finally:
                 del refusal  # it holds this frame by its traceback
+        if self._closing.begun and (line is self._lease_waiting or self._closing.stopped):
+            raise ClientClosed("the client was closed")
         first = not line
         if not self._waiting and not self._lease_waiting and not self._open:
             self._growth.forget()
