@@ -224,6 +224,10 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         """Return None: a script that one node has may be missing at another."""
         return None
 
+    def _place_of(self, key: Key) -> tuple[object, int] | None:
+        pool = self._routers.here().pool(slot_of(key))
+        return None if pool is None else (pool, pool.made)
+
     # --- Several slots -----------------------------------------------------------------------------------------------
 
     async def mset_nonatomic(self, mapping: Fields) -> bool:
