@@ -38,6 +38,7 @@ class KeyLease(Noted, Lease[AnyStr], Generic[AnyStr]):
             while True:
                 if failed is not None:
                     await course.after(failed)
+                    failed = None
                 self._node = await course.next()
                 try:
                     return await super().borrow(deadline, writes=writes)

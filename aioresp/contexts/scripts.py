@@ -7,9 +7,10 @@ not run, because a script can return any error. It asks the server which scripts
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast, overload
 
 from aioresp.arguments import encoded, exact
 from aioresp.command import AnyStr, Arguments, Handle, Key, Result, Value
@@ -42,6 +43,10 @@ T = TypeVar("T")
 #: Beginnings of the errors for an unknown script, or an unknown function; a script can return the same.
 _NO_SCRIPT: Final = "NOSCRIPT No matching script"
 _NO_FUNCTION: Final = "ERR Function not found"
+
+
+#: Number of whole scripts that a client has begun to send, and of those that were answered, by client and SHA1.
+_SENT: Final[weakref.WeakKeyDictionary[object, tuple[Counter[str], Counter[str]]]] = weakref.WeakKeyDictionary()
 
 
 class _Known:
@@ -125,12 +130,18 @@ class Script(Bound):
         # Copied now, because a caller may change a buffer before it is sent.
         rest = exact((f"EVALSHA{self._ending}", self.sha, *rest))[2:]
         place = _place(client, self._client)
+        begun, answered = _sent_by(client)
+        before = answered[self.sha]
         if not self._ending and place is not None and not self._known.at(place):
             with _not_sent("script"):
                 loaded = await self._is_loaded(client)
             if not loaded:
                 return await self._run_whole(client, rest, place if loaded is False else None)
             self._known.note(place, True)
+        if place is None and rest[0] and isinstance(client, Scripts):
+            place = client._place_of(cast("Key", rest[1]))
+            if place is not None and not self._known.at(place):
+                return await self._run_whole(client, rest, place)
         try:
             return await client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
         except ConnectionLost as error:
@@ -144,17 +155,29 @@ class Script(Bound):
             said = str(error.args[0]).startswith(_NO_SCRIPT)
             if not said or (
                 not self._ending
-                and (_may_say("NOSCRIPT", self.script, rest) or await self._is_loaded(client) is not False)
+                and (
+                    _may_say("NOSCRIPT", self.script, rest)
+                    # If another call of this client may have loaded it meanwhile, the answer proves nothing.
+                    or (
+                        begun[self.sha] == before
+                        and await self._is_loaded(client) is not False
+                        and begun[self.sha] == before
+                    )
+                )
             ):
                 raise
         return await self._run_whole(client, rest, place)
 
     async def _run_whole(self, client: Executor[Any], rest: Arguments, place: Place | None) -> Any:
+        begun, answered = _sent_by(client)
+        begun[self.sha] += 1
         try:
             value = await client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
         except ConnectionLost as error:
             error.method = "script"
             raise
+        finally:
+            answered[self.sha] += 1
         self._known.note(place, True)
         return value
 
@@ -273,6 +296,15 @@ def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
     return client, 0
 
 
+def _sent_by(client: Executor[Any]) -> tuple[Counter[str], Counter[str]]:
+    """Return how many whole scripts `client`, with all its views, has begun to send, and has had answered."""
+    owner: object = getattr(client, "node", client)
+    counts = _SENT.get(owner)
+    if counts is None:
+        counts = _SENT[owner] = Counter(), Counter()
+    return counts
+
+
 @contextmanager
 def _not_sent(method: str) -> Iterator[None]:
     """Tell of a connection that is lost before the call: nothing of the script or function has run."""
@@ -330,6 +362,10 @@ class Scripts(Executor[AnyStr]):
     async def _ask_all(self, arguments: Arguments, reply: Callable[[Any], T]) -> list[T]:
         """Send a command to all servers that may run a function, and return the reply of each."""
         return [await self.execute(arguments, reply)]
+
+    def _place_of(self, key: Key) -> Place:
+        """Return what stands for the server of a key; None if there are not several, or it is not known."""
+        return None
 
     def register_script(self, script: str | bytes, *, readonly: bool = False) -> Script:
         """Return a callable that runs a Lua script; nothing is sent before it is called.
