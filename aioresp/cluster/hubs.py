@@ -50,6 +50,8 @@ class ClusterHub:
         self._anywhere = anywhere
         #: The hub of each shard channel.
         self._homes: dict[Topic, Hub] = {}
+        #: The shard channels by their names: also while it moves, each is at one hub alone.
+        self._named: dict[bytes, Topic] = {}
         self._everywhere: dict[tuple[Kind, bytes, Subscriber], Everywhere] = {}
         self._look_timer: asyncio.TimerHandle | None = None  # until the next look at the epoch
         #: Moments before the last two looks that have found the known epoch; events before them were not missed.
@@ -73,6 +75,7 @@ class ClusterHub:
     def _hub_at(self, address: Address) -> Hub:
         hub = self._router.nodes.at(address).hubs.here()
         hub.on_moved = partial(self._moved, hub)
+        hub.requests.slot_of = slot_of_bytes
         return hub
 
     def _home_of(self, slot: int) -> Hub | None:
@@ -111,13 +114,13 @@ class ClusterHub:
                 self._settled.append(Moment.now())
                 self._look_later()
             return topic
-        hub = self._anywhere
-        if kind == "s":
-            hub = self._home_of(slot_of_bytes(name)) or self._any_primary()
-            hub.admit(subscriber)
-        found = hub.join(kind, name, subscriber)
-        if kind == "s":
-            self._homes[found] = hub
+        if kind != "s":
+            return self._anywhere.join(kind, name, subscriber)
+        known = self._named.get(name)
+        hub = self._homes[known] if known is not None else self._home_of(slot_of_bytes(name)) or self._any_primary()
+        hub.admit(subscriber)
+        found = self._named[name] = hub.join(kind, name, subscriber)
+        self._homes[found] = hub
         return found
 
     def leave(self, topic: Topic | Everywhere, subscriber: Subscriber) -> None:
@@ -132,6 +135,8 @@ class ClusterHub:
         self._homes.get(topic, self._anywhere).leave(topic, subscriber)
         if not topic.subscribers:
             self._homes.pop(topic, None)
+            if self._named.get(topic.name) is topic:
+                del self._named[topic.name]
 
     async def confirmed(self, topics: Collection[Any], timeout: float | None) -> None:
         """Wait until all topics are live; see `Hub.confirmed`."""

@@ -100,7 +100,7 @@ class Hub:
         self._subscribers: set[Subscriber] = set()
         #: Full subscribers with overflow="wait"; the hub reads nothing while there are any.
         self._full: set[Subscriber] = set()
-        self._requests = Requests()
+        self.requests = Requests()
         #: Attempt to connect, from its pause to its end.
         self._opening: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
@@ -174,7 +174,7 @@ class Hub:
         self._topics.pop((topic.kind, topic.name), None)
         if self._live[topic.kind].pop(topic.name, None) is not None:
             # No SUNSUBSCRIBE: the server ends it by itself, and would answer with an error too many.
-            topic.lose(self._requests.complete, self._loop.create_future())
+            topic.lose(self.requests.complete, self._loop.create_future())
         self._unused_since = self._loop.time()
         kept = {subscriber for other in self._topics.values() for subscriber in other.subscribers}
         for subscriber in set(topic.subscribers) - kept:
@@ -191,7 +191,7 @@ class Hub:
     @property
     def complete(self) -> Moment:
         """Moment up to which all messages of live topics have arrived."""
-        return self._requests.complete
+        return self.requests.complete
 
     def _has(self, topic: Topic) -> bool:
         """Return whether the topic still has subscribers; another one may have its name by now."""
@@ -234,7 +234,7 @@ class Hub:
         verb = f"{topic.kind}{un}subscribe"
         # A command for each topic: each has an answer of its own, and the server may refuse one alone.
         self._listener.send(pack((verb.upper(), topic.name)))
-        self._requests.add(verb.encode(), topic)
+        self.requests.add(verb.encode(), topic)
 
     def _request_again(self, topic: Topic) -> None:
         if self.state is State.CONNECTED and self._has(topic) and not topic.live:
@@ -294,7 +294,7 @@ class Hub:
             topic = self._live["s"].get(item[1])
             if topic is not None:
                 topic.deliver(item[1], item[2])
-        elif what == b"sunsubscribe" and not self._requests.expects(what, item[1]):
+        elif what == b"sunsubscribe" and not self.requests.expects(what, item[1]):
             self._take_end(item[1])
         elif type(item) is Push and what not in _KNOWN:
             self._take_unasked(item)
@@ -307,7 +307,7 @@ class Hub:
         if self.on_moved is None:
             self.move(ConnectionLost("the server ended a subscription: its slot has moved"))
         elif topic is not None:
-            topic.lose(self._requests.complete, self._loop.create_future())
+            topic.lose(self.requests.complete, self._loop.create_future())
             self._request("", topic)  # the answer is a redirect, to `on_moved`
 
     def _take_unasked(self, push: list[Any]) -> None:
@@ -319,7 +319,7 @@ class Hub:
             self._listener.connection.limits.drop(push)
 
     def _take_answer(self, item: Any, answer: bytes) -> None:
-        request = self._requests.answered(answer, item)
+        request = self.requests.answered(answer, item)
         error = item if isinstance(item, RedisError) else None
         if request.settle is not None:
             request.settle(error)
@@ -464,14 +464,14 @@ class Hub:
             self._trial = None
         self._past_usage = self._usage()
         self._listener = None
-        self._requests.clear()
+        self.requests.clear()
         self._life.end()
         self._advance(Event.LOST)
         if self.state in SHUT:
             return
         for live in self._live.values():
             for topic in live.values():
-                topic.lose(self._requests.complete, self._loop.create_future())
+                topic.lose(self.requests.complete, self._loop.create_future())
             live.clear()
         if self._loop.time() - self._since >= LASTING:
             self._patience.forget()
@@ -507,8 +507,8 @@ class Hub:
 
         It begins at `since` at the latest: from then on, messages may have been published at the other server.
         """
-        if since is not None and since.ticks < self._requests.complete.ticks:
-            self._requests.complete = since
+        if since is not None and since.ticks < self.requests.complete.ticks:
+            self.requests.complete = since
         if self._listener is not None:
             self._listener.connection.end(error)
         elif self._opening is not None:
@@ -530,7 +530,7 @@ class Hub:
 
     def _ping(self) -> None:
         assert self._listener is not None
-        self._requests.add(_PONG)
+        self.requests.add(_PONG)
         self._listener.send(pack(("PING",)))
 
     def _renew(self, renewal: Renewal | None) -> None:
@@ -538,7 +538,7 @@ class Hub:
         fresh = None if renewal is None else renewal.claim()
         if renewal is not None and fresh is not None and self._listener is not None:
             self._listener.send(pack(("AUTH", *fresh.words)))
-            self._requests.add(b"", settle=partial(renewal.settle, fresh))
+            self.requests.add(b"", settle=partial(renewal.settle, fresh))
 
     # --- The end -----------------------------------------------------------------------------------------------------
 

@@ -65,10 +65,12 @@ async def test_no_key_is_missed_while_slots_go_and_come_back(
                 await asyncio.to_thread(fresh.migrate, tag, home)
 
     movement = asyncio.create_task(move())
-    while not movement.done():
-        found = {key async for key in r.scan_iter(count=20)}
-        assert found == set(NAMES)
-    await movement
+    try:
+        while not movement.done():
+            found = {key async for key in r.scan_iter(count=20)}
+            assert found == set(NAMES)
+    finally:
+        await movement
 
 
 async def test_keys_on_their_way_are_found(fresh: ClusterServers, r: Cluster[str], no_debug: None) -> None:

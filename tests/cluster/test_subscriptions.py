@@ -169,6 +169,38 @@ async def test_a_hundred_shard_channels_over_moves_and_failovers(
     assert [each.heard for each in quiet] == [list(each.sent) for each in quiet]
 
 
+async def test_a_channel_that_is_left_as_its_slot_moves_leaves_others_in_peace(
+    sharded: ClusterServers, r: Cluster[str]
+) -> None:
+    """valkey#1066: the word that the slot has moved looks as the answer to SUNSUBSCRIBE, which is an error then."""
+    home, there = sharded.primary_of("{m}"), other_than(sharded, "{m}")
+    still = [next(name for name in map(str, range(300)) if sharded.primary_of(name) is each) for each in (home, there)]
+    async with r.ssubscribe(*still, gaps=True) as s:
+        for target in (there, home):
+            async with r.ssubscribe("{m}1", "{m}2", "{m}3"):
+                sharded.migrate("{m}", target)  # the loop stands still: that it has moved is read after all have left
+            async with r.ssubscribe("{m}2", "{m}4") as t:
+                for name in (*still, "{m}2", "{m}4"):
+                    assert await r.spublish(name, name) == 1
+                assert [await anext(s) for _ in still] == [Message(name, name) for name in still]
+                assert [(await anext(t)).data for _ in range(2)] == ["{m}2", "{m}4"]
+        assert not s.gaps
+
+
+async def test_a_channel_that_is_joined_as_it_moves_is_at_one_node(sharded: ClusterServers, r: Cluster[str]) -> None:
+    home, there = sharded.primary_of("{m}"), other_than(sharded, "{m}")
+    async with r.ssubscribe("{m}1") as first:
+        for target in (there, home):
+            sharded.migrate("{m}", target)
+            router = r._fleet.pools.here()  # by a redirect, another caller knows it first
+            router.patch(r.keyslot("{m}"), router.pool_at(("127.0.0.1", target.port)))
+            async with r.ssubscribe("{m}1") as second:
+                async with asyncio.timeout(10):
+                    while await r.spublish("{m}1", "x") != 1:
+                        await asyncio.sleep(0.02)
+                assert ((await anext(first)).data, (await anext(second)).data) == ("x", "x")
+
+
 async def until_end(s: object) -> AsyncIterator[object]:
     async for item in s:  # type: ignore[attr-defined]
         if isinstance(item, Message) and item.data == "end":

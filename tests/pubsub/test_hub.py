@@ -140,7 +140,7 @@ async def test_nothing_is_left_over_from_channels_that_come_and_go(
 
         await asyncio.gather(*(churn(number) for number in range(10)))
         assert repr(hub) == "Hub(1 topics, connected)"
-        await until(lambda: len(hub._requests) == 0)
+        await until(lambda: len(hub.requests) == 0)
         assert [len(each) for each in hub._live.values()] == [1, 0, 0]
         assert hub._subscribers == {s}
         assert len(s._topics) == 1
