@@ -182,11 +182,15 @@ class Outlook:
 
     async def _verify(self) -> None:
         self._verifying = False
-        node = self._owner()
+        await self._look()
+
+    async def _look(self) -> None:
+        """Ask where the servers are, and leave the primary if it is another one by now."""
+        node, turn = self._owner(), self.turn
         if node is None:
             return
         found = await node.find()
-        if self.primary is not None and found.primary != self.primary:
+        if turn == self.turn and self.primary not in (None, found.primary):
             self.switch(found.primary, "news was missed")
 
     def ask(self, wait: float) -> None:
@@ -198,9 +202,7 @@ class Outlook:
 
     async def _ask(self) -> None:
         self._asking = None
-        node = self._owner()
-        if node is not None:
-            await node.find()
+        await self._look()
 
     def look(self) -> None:
         """Ask for the replicas again, because one of them has come or gone."""

@@ -5,6 +5,7 @@ Owns which of the sentinels' words counts: the newest one. Never knows connectio
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -87,6 +88,7 @@ class SentinelSource:
                 hub = node.hubs.here()
                 if hub not in outlook.watched:
                     outlook.watched.add(hub)
+                    hub.level = logging.DEBUG  # it has no topics of the program
                     Watch(outlook, hub, self._panel.name).begin()
             except ClientClosed:
                 return
