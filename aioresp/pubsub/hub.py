@@ -86,6 +86,7 @@ class Hub:
         `spare` returns an idle connection that the hub may take over, or None.
         """
         self.on_drop = on_drop
+        self.level = logging.WARNING  # that of a lost connection in the log; a watch over a sentinel lowers it
         #: Function that gets a shard channel whose slot has moved, with the redirect; None if there is no other hub.
         self.on_moved: Callable[[Topic, MovedError], None] | None = None
         self.state = State.IDLE
@@ -480,7 +481,7 @@ class Hub:
         if left:
             self._open(0.0)
             return
-        logger.warning("the connection of %d subscribed topics was lost: %s", len(self._topics), error)
+        logger.log(self.level, "the connection of %d subscribed topics was lost: %s", len(self._topics), error)
         self._failed(error)
 
     def follow(self, other: Connection, error: Exception) -> bool:
@@ -595,5 +596,5 @@ class Hub:
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""
         commands, sent, received = self._usage()
-        is_open = 0 if self._listener is None else 1
-        return PoolStats(open=is_open, made=self._made, commands=commands, bytes_sent=sent, bytes_received=received)
+        count = int(self._listener is not None)
+        return PoolStats(open=count, made=self._made, commands=commands, bytes_sent=sent, bytes_received=received)

@@ -181,7 +181,7 @@ class ReplicatedNode(Node):
     async def _find_or_stay(self, outlook: Outlook) -> Found:
         """Ask where the servers are; if nobody can be asked, the primary in use is still the one."""
         try:
-            return await self.find()
+            return await outlook.find()
         except RedisError as error:
             found = self.found
             if not self.source.silent or found is None or found.primary != outlook.primary:
@@ -307,7 +307,7 @@ class ReplicatedNode(Node):
         if self.found is None:
             try:
                 async with Timeout(None if terms.timeout is None else terms.timeout / 2):
-                    await self.find()
+                    await self.outlooks.here().find()
             except (RedisError, TimeoutError):
                 return [self]  # whose connections ask again, until the deadline
         outlook = self.outlooks.here()

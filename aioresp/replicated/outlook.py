@@ -13,9 +13,9 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aioresp.errors import ClientClosed, ConnectionLost
+from aioresp.errors import ClientClosed, ConnectionLost, RedisError, copy_error
 from aioresp.pool.barrier import Barrier
 from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.topics import Moment
@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # protocols take time to import
             """Note which server is the primary, and tell of a change once for all loops."""
             ...
 
+
+T = TypeVar("T")
 
 logger = logging.getLogger("aioresp")
 
@@ -97,6 +99,7 @@ class Outlook:
         self._timer: asyncio.TimerHandle | None = None  # the end of the hold at the latest
         self._beat: asyncio.TimerHandle | None = None  # the next step of `every`
         self._asking: asyncio.TimerHandle | None = None  # the next question for the replicas
+        self._question: asyncio.Task[Found] | None = None  # the last question of callers
         self._tasks: set[asyncio.Task[Any]] = set()
         self._trouble = ""  # the error of the last task, which was logged
         self._on_end: Callable[[], None] | None = None
@@ -180,11 +183,15 @@ class Outlook:
 
     async def _verify(self) -> None:
         self._verifying = False
-        node = self._owner()
+        await self._look()
+
+    async def _look(self) -> None:
+        """Ask where the servers are, and leave the primary if it is another one by now."""
+        node, turn = self._owner(), self.turn
         if node is None:
             return
         found = await node.find()
-        if self.primary is not None and found.primary != self.primary:
+        if turn == self.turn and self.primary not in (None, found.primary):
             self.switch(found.primary, "news was missed")
 
     def ask(self, wait: float) -> None:
@@ -196,9 +203,7 @@ class Outlook:
 
     async def _ask(self) -> None:
         self._asking = None
-        node = self._owner()
-        if node is not None:
-            await node.find()
+        await self._look()
 
     def look(self) -> None:
         """Ask for the replicas again, because one of them has come or gone."""
@@ -223,13 +228,40 @@ class Outlook:
         if self._barrier is not None:
             await self._barrier.passed(None)
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, object]], name: str) -> None:
-        """Run a task in this loop, in no context of a caller; its error is logged."""
+    async def find(self) -> Found:
+        """Ask where the servers are, with one question for all callers that come until its answer.
+
+        After a failover, a hundred connections are made at once.
+        """
+        question = self._question
+        if question is None or question.done():
+            question = self._question = self.spawn(self._find, "aioresp: ask where the servers are")
+        if question is not None:
+            await asyncio.wait((question,))
+        if question is None or question.cancelled():
+            raise ClientClosed("the client was closed")
+        error = question.exception()
+        if error is None:
+            return question.result()
+        try:
+            raise copy_error(error) if isinstance(error, RedisError) else error
+        finally:
+            del error, question  # they hold this frame by the traceback
+
+    async def _find(self) -> Found:
+        node = self._owner()
+        if node is None:
+            raise ClientClosed("the client is gone")
+        return await node.find()
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, T]], name: str) -> asyncio.Task[T] | None:
+        """Run a task in this loop, in no context of a caller; its error is logged. After the end do nothing."""
         if self.state is State.SHUT or self.loop.is_closed():
-            return
-        task = Context().run(partial(self.loop.create_task, work(), name=name))
+            return None
+        task: asyncio.Task[T] = Context().run(partial(self.loop.create_task, work(), name=name))
         self._tasks.add(task)
         task.add_done_callback(self._done, context=Context())
+        return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

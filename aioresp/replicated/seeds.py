@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-from aioresp.errors import AuthenticationError, ConnectError
+from aioresp.errors import AuthenticationError, ConnectError, TLSError
 from aioresp.node import Node
 from aioresp.options import Settings
 from aioresp.pool.loops import running_loop
@@ -101,7 +101,8 @@ class Seeds:
             return Found(primary, tuple(at for at, role in roles.items() if _fit(role)))
         refused = next((error for error in errors.values() if isinstance(error, AuthenticationError)), None)
         said = [f"{at}: {errors[at]}" if at in errors else f"{at} is a replica" for at in self._nodes]
-        failure = ConnectError(f"none of {self.name} is a primary: {'; '.join(said)}")
+        hopeless = not roles and all(isinstance(error, TLSError) for error in errors.values())
+        failure = (TLSError if hopeless else ConnectError)(f"none of {self.name} is a primary: {'; '.join(said)}")
         failure.__cause__ = refused
         errors.clear()
         raise failure

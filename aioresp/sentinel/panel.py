@@ -17,6 +17,7 @@ from aioresp.errors import (
     NoPermissionError,
     RedisError,
     ResponseError,
+    TLSError,
 )
 from aioresp.node import Node
 from aioresp.options import Settings
@@ -144,7 +145,9 @@ class Panel:
             unknown = ConnectError(f"no sentinel knows a primary called {self.name!r}: {known}")
             unknown.__cause__ = own  # so that nothing is tried again
             return unknown
-        failed = ConnectError(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}")
+        # Certificates do not change by trying again.
+        kinds = TLSError if all(isinstance(error, TLSError) for error in errors.values()) else ConnectError
+        failed = kinds(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}")
         if own is not None:
             failed.__cause__ = own
         return failed

@@ -5,6 +5,7 @@ Owns the choice of the word that counts: the newest one. Never knows connections
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -98,6 +99,7 @@ class SentinelSource:
                 hub = node.hubs.here()
                 if hub not in outlook.watched:
                     outlook.watched.add(hub)
+                    hub.level = logging.DEBUG  # it has no topics of the program
                     Watch(outlook, hub, self._panel.name).begin()
             except ClientClosed:
                 return

@@ -26,7 +26,7 @@ ABORTED: Final = "-failover-abort-*"
 #: Channels on which they tell that a server or a sentinel has come or gone.
 CHANGES: Final = (
     *("+slave", "+sdown", "-sdown", "+slave-reconf-done", "+convert-to-slave"),
-    *("+sentinel", "+sentinel-address-switch"),
+    *("+sentinel", "+sentinel-address-switch", "+monitor"),
 )
 
 #: Seconds after which a sentinel whose messages could not be heard is tried again.

@@ -141,6 +141,24 @@ async def test_sentinels_that_refuse_connections_cost_nothing(shared: SentinelSe
         assert time.monotonic() - since < 0.5
 
 
+async def test_a_hundred_connections_at_once_ask_once(r: Client[str]) -> None:
+    await r.set("k", "1")
+    await asyncio.sleep(0.1)  # the questions that follow the first connection
+
+    async def lease() -> None:
+        async with r.connection() as c:
+            await c.ping()
+            await asyncio.sleep(0.2)
+
+    def asked() -> int:
+        return sum(node.stats().commands for node in r.node.source.nodes())  # type: ignore[attr-defined]
+
+    before = asked()
+    await asyncio.gather(*(lease() for _ in range(50)))
+    assert r.stats().made > 50
+    assert asked() - before < 100, "four commands to each of three sentinels are one question"
+
+
 # --- S7: credentials of their own -------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from aioresp import Client, ConnectionLost
+from aioresp import Client, ConnectError, ConnectionLost
 from aioresp.events import Event, MasterChanged
 from aioresp.replicated import outlook as outlook_module
 from aioresp.replicated.outlook import Outlook
@@ -18,6 +18,7 @@ from aioresp.testing import ErrorReply, Proxy, SentinelServers
 from aioresp.testing.member import Member
 from aioresp.testing.sockets import HOST
 from tests.rest import at_rest, until
+from tests.sentinel.passengers import Counter
 
 
 def outlook(r: Client[str]) -> Outlook:
@@ -179,6 +180,7 @@ async def test_news_that_was_missed_is_asked_for(servers: SentinelServers) -> No
                 switch(to, why)
 
         here.switch = deaf  # type: ignore[method-assign]
+        here.look = lambda: None  # type: ignore[method-assign]
         await asyncio.to_thread(servers.failover)
         await until(lambda: missed >= 2)
         assert here.primary == old
@@ -186,6 +188,7 @@ async def test_news_that_was_missed_is_asked_for(servers: SentinelServers) -> No
             node.hubs.here().move(ConnectionLost("a test"))
         await until(lambda: here.primary != old)
         await r.set("k", "2")
+        assert await r.get("k") == "2"
         assert here.primary == at(servers.primary())
 
 
@@ -255,3 +258,49 @@ async def test_a_sentinel_that_is_gone_is_forgotten_with_all_it_had(servers: Sen
         assert len(known(r)) == 2
         await until(lambda: hub.state.value == "closed")
         assert nodes[gone.port].stats().open == 0
+
+
+async def test_the_leading_sentinel_dies_in_the_middle(
+    servers: SentinelServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has told that it chose a replica, and nobody tells how that ended: S4's seconds do."""
+    monkeypatch.setattr(outlook_module, "HOLD", 1.0)
+    async with Client(servers.url, timeout=10) as r:
+        counter = Counter(r)
+        counting = asyncio.create_task(counter.run())
+        await asyncio.sleep(0.1)
+        leader = servers.sentinels[0]
+        leader.call("SENTINEL", "FAILOVER", servers.name)
+        await until(lambda: outlook(r).state is outlook_module.State.HELD)
+        await asyncio.to_thread(leader.kill)
+        held = counter.acknowledged
+        await until(lambda: counter.acknowledged > held + 5)
+        await asyncio.to_thread(leader.start)
+        await asyncio.to_thread(servers.restore)
+        counting.cancel()
+        assert counter.errors == []
+        assert await r.get("counter") == str(counter.acknowledged)
+
+
+async def test_a_name_is_removed_from_the_sentinels_and_monitored_again(servers: SentinelServers) -> None:
+    """A client goes on with the primary that it has; a new one is told that the name is unknown."""
+    async with Client(servers.url, timeout=10) as r:
+        await r.set("k", "1")
+        primary = servers.primary()
+        for each in servers.sentinels:
+            each.call("SENTINEL", "REMOVE", servers.name)
+        r.node.retire(ConnectionError("a test"))
+        await r.set("k", "2")
+        async with Client(servers.url) as other:
+            with pytest.raises(ConnectError, match="no sentinel knows a primary called 'mymaster': they watch none"):
+                await other.ping()
+        asked = [node.stats().commands for node in r.node.source.nodes()]  # type: ignore[attr-defined]
+        for each in servers.sentinels:
+            each.call("SENTINEL", "MONITOR", servers.name, HOST, primary.port, 2)
+            each.call("SENTINEL", "SET", servers.name, "auth-pass", servers.password or "")
+            each.call("SENTINEL", "SET", servers.name, "down-after-milliseconds", 1500, "failover-timeout", 3000)
+        # By the message +monitor they are asked again.
+        await until(lambda: [node.stats().commands for node in r.node.source.nodes()] > asked)  # type: ignore[attr-defined]
+        await until(lambda: not r.node.source.silent)  # type: ignore[attr-defined]
+        await r.set("k", "3")
+        assert outlook(r).primary == at(primary)
