@@ -79,7 +79,7 @@ class Nodes:
         settings = self.settings.replace(endpoint=endpoint, retry=None)
         name = self._name_of_certificate(host)
         # A pool keeps this function, and must not keep the node, or all of them.
-        nodes = weakref.ref(self)
+        nodes: weakref.ref[Nodes] = weakref.ref(self)
         connected = False
 
         async def connect(dial: Dial) -> Connection:
