@@ -23,7 +23,7 @@ from aioresp.cluster.topology import Address, AddressMap, Topology, host_port
 from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.facts.traits import Traits
 from aioresp.misuse import Bound
-from aioresp.node import CLOSE_GRACE, Dial, Figures, Node, Stats, observing, stats_of, terms_of
+from aioresp.node import CLOSE_GRACE, Dial, Figures, Node, NodeRole, Stats, observing, stats_of, terms_of
 from aioresp.options import Settings, Terms
 from aioresp.pool.entries import Entries, Leaving
 from aioresp.pool.loops import Begun, PerLoop, running_loop
@@ -163,7 +163,9 @@ class Fleet(Bound):
     def stats(self) -> Stats:
         """Return the figures of this moment: their sum, and those of each node and of each loop in use."""
         known = self.nodes.topology
-        roles = {} if known is None else {str(node): node.role for node in known.nodes}
+        roles: dict[str, NodeRole | None] = {}
+        for node in () if known is None else known.nodes:
+            roles[str(node)] = node.role
         servers = [(host_port(*address), node.figures()) for address, node in self.nodes.items()]
         return stats_of((*servers, *self._of_subscriptions()), roles, self.nodes.past)
 

@@ -93,7 +93,7 @@ class Nodes:
         settings = self.settings.replace(endpoint=endpoint, retry=None)
         name = self._name_of_certificate(host)
         # A pool keeps this function, and must not keep the node, or all of them.
-        nodes = weakref.ref(self)
+        nodes: weakref.ref[Nodes] = weakref.ref(self)
         connected = failed = False
 
         async def connect(dial: Dial) -> Connection:

@@ -41,7 +41,8 @@ class Ran(NamedTuple):
 def ran() -> Ran:
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "BEFORE", 1.5)
+        patch.setattr(run, "SETTLING", 0.3)
+        patch.setattr(run, "BEFORE", 1.0)
         patch.setattr(run, "AFTER", 2.0)
         figures, progress = run_coroutine(run.run(TASKS, Lines(Console(file=out, width=80))))
     return Ran(figures, progress, out.getvalue().splitlines())

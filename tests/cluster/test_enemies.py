@@ -173,7 +173,7 @@ async def test_a_redirect_that_tells_nothing_new_asks_for_nothing(fresh: Cluster
     late = response_error(f"MOVED {slot} {HOST}:{fresh.primary_of('a').port}")
     assert isinstance(late, MovedError)
     follow(router, late, slot)
-    assert bool(router._refreshing) is False
+    assert not vars(router)["_refreshing"]
     news = response_error(f"MOVED {slot} {HOST}:{fresh.replicas()[0].port}")
     assert isinstance(news, MovedError)
     follow(router, news, slot)

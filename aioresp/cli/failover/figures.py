@@ -13,7 +13,7 @@ from aioresp.cli.failover.load import Ledger
 from aioresp.cli.failover.progress import Progress, Shard
 from aioresp.version import VERSION
 
-#: Seconds after the beginning, and after the end of the pause, that count for no rate: the tasks find their pace.
+#: Seconds after the end of the pause that count for no rate: all calls that have waited are answered then.
 SETTLING = 1.0
 
 
@@ -101,7 +101,7 @@ def _figures(shard: Shard, killed: float, served: float, end: float) -> ShardFig
         primary=shard.primary,
         replica=shard.replica,
         slots=shard.slots,
-        before=shard.rate(SETTLING, killed),
+        before=shard.rate(0.0, killed),
         during=shard.rate(killed + 0.1, served - 0.05),
         after=shard.rate(served + SETTLING, end),
         errors=shard.errors,

@@ -16,7 +16,7 @@ from aioresp.cli.failover.progress import Sample, Shard
 
 #: Seconds that a task rests between two calls, on average. Rests without memory make an even load, from the beginning
 #: and again after a pause. The pace is one that a busy machine keeps.
-PERIOD = 2.0
+PERIOD = 3.0
 
 #: Seconds between two samples.
 EVERY = 0.1

@@ -52,7 +52,7 @@ def _chart(figures: Figures, progress: Progress) -> Figure:
     chart.text(
         0.5,
         0.935,
-        f"{figures.tasks:,} tasks share one aioresp.Cluster; each increments a counter every two seconds or so",
+        f"{figures.tasks:,} tasks share one aioresp.Cluster; each increments a counter every three seconds or so",
         ha="center",
         color=_GREY,
     )

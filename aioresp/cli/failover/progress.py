@@ -5,7 +5,7 @@ Owns the shards, their counts and the samples of these. Never measures, and neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -85,11 +85,20 @@ class Progress:
     shards: tuple[Shard, ...]
     victim: Shard
     """The shard whose primary is killed."""
-    clock: Callable[[], float]
-    """Returns the seconds since the load began."""
+    began: float = field(default_factory=time.perf_counter)
     step: str = "the tasks begin"
     killed_at: float | None = None
     promoted_at: float | None = None
+
+    def clock(self) -> float:
+        """Return the seconds since the beginning."""
+        return time.perf_counter() - self.began
+
+    def begin(self) -> None:
+        """Begin now, and forget what came before."""
+        self.began = time.perf_counter()
+        for shard in self.shards:
+            shard.replied, shard.pause = None, (0.0, 0.0)
 
     @property
     def others(self) -> list[Shard]:

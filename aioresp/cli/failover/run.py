@@ -21,8 +21,9 @@ from aioresp.testing import ClusterNode, ClusterServers, ServerFailed
 #: Seconds of silence after which the nodes take one of them for dead.
 NODE_TIMEOUT = 1.0
 
-#: Seconds before the kill, and after the dead primary has a successor.
-BEFORE = 3.5
+#: Seconds until the tasks have found their pace, then until the kill, and after the dead primary has a successor.
+SETTLING = 1.2
+BEFORE = 3.0
 AFTER = 4.0
 
 #: Seconds that a call may take, and that a failover may take at most: many times what it does take.
@@ -75,9 +76,7 @@ def _planned(client: Cluster[str], servers: ClusterServers, count: int) -> Progr
         for name, colour, shard in zip("ABC", COLOURS, shards, strict=True)
     )
     node = servers.nodes[0]
-    began = time.perf_counter()
-    server = f"{node.flavour} {'.'.join(map(str, node.version))}"
-    return Progress(server, count, known, known[1], lambda: time.perf_counter() - began)
+    return Progress(f"{node.flavour} {'.'.join(map(str, node.version))}", count, known, known[1])
 
 
 async def _measure(load: Load, progress: Progress, servers: ClusterServers, view: View) -> None:
@@ -86,6 +85,8 @@ async def _measure(load: Load, progress: Progress, servers: ClusterServers, view
         load.start(group)
         gc.collect()
         gc.freeze()  # the tasks are not walked through again and again
+        await asyncio.sleep(SETTLING)
+        progress.begin()
         beside = [group.create_task(load.sample()), group.create_task(view.repaint())]
         progress.step = "all six nodes are up"
         await asyncio.sleep(BEFORE)
@@ -98,11 +99,11 @@ async def _measure(load: Load, progress: Progress, servers: ClusterServers, view
         progress.step = f"the replica of {victim.name} was promoted"
         view.say(f"{progress.promoted_at:5.1f} s  {victim.replica}, its replica, was promoted by the other primaries")
         await asyncio.sleep(AFTER)
-        await load.stop()
         load.note()
-        progress.step = "done"
         for task in beside:
             task.cancel()
+        await load.stop()
+        progress.step = "all tasks have ended"
 
 
 def _at(servers: ClusterServers, address: str) -> ClusterNode:
