@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 from aioresp.command import told
 from aioresp.errors import RedisError
 from aioresp.facts.traits import Traits, traits
-from aioresp.misuse import Bound
 from aioresp.options import Settings, Terms
-from aioresp.pool.entries import Entries, Leaving
-from aioresp.pool.loops import Begun, PerLoop, running_loop
+from aioresp.pool.entries import Closing, Lifetime
+from aioresp.pool.loops import PerLoop, running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.pool.resource import PoolStats
@@ -49,9 +48,6 @@ NodeRole: TypeAlias = Literal["primary", "replica", "sentinel"]
 
 #: Figures of one server: their sum since the start, and those of each loop in use.
 Figures: TypeAlias = tuple[PoolStats, dict[asyncio.AbstractEventLoop, PoolStats]]
-
-#: Pools and hubs that have begun to close, each with its owner.
-Closing: TypeAlias = "list[tuple[PerLoop[Any], Begun[Any]]]"
 
 #: Seconds in which replies under way must arrive when a node is closed.
 CLOSE_GRACE: Final = 1.0
@@ -90,7 +86,7 @@ class NodeStats(Stats):
     """Its role, as far as the client knows; None for a server that has left, or has not told it."""
 
 
-class Node(Bound):
+class Node(Lifetime):
     """One server, for any number of event loops and threads.
 
     `pools.here()` and `hubs.here()` are the pool and the hub of the running loop. `terms` are those of the options;
@@ -110,10 +106,10 @@ class Node(Bound):
         `connect` is called for each connection: it chooses an endpoint and returns `await dial(endpoint)`. By default
         the endpoint is always that of `settings`. `words` are commands that end each handshake, such as READONLY.
         """
+        super().__init__()
         self.settings = settings
         self.observer = observing(settings)
         self.terms = terms_of(settings, self.observer)
-        self._entries = Entries()
         brake = Brake()
         dialing = _Dialing(settings, brake, connect, self.observer, words)
         hubs: weakref.ref[PerLoop[Hub]]
@@ -273,44 +269,13 @@ class Node(Bound):
         """
         self.pools.replace(lambda pool: pool.retire(error))
 
-    def _shut(self, *, here: bool = False) -> Closing:
-        """Begin to close all that the node has, or with `here` what it has in the running loop."""
+    def shut(self, *, here: bool = False) -> Closing:
+        """Begin to close the pools and hubs of all loops, or with `here` those of the running loop."""
         return [(self.hubs, self.hubs.shut(0.0, here=here)), (self.pools, self.pools.shut(CLOSE_GRACE, here=here))]
 
-    def enter(self) -> None:
-        """Begin a block that uses the node, in the running loop; take commands again after `aclose`."""
-        self._entries.after_fork()
-        with self._entries.lock:
-            self._entries.enter()
-            self._reopen()
-
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
+        """Take commands again."""
         self.pools.closed = self.hubs.closed = False
-
-    async def leave(self) -> None:
-        """End a block. The last one in its loop closes what that loop has, and the last one of all does as `aclose`."""
-        await ended(self.begin_to_leave())
-
-    def begin_to_leave(self) -> Closing:
-        """Begin what `leave` does; return what `ended` waits for."""
-        self._entries.after_fork()
-        with self._entries.lock:  # no other thread enters between the decision and the step
-            what = self._entries.leave()
-            return [] if what is Leaving.NOTHING else self._shut(here=what is Leaving.LOOP)
-
-    def is_last_to_leave(self) -> bool:
-        """End a block and close nothing; return whether it is the last one of all."""
-        self._entries.after_fork()
-        with self._entries.lock:
-            return self._entries.leave() is Leaving.ALL
-
-    def begin_to_close(self) -> Closing:
-        """Begin what `aclose` does; return what `ended` waits for."""
-        return self._shut()
-
-    async def aclose(self) -> None:
-        """Close the pools and hubs of all loops, each in its own loop; replies under way have a second to arrive."""
-        await ended(self._shut())
 
 
 def plus(one: Figures, other: Figures) -> Figures:
@@ -339,12 +304,6 @@ def stats_of(
         for address, (own, loops) in nodes.items()
     }
     return ServersStats(**vars(total[0]), loops=tuple(total[1].values()), servers=each)
-
-
-async def ended(closing: Closing) -> None:
-    """Wait until all that has begun to close has come to its end."""
-    for owner, those in closing:
-        await owner.ended(those)
 
 
 # --- How a node is made -----------------------------------------------------------------------------------------------

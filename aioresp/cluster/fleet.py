@@ -22,11 +22,10 @@ from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.topology import Address, AddressMap, Topology, host_port
 from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.facts.traits import Traits
-from aioresp.misuse import Bound
-from aioresp.node import CLOSE_GRACE, Dial, Figures, Node, NodeRole, Stats, observing, stats_of, terms_of
+from aioresp.node import Dial, Figures, Node, NodeRole, Stats, observing, stats_of, terms_of
 from aioresp.options import Settings, Terms
-from aioresp.pool.entries import Entries, Leaving
-from aioresp.pool.loops import Begun, PerLoop, running_loop
+from aioresp.pool.entries import Closing, Lifetime
+from aioresp.pool.loops import PerLoop, running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.pubsub.topics import Broker
@@ -40,19 +39,19 @@ T = TypeVar("T")
 _NOTHING: Final = pack(("CLUSTER", "SHARDS"))
 
 
-class Fleet(Bound):
+class Fleet(Lifetime):
     """Nodes of a cluster, for any number of event loops and threads."""
 
     _instead = "make one in each process, from its URL"
 
     def __init__(self, settings: Settings, seeds: tuple[Address, ...], address_map: AddressMap | None) -> None:
+        super().__init__()
         self.settings = settings
         self.nodes = Nodes(settings, seeds, address_map)
         self.observer = observing(settings)
         if self.observer is not None:
             self.observer.server = self.nodes.address
         self.terms = terms_of(settings, self.observer)
-        self._entries = Entries()
         self.pools: PerLoop[Router] = PerLoop(partial(Router, self.nodes))
         self.reads = Reads(self.nodes, settings.availability_zone)
         #: Node of the ordinary subscriptions, which any node of the cluster may serve.
@@ -184,48 +183,19 @@ class Fleet(Bound):
         """Whether commands are refused, after `aclose` and until `reopen`."""
         return self.pools.closed
 
-    def enter(self) -> None:
-        """Begin a block that uses the cluster, in the running loop; take commands again after `aclose`."""
-        self._entries.after_fork()
-        with self._entries.lock:
-            self._entries.enter()
-            self.pools.closed = self.nodes.closed = False
-            for node in (*self.nodes, self._anywhere):
-                node.pools.closed = node.hubs.closed = False
-
-    async def leave(self) -> None:
-        """End a block. The last one in its loop closes what that loop has, and the last one of all does as `aclose`."""
-        self._entries.after_fork()
-        with self._entries.lock:
-            what = self._entries.leave()
-            if what is Leaving.NOTHING:
-                return
-            endings = self._shut(here=what is Leaving.LOOP)
-        await _end(endings)
-
-    def is_last_to_leave(self) -> bool:
-        """End a block and close nothing; return whether it is the last one of all."""
-        self._entries.after_fork()
-        with self._entries.lock:
-            return self._entries.leave() is Leaving.ALL
-
-    async def aclose(self) -> None:
-        """Close all nodes in all loops, each in its own loop; replies under way have a second to arrive."""
-        await _end(self._shut(here=False))
-
-    def _shut(self, *, here: bool) -> list[tuple[PerLoop[Any], Begun[Any]]]:
-        """Begin to close; return what is to be awaited."""
+    def shut(self, *, here: bool = False) -> Closing:
+        """Begin to close the routers and all nodes, or with `here` what they have in the running loop."""
         self.nodes.closed = self.nodes.closed or not here
-        endings: list[tuple[PerLoop[Any], Begun[Any]]] = [(self.pools, self.pools.shut(0.0, here=here))]
+        closing: Closing = [(self.pools, self.pools.shut(0.0, here=here))]
         for node in (*self.nodes, self._anywhere):
-            endings.append((node.hubs, node.hubs.shut(0.0, here=here)))
-            endings.append((node.pools, node.pools.shut(CLOSE_GRACE, here=here)))
-        return endings
+            closing += node.shut(here=here)
+        return closing
 
-
-async def _end(endings: list[tuple[PerLoop[Any], Begun[Any]]]) -> None:
-    for loops, begun in endings:
-        await loops.ended(begun)
+    def reopen(self) -> None:
+        """Take commands again."""
+        self.pools.closed = self.nodes.closed = False
+        for node in (*self.nodes, self._anywhere):
+            node.reopen()
 
 
 def _doubt(routers: weakref.ref[PerLoop[Router]]) -> Callable[[], None]:

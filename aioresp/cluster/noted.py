@@ -1,6 +1,6 @@
-"""Borrowed connection whose node is noted, for the spans of its commands.
+"""Borrowed connection that notes its node in the trail of each traced call, for its span.
 
-Owns the node's place in the trail of each traced call. Never chooses the node.
+Owns the note of the node in the trail. Never chooses the node.
 """
 
 from __future__ import annotations

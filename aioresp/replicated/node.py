@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError
 from aioresp.events import MasterChanged, tell
 from aioresp.facts.traits import LEAST
-from aioresp.node import Closing, Dial, Node, NodeRole, Stats, stats_of
+from aioresp.node import Dial, Node, NodeRole, Stats, stats_of
 from aioresp.options import Settings, Terms
+from aioresp.pool.entries import Closing
 from aioresp.pool.loops import PerLoop, running_loop
 from aioresp.pool.resource import PoolStats
 from aioresp.reading import NEXT, Choice
@@ -210,7 +211,7 @@ class ReplicatedNode(Node):
         for address in [address for address in list(self._replicas) if address not in found.replicas]:
             if (gone := self._replicas.pop(address, None)) is not None:  # no other thread has dropped it
                 gone.retire(ConnectError(f"{address} is no replica any more"))
-                gone.begin_to_close()
+                gone.shut()
                 self._parting.append(gone)
         for node in [node for node in self._parting if not node.stats().open]:
             self._parting.remove(node)
@@ -331,18 +332,20 @@ class ReplicatedNode(Node):
         yield from self._parting
         yield from self.source.nodes()
 
-    def _shut(self, *, here: bool = False) -> Closing:
+    def shut(self, *, here: bool = False) -> Closing:
+        """Begin to close the servers and the source, or with `here` what they have in the running loop."""
         begun: Closing = [(self.outlooks, self.outlooks.shut(0.0, here=here))]
-        begun += super()._shut(here=here)
+        begun += super().shut(here=here)
         for node in self._others():
-            begun += node._shut(here=here)
+            begun += node.shut(here=here)
         return begun
 
-    def _reopen(self) -> None:
-        super()._reopen()
+    def reopen(self) -> None:
+        """Take commands again."""
+        super().reopen()
         self.outlooks.closed = False
         for node in (*self._replicas.values(), *self.source.nodes()):
-            node._reopen()
+            node.reopen()
 
     def stats(self) -> Stats:
         """Return the figures of this moment: their sum, with all replicas and sentinels, and those of each server.

@@ -15,8 +15,8 @@ from aioresp.client import Client
 from aioresp.command import AnyStr
 from aioresp.elsewhere import SENTINEL, advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.node import ended
 from aioresp.options import Options, check, settings
+from aioresp.pool.entries import ended
 from aioresp.replicated.node import ReplicatedNode
 from aioresp.replicated.places import Address
 from aioresp.sentinel.source import SentinelSource
@@ -148,7 +148,7 @@ class Sentinel(Generic[AnyStr]):
 
     async def aclose(self) -> None:
         """Close all clients; `async with` of it opens all again, and that of a client this one."""
-        await ended([begun for node, _, _ in list(self._clients.values()) for begun in node.begin_to_close()])
+        await ended([begun for node, _, _ in list(self._clients.values()) for begun in node.shut()])
 
 
 def _addresses(sentinels: Iterable[str | tuple[str, int]]) -> tuple[Address, ...]:

@@ -70,7 +70,7 @@ class Panel:
         for at in [at for at in list(self.nodes) if at not in told and at not in self._seeds]:
             if (gone := self.nodes.pop(at, None)) is not None:  # no other thread has dropped it
                 logger.info("%s is no sentinel of %s any more", at, self.name)
-                gone.begin_to_close()  # its hub would try to hear it forever
+                gone.shut()  # its hub would try to hear it forever
                 self._parting.append(gone)
         for node in [node for node in self._parting if not node.stats().open]:
             self._parting.remove(node)

@@ -78,7 +78,7 @@ async def test_subscriptions_and_reads_of_replicas_count_at_their_nodes(fresh: C
         opened = r.stats().open
         async with r.subscribe("news"):
             found = r.stats()
-            assert found.open > opened  # a refresh may have opened one more
+            assert found.open > opened  # a refresh may have opened more
             assert sum(node.open for node in found.nodes.values()) == found.open
             assert set(found.nodes) <= {address(node) for node in fresh.nodes}
 
