@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
 
+from aioresp.cluster.flight import Flight
 from aioresp.cluster.redirect import ASKING, AT_ONCE, Step, follow, step_after, too_late
 from aioresp.cluster.router import Router
 from aioresp.cluster.topology import Shard
@@ -61,7 +62,7 @@ class Part:
     def heed(self, replies: Replies, commands: list[Packed]) -> None:
         """Let the pool leave its connections if the replies show that they lead to the wrong server."""
         if self._batch is not None:
-            heed_batch(lambda: self.pool, replies, commands, False)
+            _heed(self.pool, replies, commands)
 
 
 def failed_with(error: RedisError) -> asyncio.Future[Any]:
@@ -162,6 +163,16 @@ class Commands:
                 self._errors.add(number)
             else:
                 self._errors.discard(number)
+
+    def take_flight(self, flight: Flight) -> None:
+        """Note the outcomes of the first flight, if not all of its replies are clean."""
+        for pool, numbers, commands, outcome in flight.outcomes():
+            if isinstance(outcome, RedisError):
+                self.fail(numbers, outcome)
+                continue
+            if not outcome.clean:
+                _heed(pool, outcome, commands)
+            self.take(numbers, outcome.raw, outcome.clean)
 
     def fail(self, numbers: Sequence[int], error: RedisError) -> None:
         """Note the error of a part whose node has not answered."""
@@ -276,3 +287,7 @@ def _overtaken(error: RedisError) -> RedisError:
 
 def _is_of_connection(error: RedisError) -> bool:
     return not hasattr(error, "code")
+
+
+def _heed(pool: Pool[Connection], replies: Replies, commands: list[Packed]) -> None:
+    heed_batch(lambda: pool, replies, commands, False)

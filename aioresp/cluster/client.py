@@ -38,7 +38,7 @@ from aioresp.reading import READS, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.trail import TRAIL, follow
-from aioresp.wire.packing import Packed, pack, unpack
+from aioresp.wire.packing import Packed, pack, pack_pair, unpack
 
 if TYPE_CHECKING:
     from aioresp.contexts.lease import Lease
@@ -137,11 +137,17 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             name not in self._one_key and (len(arguments) != 2 or name not in self._sole_key)
         ):
             return await self._execute_special(arguments, reply)
-        packed = pack(arguments)
         try:
             key = arguments[1]
         except IndexError:
             return await self._execute_special(arguments, reply)
+        packed: Packed | None = None
+        try:
+            packed = pack_pair(arguments) if len(arguments) == 2 and type(key) is str else pack(arguments)
+        except UnicodeEncodeError:
+            pass  # `pack` raises an error that does not have this one as its context, which shows the text
+        if packed is None:
+            packed = pack(arguments)
         slot = crc_hqx(key.encode(), 0) & 16_383 if type(key) is str and "{" not in key else slot_of(key)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
         del arguments, key
