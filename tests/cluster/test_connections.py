@@ -27,8 +27,7 @@ async def test_500_tasks_share_one_connection_to_each_primary(fresh: ClusterServ
                 p.get(key)
         assert [node.connections_received() for node in primaries] == [1, 1, 1]
         assert [node.connections_received() for node in fresh.replicas()] == [0, 0, 0]
-        opened = {address: figures.made for address, figures in r.stats().nodes.items() if figures.made}
-        assert opened == {f"redis://127.0.0.1:{node.port}": 1 for node in primaries}
+        assert [figures.made for figures in r.stats().nodes.values() if figures.made] == [1, 1, 1]
 
 
 async def test_a_node_that_is_not_used_has_no_connection(fresh: ClusterServers) -> None:
