@@ -33,9 +33,10 @@ from aioresp.wire.packing import Packed, pack
 #: Nodes that are asked at a time.
 ASKED: Final = 3
 
-#: Seconds in which a node must answer, and those that slower nodes have after the first answer.
+#: Seconds in which a node must answer, and those that slower nodes have after the first answer, and after news.
 PATIENCE: Final = 2.0
 FOLLOWING: Final = 0.1
+NEWS: Final = 0.01
 
 _SHARDS: Final = pack(("CLUSTER", "SHARDS"))
 _SLOTS: Final = pack(("CLUSTER", "SLOTS"))
@@ -73,7 +74,7 @@ async def discover(nodes: Nodes, candidates: Iterable[Address], several: int = A
 async def _ask_several(
     nodes: Nodes, asked: Collection[Address], failures: dict[Address, BaseException]
 ) -> dict[Address, Topology]:
-    loop = asyncio.get_running_loop()
+    loop, known = asyncio.get_running_loop(), nodes.topology
     questions = {asyncio.ensure_future(_ask(nodes, address)): address for address in asked}
     views: dict[Address, Topology] = {}
     try:
@@ -89,7 +90,8 @@ async def _ask_several(
                 if error is None:
                     views[questions[question]] = view = question.result()
                     if view.covered:
-                        rest = FOLLOWING
+                        is_news = known is not None and view.epoch > known.epoch
+                        rest = min(rest, NEWS if is_news else FOLLOWING)
                 else:
                     failures[questions[question]] = error
         return views

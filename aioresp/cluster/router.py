@@ -34,7 +34,7 @@ logger = logging.getLogger("aioresp")
 #: Seconds between two refreshes: the least, the most while callers have begun to wait for a change, and the most
 #: otherwise.
 LEAST: Final = 0.1
-WANTED: Final = 0.15
+WANTED: Final = 0.125
 MOST: Final = 5.0
 
 #: Attempts a second of all callers together that wait for a change, which may not come.
@@ -220,7 +220,7 @@ class Router:
             await wait((self._hurry,), pause)  # until it is time, or until a caller comes who waits
         asked, moment = self._loop.time(), Moment.now()
         try:
-            view = await discover(self.nodes, self._candidates(), several)
+            view = await discover(self.nodes, *self.candidates(several))
         finally:
             self._asked_at = self._loop.time()
             self._jitter = random.uniform(0.8, 1.2)
@@ -269,15 +269,20 @@ class Router:
         # Nothing has gone wrong by then: one node is enough.
         self._timer = self._loop.call_later(PERIOD * random.uniform(0.9, 1.1), self.refresh, 1, context=Context())
 
-    def _candidates(self) -> list[Address]:
-        """Return the nodes to ask: first those with connections in this loop, then others, then the seeds."""
+    def candidates(self, several: int) -> tuple[list[Address], int]:
+        """Return the nodes to ask, and how many of them at a time, `several` at most.
+
+        First come those with connections in this loop, then others, then the seeds. While two of the first are healthy,
+        no others are asked beside them: a node that is frozen would be waited for, and another one connected to.
+        """
         nodes = list(self._nodes())
         random.shuffle(nodes)
         connected = {address for pool, address in self._addresses.items() if pool.stats().open}
         nodes.sort(key=lambda node: (node.address not in connected, not node.healthy, node.role == "replica"))
+        fit = sum(node.healthy and node.address in connected for node in nodes)
         seeds = list(self.nodes.seeds)
         random.shuffle(seeds)
-        return [*(node.address for node in nodes), *seeds]
+        return [*(node.address for node in nodes), *seeds], min(several, fit) if fit > 1 else several
 
     async def discover(self, deadline: float) -> RedisError | None:
         """Wait for the end of a refresh until `deadline` (loop time); return its error if it has failed."""

@@ -32,6 +32,7 @@ class Outcome(NamedTuple):
     first: float
     last: float
     kept: float
+    kept_by_cpu: float
     errors: int
 
 
@@ -63,6 +64,12 @@ def _rate(ledger: dict[str, Any], groups: Sequence[int], begin: float, end: floa
     return sum(counts) / max(last - first, 1) / BIN
 
 
+def _cpu(ledger: dict[str, Any], begin: float, end: float) -> float:
+    """Return the processor time of the worker between two moments."""
+    samples = [seconds for at, seconds in ledger["cpu"].items() if begin <= (int(at) + 0.5) * BIN <= end]
+    return (max(samples) - min(samples)) / (end - begin) if samples else 1.0
+
+
 def fail_over(adapter: Adapter, how: str, executable: str | None, coverage: bool = False) -> Outcome:
     """Measure one failover."""
     with ClusterServers(node_timeout=1.0, full_coverage=coverage, executable=executable) as servers:
@@ -80,15 +87,17 @@ def fail_over(adapter: Adapter, how: str, executable: str | None, coverage: bool
             victim.resume()
     ends = [end for begin, end in ledger["gaps"][0] if begin < ready and end > dead + 0.1]
     ends = ends or [dead + 99]
-    before = _rate(ledger, (1, 2), dead - WARM + 0.5, dead)
-    during = _rate(ledger, (1, 2), dead, max(ready, min(ends)))
-    return Outcome(ready - dead, min(ends) - ready, max(ends) - ready, during / before, sum(ledger["errors"].values()))
+    begin, over = dead - WARM + 0.5, max(ready, min(ends))
+    kept = _rate(ledger, (1, 2), dead, over) / _rate(ledger, (1, 2), begin, dead)
+    by_cpu = kept * _cpu(ledger, begin, dead) / _cpu(ledger, dead, over)
+    errors = sum(ledger["errors"].values())
+    return Outcome(ready - dead, min(ends) - ready, max(ends) - ready, kept, by_cpu, errors)
 
 
 def run(adapters: Sequence[Adapter], rounds: int, executable: str | None) -> tuple[str, bool]:
     """Measure all clients, and return the report and whether aioresp meets its targets."""
     lines = [
-        "| client | primary | servers ready after | usable later by, first and last task | others keep | errors |",
+        "| client | primary | servers ready after | usable later, first and last task | others keep, by CPU | errors |",
         "|---|---|---:|---:|---:|---:|",
     ]
     met = True
@@ -103,6 +112,7 @@ def run(adapters: Sequence[Adapter], rounds: int, executable: str | None) -> tup
                 met = met and middle.first <= LATE and middle.kept >= KEPT
             lines.append(
                 f"| {adapter.name} | {'killed' if how == 'kill' else 'frozen'} | {middle.servers:.2f} s "
-                f"| {middle.first:+.2f} s, {middle.last:+.2f} s | {middle.kept:.2f} | {middle.errors:,.0f} |"
+                f"| {middle.first:+.2f} s, {middle.last:+.2f} s | {middle.kept:.2f}, "
+                f"{middle.kept_by_cpu:.2f} | {middle.errors:,.0f} |"
             )
     return "\n".join(lines) + "\n", met

@@ -33,13 +33,14 @@ class Ledger:
     def __init__(self, groups: Sequence[Sequence[str]]) -> None:
         self.bins: list[Counter[int]] = [Counter() for _ in groups]
         self.gaps: list[list[tuple[float, float]]] = [[] for _ in groups]
+        self.cpu: dict[int, float] = {}
         self.done: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
 
     def told(self) -> dict[str, Any]:
         """Return the whole as JSON can have it."""
         bins = [dict(each) for each in self.bins]
-        return {"bins": bins, "gaps": self.gaps, "done": dict(self.done), "errors": dict(self.errors)}
+        return {"bins": bins, "cpu": self.cpu, "gaps": self.gaps, "done": dict(self.done), "errors": dict(self.errors)}
 
 
 def _named(error: BaseException) -> str:
@@ -67,6 +68,13 @@ async def _work(ledger: Ledger, group: int, keys: Sequence[str], call: Call, lef
         last = now
 
 
+async def _watch_cpu(ledger: Ledger) -> None:
+    """Note the processor time of this process at the beginning of each bin."""
+    while True:
+        ledger.cpu.setdefault(int(time.monotonic() / BIN), time.process_time())
+        await asyncio.sleep(BIN / 2)
+
+
 async def _until_told(job: dict[str, Any], call: Call) -> dict[str, Any]:
     """Have `tasks` tasks for each group of keys call until the input ends."""
     stopped = asyncio.Event()
@@ -79,8 +87,10 @@ async def _until_told(job: dict[str, Any], call: Call) -> dict[str, Any]:
         for number, keys in enumerate(groups)
         for task in range(tasks)
     ]
+    watching = asyncio.create_task(_watch_cpu(ledger))
     print("ready", flush=True)
     await stopped.wait()
+    watching.cancel()
     _, late = await asyncio.wait(running, timeout=15)
     for task in late:
         task.cancel()
