@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.hints import meant
-from aioresp.reading import POLICIES, ReadFrom
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
 from aioresp.typed import TypedDict
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from aioresp.facts.putback import Lost
     from aioresp.middleware import Middleware
     from aioresp.observer import Observer
+    from aioresp.reading import ReadFrom
     from aioresp.trail import Trail
 
 
@@ -337,6 +337,8 @@ def _retry(name: str, value: Any) -> None:
 
 
 def _read_from(name: str, value: Any) -> None:
+    from aioresp.reading import POLICIES  # noqa: PLC0415 (many programs read from no replica)
+
     if type(value) is not str or value not in POLICIES:
         raise ArgumentError(f"{name} is something else, not {', '.join(POLICIES[:-1])} or {POLICIES[-1]}")
 

@@ -130,6 +130,8 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.client", "aioresp.contexts.optimistic"): "many programs have no transactions",
     ("aioresp.otel", "aioresp.cluster.seeds"): "most programs have no cluster",
     ("aioresp.client", "aioresp.replicated.node"): "many programs have one server",
+    ("aioresp.client", "aioresp.reading"): "many programs read from no replica",
+    ("aioresp.options", "aioresp.reading"): "many programs read from no replica",
     ("aioresp.client", "aioresp.replicated.seeds"): "many programs have one server",
     ("aioresp.client", "aioresp.sentinel.source"): "many programs have one server",
     ("aioresp.replicated.node", "aioresp.replicated.route"): "many programs have no pipelines",

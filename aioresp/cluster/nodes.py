@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
@@ -31,6 +32,10 @@ GONE_GRACE: Final = 0.5
 
 #: Seconds from which on a connection that is being made is a sign that its node is gone.
 SLOW: Final = 0.25
+
+#: Seconds between the failure of an attempt to connect to a node and the next attempt: after the first one, and at
+#: most. Callers wait that long in its line, or until the node has a successor: they cost the others nothing.
+PACE: Final = (0.02, 0.1)
 
 _READONLY: Final = (("READONLY",),)
 _ROLE: Final = pack(("ROLE",))
@@ -95,20 +100,27 @@ class Nodes:
         # A pool keeps this function, and must not keep the node, or all of them.
         nodes: weakref.ref[Nodes] = weakref.ref(self)
         connected = failed = False
+        failures, failed_at = 0, 0.0  # in a row, and the time of the last one
 
         async def connect(dial: Dial) -> Connection:
-            nonlocal connected, failed
+            nonlocal connected, failed, failures, failed_at
             doubts = _Doubts(nodes(), connected)
             connected, failed_before, failed = True, failed, True
             try:
+                if failures and (rest := failed_at + _pause_after(failures) - time.monotonic()) > 0:
+                    await asyncio.sleep(rest)
                 try:
                     connection = await dial(endpoint)
                 except TLSError:
                     if name is None:
                         raise
                     connection = await dial(endpoint.replace(server_hostname=name))
+            except Exception:
+                failures, failed_at = failures + 1, time.monotonic()
+                raise
             finally:
                 doubts.end()
+            failures = 0
             if readonly:
                 await _refuse_empty(connection)
             failed = False
@@ -221,6 +233,11 @@ def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
     pool.retire(error)
     if grace != math.inf:
         asyncio.get_running_loop().call_later(grace, pool.shut, context=Context())
+
+
+def _pause_after(failures: int) -> float:
+    first, most = PACE
+    return min(most, first * 2.0 ** min(failures - 1, 10))
 
 
 def _is_ip(host: str) -> bool:

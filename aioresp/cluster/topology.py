@@ -175,7 +175,7 @@ class Reading:
             slots = tuple(_ranges(said["slots"]))
             primary = _primary(nodes)
             if primary is not None:
-                shards.append(Shard(slots, primary, tuple(node for node in nodes if node.role == "replica")))
+                shards.append(Shard(slots, primary, tuple(map(_as_replica, (n for n in nodes if n is not primary)))))
             elif slots:
                 raise Unclear("CLUSTER SHARDS tells several primaries of a shard, or none")
         return Topology(epoch, tuple(shards))
@@ -230,6 +230,11 @@ def _primary(nodes: list[ClusterNode]) -> ClusterNode | None:
     if len(leading) > 1:
         leading = [node for node in leading if node.healthy]
     return leading[0] if len(leading) == 1 else None
+
+
+def _as_replica(node: ClusterNode) -> ClusterNode:
+    """Return a node of a shard that has another primary; a failed one still says that it leads."""
+    return node if node.role == "replica" else node.replace(role="replica")
 
 
 def _ranges(bounds: Iterable[int]) -> Iterator[tuple[int, int]]:

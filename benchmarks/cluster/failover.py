@@ -70,8 +70,8 @@ def _cpu(ledger: dict[str, Any], begin: float, end: float) -> float:
     return (max(samples) - min(samples)) / (end - begin) if samples else 1.0
 
 
-def fail_over(adapter: Adapter, how: str, executable: str | None, coverage: bool = False) -> Outcome:
-    """Measure one failover."""
+def fail_over(adapter: Adapter, how: str, executable: str | None, coverage: bool = False) -> Outcome | None:
+    """Measure one failover; return None if the client does not come to an end."""
     with ClusterServers(node_timeout=1.0, full_coverage=coverage, executable=executable) as servers:
         victim = servers.primaries()[0]
         heir = servers.replicas_of(victim)[0]
@@ -85,6 +85,8 @@ def fail_over(adapter: Adapter, how: str, executable: str | None, coverage: bool
             ledger = worker.stop()
         if how != "kill":
             victim.resume()
+    if ledger is None:
+        return None
     ends = [end for begin, end in ledger["gaps"][0] if begin < ready and end > dead + 0.1]
     ends = ends or [dead + 99]
     begin, over = dead - WARM + 0.5, max(ready, min(ends))
@@ -105,8 +107,13 @@ def run(adapters: Sequence[Adapter], rounds: int, executable: str | None) -> tup
         for adapter in adapters:
             found = []
             for number in range(rounds):
-                found.append(fail_over(adapter, how, executable))
-                print(f"{how}, {adapter.name}, {number + 1}: {found[-1]}", file=sys.stderr, flush=True)
+                outcome = fail_over(adapter, how, executable)
+                print(f"{how}, {adapter.name}, {number + 1}: {outcome}", file=sys.stderr, flush=True)
+                if outcome is not None:
+                    found.append(outcome)
+            if not found:
+                lines.append(f"| {adapter.name} | {how} | | given up | | |")
+                continue
             middle = Outcome(*(statistics.median(column) for column in zip(*found, strict=True)))
             if adapter.name == "aioresp":
                 met = met and middle.first <= LATE and middle.kept >= KEPT

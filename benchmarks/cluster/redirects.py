@@ -68,7 +68,9 @@ def _counted(servers: ClusterServers) -> int:
     return total
 
 
-def _row(adapter: Adapter, servers: ClusterServers, ledger: dict[str, Any], first: str) -> str:
+def _row(adapter: Adapter, servers: ClusterServers, ledger: dict[str, Any] | None, first: str) -> str:
+    if ledger is None:
+        return f"| {adapter.name} | {first} | | given up | | |"
     done, errors, counted = sum(ledger["done"].values()), sum(ledger["errors"].values()), _counted(servers)
     twice = max(0, counted - done - errors)
     row = [first, f"{done:,}", _errors(ledger), f"{counted - done:,}", f"{twice:,}"]
@@ -118,8 +120,5 @@ def cut(adapters: Sequence[Adapter], executable: str | None) -> str:
             cuts = sum(proxy.cuts for proxy in servers.proxies.values())
             for proxy in servers.proxies.values():
                 proxy.heal()
-            if ledger is None:
-                lines.append(f"| {adapter.name} | {cuts} | | given up after {PATIENCE:g} s | | |")
-            else:
-                lines.append(_row(adapter, servers, ledger, f"{cuts}"))
+            lines.append(_row(adapter, servers, ledger, f"{cuts}"))
     return "\n".join(lines) + "\n"

@@ -39,6 +39,9 @@ def run(names: Sequence[str], executable: str | None) -> str:
                 time.sleep(AFTER)
                 ledger = worker.stop()
             kept = sum(int(str(primary.call("LLEN", key))) for key in keys)
+        if ledger is None:
+            lines.append(f"| {name} | | given up | | |")
+            continue
         done, errors = sum(ledger["done"].values()), sum(ledger["errors"].values())
         gaps = [end - begin for group in ledger["gaps"] for begin, end in group]
         pause = f"{max(gaps):.1f} s" if gaps else "none"

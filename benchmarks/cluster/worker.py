@@ -1,6 +1,7 @@
-"""The load of one client in a process of its own: `python -m benchmarks.cluster.worker JOB`, with the job as JSON.
+"""The load of one client in a process of its own: `python -m benchmarks.cluster.worker JOB FD`, with the job as JSON.
 
-It prints "ready" when the client is open, works until its input ends or its work is done, and prints its ledger.
+It writes "ready" to the descriptor when the client is open, works until its input ends or its work is done, and then
+writes its ledger.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ async def _until_told(job: dict[str, Any], call: Call) -> dict[str, Any]:
         for task in range(tasks)
     ]
     watching = asyncio.create_task(_watch_cpu(ledger))
-    print("ready", flush=True)
+    _tell("ready")
     await stopped.wait()
     watching.cancel()
     _, late = await asyncio.wait(running, timeout=15)
@@ -116,7 +117,7 @@ async def _until_done(job: dict[str, Any], call: Call) -> dict[str, Any]:
                 ledger.done[key] += 1
                 right += expected is None or value in (expected, str(expected).encode())
 
-    print("ready", flush=True)
+    _tell("ready")
     begin = time.monotonic()
     await asyncio.gather(*(one() for _ in range(job["tasks"])))
     return {**ledger.told(), "right": right, "seconds": time.monotonic() - begin}
@@ -137,10 +138,15 @@ async def _calls(job: dict[str, Any]) -> AsyncIterator[Call]:
         yield call
 
 
+def _tell(line: str) -> None:
+    with open(int(sys.argv[2]), "w", closefd=False) as file:
+        print(line, file=file)
+
+
 async def _main(job: dict[str, Any]) -> None:
     async with _calls(job) as call:
         ledger = await (_until_done if "count" in job else _until_told)(job, call)
-    print(json.dumps(ledger), flush=True)
+    _tell(json.dumps(ledger))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ def test_addresses_are_mapped() -> None:
 def test_a_failed_primary_beside_a_new_one_is_not_the_primary() -> None:
     view = read(shard(node(1, health=b"fail"), node(2)))
     assert view.primaries[0].id == "n2"
+    # Replies under way from a node that is not in the topology would be waited for.
+    assert [(each.id, each.role, each.healthy) for each in view.replicas] == [("n1", "replica", False)]
 
 
 def test_a_failed_primary_without_a_successor_is_still_the_primary() -> None:
