@@ -187,7 +187,7 @@ class ClusterRoute:
         router, deadline = self._find_router(), self._deadline()
         if router.topology is None:
             await Course(router, commands[0], None, self._terms, deadline).discover()
-        batch = Commands(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
+        batch = Commands(router, commands, slots, self._terms, partial(self._any_pool, router))
         if self._terms.read_from == "primary":
             await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
         else:
