@@ -7,7 +7,7 @@ but for the reply of a part that was sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
 
 from aioresp.cluster.flight import Flight
@@ -81,14 +81,17 @@ class Commands:
         commands: list[Packed],
         slots: list[int | None],
         terms: Terms,
-        other: Pool[Connection] | None,
+        find_other: Callable[[], Pool[Connection] | None],
     ) -> None:
         self.commands = commands
         self.pauses = 0
         self._router = router
         self._slots = slots
         self._terms = terms
-        self._other = other  # the pool for commands without a key
+        self._keyless = None in slots
+        self._find_other = find_other
+        #: The pool for commands without a key, all of which go to one node; None if no primary is healthy.
+        self._other = find_other() if self._keyless else None
         self._replies: list[Any] = [None] * len(commands)
         self._errors: set[int] = set()  # numbers of commands whose last reply is an error, and may be followed
         self._failed = False  # set by the first error, never cleared
@@ -98,7 +101,7 @@ class Commands:
     def groups(self, numbers: Iterable[int]) -> list[Group]:
         """Return the parts that go to one node each, in the order of the commands."""
         pools = self._router.pools
-        if not self._asking and self._other is None:  # the first time, and most often the only one
+        if not self._asking and not self._keyless:  # the first time, and most often the only one
             slots: list[Any] = self._slots
             numbers = list(numbers)
             targets = [pools[slots[number]] for number in numbers]
@@ -220,6 +223,8 @@ class Commands:
         due: RedisError | None = None
         self._redirects += 1
         changed = self._router.catch_up()
+        if self._keyless and any(self._slots[number] is None for number in failed):
+            self._other = self._find_other()
         for number in failed:
             error, slot = self._replies[number], self._slots[number]
             if isinstance(error, (MovedError, AskError)) and slot is not None:

@@ -193,7 +193,7 @@ class ClusterRoute:
             flight = take_off(router, commands, slots, decode, self._terms.timeout)
             if flight is not None and (replies := await flight.land()) is not None:
                 return replies
-        batch = Commands(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
+        batch = Commands(router, commands, slots, self._terms, partial(self._any_pool, router))
         if flight is not None:
             batch.take_flight(flight)
         elif self._terms.read_from == "primary":
