@@ -156,6 +156,7 @@ class Queue:
                     self.popped.append(item)
             except RedisError as error:
                 self.errors.append(error)
+                await asyncio.sleep(PACE)
 
 
 class Ears:
