@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from aioresp.cluster.batches import UNSERVED, Commands, Group, Part, failed_with
+from aioresp.cluster.noted import Noted
 from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import (
     ASKING,
@@ -26,7 +27,6 @@ from aioresp.cluster.router import Router
 from aioresp.cluster.slots import common_slot
 from aioresp.cluster.split import Split
 from aioresp.cluster.topology import Address, Shard
-from aioresp.cluster.traced import Traced
 from aioresp.command import Arguments, shown
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
@@ -176,7 +176,7 @@ class ClusterRoute:
 
     async def private(self) -> _WatchingRoute:
         """Return a route over a leased connection, to watch keys on."""
-        borrowed = Traced(self.find_pool, self._terms, "a transaction")
+        borrowed = Noted(self.find_pool, self._terms, "a transaction")
         borrowed.find_router = self._find_router
         await borrowed.__aenter__()
         return _WatchingRoute(borrowed, self)

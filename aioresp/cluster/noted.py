@@ -18,7 +18,7 @@ from aioresp.wire.packing import Packed
 T = TypeVar("T")
 
 
-class Traced(Borrowed):
+class Noted(Borrowed):
     """A borrowed connection to a node, which it notes in the trail of each traced call."""
 
     #: Function that returns the router of the running loop, which knows the node's address.
