@@ -6,9 +6,8 @@ words of their fellows. Never decides which word is right.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
 from aioresp.errors import (
     AuthenticationError,
@@ -21,8 +20,8 @@ from aioresp.errors import (
 )
 from aioresp.node import Node
 from aioresp.options import Settings
-from aioresp.pool.loops import running_loop
 from aioresp.pool.resource import PoolStats
+from aioresp.replicated.asking import ask_all
 from aioresp.replicated.places import Address
 from aioresp.sentinel.words import Word, fields, read
 from aioresp.wire.packing import pack
@@ -82,39 +81,13 @@ class Panel:
 
     async def ask(self) -> dict[Address, Word]:
         """Ask all at once; return the words of those that answer soon. Raises ConnectError if there is none."""
-        loop = running_loop()
-        nodes = list(self.nodes.items())
-        tasks = {loop.create_task(self._ask(node), name=f"aioresp: ask sentinel {at}"): at for at, node in nodes}
-        pending = set(tasks)
-        words: dict[Address, Word] = {}
-        errors: dict[Address, BaseException] = {}
-        until: float | None = None
-        try:
-            while pending and (until is None or loop.time() < until):
-                if words and all(tasks[task] in self._silent for task in pending):
-                    break
-                rest = None if until is None else until - loop.time()
-                done, pending = await asyncio.wait(pending, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    error = task.exception()
-                    if error is None:
-                        words[tasks[task]] = task.result()
-                    else:
-                        errors[tasks[task]] = error
-                if words and until is None:
-                    until = loop.time() + GRACE
-            slow = {tasks[task] for task in pending} | {at for at in errors if isinstance(errors[at], CommandTimeout)}
-            self._silent = (self._silent | slow) - words.keys()
-            if words:
-                return words
-            failure = await self._why(errors)
-        finally:
-            for task in tasks:
-                if not task.done() and not loop.is_closed():
-                    task.cancel()
-                    task.add_done_callback(_ignore)
-            tasks.clear()
-            pending = set()
+        asked = dict(self.nodes)
+        words, errors = await ask_all(asked, self._ask, bool, GRACE, self._silent)
+        late = {at for at in asked.keys() - words.keys() if isinstance(errors.get(at), (CommandTimeout, type(None)))}
+        self._silent = (self._silent | late) - words.keys()
+        if words:
+            return words
+        failure = await self._why(errors)
         try:
             raise failure
         finally:
@@ -175,8 +148,3 @@ _ADVICE: Final[tuple[tuple[type[RedisError], str], ...]] = (
 
 def _is(error: BaseException, kind: type[RedisError]) -> bool:
     return isinstance(error, kind) or isinstance(error.__cause__, kind)
-
-
-def _ignore(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
