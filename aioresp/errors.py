@@ -237,7 +237,7 @@ _CLUSTER: Final = (
 )
 
 
-class _Redirect(RedisError):
+class _Redirect:
     """What an error tells of another node."""
 
     slot: int | None = None
@@ -248,8 +248,9 @@ class _Redirect(RedisError):
     why: str = ""
     """The reason why a client of a cluster has not followed it."""
 
-    def _message(self) -> str:
-        said, why = super()._message(), self.why or ("" if self.slot is None else _CLUSTER)
+    def advised(self, said: str) -> str:
+        """Return the server's words, and what to do."""
+        why = self.why or ("" if self.slot is None else _CLUSTER)
         return f"{said}: {why}" if why else said
 
     def read(self, text: str) -> None:
@@ -267,9 +268,15 @@ class ClusterError(ResponseError):
 class MovedError(_Redirect, ClusterError):
     """Another node serves the slot: this is a cluster. `aioresp.Cluster` follows it by itself."""
 
+    def _message(self) -> str:
+        return self.advised(super()._message())
+
 
 class AskError(_Redirect, ClusterError):
     """The slot is being moved, and the next node must be asked once: `aioresp.Cluster` does so by itself."""
+
+    def _message(self) -> str:
+        return self.advised(super()._message())
 
 
 class TryAgainError(ClusterError):

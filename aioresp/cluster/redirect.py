@@ -137,6 +137,7 @@ class Course:
         self._moves = 0  # other nodes tried in a row, without a pause
         self._pauses = 0
         self._repeats = 0  # attempts after an error that was no redirect
+        self._answer = ""  # the last answer that was followed, for the error of an attempt that has no time left
         if slot is not None and terms.trail is not None:
             terms.trail.slots.add(slot)
         self._failures = 0  # attempts at the first topology that have failed
@@ -205,7 +206,10 @@ class Course:
         step = step or step_after(error, self._facts, self._slot, self._terms)
         try:
             if step is Step.STOP:
+                if isinstance(error, CommandTimeout) and self._answer:
+                    error.args = (f"{error.args[0]}; the answer before was: {self._answer}",)
                 raise self._told(error)
+            self._answer = str(error.args[0]) if isinstance(error, ClusterError) else self._answer
             before, self.asking = self.target, False
             trail = self._terms.trail
             if isinstance(error, (MovedError, AskError)):

@@ -101,7 +101,7 @@ async def test_addresses_that_nobody_reaches_are_mapped(fresh: ClusterServers) -
             outer = set(table.values())
             assert {node.address for node in r.topology().nodes} == outer
             used = set(r.stats().nodes) - {"subscriptions"}
-            assert used <= {f"redis://127.0.0.1:{proxy.port}" for proxy in proxies.values()}
+            assert used <= {f"127.0.0.1:{proxy.port}" for proxy in proxies.values()}
         unmapped = Cluster(f"redis+cluster://{login}@{seeds}", timeout=0.5)
         async with unmapped:
             with pytest.raises(ConnectionError, match=r"inside-\d\.invalid"):
@@ -124,7 +124,7 @@ async def test_without_an_endpoint_the_port_is_mapped(fresh: ClusterServers) -> 
                 await used_in_every_way(fresh, r)
                 assert {node.port for node in r.topology().nodes} == outer
                 used = set(r.stats().nodes) - {"subscriptions"}
-                assert used <= {f"redis://127.0.0.1:{port}" for port in outer}
+                assert used <= {f"127.0.0.1:{port}" for port in outer}
     finally:
         fresh.call_all("CONFIG", "SET", "cluster-preferred-endpoint-type", "ip")
 
@@ -201,7 +201,7 @@ async def test_a_cluster_on_ipv6(ipv6: ClusterServers) -> None:
         assert {node.host for node in r.topology().nodes} == {"::1"}
         assert str(r.topology().primaries[0]).startswith("[::1]:")
         assert repr(r).startswith(f"Cluster(redis+cluster://[::1]:{first.port}, ")
-        assert set(r.stats().nodes) >= {f"redis://[::1]:{node.port}" for node in ipv6.nodes}
+        assert set(r.stats().nodes) >= {f"[::1]:{node.port}" for node in ipv6.nodes}
         home, target = ipv6.primary_of("k1"), other_than(ipv6, "k1")
         async with r.subscribe("news") as s:
             await r.publish("news", "x")

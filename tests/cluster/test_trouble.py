@@ -329,13 +329,10 @@ async def test_slots_without_a_node_are_told(lonely: Server) -> None:
     near = next(key for key in map(str, range(100)) if Cluster().keyslot(key) < 8192)
     slot = Cluster().keyslot(key)
     async with Cluster(lonely.url, timeout=0.4) as r, Client(lonely.url) as one:
-        with pytest.raises(CommandTimeout, match=rf"no known node serves slot {slot}; 0 of 16384 slots") as caught:
-            await r.get(key)
-        assert "redis-cli --cluster check" in str(caught.value)
-        calls = r.randomkey(), r.ping(), r.dbsize(), r.time(), r.config_set({"maxmemory": 0}), r.flushall()
+        calls = r.get(key), r.randomkey(), r.ping(), r.dbsize(), r.time(), r.config_set({"maxmemory": 0})
         for error in await asyncio.gather(*calls, return_exceptions=True):
-            assert isinstance(error, CommandTimeout), error
-            assert "no primary is known; 0 of 16384 slots" in str(error)
+            assert isinstance(error, ClusterDownError), error
+            assert "it knows of no node with slots: has nobody made the cluster" in str(error)
         for low in range(0, 8192, 1024):
             await one.cluster_addslots(*range(low, low + 1024))
         async with asyncio.timeout(10):
@@ -352,7 +349,7 @@ async def test_slots_without_a_node_are_told(lonely: Server) -> None:
             await lost
         with pytest.raises(CommandTimeout, match="CLUSTERDOWN"):
             await r.mget(key, near)
-        with pytest.raises(ClusterDownError, match=r"8192 slots (have no node|do not come to rest)"):
+        with pytest.raises((ClusterDownError, CommandTimeout), match="CLUSTERDOWN"):
             [found async for found in r.scan_iter()]
 
 
