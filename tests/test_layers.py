@@ -41,6 +41,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.events",
         "aioresp.retry",
         "aioresp.reading",
+        "aioresp.addresses",
         "aioresp.replies",
         "aioresp.replies.*",
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from aioresp.cluster.flight import Flight
 from aioresp.cluster.redirect import ASKING, AT_ONCE, Step, follow, step_after, too_late
@@ -19,7 +19,6 @@ from aioresp.contexts.large import Replies
 from aioresp.contexts.suspicion import heed_batch
 from aioresp.errors import (
     AskError,
-    ClusterDownError,
     ClusterError,
     CommandTimeout,
     ConnectionLost,
@@ -39,8 +38,6 @@ from aioresp.wire.packing import Packed, unpack
 
 #: Part of a batch that goes to one node: its pool, whether each command is asked once, and the numbers of the commands.
 Group = tuple[Pool[Connection], bool, list[int]]
-
-UNSERVED: Final = "CLUSTERDOWN no known node serves the slot"
 
 
 class Part:
@@ -121,7 +118,7 @@ class Commands:
         """Return the groups with a node; the commands of slots that no known node serves fail."""
         for group in [group for group in groups if not isinstance(group[0], Pool)]:
             groups.remove(group)
-            self.fail(group[2], ClusterDownError(UNSERVED))
+            self.fail(group[2], self._router.unserved(self._slots[group[2][0]]))
         return groups
 
     def reads(self) -> tuple[list[tuple[Shard, list[int]]], list[int]]:
@@ -231,7 +228,7 @@ class Commands:
                 aim = follow(self._router, error, slot)
                 if self._terms.trail is not None:
                     self._terms.trail.redirects += 1
-                if isinstance(error, AskError):
+                if isinstance(error, AskError) and aim.pool is not None:
                     self._asking[number] = aim.pool
                 if aim.circle or self._redirects > AT_ONCE:
                     due = error

@@ -17,8 +17,9 @@ from contextvars import Context
 from functools import partial
 from typing import Final
 
-from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology, host_port, spelled
-from aioresp.errors import ConnectError, ConnectionLost, ResponseError, TLSError
+from aioresp.cluster.certificates import Certificates
+from aioresp.cluster.topology import Address, ClusterNode, Topology, host_port, spelled
+from aioresp.errors import ConnectError, ConnectionLost, ResponseError
 from aioresp.node import Dial, Node
 from aioresp.options import Settings
 from aioresp.pool.pool import Pool
@@ -47,10 +48,10 @@ ROLE_PATIENCE: Final = 2.0
 class Nodes:
     """Nodes of one cluster. `seeds` are the addresses of its URL, which are asked where no known node answers."""
 
-    def __init__(self, settings: Settings, seeds: tuple[Address, ...], address_map: AddressMap | None) -> None:
+    def __init__(self, settings: Settings, seeds: tuple[Address, ...]) -> None:
         self.settings = settings
         self.seeds = seeds
-        self.address_map = address_map
+        self.certificates = Certificates()
         #: The newest topology; None until a node has told one.
         self.topology: Topology | None = None
         #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.
@@ -96,9 +97,9 @@ class Nodes:
         endpoint = self.settings.endpoint.replace(host=host, port=port, unix_socket_path=None)
         # Without patience: callers of a dead node do not wait in its line, they look for its successor.
         settings = self.settings.replace(endpoint=endpoint, retry=None)
-        name = self._name_of_certificate(host)
         # A pool keeps this function, and must not keep the node, or all of them.
         nodes: weakref.ref[Nodes] = weakref.ref(self)
+        certificates = self.certificates
         connected = failed = False
         failures, failed_at = 0, 0.0  # in a row, and the time of the last one
 
@@ -109,12 +110,7 @@ class Nodes:
             try:
                 if failures and (rest := failed_at + _pause_after(failures) - time.monotonic()) > 0:
                     await asyncio.sleep(rest)
-                try:
-                    connection = await dial(endpoint)
-                except TLSError:
-                    if name is None:
-                        raise
-                    connection = await dial(endpoint.replace(server_hostname=name))
+                connection = await certificates.connect(dial, endpoint, partial(_names_of, nodes))
             except Exception:
                 failures, failed_at = failures + 1, time.monotonic()
                 raise
@@ -132,10 +128,16 @@ class Nodes:
         node.pools.closed = node.hubs.closed = self.closed
         return node
 
-    def _name_of_certificate(self, host: str) -> str | None:
-        """Return the name of a seed, for a node that the cluster tells by its IP address only."""
-        named = (seed for seed, _ in self.seeds if not _is_ip(seed))
-        return next(named, None) if _is_ip(host) and self.settings.endpoint.tls is not None else None
+    def names_of(self, address: Address) -> list[str]:
+        """Return names that the certificate of a node may have which is told by its IP address only.
+
+        These are the name that the node itself announces, and those of the seeds.
+        """
+        if not _is_ip(address[0]):
+            return []
+        told = () if self.topology is None else self.topology.nodes
+        names = [node.hostname for node in told if node.address == address and node.hostname]
+        return list(dict.fromkeys([*names, *(seed for seed, _ in self.seeds if not _is_ip(seed))]))
 
     def adopt(self, view: Topology) -> bool:
         """Take a topology that is not older than the known one; return False for an older one.
@@ -238,6 +240,11 @@ def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
 def _pause_after(failures: int) -> float:
     first, most = PACE
     return min(most, first * 2.0 ** min(failures - 1, 10))
+
+
+def _names_of(nodes: weakref.ref[Nodes], address: Address) -> list[str]:
+    known = nodes()
+    return [] if known is None else known.names_of(address)
 
 
 def _is_ip(host: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from aioresp.cluster.batches import UNSERVED, Commands, Group, Part, failed_with
+from aioresp.cluster.batches import Commands, Group, Part, failed_with
 from aioresp.cluster.flight import Flight, take_off
 from aioresp.cluster.noted import Noted
 from aioresp.cluster.reads import Reads, share_of
@@ -96,7 +96,7 @@ class ClusterRoute:
         slots = self.slots if self._pinned is None else [self._pinned]
         pool = next((router.pool(slot) for slot in slots if slot is not None), None) or self._any_pool(router)
         if pool is None:
-            raise ClusterDownError(UNSERVED)
+            raise router.unserved(next((slot for slot in slots if slot is not None), None))
         found: Pool[Connection] = pool
         return found
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from aioresp.addresses import mapped
 from aioresp.errors import (
+    ArgumentError,
     AuthenticationError,
     CommandTimeout,
     ConnectError,
@@ -17,6 +19,8 @@ from aioresp.errors import (
     RedisError,
     ResponseError,
     TLSError,
+    UnknownCommandError,
+    copy_error,
 )
 from aioresp.node import Node
 from aioresp.options import Settings
@@ -98,18 +102,32 @@ class Panel:
         questions = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS")
         packed = [pack(("SENTINEL", question, self.name)) for question in questions]
         replies = await node.route(node.terms).carry(packed, True, False)
-        return read(*replies.raw)
+        word = read(*replies.raw)
+        if self._settings.address_map is None:
+            return word
+        return word.replace(
+            primary=self.translate(word.primary),
+            replicas=tuple(map(self.translate, word.replicas)),
+            sentinels=tuple(map(self.translate, word.sentinels)),
+        )
+
+    def translate(self, at: Address) -> Address:
+        """Return the address to connect to for one that a sentinel tells. Raises ArgumentError, by `address_map`."""
+        return Address(*mapped(self._settings.address_map, *at))
 
     # --- Nobody knows ------------------------------------------------------------------------------------------------
 
     async def _why(self, errors: dict[Address, BaseException]) -> RedisError:
         """Return the error for callers when no sentinel has told where the primary is."""
         said = "; ".join(f"{at}: {errors[at]}" for at in sorted(errors))
+        for error in errors.values():
+            if isinstance(error, ArgumentError):  # `address_map` has failed
+                return copy_error(error)
         own = next((error for error in errors.values() if isinstance(error, ResponseError)), None)
         for kind, advice in _ADVICE:
             refused = next((error for error in errors.values() if _is(error, kind)), None)
             if refused is not None and isinstance(own or refused, (ResponseError, AuthenticationError)):
-                failure = type(refused)(f"sentinels refuse: {said}: {advice}")
+                failure = type(refused)(f"sentinels refuse: {said}: {advice.format(user=self._user())}")
                 failure.__cause__ = refused
                 return failure  # type: ignore[return-value]  # a RedisError, as `kind` is one
         if own is not None and "No such master" in str(own):
@@ -120,10 +138,17 @@ class Panel:
             return unknown
         # Certificates do not change by trying again.
         kinds = TLSError if all(isinstance(error, TLSError) for error in errors.values()) else ConnectError
-        failed = kinds(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}")
+        advice = ""
+        if isinstance(own, UnknownCommandError):
+            advice = "; a server is no sentinel: sentinels listen at port 26379 by default"
+        failed = kinds(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}{advice}")
         if own is not None:
             failed.__cause__ = own
         return failed
+
+    def _user(self) -> str:
+        known = self._settings.sentinel
+        return "default" if known is None or known.username is None else known.username[:50]
 
     async def _names(self, errors: dict[Address, BaseException]) -> list[str]:
         """Return the names that sentinels know."""
@@ -142,7 +167,12 @@ class Panel:
 
 _ADVICE: Final[tuple[tuple[type[RedisError], str], ...]] = (
     (AuthenticationError, "give sentinel_password (and sentinel_username), as sentinels have credentials of their own"),
-    (NoPermissionError, "their user needs SENTINEL and SUBSCRIBE"),
+    (
+        NoPermissionError,
+        "at each sentinel, `ACL SETUSER {user} +hello +ping +sentinel|master +sentinel|get-master-addr-by-name "
+        "+sentinel|replicas +sentinel|sentinels +sentinel|masters +subscribe +psubscribe +unsubscribe +punsubscribe "
+        "allchannels` allows what is needed",
+    ),
 )
 
 

@@ -270,7 +270,7 @@ async def test_a_user_of_the_sentinels_without_all_channels_hears_the_others(
 async def test_a_client_may_talk_to_a_sentinel(shared: SentinelServers) -> None:
     sentinel = shared.sentinels[0]
     for protocol in (2, 3):
-        async with Client(sentinel.url, protocol=protocol) as c:  # type: ignore[call-overload]
+        async with Client(sentinel.url, protocol=protocol) as c:
             (primary,) = await c.call("SENTINEL MASTERS")
             assert fields(primary)["name"] == "mymaster"
             told = await c.call("SENTINEL GET-MASTER-ADDR-BY-NAME", "mymaster")
