@@ -212,6 +212,8 @@ class ClusterRoute:
                 batch.give_up(failed)
                 break
             await self._all(batch.groups(failed), batch, decode, deadline)
+        if batch.pauses and not failed:
+            router.note_success()
         return batch.outcome()
 
     def _tell_repeat(self, batch: Commands, failed: list[int]) -> None:

@@ -130,6 +130,27 @@ async def test_thousands_of_callers_wait_for_a_cluster_at_little_cost(no_debug: 
         assert r._fleet.pools.here()._waiting == 0
 
 
+async def test_callers_of_a_node_that_is_not_ready_try_seldom_and_follow_the_first_that_succeeds(
+    no_debug: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise thousands of them would take the time of callers of healthy nodes (C5)."""
+    monkeypatch.setattr("aioresp.cluster.router.CROWD", 20)
+    reply = "-CLUSTERDOWN The cluster is down\r\n"
+    async with fakes(lambda words: reply) as (node,), Cluster(url_of(node), timeout=100) as r:
+        calls = [asyncio.create_task(r.incr(f"k{number}")) for number in range(1000)]
+        async with r.pipeline() as p:
+            queued = p.incr("k")
+            calls.append(asyncio.create_task(p.execute()))
+            await asyncio.sleep(1.5)
+            asked = node.asked[b"INCRBY"]
+            await asyncio.sleep(0.5)
+            assert node.asked[b"INCRBY"] - asked < 100
+            reply = ":1\r\n"
+            async with asyncio.timeout(15):  # by themselves they would take a minute
+                await asyncio.gather(*calls)
+            assert await queued == 1
+
+
 async def test_a_call_without_a_time_limit_waits_for_a_cluster_that_comes_back() -> None:
     async with fakes(lambda words: ":1\r\n") as (node,), Cluster(url_of(node), timeout=None) as r:
         assert await r.incr("foo") == 1
