@@ -41,6 +41,9 @@ MOST: Final = 5.0
 #: healthy nodes, and one that succeeds wakes all others.
 CROWD: Final = 200
 
+#: Callers that are woken in one turn of the loop.
+TURN: Final = 100
+
 #: Seconds between two times at least that the success of one caller wakes all others, who may wait for other nodes.
 ECHO: Final = 0.25
 
@@ -331,9 +334,15 @@ class Router:
         return len(self._sleepers) / CROWD * random.uniform(0.5, 1.0)
 
     def wake(self) -> None:
-        """Have all callers that wait make their next attempt: something has changed."""
-        for sleeper in self._sleepers:
+        """Have all callers that wait make their next attempt, because something has changed: some in each turn."""
+        self._wake_some(list(self._sleepers))
+
+    def _wake_some(self, sleepers: list[asyncio.Future[None]]) -> None:
+        now = len(sleepers) if self._shut else TURN
+        for sleeper in sleepers[:now]:
             _wake(sleeper)
+        if len(sleepers) > now:  # between them the loop reads what healthy nodes have sent
+            self._loop.call_soon(self._wake_some, sleepers[now:], context=Context())
 
     def note_success(self) -> None:
         """Note that a caller that has waited has succeeded: what it waited for is over, perhaps for others, too."""
