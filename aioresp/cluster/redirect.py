@@ -154,7 +154,9 @@ class Course:
         return None if trail is None or at is None else partial(trail.reach, at)
 
     def note_reply(self) -> None:
-        """Note that the target has run the command, if somebody traces."""
+        """Note that the target has run the command: for other callers that wait, and if somebody traces."""
+        if self._pauses:
+            self.router.note_success()
         trail = self._terms.trail
         at = None if trail is None or self.target is None else self.router.address(self.target)
         if trail is not None and at is not None:

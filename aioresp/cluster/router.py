@@ -46,8 +46,15 @@ LEAST: Final = 0.1
 WANTED: Final = 0.125
 MOST: Final = 5.0
 
-#: Attempts a second of all callers together that wait for a change, which may not come.
-CROWD: Final = 1000
+#: Attempts a second of all callers together that wait for a change, which may not come. Each takes time from callers of
+#: healthy nodes, and one that succeeds wakes all others.
+CROWD: Final = 200
+
+#: Callers that are woken in one turn of the loop.
+TURN: Final = 100
+
+#: Seconds between two times at least that the success of one caller wakes all others, who may wait for other nodes.
+ECHO: Final = 0.25
 
 #: Seconds after which a node is asked although nothing has gone wrong.
 PERIOD: Final = 60.0
@@ -100,6 +107,7 @@ class Router:
         self._wanted_at = -math.inf  # loop time at which the last of them came
         self._wanted_since = 0.0  # and the first one of a series; a change begins another series
         self._sleepers: set[asyncio.Future[None]] = set()  # one for each caller that waits for a change
+        self._echoed_at = -math.inf  # loop time at which a success last woke them
         self._timer: asyncio.TimerHandle | None = None
         self._on_end: Callable[[], None] | None = None
         self._shut = False  # set by the end of the client or the loop; never cleared
@@ -351,9 +359,22 @@ class Router:
         return len(self._sleepers) / CROWD * random.uniform(0.5, 1.0)
 
     def wake(self) -> None:
-        """Have all callers that wait make their next attempt: something has changed."""
-        for sleeper in self._sleepers:
+        """Have all callers that wait make their next attempt, because something has changed: some in each turn."""
+        self._wake_some(list(self._sleepers))
+
+    def _wake_some(self, sleepers: list[asyncio.Future[None]]) -> None:
+        now = len(sleepers) if self._shut else TURN
+        for sleeper in sleepers[:now]:
             _wake(sleeper)
+        if len(sleepers) > now:  # between them the loop reads what healthy nodes have sent
+            self._loop.call_soon(self._wake_some, sleepers[now:], context=Context())
+
+    def note_success(self) -> None:
+        """Note that a caller that has waited has succeeded: what it waited for is over, perhaps for others, too."""
+        now = self._loop.time()
+        if self._sleepers and now - self._echoed_at >= ECHO:
+            self._echoed_at = now
+            self.wake()
 
     def check(self) -> None:
         """Raise ClientClosed if the client is closed."""

@@ -89,6 +89,8 @@ class ClusterRoute:
         self._any_pool = any_pool
         self._terms = terms
         self._reads = reads
+        #: Addresses of the replicas that a traced pipeline has asked: a router knows primaries only.
+        self._replicas: dict[Pool[Connection], Address] = {}
 
     def find_pool(self) -> Pool[Connection]:
         """Return the pool of the node that serves the watched keys, or the first command with a key."""
@@ -109,7 +111,8 @@ class ClusterRoute:
             carry = partial(self._carry_parts, commands, slots, decode, splits)
         if not self._terms.middleware:
             return await carry()
-        traced = partial(self._traced, carry, len(commands) - 2 * whole, slots)
+        spread = [slot for split in splits.values() for slot in split.slots]
+        traced = partial(self._traced, carry, len(commands) - 2 * whole, [*slots, *spread])
         return await within(self._terms.middleware, TRANSACTION if whole else PIPELINE, traced)
 
     async def _traced(self, carry: Callable[[], Awaitable[Replies]], size: int, slots: list[int | None]) -> Replies:
@@ -144,7 +147,10 @@ class ClusterRoute:
         return Part(pool, batch, batch.future)
 
     def _place(self, pool: Pool[Connection]) -> Address | None:
-        return None if self._terms.trail is None else self._find_router().address(pool)
+        """Return the address of a node, if somebody traces."""
+        if self._terms.trail is None:
+            return None
+        return self._replicas.get(pool) or self._find_router().address(pool)
 
     async def _send_whole(
         self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float
@@ -214,6 +220,8 @@ class ClusterRoute:
                 batch.give_up(failed)
                 break
             await self._all(batch.groups(failed), batch, decode, deadline)
+        if batch.pauses and not failed:
+            router.note_success()
         return batch.outcome()
 
     def _tell_repeat(self, batch: Commands, failed: list[int]) -> None:
@@ -271,8 +279,10 @@ class ClusterRoute:
         """Ask the replicas of a shard one after another; return the numbers of the reads that are left."""
         for address in self._reads.replicas(router, shard, self._terms.read_from):
             begin = running_loop().time()
-            group = self._reads.pool(address), False, numbers
-            await self._all([group], batch, decode, share_of(deadline, begin))
+            pool = self._reads.pool(address)
+            if self._terms.trail is not None:
+                self._replicas[pool] = address
+            await self._all([(pool, False, numbers)], batch, decode, share_of(deadline, begin))
             left = batch.unserved(numbers)
             if not left:
                 self._reads.served(address, begin)

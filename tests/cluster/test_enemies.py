@@ -14,7 +14,7 @@ import pytest
 from aioresp import ClusterDownError, CommandTimeout, RedisError
 from aioresp.cluster import Cluster
 from aioresp.cluster.redirect import follow, send_once
-from aioresp.cluster.router import MOST, WANTED
+from aioresp.cluster.router import MOST, TURN, WANTED
 from aioresp.errors import MovedError, response_error
 from aioresp.testing import ClusterNode, ClusterServers, Proxy, server
 from aioresp.testing.talk import ErrorReply
@@ -154,6 +154,41 @@ async def test_thousands_of_callers_wait_for_a_cluster_at_little_cost(no_debug: 
         await node.start()
         assert await asyncio.gather(*calls) == [1] * tasks
         assert r._fleet.pools.here()._waiting == 0
+
+
+async def test_callers_of_a_node_that_is_not_ready_try_seldom_and_follow_the_first_that_succeeds(
+    no_debug: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise thousands of them would take the time of callers of healthy nodes (C5)."""
+    monkeypatch.setattr("aioresp.cluster.router.CROWD", 20)
+    reply = "-CLUSTERDOWN The cluster is down\r\n"
+    async with fakes(lambda words: reply) as (node,), Cluster(url_of(node), timeout=100) as r:
+        calls = [asyncio.create_task(r.incr(f"k{number}")) for number in range(1000)]
+        async with r.pipeline() as p:
+            queued = p.incr("k")
+            calls.append(asyncio.create_task(p.execute()))
+            await asyncio.sleep(1.5)
+            asked = node.asked[b"INCRBY"]
+            await asyncio.sleep(0.5)
+            assert node.asked[b"INCRBY"] - asked < 100
+            reply = ":1\r\n"
+            async with asyncio.timeout(15):  # by themselves they would take a minute
+                await asyncio.gather(*calls)
+            assert await queued == 1
+
+
+async def test_thousands_of_callers_do_not_wake_in_one_turn(no_debug: None) -> None:
+    async with fakes(lambda words: OK) as (node,), Cluster(url_of(node)) as r:
+        await r.ping()
+        router = r._fleet.pools.here()
+        waiting = [asyncio.create_task(router.wait(60)) for _ in range(10 * TURN)]
+        await asyncio.sleep(0.01)
+        router.wake()
+        turns = 0
+        while not all(task.done() for task in waiting):
+            await asyncio.sleep(0)
+            turns += 1
+        assert 10 <= turns <= 20
 
 
 async def test_a_call_without_a_time_limit_waits_for_a_cluster_that_comes_back() -> None:

@@ -309,6 +309,12 @@ async def test_a_span_of_several_nodes_tells_all_of_them(fresh: ClusterServers) 
             for key in keys:
                 p.set(key, "1")
         assert traced.one() == {**several, "db.operation.name": "PIPELINE", "db.operation.batch.size": 3}
+        async with r.pipeline() as p:
+            p.get(keys[0])
+            p.mget(keys)
+        found = traced.one()
+        assert "aioresp.cluster.slot" not in found
+        assert found["aioresp.cluster.nodes"] == several["aioresp.cluster.nodes"]
         await r.mget(keys)
         assert traced.one() == {**several, "db.operation.name": "MGET"}
         await r.dbsize()
@@ -347,6 +353,9 @@ async def test_spans_of_leases_node_clients_and_replicas(fresh: ClusterServers) 
         (replica,) = fresh.replicas_of("k")
         slot = {"aioresp.cluster.slot": slot_of("k")}
         assert traced.one() == {**at(replica), **slot, "db.operation.name": "GET"}
+        async with r.with_options(read_from="replica").pipeline() as p:
+            p.get("k")
+        assert traced.one() == {**at(replica), **slot, "db.operation.name": "PIPELINE"}
 
 
 async def test_a_span_of_a_call_that_reaches_no_node() -> None:

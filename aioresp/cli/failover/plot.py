@@ -20,6 +20,9 @@ _RED = "#B00020"
 _GREEN = "#00693E"
 _GREY = "0.35"
 
+#: Ground of words, which curves may cross.
+_BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+
 #: Seconds over which a rate is taken, so that one second looks like another.
 WINDOW = 0.5
 
@@ -94,6 +97,7 @@ def _panel(axes: Any, shard: Shard, found: ShardFigures, progress: Progress, top
         va="top",
         ha="right",
         color=_GREY,
+        bbox=_BOX,
     )
     killed, promoted = progress.killed_at or 0.0, progress.promoted_at or 0.0
     for moment, colour in ((killed, _RED), (promoted, _GREEN)):
@@ -108,5 +112,4 @@ def _panel(axes: Any, shard: Shard, found: ShardFigures, progress: Progress, top
 
 
 def _say(axes: Any, x: float, y: float, words: str, colour: str, side: str) -> None:
-    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
-    axes.text(x, y, words, ha=side, va="center", color=colour, fontsize=9, bbox=box)
+    axes.text(x, y, words, ha=side, va="center", color=colour, fontsize=9, bbox=_BOX)

@@ -83,9 +83,9 @@ async def _measure(load: Load, progress: Progress, servers: ClusterServers, view
     victim = progress.victim
     async with asyncio.TaskGroup() as group:
         load.start(group)
+        await asyncio.sleep(SETTLING)
         gc.collect()
         gc.freeze()  # the tasks are not walked through again and again
-        await asyncio.sleep(SETTLING)
         progress.begin()
         beside = [group.create_task(load.sample()), group.create_task(view.repaint())]
         progress.step = "all six nodes are up"
