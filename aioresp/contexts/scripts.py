@@ -7,6 +7,7 @@ not run, because a script can return any error. It asks the server which scripts
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, overload
@@ -42,6 +43,10 @@ T = TypeVar("T")
 #: Beginnings of the errors for an unknown script, or an unknown function; a script can return the same.
 _NO_SCRIPT: Final = "NOSCRIPT No matching script"
 _NO_FUNCTION: Final = "ERR Function not found"
+
+
+#: Number of whole scripts that a client has begun to send, and of those that were answered, by client and SHA1.
+_SENT: Final[weakref.WeakKeyDictionary[object, tuple[Counter[str], Counter[str]]]] = weakref.WeakKeyDictionary()
 
 
 class _Known:
@@ -125,6 +130,8 @@ class Script(Bound):
         # Copied now, because a caller may change a buffer before it is sent.
         rest = exact((f"EVALSHA{self._ending}", self.sha, *rest))[2:]
         place = _place(client, self._client)
+        begun, answered = _sent_by(client)
+        before = answered[self.sha]
         if not self._ending and place is not None and not self._known.at(place):
             with _not_sent("script"):
                 loaded = await self._is_loaded(client)
@@ -144,17 +151,29 @@ class Script(Bound):
             said = str(error.args[0]).startswith(_NO_SCRIPT)
             if not said or (
                 not self._ending
-                and (_may_say("NOSCRIPT", self.script, rest) or await self._is_loaded(client) is not False)
+                and (
+                    _may_say("NOSCRIPT", self.script, rest)
+                    # If another call of this client may have loaded it meanwhile, the answer proves nothing.
+                    or (
+                        begun[self.sha] == before
+                        and await self._is_loaded(client) is not False
+                        and begun[self.sha] == before
+                    )
+                )
             ):
                 raise
         return await self._run_whole(client, rest, place)
 
     async def _run_whole(self, client: Executor[Any], rest: Arguments, place: Place | None) -> Any:
+        begun, answered = _sent_by(client)
+        begun[self.sha] += 1
         try:
             value = await client.execute((f"EVAL{self._ending}", self.script, *rest), as_is)
         except ConnectionLost as error:
             error.method = "script"
             raise
+        finally:
+            answered[self.sha] += 1
         self._known.note(place, True)
         return value
 
@@ -271,6 +290,15 @@ def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
         if isinstance(executor, Scripts):
             return executor._place()
     return client, 0
+
+
+def _sent_by(client: Executor[Any]) -> tuple[Counter[str], Counter[str]]:
+    """Return how many whole scripts `client`, with all its views, has begun to send, and has had answered."""
+    owner: object = getattr(client, "node", client)
+    counts = _SENT.get(owner)
+    if counts is None:
+        counts = _SENT[owner] = Counter(), Counter()
+    return counts
 
 
 @contextmanager

@@ -1,0 +1,25 @@
+"""Scripts in a cluster: each node has its own, and many calls may find at once that one lacks it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aioresp.cluster import Cluster
+from aioresp.testing import ClusterServers
+
+ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+
+
+async def test_calls_that_find_a_script_missing_at_once_all_run(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """The first loads it, and it is there when the others ask: that does not mean that theirs have run."""
+    names = [f"script:{number}" for number in range(9)]
+
+    async def add(number: int) -> None:
+        for _ in range(number % 7):  # so that one asks while another loads
+            await asyncio.sleep(0)
+        await r.register_script(ADD)([names[number % len(names)]], [1])
+
+    for _ in range(20):
+        await r.script_flush()
+        await asyncio.gather(*map(add, range(90)))
+    assert await r.mget(names) == ["200"] * len(names)
