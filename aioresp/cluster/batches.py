@@ -20,8 +20,10 @@ from aioresp.errors import (
     AskError,
     ClusterDownError,
     ClusterError,
+    CommandTimeout,
     ConnectionLost,
     MovedError,
+    PoolTimeout,
     RedisError,
     copy_error,
 )
@@ -243,7 +245,7 @@ class Commands:
             return Replies(replies, True)
         errors = [reply for reply in replies if isinstance(reply, RedisError)]
         if len(errors) == len(replies) and all(_is_of_connection(error) for error in errors):
-            error = errors[0]
+            error = max(errors, key=_doubt)  # one may say that nothing was sent where another leaves it open
             errors.clear()
             replies.clear()
             try:
@@ -263,6 +265,13 @@ def _overtaken(error: RedisError) -> RedisError:
     late = ClusterError("it was not run, as its slot moved; a later command of its key has run, so it stays out")
     late.__cause__ = error
     return late
+
+
+def _doubt(error: RedisError) -> int:
+    """Return how open it is whether the command of an error has run."""
+    if isinstance(error, ConnectionLost):
+        return 2 * (error.outcome == "unknown")
+    return int(isinstance(error, CommandTimeout) and not isinstance(error, PoolTimeout))
 
 
 def _is_of_connection(error: RedisError) -> bool:

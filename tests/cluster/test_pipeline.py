@@ -7,9 +7,21 @@ import random
 
 import pytest
 
-from aioresp import CommandRefused, CrossSlotError, ResponseError, WatchError
+from aioresp import (
+    CommandRefused,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    CrossSlotError,
+    PoolTimeout,
+    RedisError,
+    ResponseError,
+    WatchError,
+)
 from aioresp.cluster import Cluster
+from aioresp.cluster.batches import Commands
 from aioresp.testing import ClusterNode, ClusterServers
+from aioresp.wire.packing import pack
 
 
 def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
@@ -257,3 +269,23 @@ async def test_transfers_between_accounts_sum_to_nothing_while_their_slot_moves(
     await asyncio.gather(move(), *(transfer() for _ in range(5)), watch())
     found = [int(value or 0) for value in await r.mget("{bank}a", "{bank}b")]
     assert found == [-done, done]
+
+
+@pytest.mark.parametrize("unknown", [ConnectionLost("gone"), CommandTimeout("late")])
+@pytest.mark.parametrize(
+    "unsent", [ConnectError("refused"), ConnectionLost("gone", "not sent"), PoolTimeout("full")], ids=repr
+)
+async def test_the_error_of_a_whole_pipeline_leaves_open_what_one_command_does(
+    r: Cluster[str], unknown: RedisError, unsent: RedisError
+) -> None:
+    """Reads are sent again, and end with an error of their own, when a write may have run already."""
+    await r.ping()
+    commands = [pack(("GET", "a")), pack(("INCR", "a")), pack(("GET", "a"))]
+    batch = Commands(r._fleet.pools.here(), commands, [0, 0, 0], r.terms, None)
+    batch.fail([0], unsent)
+    batch.fail([1], unknown)
+    batch.fail([2], unsent)
+    with pytest.raises(type(unknown)) as caught:
+        batch.outcome()
+    assert getattr(caught.value, "outcome", "unknown") == "unknown"
+    assert caught.value.command == "INCR"
