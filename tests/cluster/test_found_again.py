@@ -10,6 +10,7 @@ import pytest
 
 from aioresp import ClusterError
 from aioresp.cluster import Cluster, Shard, Topology
+from aioresp.cluster.nodes import retire
 from aioresp.testing import ClusterServers
 
 
@@ -80,6 +81,26 @@ async def test_a_seed_of_another_cluster_is_refused(fresh: ClusterServers, r: Cl
     assert isinstance(error, ClusterError)
     assert "another cluster" in str(error)
     assert r.topology().shards == foreign
+
+
+async def test_callers_of_a_node_that_was_left_look_for_another(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """The table may name its pool for a moment more. A call that took it again and again would stop the loop."""
+    await r.rpush("list", *"abc")
+    node = next(node for node in r._fleet.nodes if node.settings.endpoint.port == fresh.primary_of("list").port)
+    async with asyncio.timeout(20):
+        retire(node, None)
+        assert await r.blpop(("list",), 10) == ("list", "a")
+        retire(node, None)
+        async with r.connection(key="list") as c:
+            assert await c.lpop("list") == "b"
+        retire(node, None)
+        async with r.pipeline(transaction=True) as p:
+            await p.watch("list")
+            assert await p.lrange("list", 0, -1) == ["c"]
+            p.multi()
+            p.lpop("list")
+        retire(node, None)
+        assert await r.llen("list") == 0
 
 
 async def test_an_older_view_never_replaces_a_newer(fresh: ClusterServers, r: Cluster[str]) -> None:
