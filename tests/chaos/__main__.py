@@ -15,7 +15,7 @@ RUNS: Final[dict[str, type[Play[Any]]]] = {"server": Run, "cluster": ClusterRun,
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    kind = words.pop(0) if words[0] in RUNS else "server"
+    kind = words.pop(0) if words and words[0] in RUNS else "server"
     run: Any = RUNS[kind]
     report = asyncio.run(run(float(words[0]), *words[1:2]).go())
     print(report)

@@ -22,8 +22,8 @@ from tests.chaos.census import Census, Memory, Pulse, objects
 from tests.chaos.dealing import Chaos, Deck
 from tests.chaos.jobs import Common, Job
 from tests.chaos.jobs.messages import publish
-from tests.chaos.jobs.queues import Move, list_of
-from tests.chaos.jobs.streams import ReadOn
+from tests.chaos.jobs.queues import Move, Pop, PopScored, list_of
+from tests.chaos.jobs.streams import Consume, ReadOn
 from tests.chaos.jobs.transactions import twin
 from tests.chaos.jobs.values import Remember
 from tests.chaos.ledger import Ledger, Listener, Outcome
@@ -161,11 +161,12 @@ class Play(Generic[S]):
         self.common = common = Common(client, partial(self.client, made), self.seed, self.pause, self.ledger)
         common.counters = [Shared(self.ledger, f"shared:{n}") for n in range(10)]
         common.pairs = [Shared(self.ledger, f"pair:{n}") for n in range(5)]
-        common.popped = [Queue(self.ledger, f"popped-{n}") for n in range(5)]
-        common.scored = [Queue(self.ledger, f"scored-{n}", scored=True) for n in range(3)]
         common.several = made.server.version >= (7, 0)
-        common.streamed = [Queue(self.ledger, f"streamed-{n}", moved=True) for n in range(2)]
-        common.moved = [Queue(self.ledger, f"moved-{n}", moved=True) for n in range(4)]
+        # No more of a kind than there are tasks that work them off.
+        common.popped = [Queue(self.ledger, f"popped-{n}") for n in self._range(5, Pop)]
+        common.scored = [Queue(self.ledger, f"scored-{n}", scored=True) for n in self._range(3, PopScored)]
+        common.streamed = [Queue(self.ledger, f"streamed-{n}", moved=True) for n in self._range(2, Consume)]
+        common.moved = [Queue(self.ledger, f"moved-{n}", moved=True) for n in self._range(4, Move)]
         self.prepare(made)
         self.jobs = [kind(common, n) for kind, count in self.jobs_of.items() for n in range(count)]
         self.report.tasks = len(self.jobs)
@@ -194,6 +195,9 @@ class Play(Generic[S]):
         pulse.end()
         self.ledger.figures["seconds in which nothing ran at all"] = round(self.ledger.stood_still)
         self.report.memory = memory.check(self.ledger)
+
+    def _range(self, most: int, kind: type[Job]) -> range:
+        return range(min(most, self.jobs_of.get(kind, 0)))
 
     async def _all_entered(self) -> bool:
         return all(job.entered for job in self.jobs)
