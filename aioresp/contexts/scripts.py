@@ -138,6 +138,10 @@ class Script(Bound):
             if not loaded:
                 return await self._run_whole(client, rest, place if loaded is False else None)
             self._known.note(place, True)
+        if place is None and rest[0] and isinstance(client, Scripts):
+            place = client._place_of(rest[1])
+            if place is not None and not self._known.at(place):
+                return await self._run_whole(client, rest, place)
         try:
             return await client.execute((f"EVALSHA{self._ending}", self.sha, *rest), as_is)
         except ConnectionLost as error:
@@ -358,6 +362,10 @@ class Scripts(Executor[AnyStr]):
     async def _ask_all(self, arguments: Arguments, reply: Callable[[Any], T]) -> list[T]:
         """Send a command to all servers that may run a function, and return the reply of each."""
         return [await self.execute(arguments, reply)]
+
+    def _place_of(self, key: Key) -> Place:
+        """Return what stands for the server of a key; None if there are not several, or it is not known."""
+        return None
 
     def register_script(self, script: str | bytes, *, readonly: bool = False) -> Script:
         """Return a callable that runs a Lua script; nothing is sent before it is called.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aioresp.cluster import Cluster
-from aioresp.testing import ClusterServers
+from aioresp.testing import ClusterNode, ClusterServers
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
@@ -23,3 +23,28 @@ async def test_calls_that_find_a_script_missing_at_once_all_run(fresh: ClusterSe
         await r.script_flush()
         await asyncio.gather(*map(add, range(90)))
     assert await r.mget(names) == ["200"] * len(names)
+
+
+async def test_the_whole_script_goes_to_each_node_once(fresh: ClusterServers, r: Cluster[str]) -> None:
+    await r.script_flush()
+    fresh.reset_stats()
+    names = [f"script:{number}" for number in range(30)]
+    add = r.register_script(ADD)
+    await asyncio.gather(*(add([name], [1]) for name in names))
+    await asyncio.gather(*(add([name], [1]) for name in names))
+    for name in names:
+        await add([name], [1])
+    assert fresh.errorstats().get("NOSCRIPT", 0) == 0
+    assert fresh.commandstats()["evalsha"] >= len(names)
+    home = fresh.primary_of(names[0])
+    target = next(node for node in fresh.primaries() if node is not home)
+    try:
+        await asyncio.to_thread(fresh.migrate, names[0], target)
+        await asyncio.to_thread(_forget, target)
+        assert await add([names[0]], [1]) == 4, "the other node does not have it"
+    finally:
+        await asyncio.to_thread(fresh.migrate, names[0], home)
+
+
+def _forget(node: ClusterNode) -> None:
+    node.call("SCRIPT", "FLUSH")
