@@ -185,6 +185,7 @@ async def test_no_element_is_lost_while_pops_are_cancelled_and_their_slot_moves(
             try:
                 for owner in (target, home) * 3:
                     await asyncio.to_thread(fresh.migrate, "{pop}q", owner)
+                await asyncio.to_thread(fresh.failover, "{pop}q")
             finally:
                 moving = False
 
