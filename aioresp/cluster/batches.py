@@ -287,13 +287,6 @@ def _overtaken(error: RedisError) -> RedisError:
     return late
 
 
-def _doubt(error: RedisError) -> int:
-    """Return how open it is whether the command of an error has run."""
-    if isinstance(error, ConnectionLost):
-        return 2 * (error.outcome == "unknown")
-    return int(isinstance(error, CommandTimeout) and not isinstance(error, PoolTimeout))
-
-
 def _is_of_connection(error: RedisError) -> bool:
     return not hasattr(error, "code")
 

@@ -17,16 +17,16 @@ from contextvars import Context
 from functools import partial
 from typing import Final
 
+from aioresp.cluster.arrival import refuse_empty, zone_of
 from aioresp.cluster.certificates import Certificates
 from aioresp.cluster.topology import Address, ClusterNode, Topology, host_port, spelled
-from aioresp.errors import ConnectError, ConnectionLost, ResponseError
+from aioresp.errors import ConnectionLost
 from aioresp.node import Dial, Node
 from aioresp.options import Settings
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
 from aioresp.wire.courtesies import Words
-from aioresp.wire.packing import pack
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster.
 GONE_GRACE: Final = 0.5
@@ -39,10 +39,6 @@ SLOW: Final = 0.25
 PACE: Final = (0.02, 0.1)
 
 _READONLY: Final = (("READONLY",),)
-_ROLE: Final = pack(("ROLE",))
-
-#: Seconds in which a replica must tell its role.
-ROLE_PATIENCE: Final = 2.0
 
 
 class Nodes:
@@ -66,6 +62,8 @@ class Nodes:
         self.on_return: Callable[[], None] = _nothing
         #: Set when the client is closed, cleared when it is entered again: nodes made meanwhile take no commands.
         self.closed = False
+        #: Function that hears in which zone a node is, or that it tells none.
+        self.on_zone: Callable[[Address, str | None], object] = lambda address, zone: None
         # Every step on it is one that no other thread can halve, so it has no lock.
         self._made: dict[tuple[Address, bool], Node] = {}
         #: Nodes that were left, as long as a caller still has one: they are closed with the client, too.
@@ -100,6 +98,7 @@ class Nodes:
         # A pool keeps this function, and must not keep the node, or all of them.
         nodes: weakref.ref[Nodes] = weakref.ref(self)
         certificates = self.certificates
+        zoned = settings.availability_zone is not None
         connected = failed = False
         failures, failed_at = 0, 0.0  # in a row, and the time of the last one
 
@@ -118,9 +117,13 @@ class Nodes:
                 doubts.end()
             failures = 0
             if readonly:
-                await _refuse_empty(connection)
+                await refuse_empty(connection)
+            zone = await zone_of(connection) if zoned else None
+            known = nodes()
+            if zoned and known is not None:
+                known.on_zone(address, zone)
             failed = False
-            if failed_before and (known := nodes()) is not None:
+            if failed_before and known is not None:
                 known.on_return()
             return connection
 
@@ -249,23 +252,6 @@ def _names_of(nodes: weakref.ref[Nodes], address: Address) -> list[str]:
 
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
-
-
-async def _refuse_empty(connection: Connection) -> None:
-    """Close the connection and raise ConnectError if it leads to a replica that has never been in step.
-
-    Such a one, which has just started, would tell that there is nothing.
-    """
-    try:
-        role = await connection.send(_ROLE, True, ROLE_PATIENCE)
-    except ResponseError:
-        return  # no permission, or it is loading: it will say so
-    except BaseException:
-        connection.close()
-        raise
-    if isinstance(role, list) and role[:1] == ["slave"] and role[3:4] != ["connected"] and role[4:5] <= [0]:
-        connection.close()
-        raise ConnectError("the replica has not got the keys of its primary yet")
 
 
 def _nothing() -> None: ...
