@@ -113,8 +113,8 @@ async def open_coredis(url: str) -> AsyncIterator[Bound]:
 
 
 @asynccontextmanager
-async def open_glide(url: str, timeout: int = 60_000) -> AsyncIterator[Bound]:
-    """Open valkey-glide's client; its own limit of 250 ms for a call would fail calls while a shard is down."""
+async def open_glide(url: str, timeout: int | None = None) -> AsyncIterator[Bound]:
+    """Open valkey-glide's client; `timeout` (ms) is that of a call, 250 by its default."""
     module = importlib.import_module("glide")
     addresses, password = seeds(url)
     client = await module.GlideClusterClient.create(
