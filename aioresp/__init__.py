@@ -72,8 +72,6 @@ if TYPE_CHECKING:
     from aioresp.streams.group import GroupReader
     from aioresp.streams.reader import StreamEntry, StreamReader
 else:
-    from aioresp.elsewhere import absent
-
     _LATER = {  # imported at first use, because many programs do not need them
         "aioresp.cluster.client": ("Cluster",),
         "aioresp.cluster.topology": ("ClusterNode", "Shard", "Topology"),
@@ -95,6 +93,8 @@ else:
         for module, names in _LATER.items():
             if name in names:
                 return getattr(__import__(module, fromlist=names), name)
+        from aioresp.advice import absent  # noqa: PLC0415 (needed for a mistake only)
+
         raise absent(__name__, name, __all__)
 
     def __dir__():

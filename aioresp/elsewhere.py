@@ -1,7 +1,7 @@
 """Attributes of other clients, redis-py above all, each with advice on what it is here.
 
-Owns the advice, and how an object gives it when an unknown attribute is read. Never stands between an attribute that
-exists and its caller.
+Owns the advice of a client, and how an object gives advice when an unknown attribute is read: `advice` has that of all
+other objects. Never stands between an attribute that exists and its caller.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ _OWN: Final = "it is the client's own; `stats()` has its figures"
 _CODEC: Final = "text is UTF-8; `with_options(decode_responses=False)` gives bytes"
 
 #: What a client, a lease and a pipeline have under other names.
-_COMMON: Final[dict[str, str]] = {
+COMMON: Final[dict[str, str]] = {
     "execute_command": 'it is `call("GET", "key")` here',
     "send_command": 'it is `call("GET", "key")` here',
     "execute_raw": 'it is `call("GET", "key")` here',
@@ -125,14 +125,16 @@ _COMMON: Final[dict[str, str]] = {
     "load_external_module": "replies of modules come unconverted, by `call`",
 }
 
-_LOCK: Final = (
+#: Advice on locks.
+LOCK: Final = (
     "there is no lock yet: `set(name, token, nx=True, px=...)` takes one, and `delifeq` or a script gives it back"
 )
 
-_SHARED: Final[dict[str, str]] = {
-    **_COMMON,
+#: What a client and a lease have under other names.
+SHARED: Final[dict[str, str]] = {
+    **COMMON,
     "pubsub": "it is `async with client.subscribe(...) as s` here, and `async for message in s`",
-    "lock": _LOCK,
+    "lock": LOCK,
     "keyspace_notifications": "it is `keyspace_events(...)` here",
     "client": "it is `async with client.connection() as c` here",
     "watch": "it belongs to a pipeline: `async with client.pipeline() as p`, then `await p.watch(...)`",
@@ -148,7 +150,7 @@ _SHARED: Final[dict[str, str]] = {
 
 #: Advice of a client.
 CLIENT: Final[dict[str, str]] = {
-    **_SHARED,
+    **SHARED,
     "connection_pool": _OWN,
     "pool": _OWN,
     "get_connection_kwargs": "the options are those of `Client(...)`; `repr()` shows them",
@@ -163,141 +165,6 @@ CLIENT: Final[dict[str, str]] = {
     "himport_registry": "prepare fields on a leased connection, by `himport_prepare`",
 }
 
-_BY_TIPS: Final = "a command without a key goes to a random primary, or to all nodes that it concerns"
-_BY_NODE: Final = "call the command on the clients that `await cluster.primaries()`, `replicas()` and `nodes()` return"
-
-#: Advice of a cluster client.
-CLUSTER: Final[dict[str, str]] = {
-    **CLIENT,
-    "get_primaries": "it is `await cluster.primaries()` here: each of them is a client",
-    "get_replicas": "it is `await cluster.replicas()` here: each of them is a client",
-    "get_nodes": "it is `await cluster.nodes()` here: each of them is a client",
-    "get_node": "it is one of `await cluster.nodes()` here",
-    "get_node_from_key": "it is `await cluster.near(key)` here, a client",
-    "get_nodes_from_slot": "it is `cluster.topology().shard_of(slot)` here",
-    **dict.fromkeys(("nodes_manager", "startup_nodes"), "`cluster.topology()` has the shards, with their nodes"),
-    **dict.fromkeys(("ALL_NODES", "PRIMARIES", "REPLICAS", "RANDOM", "DEFAULT_NODE", "NODE_FLAGS"), _BY_NODE),
-    **dict.fromkeys(("COMMAND_FLAGS", "SEARCH_COMMANDS", "command_flags", "node_flags", "get_special_nodes"), _BY_TIPS),
-    **dict.fromkeys(
-        (
-            *("get_default_node", "set_default_node", "replace_default_node", "get_random_node"),
-            *("get_random_primary_node", "get_random_primary_or_all_nodes"),
-        ),
-        _BY_TIPS,
-    ),
-    "read_from_replicas": "the option is `read_from`; `with_options(read_from=...)` gives a view with another",
-    "retry": "the option is `retry`; `with_options(retry=...)` gives a view with another",
-    "connection_kwargs": "the options are those of `Cluster(...)`; `repr()` shows them",
-}
-
-#: Advice of a leased connection.
-LEASE: Final[dict[str, str]] = {
-    **{name: advice for name, advice in _SHARED.items() if name != "unwatch"},
-    **dict.fromkeys(("subscribe", "psubscribe", "ssubscribe", "monitor"), "it is a method of the client"),
-    **dict.fromkeys(("close", "aclose", "disconnect", "release"), "the end of `async with` gives the connection back"),
-    **dict.fromkeys(("watch", "multi", "exec", "discard"), "`pipeline()` of the lease has it, or `call`"),
-    "with_options": "lease from a view: `client.with_options(...).connection()`",
-    "transaction": "it is a method of the client; `pipeline(transaction=True)` of the lease queues one",
-}
-
-#: Advice of a pipeline.
-PIPELINE: Final[dict[str, str]] = {
-    **_COMMON,
-    "immediate_execute_command": "between `watch()` and `multi()` commands are sent at once",
-    "pipeline_execute_command": 'it is `call("GET", "key")` here',
-    "command_stack": "`len(pipeline)` is the number of queued commands",
-    "discard": "it is `await p.reset()` here",
-    "exec": "it is `await p.execute()` here",
-    "load_scripts": "none is needed: a script is sent with its first call",
-    "raise_first_error": "it is `execute(raise_on_error=True)`, by default",
-    "register_script": "register it on the client, and call it with `client=pipeline`",
-    "pipeline": "a pipeline has none of its own",
-    "pubsub": "subscribe on the client",
-    "lock": _LOCK,
-    **dict.fromkeys(("subscribe", "psubscribe", "ssubscribe", "monitor"), "it is a method of the client"),
-    **dict.fromkeys(("close", "aclose"), "it is `await p.reset()` here, or the end of `async with`"),
-    "transaction": "it is a method of the client",
-}
-
-#: Advice of a subscription.
-SUBSCRIPTION: Final[dict[str, str]] = {
-    "get_message": "it is `get(timeout=...)` here",
-    "get_sharded_message": "it is `get(timeout=...)` here",
-    "listen": "it is `async for message in s` here",
-    "run": "it is `async for message in s` here",
-    "run_in_thread": "it is a task with `async for message in s` here",
-    "handle_message": "it is `async for message in s` here",
-    "parse_response": "it is `get()` here",
-    "channels": "its repr tells how many there are",
-    "patterns": "its repr tells how many there are",
-    "subscribed": "it is subscribed within `async with`",
-    "ping": "none is needed: a dead connection is found and replaced",
-    "check_health": "none is needed: a dead connection is found and replaced",
-    "connect": "it is `async with` here",
-    **dict.fromkeys(("close", "aclose", "reset"), "it is the end of `async with` here"),
-    "execute_command": "it is a method of the client, called `call`",
-    "publish": "it is a method of the client",
-}
-
-#: Advice of a monitor.
-MONITOR: Final[dict[str, str]] = {
-    "listen": "it is `async for command in m` here",
-    "next_command": "it is `await m.get()` here",
-    "connect": "it is `async with` here",
-    **dict.fromkeys(("close", "aclose"), "it is the end of `async with` here"),
-}
-
-#: Advice of a Sentinel.
-SENTINEL: Final[dict[str, str]] = {
-    "sentinels": "connect to one by `Client(host=..., port=26379)`",
-    "filter_slaves": "it is `discover_replicas(name)` here",
-    "check_master_state": "none is needed: servers that are down are left out",
-    "execute_command": "connect to a sentinel by `Client(host=..., port=26379)`, and `call` it",
-    "close": "it is `await sentinel.aclose()` here",
-    "from_url": "it is `Client('redis+sentinel://host:26379/name')` here",
-}
-
-#: Modules of the package that it does not import itself.
-_MODULES: Final = ("events", "otel", "testing")
-
-#: Advice of the package.
-PACKAGE: Final[dict[str, str]] = {
-    **dict.fromkeys(("Redis", "StrictRedis", "Valkey", "StrictValkey", "AsyncRedis"), "it is `Client` here"),
-    **dict.fromkeys(
-        ("from_url", "create_redis", "create_redis_pool"), "it is `Client(url)` here, or `Client.from_url`"
-    ),
-    "RedisCluster": "it is `Cluster` here",
-    "MasterNotFoundError": "it is `ConnectError` here",
-    "SlaveNotFoundError": "none is needed: without replicas the primary serves reads",
-    "SentinelManagedConnection": "it is `Sentinel([...]).master_for(name)` here",
-    **dict.fromkeys(
-        ("ConnectionPool", "BlockingConnectionPool", "create_pool", "create_connection", "SentinelConnectionPool"),
-        "the pool is the client's own: `Client(url, limit=...)`",
-    ),
-    **dict.fromkeys(
-        ("Connection", "SSLConnection", "UnixDomainSocketConnection"), "connections are the client's own; see `Client`"
-    ),
-    "exceptions": "the errors are in the package itself, as in `aioresp.RedisError`",
-    "asyncio": "the package itself is asynchronous: `from aioresp import Client`",
-    "ConnectionError": "it is `ConnectError` or `ConnectionLost` here; both are the builtin ConnectionError, too",
-    "TimeoutError": "it is `CommandTimeout` or `ConnectTimeout` here; both are the builtin TimeoutError, too",
-    "DataError": "it is `ArgumentError` here",
-    "BusyLoadingError": "it is `LoadingError` here",
-    "InvalidResponse": "it is `ProtocolError` here",
-    "PubSubError": "it is `SubscriptionClosed` here",
-    "MaxConnectionsError": "it is `PoolTimeout` here, after a wait",
-    "AuthorizationError": "it is `NoPermissionError` here",
-    "RedisClusterException": "it is `ClusterError` here",
-    "ClusterCrossSlotError": "it is `CrossSlotError` here",
-    **dict.fromkeys(("Lock", "lock", "LockError", "LockNotOwnedError"), _LOCK),
-    "backoff": "it is `Retry(base=..., cap=...)` here",
-    "default_backoff": "it is `Retry()` here",
-    "ExponentialBackoff": "it is `Retry(base=..., cap=...)` here",
-    "UsernamePasswordCredentialProvider": "the option `credential_provider` takes a function that returns both",
-    "PubSub": "it is `Client.subscribe` here",
-    **dict.fromkeys(_MODULES, "import it by its whole name, as in `import aioresp.testing`"),
-}
-
 
 def chained(names: list[str]) -> Callable[[K], K]:
     """Return a decorator for the handle of a queued command: the names of commands say that these are not chained."""
@@ -305,20 +172,3 @@ def chained(names: list[str]) -> Callable[[K], K]:
         "a queued command is a handle: write `p.{0}(...)` as a statement of its own, and await the handle afterwards"
     )
     return advising({name: advice.format(name) for name in names})
-
-
-def absent(package: str, name: str, offered: list[str]) -> Exception:
-    """Return the error for a name that the package does not have."""
-    said = f"module {package!r} has no attribute {name!r}"
-    if name[:1] == "_":
-        return AttributeError(said)
-    if (text := PACKAGE.get(name)) is None:
-        return AttributeError(said + meant(name, offered))
-    # `from aioresp import Redis` asks whether there is such a name, and would drop the text of an AttributeError.
-    if name not in _MODULES and _is_import(sys._getframe(2)):
-        return ImportError(f"cannot import name {name!r} from {package!r}: {text}", name=package)
-    return AttributeError(f"{said}: {text}")
-
-
-def _is_import(frame: Any) -> bool:
-    return frame.f_code.co_name == "_handle_fromlist" and "importlib" in frame.f_globals.get("__name__", "")

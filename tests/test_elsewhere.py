@@ -16,9 +16,10 @@ import pytest
 
 import aioresp
 from aioresp import Client, Cluster, Sentinel
+from aioresp.advice import CLUSTER, LEASE, MONITOR, PACKAGE, PIPELINE, SENTINEL, SUBSCRIPTION
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline, Queued
-from aioresp.elsewhere import CLIENT, CLUSTER, LEASE, MONITOR, PACKAGE, PIPELINE, SENTINEL, SUBSCRIPTION, advising
+from aioresp.elsewhere import CLIENT, advising
 from aioresp.pubsub.monitor import Monitor
 from aioresp.pubsub.subscription import Subscription
 from tests.cases import cases

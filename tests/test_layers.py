@@ -33,6 +33,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
         "aioresp.errors",
         "aioresp.hints",
         "aioresp.elsewhere",
+        "aioresp.advice",
     ),
     ("aioresp.command", "aioresp.facts.*"),
     (
@@ -113,6 +114,7 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
 LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.url", "urllib.parse"): "slow to import, and a client may do without a URL",
     ("aioresp.hints", "difflib"): "needed for a mistake only",
+    ("aioresp", "aioresp.advice"): "needed for a mistake only",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.replies", "self._name"): "few programs send the commands whose replies have modules of their own",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",

@@ -13,6 +13,7 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
+from aioresp.advice import CLUSTER
 from aioresp.arguments import exact
 from aioresp.client import NONE, Client
 from aioresp.cluster.fleet import Fleet
@@ -27,7 +28,7 @@ from aioresp.cluster.topology import ClusterNode, Topology, spelled
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
 from aioresp.commands.base import filled, flat
 from aioresp.contexts.iterators import Pattern, Scan
-from aioresp.elsewhere import CLUSTER, advising
+from aioresp.elsewhere import advising
 from aioresp.errors import ClusterError, CommandRefused, RedisError, about
 from aioresp.facts.traits import traits
 from aioresp.middleware import within

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aioresp.advice import LEASE
 from aioresp.command import AnyStr, Result, Value, words
 from aioresp.commands import Commands
 from aioresp.commands.marks import awaited
@@ -15,7 +16,7 @@ from aioresp.contexts.iterators import Iterators
 from aioresp.contexts.pipeline import Pipeline
 from aioresp.contexts.routes import LeaseRoute
 from aioresp.contexts.scripts import Scripts
-from aioresp.elsewhere import LEASE, advising
+from aioresp.elsewhere import advising
 from aioresp.pubsub.methods import BUFFER
 from aioresp.replies import as_is
 from aioresp.typed import Generic

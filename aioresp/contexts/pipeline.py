@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast, overload
 
+from aioresp.advice import PIPELINE
 from aioresp.arguments import exact
 from aioresp.command import (
     PLAIN,
@@ -30,7 +31,7 @@ from aioresp.commands.marks import awaited, unmark_methods
 from aioresp.contexts.large import Replies
 from aioresp.contexts.transaction import EXEC, MULTI, executed
 from aioresp.contexts.transaction_pops import TransactionPops
-from aioresp.elsewhere import PIPELINE, advising, chained
+from aioresp.elsewhere import advising, chained
 from aioresp.errors import (
     ArgumentError,
     ArgumentTypeError,

@@ -14,8 +14,9 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
+from aioresp.advice import MONITOR
 from aioresp.command import AnyStr
-from aioresp.elsewhere import MONITOR, advising
+from aioresp.elsewhere import advising
 from aioresp.errors import CommandTimeout, RedisError, about
 from aioresp.pool.pool import Pool
 from aioresp.pubsub.inbox import Inbox, Overflow

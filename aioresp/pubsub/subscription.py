@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from aioresp.advice import SUBSCRIPTION
 from aioresp.command import Key, as_bytes, shown
-from aioresp.elsewhere import SUBSCRIPTION, advising
+from aioresp.elsewhere import advising
 from aioresp.errors import ArgumentTypeError, RedisError
 from aioresp.hints import remedy
 from aioresp.pubsub.inbox import Inbox, Overflow

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Never, Self, Unpack, overload
 
+from aioresp.advice import SENTINEL
 from aioresp.arguments import numeral
 from aioresp.client import Client
 from aioresp.command import AnyStr
-from aioresp.elsewhere import SENTINEL, advising
+from aioresp.elsewhere import advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.options import ELSEWHERE, OPTIONS, VIEW, Options, check, settings
 from aioresp.pool.entries import ended

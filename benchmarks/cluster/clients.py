@@ -86,11 +86,11 @@ async def open_aioresp(url: str, **options: Any) -> AsyncIterator[Bound]:
 
 @asynccontextmanager
 async def open_redis_py(url: str) -> AsyncIterator[Bound]:
-    """Open redis-py's client. It keeps a connection for each call under way, and has no limit of them by default."""
+    """Open redis-py's client. It keeps a connection for each call under way; 100 for each node are its default."""
     module = importlib.import_module("redis.asyncio.cluster")
     addresses, password = seeds(url)
     nodes = [module.ClusterNode(host, port) for host, port in addresses]
-    client = module.RedisCluster(startup_nodes=nodes, password=password, decode_responses=True)
+    client = module.RedisCluster(startup_nodes=nodes, password=password, decode_responses=True, max_connections=1_000)
     async with client:
         yield Bound(client.get, client.set, client.incr, _queued(client.pipeline))
 
@@ -113,8 +113,8 @@ async def open_coredis(url: str) -> AsyncIterator[Bound]:
 
 
 @asynccontextmanager
-async def open_glide(url: str, timeout: int = 60_000) -> AsyncIterator[Bound]:
-    """Open valkey-glide's client; its own limit of 250 ms for a call would fail calls while a shard is down."""
+async def open_glide(url: str, timeout: int | None = None) -> AsyncIterator[Bound]:
+    """Open valkey-glide's client; `timeout` (ms) is that of a call, 250 by its default."""
     module = importlib.import_module("glide")
     addresses, password = seeds(url)
     client = await module.GlideClusterClient.create(

@@ -6,6 +6,7 @@ replica takes a write that the benchmark itself sends; the client's first succes
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -19,7 +20,7 @@ from .load import working
 from .worker import BIN
 
 TASKS = 20
-WARM = 2.0
+WARM, AFTER = 2.0, 3.0
 
 #: Seconds that a dead shard may take longer than its servers, and share of their speed that the others keep.
 LATE, KEPT = 0.3, 0.8
@@ -81,19 +82,23 @@ def fail_over(adapter: Adapter, how: str, executable: str | None, coverage: bool
             (victim.kill if how == "kill" else victim.pause)()
             dead = time.monotonic()
             ready = _until_ready(heir, groups[0][0])
-            time.sleep(3.0)
+            time.sleep(AFTER)
             ledger = worker.stop()
         if how != "kill":
             victim.resume()
     if ledger is None:
         return None
     ends = [end for begin, end in ledger["gaps"][0] if begin < ready and end > dead + 0.1]
-    ends = ends or [dead + 99]
-    begin, over = dead - WARM + 0.5, max(ready, min(ends))
+    ends = ends or [math.inf]
+    begin, over = dead - WARM + 0.5, min(max(ready, min(ends)), ready + AFTER)
     kept = _rate(ledger, (1, 2), dead, over) / _rate(ledger, (1, 2), begin, dead)
     by_cpu = kept * _cpu(ledger, begin, dead) / _cpu(ledger, dead, over)
     errors = sum(ledger["errors"].values())
     return Outcome(ready - dead, min(ends) - ready, max(ends) - ready, kept, by_cpu, errors)
+
+
+def _seconds(late: float) -> str:
+    return f"{late:+.2f} s" if late < AFTER else f"more than {AFTER:g} s"
 
 
 def run(adapters: Sequence[Adapter], rounds: int, executable: str | None) -> tuple[str, bool]:
@@ -119,7 +124,7 @@ def run(adapters: Sequence[Adapter], rounds: int, executable: str | None) -> tup
                 met = met and middle.first <= LATE and middle.kept >= KEPT
             lines.append(
                 f"| {adapter.name} | {'killed' if how == 'kill' else 'frozen'} | {middle.servers:.2f} s "
-                f"| {middle.first:+.2f} s, {middle.last:+.2f} s | {middle.kept:.2f}, "
+                f"| {_seconds(middle.first)}, {_seconds(middle.last)} | {middle.kept:.2f}, "
                 f"{middle.kept_by_cpu:.2f} | {middle.errors:,.0f} |"
             )
     return "\n".join(lines) + "\n", met

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,9 @@ from .load import working
 HALF = [f"{{half}}{number}" for number in range(2_000)]
 SLOTS = 5
 COUNTERS = [f"{{fro{number % SLOTS}}}{number}" for number in range(50)]
+
+#: Replies that are cut off, and seconds between two of them, in which a client finds its nodes again.
+CUTS, REST = 30, 0.3
 
 #: Seconds that slots move, and seconds that a client has for 2,000 reads.
 MOVING = 8.0
@@ -99,26 +101,19 @@ def moving(adapters: Sequence[Adapter], executable: str | None) -> str:
 
 
 def cut(adapters: Sequence[Adapter], executable: str | None) -> str:
-    """Have 10 tasks count 1,000 times, while proxies cut connections in the middle of replies."""
+    """Have 10 tasks count, while proxies cut a connection in the middle of a reply, again and again."""
     lines = _head("cuts", "acknowledged", "errors", "ran without a reply", "of these twice, at least")
     for adapter in adapters:
         with ClusterServers(executable=executable, proxies=True) as servers:
-            over = threading.Event()
-
-            def harass(servers: ClusterServers = servers, over: threading.Event = over) -> None:
-                luck, gates = random.Random(13), [servers.proxies[node] for node in servers.primaries()]
-                while not over.wait(0.02):
+            gates, luck = [servers.proxies[node] for node in servers.primaries()], random.Random(13)
+            job = {"client": adapter.name, "url": servers.url, "groups": [[key] for key in COUNTERS[:10]]}
+            with working(what="incr", tasks=1, **job) as worker:
+                for _ in range(CUTS):
+                    time.sleep(REST)
                     luck.choice(gates).cut_after(luck.randrange(1, 12), "down")
-
-            job = {"client": adapter.name, "url": servers.url, "groups": [COUNTERS]}
-            thread = threading.Thread(target=harass)
-            with working(what="incr", tasks=10, count=1_000, **job) as worker:
-                thread.start()
-                ledger = worker.wait(PATIENCE)
-                over.set()
-                thread.join()
-            cuts = sum(proxy.cuts for proxy in servers.proxies.values())
-            for proxy in servers.proxies.values():
-                proxy.heal()
+                ledger = worker.stop()
+            cuts = sum(gate.cuts for gate in gates)
+            for gate in gates:
+                gate.heal()
             lines.append(_row(adapter, servers, ledger, f"{cuts}"))
     return "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aioresp import Client, Cluster
@@ -23,7 +24,7 @@ from benchmarks.measure import Result
 from benchmarks.report import Target
 from benchmarks.scenarios import VALUE, Go, Scenario
 
-from .clients import ONE, Adapter, Bound
+from .clients import ONE, Adapter, Bound, open_glide
 
 KEYS = [f"aioresp-benchmark:{n}" for n in range(10_000)]
 
@@ -100,8 +101,9 @@ SCENARIOS = {each.name: each for each in (_get(1), _get(50), _get(500), _many(10
 
 
 def _at(adapter: Adapter, url: str) -> Adapter:
-    """Return the client with its own URL, whatever the others have."""
-    return replace(adapter, open=lambda _: adapter.open(url))  # type: ignore[misc]
+    """Return the client with its own URL, whatever the others have, and without a limit of time that it would meet."""
+    opened = partial(open_glide, timeout=60_000) if adapter.open is open_glide else adapter.open
+    return replace(adapter, open=lambda _: opened(url))  # type: ignore[misc]
 
 
 async def _fill(url: str, one: str) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import pytest
 
 from aioresp import CommandTimeout, ConnectionLost
 from aioresp.cluster import Cluster
-from aioresp.events import Event, Redirected, TopologyChanged
+from aioresp.cluster.redirect import send_once
+from aioresp.events import ConnectFailed, Event, Redirected, TopologyChanged
 from aioresp.testing import ClusterServers
+from aioresp.wire.packing import pack
 from tests.rest import until
 
 KEYS = [f"key:{number}" for number in range(200)]
@@ -139,3 +143,19 @@ async def test_a_planned_failover_loses_nothing(fresh: ClusterServers, r: Cluste
     assert load.errors == []
     assert results == [None] * 5
     assert [int(value or 0) for value in await r.mget(*(f"{{plan}}{n}" for n in range(5)))] == counts
+
+
+async def test_callers_of_a_dead_node_try_to_connect_a_few_times(no_debug: None) -> None:
+    failed: list[Event] = []
+    with closing(socket.socket()) as taken:  # bound, but not listening
+        taken.bind(("127.0.0.1", 0))
+        address = "127.0.0.1", taken.getsockname()[1]
+        async with Cluster("redis+cluster://127.0.0.1:1", events=failed.append) as r:
+            pool = r._fleet.nodes.at(address).pools.here()
+            begin = time.monotonic()
+            while time.monotonic() - begin < 0.5:
+                with pytest.raises(ConnectionError):
+                    await send_once(pool, pack(("PING",)), True, 10.0)
+            took = time.monotonic() - begin
+    attempts = sum(isinstance(event, ConnectFailed) for event in failed)
+    assert 2 <= attempts <= 4 + took / 0.1
