@@ -290,6 +290,12 @@ class ClusterDownError(ClusterError):
 class CrossSlotError(ClusterError):
     """The keys of one command belong to different slots."""
 
+    def _message(self) -> str:
+        said = super()._message()
+        if not said.startswith("CROSSSLOT"):  # not the server's words
+            return said
+        return f"{said}: keys with a common tag in braces, as in {{user:7}}:name, share a slot, and Cluster splits MGET"
+
 
 BY_CODE: dict[str, type[ResponseError]] = {
     "ASK": AskError,

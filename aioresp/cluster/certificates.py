@@ -6,16 +6,12 @@ Owns which name each certificate was found to have. Never decides which node is 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
 
 from aioresp.cluster.topology import Address, host_port
 from aioresp.errors import AuthenticationError, TLSError, copy_error
 from aioresp.node import Dial
 from aioresp.wire.connection import Connection
-from aioresp.wire.endpoint import Endpoint
-
-#: Codes of OpenSSL for a certificate that does not have the host name, or the IP address.
-_MISMATCH: Final = (62, 64)
+from aioresp.wire.endpoint import MISMATCH, Endpoint
 
 
 class Certificates:
@@ -64,7 +60,7 @@ def _refused(error: AuthenticationError, address: Address) -> AuthenticationErro
 
 def _is_mismatch(error: TLSError) -> bool:
     """Return whether only the name in a certificate did not fit."""
-    return getattr(error.__cause__, "verify_code", 0) in _MISMATCH
+    return getattr(error.__cause__, "verify_code", 0) in MISMATCH
 
 
 def _nameless(error: TLSError, address: Address, names: Collection[str]) -> TLSError:
