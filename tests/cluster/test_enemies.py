@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aioresp import ClusterDownError, CommandTimeout, RedisError
+from aioresp import ArgumentError, ClusterDownError, CommandTimeout, RedisError
 from aioresp.cluster import Cluster
 from aioresp.cluster.redirect import follow, send_once
 from aioresp.cluster.router import MOST, TURN, WANTED
@@ -398,7 +398,7 @@ async def test_a_map_of_addresses_that_fails_is_told(fresh: ClusterServers) -> N
         raise LookupError("no such address")
 
     async with nothing_left(), Cluster(fresh.url, address_map=lead, timeout=0.5) as r:
-        with pytest.raises(ConnectionError, match="no such address"):
+        with pytest.raises(ArgumentError, match="address_map raised LookupError"):
             await r.get("a")
 
 
