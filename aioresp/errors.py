@@ -422,6 +422,14 @@ def advised(kind: type[C], message: str, advice: str) -> C:
     return error
 
 
+def unreached(error: C, who: str) -> C:
+    """Return the error for an address that has never been reached, and that others tell: it may be an inner one."""
+    own = copy_error(error)
+    own.advice = f"{who} this address: if it is one of an inner network (Docker, NAT), translate it by address_map"
+    own.args = (f"{error.args[0] if error.args else ''}: {own.advice}", *error.args[1:])
+    return own
+
+
 def tried(error: E, attempts: int, seconds: float) -> E:
     """Return the error of the last of several attempts to connect, as a copy whose message tells their number."""
     if attempts < 2 or not isinstance(error, ConnectError):

@@ -14,7 +14,16 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError, TLSError, copy_error
+from aioresp.errors import (
+    ClientClosed,
+    ConnectError,
+    PoolTimeout,
+    RedisError,
+    ResponseError,
+    TLSError,
+    copy_error,
+    unreached,
+)
 from aioresp.events import MasterChanged, tell
 from aioresp.facts.traits import LEAST
 from aioresp.node import Dial, Node, NodeRole, Stats, stats_of
@@ -105,6 +114,7 @@ class ReplicatedNode(Node):
             where = partial(follow, partial(_primary_of, weakref.ref(self)))
             self.terms = self.terms.replace(middleware=(where, *self.terms.middleware))
         self.source = source
+        self._reached: set[Address] = set()  # addresses that a connection was made to
         #: Places of the servers, as the source last told them; None before.
         self.found: Found | None = None
         self.choice: Choice[Node] = Choice(settings.availability_zone)
@@ -163,12 +173,20 @@ class ReplicatedNode(Node):
         return connection
 
     async def _dial(self, dial: Dial, address: Address) -> Connection:
+        told = self.settings.master is not None and self.settings.address_map is None  # as sentinels tell it
         try:
-            return await dial(self._endpoint(address))
+            connection = await dial(self._endpoint(address))
         except TLSError as error:
             if self.settings.master is None or getattr(error.__cause__, "verify_code", 0) not in MISMATCH:
                 raise
             own = copy_error(error)
+        except ConnectError as error:
+            if not told or address in self._reached or isinstance(error.__cause__, ResponseError):
+                raise
+            raise unreached(error, "the sentinels tell") from error.__cause__
+        else:
+            self._reached.add(address)
+            return connection
         own.args = (
             f"{own.args[0]}; the sentinels tell this server as {address}: let them tell names "
             "(sentinel resolve-hostnames yes, sentinel announce-hostnames yes), or translate the addresses by "
