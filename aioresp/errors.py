@@ -290,6 +290,12 @@ class ClusterDownError(ClusterError):
 class CrossSlotError(ClusterError):
     """The keys of one command belong to different slots."""
 
+    def _message(self) -> str:
+        said = super()._message()
+        if not said.startswith("CROSSSLOT"):  # not the server's words
+            return said
+        return f"{said}: keys with a common tag in braces, as in {{user:7}}:name, share a slot, and Cluster splits MGET"
+
 
 BY_CODE: dict[str, type[ResponseError]] = {
     "ASK": AskError,
@@ -414,6 +420,14 @@ def advised(kind: type[C], message: str, advice: str) -> C:
     error = kind(f"{message}: {advice}")
     error.advice = advice
     return error
+
+
+def unreached(error: C, who: str) -> C:
+    """Return the error for an address that has never been reached, and that others tell: it may be an inner one."""
+    own = copy_error(error)
+    own.advice = f"{who} this address: if it is one of an inner network (Docker, NAT), translate it by address_map"
+    own.args = (f"{error.args[0] if error.args else ''}: {own.advice}", *error.args[1:])
+    return own
 
 
 def tried(error: E, attempts: int, seconds: float) -> E:

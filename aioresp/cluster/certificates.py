@@ -6,23 +6,25 @@ Owns which name each certificate was found to have. Never decides which node is 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
 
 from aioresp.cluster.topology import Address, host_port
-from aioresp.errors import AuthenticationError, TLSError, copy_error
+from aioresp.errors import AuthenticationError, ConnectError, ResponseError, TLSError, copy_error, unreached
 from aioresp.node import Dial
 from aioresp.wire.connection import Connection
-from aioresp.wire.endpoint import Endpoint
-
-#: Codes of OpenSSL for a certificate that does not have the host name, or the IP address.
-_MISMATCH: Final = (62, 64)
+from aioresp.wire.endpoint import MISMATCH, Endpoint
 
 
 class Certificates:
     """Names in the certificates of the nodes of one cluster, by address."""
 
-    def __init__(self) -> None:
+    def __init__(self, seeds: Collection[Address], translated: bool) -> None:
+        """Begin without a name. The addresses of other nodes than `seeds` are `translated`, or as the nodes tell them.
+
+        That makes a difference for the advice of errors.
+        """
         self._found: dict[Address, str] = {}
+        self._translated = translated
+        self._reached = set(seeds)  # addresses that are known to be good, at least for others
 
     async def connect(self, dial: Dial, endpoint: Endpoint, names_of: Callable[[Address], list[str]]) -> Connection:
         """Connect to a node. If its certificate is not for its host, it may be for one of `names_of` its address.
@@ -32,13 +34,20 @@ class Certificates:
         address = endpoint.host, endpoint.port
         known = self._found.get(address)
         try:
-            return await dial(endpoint if known is None else endpoint.replace(server_hostname=known))
+            made = await dial(endpoint if known is None else endpoint.replace(server_hostname=known))
         except AuthenticationError as error:
             raise _refused(error, address) from error
         except TLSError as error:
             if not _is_mismatch(error):
                 raise
             failed = error
+        except ConnectError as error:
+            if self._translated or address in self._reached or isinstance(error.__cause__, ResponseError):
+                raise
+            raise unreached(error, "the cluster tells") from error.__cause__
+        else:
+            self._reached.add(address)
+            return made
         names = names_of(address)
         try:
             for name in names if known is None else [endpoint.host, *names]:
@@ -64,7 +73,7 @@ def _refused(error: AuthenticationError, address: Address) -> AuthenticationErro
 
 def _is_mismatch(error: TLSError) -> bool:
     """Return whether only the name in a certificate did not fit."""
-    return getattr(error.__cause__, "verify_code", 0) in _MISMATCH
+    return getattr(error.__cause__, "verify_code", 0) in MISMATCH
 
 
 def _nameless(error: TLSError, address: Address, names: Collection[str]) -> TLSError:

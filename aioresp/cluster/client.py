@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVa
 
 from aioresp.advice import CLUSTER
 from aioresp.arguments import exact
-from aioresp.client import NONE, Client
+from aioresp.client import NONE, Client, View
 from aioresp.cluster.fleet import Fleet
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.pipeline import ClusterPipeline
@@ -231,6 +231,20 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             ...
     else:
         execute = _execute
+
+    if TYPE_CHECKING:
+        # In truth that of `Client`, which returns a view of its own class.
+        @overload
+        def with_options(self, **options: Unpack[View]) -> Cluster[AnyStr]: ...
+        @overload
+        def with_options(self, *, decode_responses: Literal[True], **options: Unpack[View]) -> Cluster[str]: ...
+        @overload
+        def with_options(self, *, decode_responses: Literal[False], **options: Unpack[View]) -> Cluster[bytes]: ...
+        @overload
+        def with_options(self, *, decode_responses: bool, **options: Unpack[View]) -> Cluster[str] | Cluster[bytes]: ...
+        def with_options(self, **options: Any) -> Cluster[Any]:
+            """Return a view on the same nodes with another decoding, deadline, retries or servers to read from."""
+            ...
 
     def pipeline(self, transaction: bool = False) -> Pipeline[AnyStr]:
         """Return a context that queues commands and sends them in one write to each node; see `Client.pipeline`.

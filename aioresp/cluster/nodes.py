@@ -47,7 +47,7 @@ class Nodes:
     def __init__(self, settings: Settings, seeds: tuple[Address, ...]) -> None:
         self.settings = settings
         self.seeds = seeds
-        self.certificates = Certificates()
+        self.certificates = Certificates(seeds, settings.address_map is not None)
         #: The newest topology; None until a node has told one.
         self.topology: Topology | None = None
         #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.

@@ -74,8 +74,6 @@ class Router:
     def __init__(self, nodes: Nodes, loop: asyncio.AbstractEventLoop) -> None:
         self.nodes = nodes
         self.pools: list[Pool[Connection] | _Unserved] = [UNSERVED] * SLOTS
-        self.changes = 0
-        """Number of times that the table has changed."""
         self.on_change: list[Callable[[], object]] = []
         """Functions that are called after each new topology that has changed the table, or has other nodes."""
         self.listening: Address | None = None
@@ -196,11 +194,9 @@ class Router:
         self._patches[slot] = self._loop.time(), pool
         if self.pools[slot] is not pool:
             self.pools[slot] = pool
-            self.changes += 1
             self.refresh()
 
     def _tell_change(self) -> None:
-        self.changes += 1
         self._pace.wanted_since = self._loop.time()
         self.wake()
         self._hear()

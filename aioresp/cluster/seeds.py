@@ -38,7 +38,7 @@ def read_seeds(url: str | None, options: Options) -> tuple[Settings, tuple[Addre
     """Return the settings of all nodes, and the addresses to ask first. Raises ArgumentError."""
     if options.get("unix_socket_path") is not None:
         raise ArgumentError(_NO_SOCKETS)
-    if issubclass(type(url), str):
+    if url is not None and issubclass(type(url), str):
         url = _of_servers(str.__str__(url))
     found = settings(url, options, cluster=True)
     seeds = found.seeds or ((found.endpoint.host, found.endpoint.port),)

@@ -14,7 +14,16 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aioresp.errors import ClientClosed, ConnectError, PoolTimeout, RedisError
+from aioresp.errors import (
+    ClientClosed,
+    ConnectError,
+    PoolTimeout,
+    RedisError,
+    ResponseError,
+    TLSError,
+    copy_error,
+    unreached,
+)
 from aioresp.events import MasterChanged, tell
 from aioresp.facts.traits import LEAST
 from aioresp.node import Dial, Node, NodeRole, Stats, stats_of
@@ -30,6 +39,7 @@ from aioresp.retry import NEVER, Retry
 from aioresp.timers import Timeout
 from aioresp.trail import TRAIL, follow
 from aioresp.wire.connection import Connection
+from aioresp.wire.endpoint import MISMATCH
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -104,6 +114,7 @@ class ReplicatedNode(Node):
             where = partial(follow, partial(_primary_of, weakref.ref(self)))
             self.terms = self.terms.replace(middleware=(where, *self.terms.middleware))
         self.source = source
+        self._reached: set[Address] = set()  # addresses that a connection was made to
         #: Places of the servers, as the source last told them; None before.
         self.found: Found | None = None
         self.choice: Choice[Node] = Choice(settings.availability_zone)
@@ -145,7 +156,7 @@ class ReplicatedNode(Node):
         await outlook.opened()
         turn = outlook.turn
         found = await self._find_or_stay(outlook)
-        connection = await dial(self._endpoint(found.primary))
+        connection = await self._dial(dial, found.primary)
         try:
             if await role_of(connection) == "replica":
                 raise ConnectError(f"{found.primary}, the primary by the word of {self.source.name}, is a replica")
@@ -160,6 +171,31 @@ class ReplicatedNode(Node):
         outlook.primary = found.primary
         self.choice.learn(self, connection.greeting.availability_zone)
         return connection
+
+    async def _dial(self, dial: Dial, address: Address) -> Connection:
+        told = self.settings.master is not None and self.settings.address_map is None  # as sentinels tell it
+        try:
+            connection = await dial(self._endpoint(address))
+        except TLSError as error:
+            if self.settings.master is None or getattr(error.__cause__, "verify_code", 0) not in MISMATCH:
+                raise
+            own = copy_error(error)
+        except ConnectError as error:
+            if not told or address in self._reached or isinstance(error.__cause__, ResponseError):
+                raise
+            raise unreached(error, "the sentinels tell") from error.__cause__
+        else:
+            self._reached.add(address)
+            return connection
+        own.args = (
+            f"{own.args[0]}; the sentinels tell this server as {address}: let them tell names "
+            "(sentinel resolve-hostnames yes, sentinel announce-hostnames yes), or translate the addresses by "
+            "address_map",
+        )
+        try:
+            raise own
+        finally:
+            del own  # its traceback holds this frame
 
     def _endpoint(self, address: Address) -> Any:
         return self.settings.endpoint.replace(host=address.host, port=address.port)
@@ -229,7 +265,7 @@ class ReplicatedNode(Node):
 
     async def _connect_replica(self, dial: Dial, address: Address) -> Connection:
         """Return a connection to a replica, or to a former one that is the primary by now."""
-        connection = await dial(self._endpoint(address))
+        connection = await self._dial(dial, address)
         try:
             if await role_of(connection) == "master" and (self.found is None or self.found.primary != address):
                 raise ConnectError(f"{address} is no replica: it may have been the primary before")

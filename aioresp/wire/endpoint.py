@@ -133,6 +133,9 @@ def _content(path: str) -> bytes:
         return file.read()
 
 
+#: Codes of OpenSSL for a certificate that does not have the host name, or the IP address.
+MISMATCH: Final = (62, 64)
+
 # Advice by the end of OpenSSL's reason, or by its number for a refused certificate.
 _ADVICE: Final[dict[str | int, str]] = {
     10: "the server's certificate has expired: renew it, or look at the clock here",

@@ -12,6 +12,8 @@ import pytest
 
 from aioresp import ArgumentError, ArgumentTypeError, Client, ConnectError, NoPermissionError, ReplyTooLarge, Sentinel
 from aioresp.events import ConnectionMade
+from aioresp.replicated.places import Address as Place
+from aioresp.replicated.places import Found
 from aioresp.sentinel.watch import CHANGES
 from aioresp.testing import Proxy, SentinelServers
 from aioresp.testing.sentinels import SentinelNode
@@ -98,6 +100,18 @@ async def test_a_map_that_fails_is_told_at_once(set_: SentinelServers, answer: A
         with pytest.raises(ArgumentError, match=f"address_map {message}"):
             await r.set("k", "1")
         assert asyncio.get_running_loop().time() - begin < 10
+
+
+async def test_an_address_that_nobody_reaches_is_told_with_the_way_out(set_: SentinelServers) -> None:
+    async with Client(url(set_), timeout=1.0, retry=None) as r:
+        node: Any = r.node
+
+        async def find() -> Found:
+            return Found(Place("inside.invalid", 6379))
+
+        node.source.find = find
+        with pytest.raises(ConnectError, match=r"inside\.invalid.*the sentinels tell this address: .*address_map"):
+            await r.set("k", "1")
 
 
 # --- Options ----------------------------------------------------------------------------------------------------------

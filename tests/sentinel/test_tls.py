@@ -46,3 +46,15 @@ async def test_what_does_not_fit_is_told_at_once(encrypted: SentinelServers, que
         with pytest.raises(TLSError, match=r"none of 1 sentinels tells.*(vouches for|speaks TLS)"):
             await r.set("k", "1")
     assert time.monotonic() - since < 10
+
+
+async def test_a_name_that_no_certificate_has_is_told_with_the_way_to_give_one(
+    encrypted: SentinelServers, paths: Paths
+) -> None:
+    def renamed(address: tuple[str, int]) -> tuple[str, int]:
+        return "localhost", address[1]
+
+    url = f"{encrypted.url}&ssl_ca_certs={paths.authority}"
+    async with Client(url, address_map=renamed, timeout=30) as r:
+        with pytest.raises(TLSError, match=r"tell this server as localhost:\d+: .*announce-hostnames.*address_map"):
+            await r.set("k", "1")

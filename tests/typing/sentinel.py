@@ -16,6 +16,8 @@ async def clients() -> None:
     assert_type(await s.discover_master("mymaster"), tuple[str, int])
     assert_type(await s.discover_replicas("mymaster"), list[tuple[str, int]])
     assert_type(await s.discover_slaves("mymaster"), list[tuple[str, int]])
+    s.master_for("mymaster", timeout=1)  # type: ignore[arg-type]  # options belong to the Sentinel
+    Sentinel(["host"], address_map=lambda address: ("localhost", address[1]))
     raw = Sentinel("host:26379", decode_responses=False)
     assert_type(raw, Sentinel[bytes])
     assert_type(await raw.master_for("mymaster").get("k"), bytes | None)
