@@ -275,8 +275,9 @@ class Router:
     def candidates(self, several: int) -> tuple[list[Address], int]:
         """Return the nodes to ask, and how many of them at a time, `several` at most.
 
-        First come those with connections in this loop, then others, then the seeds. While two of the first are healthy,
-        no others are asked beside them: a node that is frozen would be waited for, and another one connected to.
+        First come a few, those with connections in this loop above all, then the seeds, and the other nodes last: if
+        the first few are out of reach, all may be. While two of the first are healthy, no others are asked beside
+        them: a node that is frozen would be waited for, and another one connected to.
         """
         nodes = list(self._nodes())
         random.shuffle(nodes)
@@ -285,7 +286,8 @@ class Router:
         fit = sum(node.healthy and node.address in connected for node in nodes)
         seeds = list(self.nodes.seeds)
         random.shuffle(seeds)
-        return [*(node.address for node in nodes), *seeds], min(several, fit) if fit > 1 else several
+        known = [node.address for node in nodes]
+        return [*known[:ASKED], *seeds, *known[ASKED:]], min(several, fit) if fit > 1 else several
 
     async def discover(self, deadline: float) -> RedisError | None:
         """Wait for the end of a refresh until `deadline` (loop time); return its error if it has failed."""

@@ -133,10 +133,16 @@ class Topology(Record):
 
 
 def newest(views: Iterable[Topology]) -> Topology:
-    """Return the view with the highest epoch; of several, the one that most nodes share, then that of most slots."""
+    """Return the view with the highest epoch; of several, the one that most nodes share, then that of most slots.
+
+    A node that is cut off from the others holds them for dead: of equal views, that with the most healthy nodes counts.
+    """
     known = list(views)
     shared = Counter(map(_layout, known))
-    return max(known, key=lambda view: (view.epoch, shared[_layout(view)], view.covered))
+    return max(
+        known,
+        key=lambda view: (view.epoch, shared[_layout(view)], view.covered, sum(node.healthy for node in view.nodes)),
+    )
 
 
 def _layout(view: Topology) -> frozenset[tuple[str, tuple[tuple[int, int], ...]]]:

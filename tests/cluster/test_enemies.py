@@ -243,6 +243,16 @@ async def test_a_redirect_that_tells_nothing_new_asks_for_nothing(fresh: Cluster
     assert await r.get("a") == "1"
 
 
+async def test_seeds_are_asked_before_many_nodes_that_may_all_be_out_of_reach(fresh: ClusterServers) -> None:
+    login, port = fresh.nodes[0].credentials, fresh.nodes[0].port
+    async with Cluster(f"redis+cluster://{login}localhost:{port}") as r:
+        await r.ping()
+        candidates, _ = r._fleet.pools.here().candidates(3)
+        assert {*candidates[:3]} == {node.address for node in r.topology().primaries}  # they have connections
+        assert candidates[3] == ("localhost", port)
+        assert {*candidates[4:]} == {node.address for node in r.topology().replicas}
+
+
 async def test_a_refresh_does_not_wait_for_the_others_that_are_wanted(fresh: ClusterServers, r: Cluster[str]) -> None:
     """A caller that waits for a node has the topology asked for again and again; `renew` ends all the same."""
     await r.ping()

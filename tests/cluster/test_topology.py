@@ -141,3 +141,10 @@ def test_the_newest_view_has_the_highest_epoch_then_the_most_votes_then_the_most
     assert newest([one, two, read(shard(node(2)), epoch=7)]) == two
     few = read(shard(node(1), slots=(0, 5)), epoch=7)
     assert newest([few, one]) is one
+
+
+def test_a_view_in_which_the_others_are_dead_does_not_count() -> None:
+    cut_off = read(shard(node(1, health=b"fail"), slots=(0, 99)), shard(node(2), slots=(100, 199)))
+    sound = read(shard(node(1), slots=(0, 99)), shard(node(2), slots=(100, 199)))
+    assert newest([cut_off, sound]) is sound
+    assert newest([sound, cut_off]) is sound

@@ -96,7 +96,7 @@ OPERATIONS: list[Operation] = [
     *(ask, move, wait_for_the_end, pipeline, transaction, watching, lease, block, everywhere, renew)
 ]
 
-TURNS = 9
+TURNS = (0, 1, 2, 4, 5, 7, 10)
 
 #: Each operation cold or warm, the other one in a long run.
 CASES = [
@@ -132,7 +132,7 @@ async def test_a_call_may_be_cancelled_or_lose_its_connections_at_any_turn(
         for relay in relays.values():
             relay.delay = 0.001
         unfinished = 0
-        for turns in range(TURNS):
+        for turns in TURNS:
             async with through(fresh, relays, timeout=2) as client:
                 if warm:
                     await client.ping()
@@ -151,7 +151,7 @@ async def test_a_call_may_be_cancelled_or_lose_its_connections_at_any_turn(
                     assert isinstance(result, RedisError)
                     assert not isinstance(result, (ClientClosed, ClusterError))
                 await check(client)
-        assert unfinished > 3
+        assert unfinished > 2
     await r.ping()
 
 
@@ -179,7 +179,7 @@ def test_a_loop_may_end_at_any_turn(
     open_before = descriptors()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        for turns in range(TURNS):
+        for turns in TURNS:
             loop = asyncio.new_event_loop()
 
             async def begin(turns: int = turns) -> asyncio.Future[object]:
