@@ -35,6 +35,10 @@ OF_KEYS: Final = (b"__keyspace@", b"__keyevent@")
 #: deposed goes on to tell them, as a replica, and perhaps no caller meets a redirect.
 LOOK: Final = 1.0
 
+#: Looks after another epoch that have the topology asked for: the epoch rises when a replica begins to ask for votes,
+#: and a node that is asked at that moment still tells the former primary.
+UNSETTLED: Final = 3
+
 #: Seconds that a node has to tell the epoch.
 PATIENCE: Final = 2.0
 
@@ -64,6 +68,7 @@ class ClusterHub:
         self._waiting: set[Topic] = set()  # shard channels that are asked for again in a moment
         self._everywhere: dict[tuple[Kind, bytes, Subscriber], Everywhere] = {}
         self._look_timer: asyncio.TimerHandle | None = None  # until the next look at the epoch
+        self._unsettled = UNSETTLED  # looks that still have the topology asked for
         #: Moments before the last two looks that have found the known epoch; events before them were not missed.
         self._settled = deque((Moment.now(),), 2)
         router.on_change.append(self._changed)
@@ -262,9 +267,13 @@ class ClusterHub:
             return
         topology = self._router.topology
         if error is None and not answer.cancelled() and topology and epoch_of(answer.result()) == topology.epoch:
-            self._settled.append(asked)
+            self._unsettled -= self._unsettled > 0
         else:
+            self._unsettled = UNSETTLED
+        if self._unsettled:
             self._router.refresh()
+        else:
+            self._settled.append(asked)
         self._look_later()
 
 

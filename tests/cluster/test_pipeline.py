@@ -95,13 +95,13 @@ async def test_commands_over_several_slots_do_in_a_pipeline_as_outside(fresh: Cl
 
 async def test_the_error_of_a_part_is_that_of_its_command(fresh: ClusterServers, r: Cluster[str]) -> None:
     odd = fresh.primary_of("a")
-    keys = ["a", *(name for name in map(str, range(50)) if fresh.primary_of(name) is not odd)]
+    keys = ["a", *(name for name in "bcdef" if fresh.primary_of(name) is not odd)]
     odd.call("ACL", "SETUSER", "default", "-unlink")
     try:
         p = r.pipeline()
-        p.set("b", "1")
+        p.set("z", "1")
         p.unlink(*keys)
-        p.get("b")
+        p.get("z")
         first, error, last = await p.execute(raise_on_error=False)
         assert (first, last) == (True, "1")
         assert isinstance(error, ResponseError)

