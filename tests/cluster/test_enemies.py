@@ -137,7 +137,7 @@ async def test_callers_of_a_node_that_is_not_ready_try_seldom_and_follow_the_fir
     monkeypatch.setattr("aioresp.cluster.router.CROWD", 20)
     reply = "-CLUSTERDOWN The cluster is down\r\n"
     async with fakes(lambda words: reply) as (node,), Cluster(url_of(node), timeout=100) as r:
-        calls = [asyncio.create_task(r.incr(f"k{number}")) for number in range(1000)]
+        calls: list[asyncio.Task[Any]] = [asyncio.create_task(r.incr(f"k{number}")) for number in range(1000)]
         async with r.pipeline() as p:
             queued = p.incr("k")
             calls.append(asyncio.create_task(p.execute()))
