@@ -37,7 +37,6 @@ from aioresp.node import Node, Stats
 from aioresp.options import ONE_SERVER, Options, Settings, Terms, check, check_of_view, settings, too_many
 from aioresp.pool.queue import forsake
 from aioresp.pubsub.methods import Listening, Subscribing
-from aioresp.reading import NEXT, OTHERS, READS, ReadFrom, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.retry import NEVER, Retry
 from aioresp.streams.methods import Readers
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from aioresp.contexts.lease import Lease
     from aioresp.contexts.pipeline import Pipeline
+    from aioresp.reading import ReadFrom
     from aioresp.streams.reader import Source
 
 T = TypeVar("T")
@@ -135,7 +135,14 @@ class Client(
         #: Views on the servers that are asked first for a read.
         self._on: dict[Node, Self] = {}
         #: The names that the fast path sends. Middleware and reads from replicas cost nothing where there are none.
-        self._plain = NONE if terms.middleware else PLAIN if terms.read_from == "primary" else OTHERS
+        self._plain = NONE if terms.middleware else PLAIN
+        #: The module about reads from replicas; None if there are none.
+        self._reading: Any = None
+        if terms.read_from != "primary":
+            from aioresp import reading  # noqa: PLC0415 (many programs read from no replica)
+
+            self._reading = reading
+            self._plain = NONE if terms.middleware else reading.OTHERS
 
     def _with(self, terms: Terms) -> Self:
         view = object.__new__(type(self))
@@ -197,14 +204,14 @@ class Client(
 
                 send = partial(self._with(self.terms.replace(middleware=()))._execute, arguments, reply)
                 return await within(self.terms.middleware, arguments, send)
-            if type(name) is str and name in READS and self.terms.read_from != "primary":
+            if self._reading is not None and type(name) is str and name in self._reading.READS:
                 reader = self.node.reader(self.terms)
                 spent = 0.0
                 if reader is not None:
                     since = monotonic()
                     try:
                         return await (self._on.get(reader) or self._view_on(reader))._execute(arguments, reply)
-                    except NEXT:
+                    except self._reading.NEXT:
                         self.node.could_not_read(reader)
                         spent = monotonic() - since
                 return await self._read(arguments, reply, spent)
@@ -220,7 +227,7 @@ class Client(
             if self._decode and (facts.binary or facts.escaped):
                 reply = escaping(reply) if facts.escaped else reply
                 return await self._with(self.terms.replace(decode=False))._execute(arguments, reply)
-            if self.terms.read_from != "primary" and may_be_read(facts):
+            if self._reading is not None and self._reading.may_be_read(facts):
                 return await self._read(arguments, reply)
             del facts  # which holds the arguments
         packed = pack(arguments)

@@ -230,6 +230,13 @@ class MaxClientsError(ResponseError):
     """The server has as many clients as it accepts."""
 
 
+#: The end of a redirect's message, for a caller whose client follows none.
+_CLUSTER: Final = (
+    "this is a cluster; connect with aioresp.Cluster, which follows it (a lease, and a client of one of its nodes, "
+    "follow none)"
+)
+
+
 class _Redirect:
     """What an error tells of another node."""
 
@@ -238,6 +245,13 @@ class _Redirect:
     host: str = ""
     """The other node. It is empty, or "?", where the server does not tell its host."""
     port: int = 0
+    why: str = ""
+    """The reason why a client of a cluster has not followed it."""
+
+    def advised(self, said: str) -> str:
+        """Return the server's words, and what to do."""
+        why = self.why or ("" if self.slot is None else _CLUSTER)
+        return f"{said}: {why}" if why else said
 
     def read(self, text: str) -> None:
         """Read slot and address: `3999 127.0.0.1:6381`, also `3999 :6381`, and an IPv6 address without brackets."""
@@ -255,14 +269,14 @@ class MovedError(_Redirect, ClusterError):
     """Another node serves the slot: this is a cluster. `aioresp.Cluster` follows it by itself."""
 
     def _message(self) -> str:
-        said = super()._message()
-        return (
-            said if self.slot is None else f"{said}: this is a cluster; connect with aioresp.Cluster, which follows it"
-        )
+        return self.advised(super()._message())
 
 
 class AskError(_Redirect, ClusterError):
-    """The slot is being moved; the next node must be asked once."""
+    """The slot is being moved, and the next node must be asked once: `aioresp.Cluster` does so by itself."""
+
+    def _message(self) -> str:
+        return self.advised(super()._message())
 
 
 class TryAgainError(ClusterError):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from aioresp.arguments import as_seconds, numeral
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.hints import meant
-from aioresp.reading import POLICIES, ReadFrom
 from aioresp.record import Record
 from aioresp.retry import NEVER, Attempts, Retry
 from aioresp.typed import TypedDict
@@ -24,10 +23,12 @@ from aioresp.wire.endpoint import Endpoint, tls_context
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from aioresp.addresses import AddressMap
     from aioresp.events import Hook
     from aioresp.facts.putback import Lost
     from aioresp.middleware import Middleware
     from aioresp.observer import Observer
+    from aioresp.reading import ReadFrom
     from aioresp.trail import Trail
 
 
@@ -66,6 +67,7 @@ class Options(TypedDict, total=False):
     middleware: Middleware | None
     read_from: ReadFrom
     availability_zone: str | None
+    address_map: AddressMap | None
     sentinel_username: str | None
     sentinel_password: str | None
     sentinel_ssl: bool | None
@@ -90,6 +92,8 @@ class Settings(Record):
     max_age: float | None = None
     read_from: ReadFrom = "primary"
     availability_zone: str | None = None
+    address_map: AddressMap | None = None
+    """Function that translates the addresses that sentinels, or the nodes of a cluster, tell."""
     seeds: tuple[tuple[str, int], ...] = ()
     """Hosts and ports of the servers, or of the sentinels, if there are several; `endpoint` has the first one."""
     master: str | None = None
@@ -141,11 +145,16 @@ class Terms(Record):
 
 
 def settings(
-    url: str | None, options: Options, seeds: tuple[tuple[str, int], ...] = (), master: str | None = None
+    url: str | None,
+    options: Options,
+    seeds: tuple[tuple[str, int], ...] = (),
+    master: str | None = None,
+    cluster: bool = False,
 ) -> Settings:
     """Return the settings of `url` and `options`: keywords come first, then the URL, then the defaults.
 
-    `seeds` and `master` are what a URL with several hosts spells, for a caller that has none.
+    `seeds` and `master` are what a URL with several hosts spells, for a caller that has none. In a `cluster`, one host
+    is enough to know of others.
     """
     if not issubclass(type(url), (str, type(None))):
         raise ArgumentTypeError(f"url is {type(url).__name__}, not str; all else is a keyword, as in {_AS_KEYWORDS}")
@@ -158,6 +167,8 @@ def settings(
             raise ArgumentError("unix_socket_path excludes host and port")
         spelled.pop("unix_socket_path", None)
     given: dict[str, Any] = {**DEFAULTS, **spelled, **options}
+    if "idempotent" in given:  # of no use to a whole client, many of whose commands must not run twice
+        raise ArgumentTypeError("idempotent is for a view: `with_options(idempotent=True)`")
     for name, value in given.items():
         if name in options or name not in spelled:
             given[name] = check(name, value)
@@ -180,8 +191,13 @@ def settings(
             if (why := _misfit("host", host)) is not None:
                 raise ArgumentError(f"a host in the URL {why}")
         endpoint = endpoint.replace(host=seeds[0][0], port=seeds[0][1])
-    elif given["read_from"] != "primary":
+    elif given["read_from"] != "primary" and not cluster:
         raise ArgumentError(ONE_SERVER)
+    if given["address_map"] is not None and master is None and not cluster:
+        raise ArgumentError(
+            "address_map is for addresses that servers tell: those of a cluster (aioresp.Cluster) or of sentinels "
+            "(redis+sentinel://host:26379/name); here the URL has the addresses to connect to"
+        )
     sentinel = _sentinel(given, endpoint, master)
     chosen = {name: given[name] for name in DEFAULTS}
     return Settings(endpoint, **chosen, seeds=seeds, master=master, sentinel=sentinel)
@@ -233,10 +249,11 @@ def check_of_view(name: str, value: Any) -> Any:
     raise ArgumentTypeError(f"with_options() takes {', '.join(VIEW[:-1])} and {VIEW[-1]}, not {name!r}{why}")
 
 
-def too_many(extra: int) -> ArgumentTypeError:
+def too_many(extra: int, kind: str = "Client") -> ArgumentTypeError:
     """Return the error for arguments by position behind the URL."""
     return ArgumentTypeError(
-        f"Client() takes a URL, and got {extra} more by position; all else is a keyword, as in {_AS_KEYWORDS}"
+        f"{kind}() takes a URL, and got {extra} more by position; all else is a keyword, "
+        f'as in {kind}(host="localhost", port=6379)'
     )
 
 
@@ -337,6 +354,8 @@ def _retry(name: str, value: Any) -> None:
 
 
 def _read_from(name: str, value: Any) -> None:
+    from aioresp.reading import POLICIES  # noqa: PLC0415 (many programs read from no replica)
+
     if type(value) is not str or value not in POLICIES:
         raise ArgumentError(f"{name} is something else, not {', '.join(POLICIES[:-1])} or {POLICIES[-1]}")
 
@@ -454,6 +473,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "middleware": Option(_hook, "node", None, None),
     "read_from": Option(_read_from, "node", str, "primary"),
     "availability_zone": Option(_filled, "node", str, None),
+    "address_map": Option(_hook, "node", None, None),
     "sentinel_username": Option(_credential, "sentinel", str),
     "sentinel_password": Option(_credential, "sentinel", str),
     "sentinel_ssl": Option(_of(bool, type(None)), "sentinel", boolean),
@@ -475,7 +495,16 @@ ELSEWHERE: Final[dict[str, str]] = {
     "around": "it is `middleware` here",
     # Connections and pools.
     **dict.fromkeys(
-        ("max_connections", "maxsize", "pool_size", "pool_max_size", "max_size", "poolsize"), "it is `limit` here"
+        (
+            "max_connections",
+            "max_connections_per_node",
+            "maxsize",
+            "pool_size",
+            "pool_max_size",
+            "max_size",
+            "poolsize",
+        ),
+        "it is `limit` here",
     ),
     **dict.fromkeys(("minsize", "min_size", "pool_min_size"), "connections are opened when they are needed"),
     **dict.fromkeys(("max_idle_time", "idle_time"), "it is `idle_timeout` here"),
@@ -537,13 +566,21 @@ ELSEWHERE: Final[dict[str, str]] = {
     **dict.fromkeys(("cache", "cache_config"), "there is no cache yet"),
     # Clusters.
     "startup_nodes": "they are the addresses of a URL here: `Cluster('redis+cluster://a:7000,b:7001')`",
-    "require_full_coverage": "none is needed: calls fail only for slots that no node serves",
     **dict.fromkeys(
-        ("dynamic_startup_nodes", "reinitialize_steps"), "none is needed: the topology is kept true without it"
+        ("require_full_coverage", "skip_full_coverage_check"),
+        "none is needed: calls fail only for slots that no node serves",
     ),
-    "address_remap": "aioresp.Cluster takes it as address_map",
+    **dict.fromkeys(("max_redirects", "max_redirections"), "none is needed: redirects are followed until `timeout`"),
+    "non_atomic_cross_slot": "MGET, DEL, UNLINK, EXISTS and TOUCH are split; `mset_nonatomic()` sets keys of any slots",
+    **dict.fromkeys(
+        ("dynamic_startup_nodes", "reinitialize_steps", "nodemanager_follow_cluster"),
+        "none is needed: the topology is kept true without it",
+    ),
+    **dict.fromkeys(("address_remap", "nat_map", "host_mapping", "nat_translator"), "it is `address_map` here"),
     "policy_resolver": "commands without a key follow the servers' own COMMAND tips",
-    **dict.fromkeys(("read_from_replicas", "load_balancing_strategy"), "it is `read_from` here"),
+    **dict.fromkeys(
+        ("read_from_replicas", "readonly", "load_balancing_strategy", "scale_reads"), "it is `read_from` here"
+    ),
     **dict.fromkeys(
         ("sentinels", "master_name", "service_name"),
         "it is `Client('redis+sentinel://host:26379/name')` here, or `Sentinel([...]).master_for(name)`",

@@ -367,7 +367,7 @@ def test_keywords_override_the_url(options: dict[str, Any], expected: Endpoint) 
 
 
 #: Options of pools that are no numbers.
-WORDS = {"on_lost", "retry", "events", "slow_after", "middleware", "read_from", "availability_zone"}
+WORDS = {"on_lost", "retry", "events", "slow_after", "middleware", "read_from", "availability_zone", "address_map"}
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFAULTS) - WORDS))
@@ -595,6 +595,13 @@ def test_arguments_by_position() -> None:
         make({"host": "localhost"})
     with pytest.raises(ArgumentTypeError, match=r"all else is a keyword"):
         make(6379)
+
+
+def test_idempotent_is_for_a_view() -> None:
+    """A client took it, and nothing was sent again."""
+    options: Any = {"idempotent": True}
+    with pytest.raises(ArgumentTypeError, match=r"with_options\(idempotent=True\)"):
+        Client(**options)
 
 
 @pytest.mark.parametrize("name", ["timeout", "connect_timeout", "idle_timeout", "slow_after"])

@@ -7,9 +7,10 @@ but for the reply of a part that was sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
+from aioresp.cluster.flight import Flight
 from aioresp.cluster.redirect import ASKING, AT_ONCE, Step, follow, step_after, too_late
 from aioresp.cluster.router import Router
 from aioresp.cluster.topology import Shard
@@ -18,7 +19,6 @@ from aioresp.contexts.large import Replies
 from aioresp.contexts.suspicion import heed_batch
 from aioresp.errors import (
     AskError,
-    ClusterDownError,
     ClusterError,
     CommandTimeout,
     ConnectionLost,
@@ -38,8 +38,6 @@ from aioresp.wire.packing import Packed, unpack
 
 #: Part of a batch that goes to one node: its pool, whether each command is asked once, and the numbers of the commands.
 Group = tuple[Pool[Connection], bool, list[int]]
-
-UNSERVED: Final = "CLUSTERDOWN no known node serves the slot"
 
 
 class Part:
@@ -61,7 +59,7 @@ class Part:
     def heed(self, replies: Replies, commands: list[Packed]) -> None:
         """Let the pool leave its connections if the replies show that they lead to the wrong server."""
         if self._batch is not None:
-            heed_batch(lambda: self.pool, replies, commands, False)
+            _heed(self.pool, replies, commands)
 
 
 def failed_with(error: RedisError) -> asyncio.Future[Any]:
@@ -80,14 +78,17 @@ class Commands:
         commands: list[Packed],
         slots: list[int | None],
         terms: Terms,
-        other: Pool[Connection] | None,
+        find_other: Callable[[], Pool[Connection] | None],
     ) -> None:
         self.commands = commands
         self.pauses = 0
         self._router = router
         self._slots = slots
         self._terms = terms
-        self._other = other  # the pool for commands without a key
+        self._keyless = None in slots
+        self._find_other = find_other
+        #: The pool for commands without a key, all of which go to one node; None if no primary is healthy.
+        self._other = find_other() if self._keyless else None
         self._replies: list[Any] = [None] * len(commands)
         self._errors: set[int] = set()  # numbers of commands whose last reply is an error, and may be followed
         self._failed = False  # set by the first error, never cleared
@@ -97,7 +98,7 @@ class Commands:
     def groups(self, numbers: Iterable[int]) -> list[Group]:
         """Return the parts that go to one node each, in the order of the commands."""
         pools = self._router.pools
-        if not self._asking and self._other is None:  # the first time, and most often the only one
+        if not self._asking and not self._keyless:  # the first time, and most often the only one
             slots: list[Any] = self._slots
             numbers = list(numbers)
             targets = [pools[slots[number]] for number in numbers]
@@ -117,7 +118,7 @@ class Commands:
         """Return the groups with a node; the commands of slots that no known node serves fail."""
         for group in [group for group in groups if not isinstance(group[0], Pool)]:
             groups.remove(group)
-            self.fail(group[2], ClusterDownError(UNSERVED))
+            self.fail(group[2], self._router.unserved(self._slots[group[2][0]]))
         return groups
 
     def reads(self) -> tuple[list[tuple[Shard, list[int]]], list[int]]:
@@ -162,6 +163,16 @@ class Commands:
                 self._errors.add(number)
             else:
                 self._errors.discard(number)
+
+    def take_flight(self, flight: Flight) -> None:
+        """Note the outcomes of the first flight, if not all of its replies are clean."""
+        for pool, numbers, commands, outcome in flight.outcomes():
+            if isinstance(outcome, RedisError):
+                self.fail(numbers, outcome)
+                continue
+            if not outcome.clean:
+                _heed(pool, outcome, commands)
+            self.take(numbers, outcome.raw, outcome.clean)
 
     def fail(self, numbers: Sequence[int], error: RedisError) -> None:
         """Note the error of a part whose node has not answered."""
@@ -209,13 +220,15 @@ class Commands:
         due: RedisError | None = None
         self._redirects += 1
         changed = self._router.catch_up()
+        if self._keyless and any(self._slots[number] is None for number in failed):
+            self._other = self._find_other()
         for number in failed:
             error, slot = self._replies[number], self._slots[number]
             if isinstance(error, (MovedError, AskError)) and slot is not None:
                 aim = follow(self._router, error, slot)
                 if self._terms.trail is not None:
                     self._terms.trail.redirects += 1
-                if isinstance(error, AskError):
+                if isinstance(error, AskError) and aim.pool is not None:
                     self._asking[number] = aim.pool
                 if aim.circle or self._redirects > AT_ONCE:
                     due = error
@@ -276,3 +289,7 @@ def _overtaken(error: RedisError) -> RedisError:
 
 def _is_of_connection(error: RedisError) -> bool:
     return not hasattr(error, "code")
+
+
+def _heed(pool: Pool[Connection], replies: Replies, commands: list[Packed]) -> None:
+    heed_batch(lambda: pool, replies, commands, False)

@@ -23,7 +23,7 @@ from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
 from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
-from aioresp.cluster.topology import AddressMap, ClusterNode, Topology, spelled
+from aioresp.cluster.topology import ClusterNode, Topology, spelled
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
 from aioresp.commands.base import filled, flat
 from aioresp.contexts.iterators import Pattern, Scan
@@ -38,7 +38,7 @@ from aioresp.reading import READS, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.trail import TRAIL, follow
-from aioresp.wire.packing import Packed, pack, unpack
+from aioresp.wire.packing import Packed, pack, pack_pair, unpack
 
 if TYPE_CHECKING:
     from aioresp.contexts.lease import Lease
@@ -64,8 +64,8 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         url: redis+cluster://, rediss+cluster://, valkey+cluster:// or valkeys+cluster://, with one or more addresses:
             redis+cluster://a:7000,b:7001. User, password and options are as for `Client`.
         decode_responses: whether replies are str (UTF-8) or bytes.
-        address_map: function that turns an address (host, port) that the cluster tells into the one to connect to.
-        options: as for `Client`; `limit` and `concurrency` are those of one node.
+        options: as for `Client`; `limit` and `concurrency` are those of one node. `address_map` is a function that
+            turns each address (host, port) that the cluster tells into the one to connect to.
 
     Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.
     """
@@ -76,7 +76,6 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         url: str | None = None,
         *,
         decode_responses: Literal[True] = True,
-        address_map: AddressMap | None = None,
         **options: Unpack[Options],
     ) -> None: ...
     @overload
@@ -85,7 +84,6 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         url: str | None = None,
         *,
         decode_responses: Literal[False],
-        address_map: AddressMap | None = None,
         **options: Unpack[Options],
     ) -> None: ...
     def __init__(
@@ -93,16 +91,29 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         url: str | None = None,
         *extra: object,
         decode_responses: bool = True,
-        address_map: AddressMap | None = None,
         **options: Unpack[Options],
     ) -> None:
         if extra:  # for the sake of the error: to checkers there are none
-            raise too_many(len(extra))
+            raise too_many(len(extra), "Cluster")
         check("decode_responses", decode_responses)
-        found, seeds = read_seeds(url, options)
-        fleet = Fleet(found, seeds, address_map)
+        fleet = Fleet(*read_seeds(url, options))
         # To the methods of `Client` the whole cluster is a node.
         self._take(cast(Node, fleet), fleet.terms.replace(decode=decode_responses))
+
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode_responses: Literal[True] = True, **options: Unpack[Options]
+    ) -> Cluster[str]: ...
+    @overload
+    @classmethod
+    def from_url(cls, url: str, *, decode_responses: Literal[False], **options: Unpack[Options]) -> Cluster[bytes]: ...
+    @classmethod
+    def from_url(cls, url: str, *, decode_responses: bool = True, **options: Unpack[Options]) -> Cluster[Any]:
+        """Return a client for `url`; the same as `Cluster(url, ...)`."""
+        make: Any = cls
+        client: Cluster[Any] = make(url, decode_responses=decode_responses, **options)
+        return client
 
     def _take(self, node: Node, terms: Terms) -> None:
         super()._take(node, terms)
@@ -137,11 +148,17 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             name not in self._one_key and (len(arguments) != 2 or name not in self._sole_key)
         ):
             return await self._execute_special(arguments, reply)
-        packed = pack(arguments)
         try:
             key = arguments[1]
         except IndexError:
             return await self._execute_special(arguments, reply)
+        packed: Packed | None = None
+        try:
+            packed = pack_pair(arguments) if len(arguments) == 2 and type(key) is str else pack(arguments)
+        except UnicodeEncodeError:
+            pass  # `pack` raises an error that does not have this one as its context, which shows the text
+        if packed is None:
+            packed = pack(arguments)
         slot = crc_hqx(key.encode(), 0) & 16_383 if type(key) is str and "{" not in key else slot_of(key)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
         del arguments, key

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, Final
 
 from aioresp.cluster.nodes import Nodes
-from aioresp.cluster.topology import Address, Reading, Topology, Unclear, epoch_of, newest
+from aioresp.cluster.topology import Address, Reading, Topology, Unclear, epoch_of, host_port, newest
 from aioresp.errors import (
+    ArgumentError,
     AuthenticationError,
     ClusterDownError,
     ClusterError,
@@ -25,6 +26,7 @@ from aioresp.errors import (
     UnknownCommandError,
 )
 from aioresp.pool.queue import forsake
+from aioresp.retry import may_connect_again
 from aioresp.timers import wait
 from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
@@ -33,9 +35,18 @@ from aioresp.wire.packing import Packed, pack
 #: Nodes that are asked at a time.
 ASKED: Final = 3
 
-#: Seconds in which a node must answer, and those that slower nodes have after the first answer.
+#: Seconds in which a node must answer, and those that slower nodes have after the first answer, and after news.
 PATIENCE: Final = 2.0
 FOLLOWING: Final = 0.1
+NEWS: Final = 0.01
+
+#: Nodes of which an error tells what they have said; most often all say the same.
+TOLD: Final = 6
+
+#: Commands that a user must be allowed to send, in the form of an ACL rule. All servers since 6.2 take it.
+NEEDED: Final = "+cluster|shards +cluster|slots +cluster|info"
+
+_NO_SLOTS: Final = "it knows of no node with slots: has nobody made the cluster (redis-cli --cluster create)?"
 
 _SHARDS: Final = pack(("CLUSTER", "SHARDS"))
 _SLOTS: Final = pack(("CLUSTER", "SLOTS"))
@@ -58,7 +69,7 @@ async def discover(nodes: Nodes, candidates: Iterable[Address], several: int = A
         for address, view in views.items():
             if not view.covered:
                 # It has been reset, or has not met the others yet. Nothing would be known of by a view of itself alone.
-                failures[address] = ClusterDownError("it knows of no node with slots")
+                failures[address] = ClusterDownError(_NO_SLOTS)
             elif known is not None and not known.knows_of(view):
                 failures[address] = ClusterError("it belongs to another cluster now")
             else:
@@ -67,13 +78,13 @@ async def discover(nodes: Nodes, candidates: Iterable[Address], several: int = A
             return newest(own)
         for address in asked:
             failures.setdefault(address, _silent())
-    raise _explained(failures)
+    raise _explained(failures, nodes.settings.endpoint.username)
 
 
 async def _ask_several(
     nodes: Nodes, asked: Collection[Address], failures: dict[Address, BaseException]
 ) -> dict[Address, Topology]:
-    loop = asyncio.get_running_loop()
+    loop, known = asyncio.get_running_loop(), nodes.topology
     questions = {asyncio.ensure_future(_ask(nodes, address)): address for address in asked}
     views: dict[Address, Topology] = {}
     try:
@@ -89,7 +100,8 @@ async def _ask_several(
                 if error is None:
                     views[questions[question]] = view = question.result()
                     if view.covered:
-                        rest = FOLLOWING
+                        is_news = known is not None and view.epoch > known.epoch
+                        rest = min(rest, NEWS if is_news else FOLLOWING)
                 else:
                     failures[questions[question]] = error
         return views
@@ -104,7 +116,7 @@ async def _ask_several(
 
 
 async def _ask(nodes: Nodes, address: Address) -> Topology:
-    reading = Reading(address, nodes.settings.endpoint.tls is not None, nodes.address_map)
+    reading = Reading(address, nodes.settings.endpoint.tls is not None, nodes.settings.address_map)
     if nodes.tells_shards:
         said, info = await _send(nodes, address, _SHARDS)
         try:
@@ -137,12 +149,13 @@ def _start(packed: Packed, batch: Batch, connection: Connection, rest: float | N
 
 
 def _refused(error: RedisError) -> RedisError:
-    if isinstance(error, NoPermissionError):
-        return NoPermissionError(
-            f"its user may not ask for the topology: allow `+cluster|shards +cluster|info` ({error})"
-        )
     if "cluster support disabled" in str(error):
         return ClusterError(f"it is a single server: connect with aioresp.Client ({error})")
+    if isinstance(error, UnknownCommandError):
+        return ClusterError(
+            f"it is no node of a cluster: a sentinel (connect by redis+sentinel://), or a proxy or service that hides "
+            f"its nodes (connect with aioresp.Client) ({error})"
+        )
     return error
 
 
@@ -150,18 +163,46 @@ def _silent() -> ConnectError:
     return ConnectError(f"no answer in {PATIENCE:g} s")
 
 
-def _explained(failures: dict[Address, BaseException]) -> RedisError:
-    """Return the error for a cluster of which no node has answered, with the reason that each had."""
-    said = "; ".join(f"{host}:{port}: {error}" for (host, port), error in failures.items())
-    message = f"no node of the cluster tells its topology: {said}"
-    first = next(iter(failures.values()), None)
-    kind: type[RedisError] = ConnectError
-    for error in failures.values():
-        if isinstance(error, (AuthenticationError, NoPermissionError, TLSError, ClusterError)):
-            kind, first = type(error), error
-            break
-    explained = kind(message)
+def _explained(failures: dict[Address, BaseException], username: str | None) -> RedisError:
+    """Return the error for a cluster of which no node has answered, with the reason that each had.
+
+    What will not go away by itself comes first, and decides about the class.
+    """
+    lasting = [address for address, error in failures.items() if _will_last(error)]
+    first = next((failures[address] for address in lasting), next(iter(failures.values()), None))
+    order = [*lasting, *(address for address in failures if address not in lasting)]
+    said = [_told(address, failures[address]) for address in order[:TOLD]]
+    if len(order) > TOLD:
+        said.append(f"and {len(order) - TOLD} more nodes")
+    advice = ""
+    if isinstance(first, NoPermissionError):
+        name = "default" if username is None else username[:50]
+        advice = f"; at each node, `ACL SETUSER {name} {NEEDED}` allows the user to ask"
+    kind: type[RedisError] = ClusterDownError if isinstance(first, ClusterDownError) else ConnectError
+    kind = next((known for known in _KINDS if lasting and isinstance(first, known)), kind)
+    explained = kind(f"no node of the cluster tells its topology: {'; '.join(said)}{advice}")
     if isinstance(explained, ResponseError) and isinstance(first, ResponseError):
         explained.code = first.code
-    explained.__cause__ = first
+    cause = first.__cause__ if isinstance(first, ConnectError) else None
+    explained.__cause__ = cause if isinstance(cause, ResponseError) else first
     return explained
+
+
+#: Classes of errors that a caller may want to tell apart.
+_KINDS: Final[tuple[type[RedisError], ...]] = (
+    ArgumentError,
+    AuthenticationError,
+    ClusterError,
+    NoPermissionError,
+    TLSError,
+)
+
+
+def _will_last(error: BaseException) -> bool:
+    """Return whether a node would say the same again."""
+    return isinstance(error, RedisError) and not isinstance(error, TimeoutError) and not may_connect_again(error)
+
+
+def _told(address: Address, error: BaseException) -> str:
+    place, said = host_port(*address), str(error)
+    return said if place in said else f"{place}: {said}"

@@ -19,7 +19,7 @@ from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import Course, Find, deliver, send_once
 from aioresp.cluster.router import WANTED, Router
 from aioresp.cluster.routes import ClusterRoute
-from aioresp.cluster.topology import Address, AddressMap, Topology, host_port
+from aioresp.cluster.topology import Address, Topology, host_port
 from aioresp.errors import ClientClosed, ConnectError, RedisError
 from aioresp.facts.traits import Traits
 from aioresp.node import Dial, Figures, Node, NodeRole, Stats, observing, stats_of, terms_of
@@ -44,10 +44,10 @@ class Fleet(Lifetime):
 
     _instead = "make one in each process, from its URL"
 
-    def __init__(self, settings: Settings, seeds: tuple[Address, ...], address_map: AddressMap | None) -> None:
+    def __init__(self, settings: Settings, seeds: tuple[Address, ...]) -> None:
         super().__init__()
         self.settings = settings
-        self.nodes = Nodes(settings, seeds, address_map)
+        self.nodes = Nodes(settings, seeds)
         self.observer = observing(settings)
         if self.observer is not None:
             self.observer.server = self.nodes.address
@@ -126,6 +126,11 @@ class Fleet(Lifetime):
             reads.served(shard.primary.address, begin)
         return value
 
+    @property
+    def has_replicas(self) -> bool:
+        """Return True: views may read from replicas."""
+        return True
+
     async def block(self, traits: Traits, slot: int | None, reply: Callable[[Any], T], terms: Terms) -> T:
         """Send a blocking command on a connection of its own, at the node that serves its slot."""
         return await Block(self.pools.here(), traits, slot, terms).run(reply)
@@ -148,11 +153,6 @@ class Fleet(Lifetime):
         return await self.course(_NOTHING, None, terms).discover()
 
     # --- The whole ---------------------------------------------------------------------------------------------------
-
-    @property
-    def has_replicas(self) -> bool:
-        """Return True: views may read from replicas."""
-        return True
 
     @property
     def address(self) -> str:
@@ -229,9 +229,10 @@ async def _connect_anywhere(routers: weakref.ref[PerLoop[Router]], dial: Dial) -
     if not nodes:
         raise ConnectError("no node of the cluster is known")
     node = random.choice(nodes)
-    endpoint = router.nodes.at(node.address).settings.endpoint
+    members = router.nodes
+    endpoint = members.at(node.address).settings.endpoint
     router.refresh()
-    connection = await dial(endpoint)
+    connection = await members.certificates.connect(dial, endpoint, members.names_of)
     router.listening = node.address
     return connection
 

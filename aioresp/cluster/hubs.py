@@ -7,6 +7,7 @@ node, a shard channel at the node of its slot, and keyspace events at every prim
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aioresp.cluster.slots import slot_of_bytes
 from aioresp.cluster.topology import Address, epoch_of
-from aioresp.errors import ClientClosed, ConnectionLost, MovedError, RedisError
+from aioresp.errors import ArgumentError, ClientClosed, ConnectionLost, MovedError, RedisError
 from aioresp.pubsub.topics import Kind, Moment, Subscriber, Topic
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
@@ -24,6 +25,8 @@ from aioresp.wire.packing import pack
 if TYPE_CHECKING:
     from aioresp.cluster.router import Router
     from aioresp.pubsub.hub import Hub
+
+logger = logging.getLogger("aioresp")
 
 #: Beginnings of the channels on which a node tells of its own keys only.
 OF_KEYS: Final = (b"__keyspace@", b"__keyevent@")
@@ -40,6 +43,10 @@ _INFO: Final = pack(("CLUSTER", "INFO"))
 #: Seconds until a shard channel that no node takes is asked for again.
 AGAIN: Final = 0.1
 
+#: Moves of a shard channel that are made at once in so many seconds; others wait for `AGAIN`.
+AT_ONCE: Final = 3
+PERIOD: Final = 0.5
+
 
 class ClusterHub:
     """Topics of one event loop: a `Broker` over the hubs of the nodes, and one hub that is connected to any node."""
@@ -52,6 +59,9 @@ class ClusterHub:
         self._homes: dict[Topic, Hub] = {}
         #: The shard channels by their names: also while it moves, each is at one hub alone.
         self._named: dict[bytes, Topic] = {}
+        #: Moves of each shard channel in its present `PERIOD`, and the loop time at which that began.
+        self._moves: dict[Topic, tuple[int, float]] = {}
+        self._waiting: set[Topic] = set()  # shard channels that are asked for again in a moment
         self._everywhere: dict[tuple[Kind, bytes, Subscriber], Everywhere] = {}
         self._look_timer: asyncio.TimerHandle | None = None  # until the next look at the epoch
         #: Moments before the last two looks that have found the known epoch; events before them were not missed.
@@ -74,7 +84,7 @@ class ClusterHub:
 
     def _hub_at(self, address: Address) -> Hub:
         hub = self._router.nodes.at(address).hubs.here()
-        hub.on_moved = partial(self._moved, hub)
+        hub.on_moved = partial(self._moved, hub, address)
         hub.requests.slot_of = slot_of_bytes
         return hub
 
@@ -135,6 +145,7 @@ class ClusterHub:
         self._homes.get(topic, self._anywhere).leave(topic, subscriber)
         if not topic.subscribers:
             self._homes.pop(topic, None)
+            self._moves.pop(topic, None)
             if self._named.get(topic.name) is topic:
                 del self._named[topic.name]
 
@@ -161,15 +172,20 @@ class ClusterHub:
     def _any_primary(self) -> Hub:
         hubs = self._primaries()
         if not hubs:
-            raise ClientClosed("the topology of the cluster is not known")
+            raise self._router.unserved(None)
         return hubs[0]  # it answers with a redirect, or refuses for now
 
-    def _moved(self, hub: Hub, topic: Topic, error: MovedError) -> None:
+    def _moved(self, hub: Hub, at: Address, topic: Topic, error: MovedError) -> None:
         """Take a redirect for a shard channel: that channel alone goes to the other node."""
         if error.slot is not None and error.slot == slot_of_bytes(topic.name):
-            address = self._router.locate(error.host, error.port, None)
-            self._router.tell_redirect(error, error.slot, address, self._router.pool(error.slot))
-            self._router.patch(error.slot, self._router.pool_at(address))
+            try:
+                address = self._router.locate(error.host, error.port, at)
+            except ArgumentError as wrong:
+                logger.warning("a redirect is not followed: %s", wrong)
+                address = None
+            if address is not None:
+                self._router.tell_redirect(error, error.slot, address, self._router.pool(error.slot))
+                self._router.patch(error.slot, self._router.pool_at(address))
             self._router.refresh()
         self._settle(topic, hub)
 
@@ -178,14 +194,26 @@ class ClusterHub:
         if not topic.subscribers or self._homes.get(topic) is not before:
             return
         home = self._home_of(slot_of_bytes(topic.name))
-        if home is None or home is before:
-            self._loop.call_later(AGAIN, self._ask_again, topic, before, context=Context())
+        if home is None or home is before or self._moves_often(topic):
+            if topic not in self._waiting:
+                self._waiting.add(topic)
+                self._loop.call_later(AGAIN, self._ask_again, topic, before, context=Context())
             return
         before.give_away(topic)
         self._homes[topic] = home
         home.adopt(topic)
 
+    def _moves_often(self, topic: Topic) -> bool:
+        """Return whether a channel must not move again yet: its nodes may redirect to each other."""
+        now = asyncio.get_running_loop().time()
+        moves, since = self._moves.get(topic, (0, -PERIOD))
+        if now - since >= PERIOD:
+            moves, since = 0, now
+        self._moves[topic] = moves + 1, since
+        return moves >= AT_ONCE
+
     def _ask_again(self, topic: Topic, hub: Hub) -> None:
+        self._waiting.discard(topic)
         if topic.subscribers and self._homes.get(topic) is hub and not topic.live:
             home = self._home_of(slot_of_bytes(topic.name))
             if home is hub:

@@ -10,21 +10,23 @@ import asyncio
 import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
 from functools import partial
 from typing import Final
 
-from aioresp.cluster.topology import Address, AddressMap, ClusterNode, Topology, host_port, spelled
-from aioresp.errors import ConnectError, ConnectionLost, ResponseError, TLSError
+from aioresp.cluster.arrival import refuse_empty, zone_of
+from aioresp.cluster.certificates import Certificates
+from aioresp.cluster.topology import Address, ClusterNode, Topology, host_port, spelled
+from aioresp.errors import ConnectionLost
 from aioresp.node import Dial, Node
 from aioresp.options import Settings
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
 from aioresp.wire.courtesies import Words
-from aioresp.wire.packing import pack
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster.
 GONE_GRACE: Final = 0.5
@@ -32,20 +34,20 @@ GONE_GRACE: Final = 0.5
 #: Seconds from which on a connection that is being made is a sign that its node is gone.
 SLOW: Final = 0.25
 
-_READONLY: Final = (("READONLY",),)
-_ROLE: Final = pack(("ROLE",))
+#: Seconds between the failure of an attempt to connect to a node and the next attempt: after the first one, and at
+#: most. Callers wait that long in its line, or until the node has a successor: they cost the others nothing.
+PACE: Final = (0.02, 0.1)
 
-#: Seconds in which a replica must tell its role.
-ROLE_PATIENCE: Final = 2.0
+_READONLY: Final = (("READONLY",),)
 
 
 class Nodes:
     """Nodes of one cluster. `seeds` are the addresses of its URL, which are asked where no known node answers."""
 
-    def __init__(self, settings: Settings, seeds: tuple[Address, ...], address_map: AddressMap | None) -> None:
+    def __init__(self, settings: Settings, seeds: tuple[Address, ...]) -> None:
         self.settings = settings
         self.seeds = seeds
-        self.address_map = address_map
+        self.certificates = Certificates()
         #: The newest topology; None until a node has told one.
         self.topology: Topology | None = None
         #: Cleared when a server does not know CLUSTER SHARDS, or refuses it; never set again.
@@ -60,6 +62,8 @@ class Nodes:
         self.on_return: Callable[[], None] = _nothing
         #: Set when the client is closed, cleared when it is entered again: nodes made meanwhile take no commands.
         self.closed = False
+        #: Function that hears in which zone a node is, or that it tells none.
+        self.on_zone: Callable[[Address, str | None], object] = lambda address, zone: None
         # Every step on it is one that no other thread can halve, so it has no lock.
         self._made: dict[tuple[Address, bool], Node] = {}
         #: Nodes that were left, as long as a caller still has one: they are closed with the client, too.
@@ -91,28 +95,35 @@ class Nodes:
         endpoint = self.settings.endpoint.replace(host=host, port=port, unix_socket_path=None)
         # Without patience: callers of a dead node do not wait in its line, they look for its successor.
         settings = self.settings.replace(endpoint=endpoint, retry=None)
-        name = self._name_of_certificate(host)
         # A pool keeps this function, and must not keep the node, or all of them.
         nodes: weakref.ref[Nodes] = weakref.ref(self)
+        certificates = self.certificates
+        zoned = settings.availability_zone is not None
         connected = failed = False
+        failures, failed_at = 0, 0.0  # in a row, and the time of the last one
 
         async def connect(dial: Dial) -> Connection:
-            nonlocal connected, failed
+            nonlocal connected, failed, failures, failed_at
             doubts = _Doubts(nodes(), connected)
             connected, failed_before, failed = True, failed, True
             try:
-                try:
-                    connection = await dial(endpoint)
-                except TLSError:
-                    if name is None:
-                        raise
-                    connection = await dial(endpoint.replace(server_hostname=name))
+                if failures and (rest := failed_at + _pause_after(failures) - time.monotonic()) > 0:
+                    await asyncio.sleep(rest)
+                connection = await certificates.connect(dial, endpoint, partial(_names_of, nodes))
+            except Exception:
+                failures, failed_at = failures + 1, time.monotonic()
+                raise
             finally:
                 doubts.end()
+            failures = 0
             if readonly:
-                await _refuse_empty(connection)
+                await refuse_empty(connection)
+            zone = await zone_of(connection) if zoned else None
+            known = nodes()
+            if zoned and known is not None:
+                known.on_zone(address, zone)
             failed = False
-            if failed_before and (known := nodes()) is not None:
+            if failed_before and known is not None:
                 known.on_return()
             return connection
 
@@ -120,10 +131,16 @@ class Nodes:
         node.pools.closed = node.hubs.closed = self.closed
         return node
 
-    def _name_of_certificate(self, host: str) -> str | None:
-        """Return the name of a seed, for a node that the cluster tells by its IP address only."""
-        named = (seed for seed, _ in self.seeds if not _is_ip(seed))
-        return next(named, None) if _is_ip(host) and self.settings.endpoint.tls is not None else None
+    def names_of(self, address: Address) -> list[str]:
+        """Return names that the certificate of a node may have which is told by its IP address only.
+
+        These are the name that the node itself announces, and those of the seeds.
+        """
+        if not _is_ip(address[0]):
+            return []
+        told = () if self.topology is None else self.topology.nodes
+        names = [node.hostname for node in told if node.address == address and node.hostname]
+        return list(dict.fromkeys([*names, *(seed for seed, _ in self.seeds if not _is_ip(seed))]))
 
     def adopt(self, view: Topology) -> bool:
         """Take a topology that is not older than the known one; return False for an older one.
@@ -223,25 +240,18 @@ def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
         asyncio.get_running_loop().call_later(grace, pool.shut, context=Context())
 
 
+def _pause_after(failures: int) -> float:
+    first, most = PACE
+    return min(most, first * 2.0 ** min(failures - 1, 10))
+
+
+def _names_of(nodes: weakref.ref[Nodes], address: Address) -> list[str]:
+    known = nodes()
+    return [] if known is None else known.names_of(address)
+
+
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
-
-
-async def _refuse_empty(connection: Connection) -> None:
-    """Close the connection and raise ConnectError if it leads to a replica that has never been in step.
-
-    Such a one, which has just started, would tell that there is nothing.
-    """
-    try:
-        role = await connection.send(_ROLE, True, ROLE_PATIENCE)
-    except ResponseError:
-        return  # no permission, or it is loading: it will say so
-    except BaseException:
-        connection.close()
-        raise
-    if isinstance(role, list) and role[:1] == ["slave"] and role[3:4] != ["connected"] and role[4:5] <= [0]:
-        connection.close()
-        raise ConnectError("the replica has not got the keys of its primary yet")
 
 
 def _nothing() -> None: ...

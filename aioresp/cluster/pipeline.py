@@ -19,7 +19,7 @@ from aioresp.commands.marks import unmark_methods
 from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.errors import CommandRefused, about
 from aioresp.facts.traits import traits
-from aioresp.wire.packing import pack
+from aioresp.wire.packing import pack, pack_pair
 
 T = TypeVar("T")
 
@@ -40,13 +40,24 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
             parent: Any = super()
             return parent.execute(arguments, reply, raise_on_error)
         name = arguments[0]
-        if self._immediate or type(name) is not str or name not in ONE_KEY or len(arguments) < 2:
+        if self._immediate or type(name) is not str or name not in ONE_KEY:
+            return self._execute_special(arguments, reply)
+        try:
+            key = arguments[1]
+        except IndexError:
             return self._execute_special(arguments, reply)
         handle: Queued[Any] = Queued()
         handle._reply = reply
-        handle._state = pack(arguments)
-        key = arguments[1]
         # The slot is found when the batch is sent: for all keys at once that is faster.
+        if len(arguments) == 2 and type(key) is str:
+            try:
+                handle._state = pack_pair(arguments)
+                self._keys.append(key)
+                self._queue.append(handle)
+                return handle
+            except UnicodeEncodeError:
+                pass  # `pack` raises an error that does not have this one as its context, which shows the text
+        handle._state = pack(arguments)
         self._keys.append(key if type(key) is str else slot_of(key))
         self._queue.append(handle)
         return handle

@@ -29,6 +29,7 @@ class Reads:
         self._nodes = nodes
         #: Memory of the servers that reads go to.
         self.choice: Choice[Address] = Choice(zone)
+        nodes.on_zone = self.choice.learn
         self._zones_of: Topology | None = None  # the topology whose zones `choice` knows
 
     def replicas(self, router: Router, shard: Shard, read_from: ReadFrom) -> list[Address]:
@@ -37,7 +38,8 @@ class Reads:
             self._zones_of = router.topology
             self.choice.keep([node.address for node in router.topology.nodes])
             for node in router.topology.nodes:
-                self.choice.learn(node.address, node.zone or None)
+                if node.zone:  # otherwise a connection to it tells, or it is none
+                    self.choice.learn(node.address, node.zone)
         healthy = [replica.address for replica in shard.replicas if replica.healthy]
         order = self.choice.order(read_from, shard.primary.address, healthy)
         return order[: order.index(shard.primary.address)]

@@ -54,6 +54,24 @@ Note: TypeAlias = Callable[[Connection], object]
 PAUSES: Final = (0.02, 0.25)
 
 
+_NOT_FOLLOWED: Final = (
+    "it was not followed, because it names no node for the slot of this command's key: a script may have made it up, "
+    "or something that is no node of a cluster"
+)
+
+#: What to do where a call has met the same answer until its deadline.
+_ADVICE: Final[tuple[tuple[type[RedisError], str], ...]] = (
+    (ClusterDownError, "`redis-cli --cluster check` at one of its nodes tells which slots and nodes are missing"),
+    (TryAgainError, "the keys of a slot are on their way: `redis-cli --cluster fix` ends a move that was broken off"),
+    (
+        MovedError,
+        "the nodes redirect to each other: do their addresses lead to other nodes from here (see address_map), or to a "
+        "proxy?",
+    ),
+    (AskError, "a slot is on its way: `redis-cli --cluster fix` ends a move that was broken off"),
+)
+
+
 class Step(Enum):
     """Step that follows an error."""
 
@@ -65,9 +83,13 @@ class Step(Enum):
 
 
 def step_after(error: BaseException, facts: Traits, slot: int | None, terms: Terms) -> Step:
-    """Return the step that follows an error. Errors that a script may have made up are believed for its slot only."""
+    """Return the step that follows an error. Errors that a script may have made up are believed for its slot only.
+
+    A redirect that is not followed tells why.
+    """
     if isinstance(error, (MovedError, AskError)):
         if error.slot is None or error.slot != slot:
+            error.why = _NOT_FOLLOWED
             return Step.STOP
         return Step.MOVE if isinstance(error, MovedError) else Step.ASK
     if isinstance(error, ConnectionLost):
@@ -115,6 +137,7 @@ class Course:
         self._moves = 0  # other nodes tried in a row, without a pause
         self._pauses = 0
         self._repeats = 0  # attempts after an error that was no redirect
+        self._answer = ""  # the last answer that was followed, for the error of an attempt that has no time left
         if slot is not None and terms.trail is not None:
             terms.trail.slots.add(slot)
         self._failures = 0  # attempts at the first topology that have failed
@@ -159,7 +182,7 @@ class Course:
             if self.router.topology is None:
                 await self.discover()
             else:
-                await self.after(ClusterDownError("CLUSTERDOWN no known node serves the slot"), Step.WAIT)
+                await self.after(self.router.unserved(self._slot), Step.WAIT)
 
     async def discover(self) -> Topology:
         """Return the topology; wait for the first one. Raises the error that keeps it away."""
@@ -185,7 +208,10 @@ class Course:
         step = step or step_after(error, self._facts, self._slot, self._terms)
         try:
             if step is Step.STOP:
+                if isinstance(error, CommandTimeout) and self._answer:
+                    error.args = (f"{error.args[0]}; the answer before was: {self._answer}",)
                 raise self._told(error)
+            self._answer = str(error.args[0]) if isinstance(error, ClusterError) else self._answer
             before, self.asking = self.target, False
             trail = self._terms.trail
             if isinstance(error, (MovedError, AskError)):
@@ -195,7 +221,7 @@ class Course:
                     trail.redirects += 1
                 aim = follow(self.router, error, self._slot, before)
                 due = aim.circle or self._redirects > AT_ONCE
-                if step is Step.ASK:
+                if step is Step.ASK and aim.pool is not None:
                     self.target, self.asking = aim.pool, True
             else:
                 changed = self.router.catch_up() or (before is not None and self._find() is not before)
@@ -221,9 +247,12 @@ class Course:
 
 
 class Aim(NamedTuple):
-    """Node that a redirect names; in a `circle`, it is the node that has sent the redirect."""
+    """Node that a redirect names, or None if it names none that is known.
 
-    pool: Pool[Connection]
+    In a `circle`, it is the node that has sent the redirect.
+    """
+
+    pool: Pool[Connection] | None
     circle: bool
 
 
@@ -231,13 +260,16 @@ def follow(router: Router, error: MovedError | AskError, slot: int, before: Pool
     """Return the node of a redirect, and note in the table that it serves the slot, unless it is to be asked once."""
     before = before or router.pool(slot)
     origin = before if before is not None and before.find(error.origin) is not None else None
-    address = router.locate(error.host, error.port, origin)
+    address = router.locate(error.host, error.port, None if origin is None else router.address(origin))
+    if address is None:
+        router.refresh()  # it tells which node serves the slot
+        return Aim(None, True)
     pool = router.pool_at(address)
     router.tell_redirect(error, slot, address, origin)
     if isinstance(error, AskError):
         return Aim(pool, False)
     router.patch(slot, pool)
-    if pool is origin:
+    if origin is not None and pool is origin:
         router.refresh()
         # A proxy, or a name that leads to another node by now: another connection may lead there.
         pool.leave(error.origin, error)
@@ -259,7 +291,8 @@ def too_late(error: RedisError) -> RedisError:
     """Return the error of a call whose deadline has passed. No redirect reaches a caller."""
     if isinstance(error, (ConnectionLost, ConnectError)):
         return error
-    late = CommandTimeout(f"the cluster did not run it in time; the last answer was: {error.args[0]}")
+    advice = next((f": {text}" for kind, text in _ADVICE if isinstance(error, kind)), "")
+    late = CommandTimeout(f"the cluster did not run it in time; the last answer was: {error.args[0]}{advice}")
     late.__cause__ = error
     return late
 

@@ -16,12 +16,21 @@ from contextvars import Context
 from functools import partial
 from typing import Final, cast
 
+from aioresp.addresses import mapped
 from aioresp.cluster.discovery import ASKED, discover
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.slots import SLOTS
 from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology, host_port
 from aioresp.contexts.background import SUCCESSORS
-from aioresp.errors import AskError, ClientClosed, ConnectError, MovedError, RedisError
+from aioresp.errors import (
+    ArgumentError,
+    AskError,
+    ClientClosed,
+    ClusterDownError,
+    ConnectError,
+    MovedError,
+    RedisError,
+)
 from aioresp.events import Event, Redirected, TopologyChanged, tell
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import NOBODY, PoolStats
@@ -34,7 +43,7 @@ logger = logging.getLogger("aioresp")
 #: Seconds between two refreshes: the least, the most while callers have begun to wait for a change, and the most
 #: otherwise.
 LEAST: Final = 0.1
-WANTED: Final = 0.15
+WANTED: Final = 0.125
 MOST: Final = 5.0
 
 #: Attempts a second of all callers together that wait for a change, which may not come. Each takes time from callers of
@@ -132,6 +141,15 @@ class Router:
         """Return the shard that serves a slot."""
         return None if self._topology is None else self._topology.shard_of(slot)
 
+    def unserved(self, slot: int | None) -> ClusterDownError:
+        """Return the error for a slot that no known node serves, or for a cluster without a primary."""
+        known = self._topology
+        covered = 0 if known is None else known.covered
+        what = "no primary is known" if slot is None else f"no known node serves slot {slot}"
+        error = ClusterDownError(f"CLUSTERDOWN {what}; {covered} of {SLOTS} slots have a node")
+        error.code = "CLUSTERDOWN"
+        return error
+
     @property
     def topology(self) -> Topology | None:
         """The topology that the table was made of; None before the first one."""
@@ -200,15 +218,17 @@ class Router:
         for hear in list(self.on_change):
             hear()
 
-    def locate(self, host: str, port: int, origin: Pool[Connection] | None) -> Address:
-        """Return the address that a redirect names; without a host, it is that of the node which has sent it."""
-        known = None if origin is None else self._addresses.get(origin)
-        if host in ("", UNNAMED):
-            host = next((node.host for node in self._nodes() if host == UNNAMED and node.port == port), "")
-            host = host or (self.nodes.seeds[0][0] if known is None else known[0])
-            return host, port
-        address = host, port
-        return address if self.nodes.address_map is None else self.nodes.address_map(address)
+    def locate(self, host: str, port: int, origin: Address | None) -> Address | None:
+        """Return the address that a redirect names. Without a host, or with port 0, it is that of the sender.
+
+        None if the redirect cannot be followed: the other node should have a name, and has none.
+        """
+        if host == UNNAMED:
+            # In the topology it stands by its IP address. A port that several nodes have tells nothing.
+            found = {node.address for node in self._nodes() if node.port == port}
+            return found.pop() if len(found) == 1 and self.nodes.settings.address_map is None else None
+        sender, own_port = origin or self.nodes.seeds[0]
+        return mapped(self.nodes.settings.address_map, host or sender, port or own_port)
 
     def _nodes(self) -> tuple[ClusterNode, ...]:
         return () if self._topology is None else self._topology.nodes
@@ -228,7 +248,7 @@ class Router:
             await wait((self._hurry,), pause)  # until it is time, or until a caller comes who waits
         asked, moment = self._loop.time(), Moment.now()
         try:
-            view = await discover(self.nodes, self._candidates(), several)
+            view = await discover(self.nodes, *self.candidates(several))
         finally:
             self._asked_at = self._loop.time()
             self._jitter = random.uniform(0.8, 1.2)
@@ -277,15 +297,20 @@ class Router:
         # Nothing has gone wrong by then: one node is enough.
         self._timer = self._loop.call_later(PERIOD * random.uniform(0.9, 1.1), self.refresh, 1, context=Context())
 
-    def _candidates(self) -> list[Address]:
-        """Return the nodes to ask: first those with connections in this loop, then others, then the seeds."""
+    def candidates(self, several: int) -> tuple[list[Address], int]:
+        """Return the nodes to ask, and how many of them at a time, `several` at most.
+
+        First come those with connections in this loop, then others, then the seeds. While two of the first are healthy,
+        no others are asked beside them: a node that is frozen would be waited for, and another one connected to.
+        """
         nodes = list(self._nodes())
         random.shuffle(nodes)
         connected = {address for pool, address in self._addresses.items() if pool.stats().open}
         nodes.sort(key=lambda node: (node.address not in connected, not node.healthy, node.role == "replica"))
+        fit = sum(node.healthy and node.address in connected for node in nodes)
         seeds = list(self.nodes.seeds)
         random.shuffle(seeds)
-        return [*(node.address for node in nodes), *seeds]
+        return [*(node.address for node in nodes), *seeds], min(several, fit) if fit > 1 else several
 
     async def discover(self, deadline: float) -> RedisError | None:
         """Wait for the end of a refresh until `deadline` (loop time); return its error if it has failed."""
@@ -421,9 +446,15 @@ def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection
     if router is None or not isinstance(error, MovedError) or error.slot is None:
         return None
     before = router.pool(error.slot)
-    address = router.locate(error.host, error.port, before)
+    router.refresh()
+    try:
+        address = router.locate(error.host, error.port, None if before is None else router.address(before))
+    except ArgumentError as wrong:
+        logger.warning("a redirect is not followed: %s", wrong)
+        return None
+    if address is None:
+        return None
     router.tell_redirect(error, error.slot, address, before)
     pool = router.pool_at(address)
     router.patch(error.slot, pool)
-    router.refresh()
     return pool

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from aioresp.cluster.batches import UNSERVED, Commands, Group, Part, failed_with
+from aioresp.cluster.batches import Commands, Group, Part, failed_with
+from aioresp.cluster.flight import Flight, take_off
 from aioresp.cluster.noted import Noted
 from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import (
@@ -97,7 +98,7 @@ class ClusterRoute:
         slots = self.slots if self._pinned is None else [self._pinned]
         pool = next((router.pool(slot) for slot in slots if slot is not None), None) or self._any_pool(router)
         if pool is None:
-            raise ClusterDownError(UNSERVED)
+            raise router.unserved(next((slot for slot in slots if slot is not None), None))
         found: Pool[Connection] = pool
         return found
 
@@ -193,8 +194,15 @@ class ClusterRoute:
         router, deadline = self._find_router(), self._deadline()
         if router.topology is None:
             await Course(router, commands[0], None, self._terms, deadline).discover()
-        batch = Commands(router, commands, slots, self._terms, self._any_pool(router) if None in slots else None)
-        if self._terms.read_from == "primary":
+        flight: Flight | None = None
+        if self._terms.read_from == "primary" and self._terms.trail is None:
+            flight = take_off(router, commands, slots, decode, self._terms.timeout)
+            if flight is not None and (replies := await flight.land()) is not None:
+                return replies
+        batch = Commands(router, commands, slots, self._terms, partial(self._any_pool, router))
+        if flight is not None:
+            batch.take_flight(flight)
+        elif self._terms.read_from == "primary":
             await self._all(batch.groups(range(len(commands))), batch, decode, deadline)
         else:
             await self._read(router, batch, decode, deadline)

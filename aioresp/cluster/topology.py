@@ -7,18 +7,16 @@ newest. Never asks a node, and never changes a topology: it is frozen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
+from aioresp.addresses import AddressMap, mapped
 from aioresp.cluster.slots import SLOTS
 from aioresp.errors import RedisError, UnexpectedReply
 from aioresp.record import Record
 
 #: Host and port of a node.
 Address: TypeAlias = tuple[str, int]
-
-#: Function that translates the address that a cluster tells into the one to connect to.
-AddressMap: TypeAlias = Callable[[Address], Address]
 
 Role: TypeAlias = Literal["primary", "replica"]
 
@@ -48,6 +46,8 @@ class ClusterNode(Record):
     healthy: bool = True
     zone: str = ""
     """Its availability zone, where the server tells one."""
+    hostname: str = ""
+    """The name that it announces, also where the cluster prefers to tell IP addresses."""
 
     @property
     def address(self) -> Address:
@@ -164,8 +164,7 @@ class Reading:
             host = ip or None
             if host is None:
                 return None
-        address = host or self._asked[0], port or self._asked[1]
-        return address if self._map is None else self._map(address)
+        return mapped(self._map, host or self._asked[0], port or self._asked[1])
 
     def shards(self, raw: Any, epoch: int) -> Topology:
         """Return the topology that CLUSTER SHARDS tells. Raises Unclear if a shard has no primary, or several."""
@@ -175,19 +174,20 @@ class Reading:
             slots = tuple(_ranges(said["slots"]))
             primary = _primary(nodes)
             if primary is not None:
-                shards.append(Shard(slots, primary, tuple(node for node in nodes if node.role == "replica")))
+                shards.append(Shard(slots, primary, tuple(map(_as_replica, (n for n in nodes if n is not primary)))))
             elif slots:
                 raise Unclear("CLUSTER SHARDS tells several primaries of a shard, or none")
         return Topology(epoch, tuple(shards))
 
     def _shard_node(self, said: dict[str, Any]) -> ClusterNode | None:
-        port = said.get("tls-port" if self._tls else "port") or 0
+        # Without a port of its own for TLS, there may be something before the node that ends TLS.
+        port = (self._tls and said.get("tls-port")) or said.get("port") or 0
         address = self.address(_text(said.get("endpoint")), port, _text(said.get("ip")))
         if address is None:
             return None
         role: Role = "primary" if _text(said["role"]) == "master" else "replica"
-        zone = _text(said.get("availability-zone")) or ""
-        return ClusterNode(_text(said["id"]) or "", *address, role, _text(said["health"]) == "online", zone)
+        zone, name = _text(said.get("availability-zone")) or "", _text(said.get("hostname")) or ""
+        return ClusterNode(_text(said["id"]) or "", *address, role, _text(said["health"]) == "online", zone, name)
 
     def slots(self, raw: Any, epoch: int) -> Topology:
         """Return the topology that CLUSTER SLOTS tells. It leaves out nodes without slots, and failed replicas."""
@@ -211,8 +211,9 @@ class Reading:
         address = self.address(_text(host), port, _text(said.get("ip")))
         if address is None:
             return None
-        name = _text(more[0]) if more else None
-        return ClusterNode(name or f"{address[0]}:{address[1]}", *address, "primary" if leads else "replica")
+        name, hostname = _text(more[0]) if more else None, _text(said.get("hostname")) or ""
+        role: Role = "primary" if leads else "replica"
+        return ClusterNode(name or f"{address[0]}:{address[1]}", *address, role, hostname=hostname)
 
 
 def epoch_of(info: Any) -> int:
@@ -230,6 +231,11 @@ def _primary(nodes: list[ClusterNode]) -> ClusterNode | None:
     if len(leading) > 1:
         leading = [node for node in leading if node.healthy]
     return leading[0] if len(leading) == 1 else None
+
+
+def _as_replica(node: ClusterNode) -> ClusterNode:
+    """Return a node of a shard that has another primary; a failed one still says that it leads."""
+    return node if node.role == "replica" else node.replace(role="replica")
 
 
 def _ranges(bounds: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -69,6 +69,8 @@ class Subscription(Inbox[T]):
         self._joining = 0
         #: Topics whose connection was lost; the gap ends when the last of them is live again, or dropped.
         self._lost: set[Topic] = set()
+        #: Shard channels that are not live, with the beginning of the gap of each.
+        self._lost_shards: dict[Topic, Moment] = {}
         self._entered = self._lost_since = Moment.now()
         #: Ticks at which the gaps among the buffered messages began; each makes room for one item more.
         self._began: deque[float] = deque()
@@ -205,29 +207,45 @@ class Subscription(Inbox[T]):
 
     def lose(self, topic: Topic, since: Moment) -> None:
         """Note that messages of the topic may be missed from that moment on."""
+        since = max(since, self._entered, key=lambda moment: moment.ticks)
+        if topic.kind == "s":
+            self._lost_shards.setdefault(topic, since)
+            return
         if not self._lost:
-            self._lost_since = max(since, self._entered, key=lambda moment: moment.ticks)
+            self._lost_since = since
         self._lost.add(topic)
 
     def regain(self, topic: Topic) -> None:
-        """Note that the topic is live again, or was dropped; the last one ends the gap."""
-        if topic in self._lost:
+        """Note that the topic is live again, or was dropped; the last one ends the gap.
+
+        A shard channel has a gap of its own: others may be lost with other servers, and be live much later.
+        """
+        since = self._lost_shards.pop(topic, None)
+        if since is None and topic in self._lost:
             self._lost.remove(topic)
-            if not self._lost:
-                self._take_gap(Gap(self._lost_since.wall, Moment.now().ticks - self._lost_since.ticks))
+            since = None if self._lost else self._lost_since
+        if since is not None:
+            self._take_gap(since, Moment.now(), topic.kind)
 
     def deprive(self, topic: Topic, error: RedisError) -> None:
         """End, as messages will be missed; if the topic was never confirmed, the call that adds it gets the error."""
         if topic.standing is not Standing.ASKED:
             self.end(error)
 
-    def _take_gap(self, gap: Gap) -> None:
-        self._gaps.append(gap)
+    def _take_gap(self, since: Moment, until: Moment, kind: Kind) -> None:
+        gap, began = Gap(since.wall, until.ticks - since.ticks), since.ticks
+        # Shard channels that were lost together are live again one after the other.
+        if kind == "s" and self._gaps and since.wall < (last := self._gaps[-1]).at + last.seconds:
+            at = min(last.at, since.wall)
+            self._gaps[-1] = Gap(at, since.wall + gap.seconds - at)
+        else:
+            self._gaps.append(gap)
         if not self._show_gaps or self._ended:
             return
-        began = self._lost_since.ticks
         if self._items and isinstance(self._items[-1], Gap):
-            self._items[-1] = Gap(self._items[-1].at, began + gap.seconds - self._began[-1])
+            at = gap.at if began < self._began[-1] else self._items[-1].at
+            self._began[-1] = min(began, self._began[-1])
+            self._items[-1] = Gap(at, until.ticks - self._began[-1])
             return
         self._began.append(began)
         self._room += 1  # beyond the bound, which is one of messages: at most one gap follows each

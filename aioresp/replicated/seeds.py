@@ -5,15 +5,14 @@ Owns the roles, and which of several primaries counts. Never changes a role: a p
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
 from aioresp.errors import AuthenticationError, ConnectError, TLSError
 from aioresp.node import Node
 from aioresp.options import Settings
-from aioresp.pool.loops import running_loop
 from aioresp.pool.resource import PoolStats
+from aioresp.replicated.asking import ask_all
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
 from aioresp.wire.packing import pack
@@ -68,31 +67,7 @@ class Seeds:
         Of several primaries, that with the most replicas counts, and then the one that has written the most: after a
         failover by hand the former primary may still think that it is one.
         """
-        loop = running_loop()
-        tasks = {loop.create_task(_role(node), name=f"aioresp: ask {at}"): at for at, node in self._nodes.items()}
-        pending = set(tasks)
-        roles: dict[Address, list[Any]] = {}
-        errors: dict[Address, BaseException] = {}
-        until: float | None = None
-        try:
-            while pending and (until is None or loop.time() < until):
-                rest = None if until is None else until - loop.time()
-                done, pending = await asyncio.wait(pending, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    error = task.exception()
-                    if error is None:
-                        roles[tasks[task]] = task.result()
-                    else:
-                        errors[tasks[task]] = error
-                if until is None and any(role[0] == "master" and role[2] for role in roles.values()):
-                    until = loop.time() + GRACE
-        finally:
-            for task in tasks:
-                if not task.done() and not loop.is_closed():
-                    task.cancel()
-                    task.add_done_callback(_ignore)
-            tasks.clear()
-            pending = set()
+        roles, errors = await ask_all(self._nodes, _role, _have_primary, GRACE)
         masters = {at: role for at, role in roles.items() if role[0] == "master"}
         if masters:
             # Of two that are alike the last one counts again, or the first in the URL, and not the one that was faster.
@@ -126,6 +101,6 @@ def _fit(role: list[Any]) -> bool:
     return bool(role[0] == "slave" and len(role) > 3 and role[3] == "connected")
 
 
-def _ignore(task: asyncio.Task[list[Any]]) -> None:
-    if not task.cancelled():
-        task.exception()
+def _have_primary(roles: dict[Address, list[Any]]) -> bool:
+    """Return whether a primary with replicas is among the servers."""
+    return any(role[0] == "master" and role[2] for role in roles.values())

@@ -6,16 +6,16 @@ Owns one client for each name. Never connects itself: `Client` does the same by 
 from __future__ import annotations
 
 from asyncio import _get_running_loop
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, Unpack, overload
+from typing import Any, Final, Literal, Never, Self, Unpack, overload
 
 from aioresp.arguments import numeral
 from aioresp.client import Client
 from aioresp.command import AnyStr
 from aioresp.elsewhere import SENTINEL, advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.options import Options, check, settings
+from aioresp.options import ELSEWHERE, OPTIONS, VIEW, Options, check, settings
 from aioresp.pool.entries import ended
 from aioresp.replicated.node import ReplicatedNode
 from aioresp.replicated.places import Address
@@ -33,8 +33,9 @@ class Sentinel(Generic[AnyStr]):
     Args:
         sentinels: "host:port", or (host, port), of some of them; they tell of the others. The port is 26379 by default.
         decode_responses: whether the clients return str (UTF-8) or bytes.
-        options: those of `Client`, for all clients. `sentinel_username`, `sentinel_password`, `sentinel_ssl` and
-            `sentinel_ssl_context` are for the sentinels: `username`, `password` and `ssl` are not.
+        options: those of `Client`, for all clients; `address_map` translates the addresses that sentinels tell.
+            `sentinel_username`, `sentinel_password`, `sentinel_ssl` and `sentinel_ssl_context` are for the sentinels:
+            `username`, `password` and `ssl` are not.
 
     Raises ArgumentError, naming the option, for an unknown option or a value that does not fit.
     """
@@ -98,22 +99,26 @@ class Sentinel(Generic[AnyStr]):
                 node.enter()  # the end of a block of the client alone closes nothing
         return found
 
-    def master_for(self, name: str) -> Client[AnyStr]:
+    def master_for(self, name: str, **options: Never) -> Client[AnyStr]:
         """Return the client of the primary of that name, the same one each time.
 
-        It follows failovers by itself, and reads by the option `read_from`.
+        It follows failovers by itself, and reads by the option `read_from`. It takes no options: they are those of the
+        `Sentinel`, and `master_for(name).with_options(...)` gives a view with others.
         """
+        _without(options, "master_for")
         return self._of(name)[1]
 
-    def replica_for(self, name: str) -> Client[AnyStr]:
+    def replica_for(self, name: str, **options: Never) -> Client[AnyStr]:
         """Return a view of the same client that reads from replicas, the same one each time; writes go to the primary.
 
-        While no replica is fit to serve, the primary does.
+        While no replica is fit to serve, the primary does. It takes no options, as `master_for`.
         """
+        _without(options, "replica_for")
         return self._of(name)[2]
 
-    def slave_for(self, name: str) -> Client[AnyStr]:
+    def slave_for(self, name: str, **options: Never) -> Client[AnyStr]:
         """Return what `replica_for` returns; redis-py's name."""
+        _without(options, "slave_for")
         return self.replica_for(name)
 
     async def discover_master(self, name: str) -> tuple[str, int]:
@@ -151,8 +156,27 @@ class Sentinel(Generic[AnyStr]):
         await ended([begun for node, _, _ in list(self._clients.values()) for begun in node.shut()])
 
 
+def _without(options: Mapping[str, object], method: str) -> None:
+    """Raise ArgumentTypeError for options; to type checkers there are none."""
+    for name in options:
+        if name in OPTIONS:
+            where = f"Sentinel(..., {name}=...) takes it, for the clients of all names"
+            if name in VIEW:
+                where += f", and {method}(name).with_options({name}=...) gives a view"
+        elif name in ("redis_class", "connection_pool_class"):
+            where = "the client and its pool are the package's own"
+        else:
+            where = "options belong to Sentinel(...)" + (f"; {ELSEWHERE[name]}" if name in ELSEWHERE else "")
+        raise ArgumentTypeError(f"{method}() takes a name alone, not {name!r}: {where}")
+
+
 def _addresses(sentinels: Iterable[str | tuple[str, int]]) -> tuple[Address, ...]:
     if isinstance(sentinels, str):
+        if "://" in sentinels:
+            raise ArgumentError(
+                "Sentinel takes the addresses of sentinels, as in Sentinel(['host1:26379', 'host2:26379']); a URL is "
+                "for a client: Client('redis+sentinel://host1:26379,host2:26379/name')"
+            )
         sentinels = sentinels.split(",")
     found = tuple(dict.fromkeys(_address(each) for each in sentinels))
     if not found:

@@ -6,11 +6,12 @@ words of their fellows. Never decides which word is right.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
+from aioresp.addresses import mapped
 from aioresp.errors import (
+    ArgumentError,
     AuthenticationError,
     CommandTimeout,
     ConnectError,
@@ -18,11 +19,13 @@ from aioresp.errors import (
     RedisError,
     ResponseError,
     TLSError,
+    UnknownCommandError,
+    copy_error,
 )
 from aioresp.node import Node
 from aioresp.options import Settings
-from aioresp.pool.loops import running_loop
 from aioresp.pool.resource import PoolStats
+from aioresp.replicated.asking import ask_all
 from aioresp.replicated.places import Address
 from aioresp.sentinel.words import Word, fields, read
 from aioresp.wire.packing import pack
@@ -82,39 +85,13 @@ class Panel:
 
     async def ask(self) -> dict[Address, Word]:
         """Ask all at once; return the words of those that answer soon. Raises ConnectError if there is none."""
-        loop = running_loop()
-        nodes = list(self.nodes.items())
-        tasks = {loop.create_task(self._ask(node), name=f"aioresp: ask sentinel {at}"): at for at, node in nodes}
-        pending = set(tasks)
-        words: dict[Address, Word] = {}
-        errors: dict[Address, BaseException] = {}
-        until: float | None = None
-        try:
-            while pending and (until is None or loop.time() < until):
-                if words and all(tasks[task] in self._silent for task in pending):
-                    break
-                rest = None if until is None else until - loop.time()
-                done, pending = await asyncio.wait(pending, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    error = task.exception()
-                    if error is None:
-                        words[tasks[task]] = task.result()
-                    else:
-                        errors[tasks[task]] = error
-                if words and until is None:
-                    until = loop.time() + GRACE
-            slow = {tasks[task] for task in pending} | {at for at in errors if isinstance(errors[at], CommandTimeout)}
-            self._silent = (self._silent | slow) - words.keys()
-            if words:
-                return words
-            failure = await self._why(errors)
-        finally:
-            for task in tasks:
-                if not task.done() and not loop.is_closed():
-                    task.cancel()
-                    task.add_done_callback(_ignore)
-            tasks.clear()
-            pending = set()
+        asked = dict(self.nodes)
+        words, errors = await ask_all(asked, self._ask, bool, GRACE, self._silent)
+        late = {at for at in asked.keys() - words.keys() if isinstance(errors.get(at), (CommandTimeout, type(None)))}
+        self._silent = (self._silent | late) - words.keys()
+        if words:
+            return words
+        failure = await self._why(errors)
         try:
             raise failure
         finally:
@@ -125,18 +102,32 @@ class Panel:
         questions = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS")
         packed = [pack(("SENTINEL", question, self.name)) for question in questions]
         replies = await node.route(node.terms).carry(packed, True, False)
-        return read(*replies.raw)
+        word = read(*replies.raw)
+        if self._settings.address_map is None:
+            return word
+        return word.replace(
+            primary=self.translate(word.primary),
+            replicas=tuple(map(self.translate, word.replicas)),
+            sentinels=tuple(map(self.translate, word.sentinels)),
+        )
+
+    def translate(self, at: Address) -> Address:
+        """Return the address to connect to for one that a sentinel tells. Raises ArgumentError, by `address_map`."""
+        return Address(*mapped(self._settings.address_map, *at))
 
     # --- Nobody knows ------------------------------------------------------------------------------------------------
 
     async def _why(self, errors: dict[Address, BaseException]) -> RedisError:
         """Return the error for callers when no sentinel has told where the primary is."""
         said = "; ".join(f"{at}: {errors[at]}" for at in sorted(errors))
+        for error in errors.values():
+            if isinstance(error, ArgumentError):  # `address_map` has failed
+                return copy_error(error)
         own = next((error for error in errors.values() if isinstance(error, ResponseError)), None)
         for kind, advice in _ADVICE:
             refused = next((error for error in errors.values() if _is(error, kind)), None)
             if refused is not None and isinstance(own or refused, (ResponseError, AuthenticationError)):
-                failure = type(refused)(f"sentinels refuse: {said}: {advice}")
+                failure = type(refused)(f"sentinels refuse: {said}: {advice.format(user=self._user())}")
                 failure.__cause__ = refused
                 return failure  # type: ignore[return-value]  # a RedisError, as `kind` is one
         if own is not None and "No such master" in str(own):
@@ -147,10 +138,17 @@ class Panel:
             return unknown
         # Certificates do not change by trying again.
         kinds = TLSError if all(isinstance(error, TLSError) for error in errors.values()) else ConnectError
-        failed = kinds(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}")
+        advice = ""
+        if isinstance(own, UnknownCommandError):
+            advice = "; a server is no sentinel: sentinels listen at port 26379 by default"
+        failed = kinds(f"none of {len(errors)} sentinels tells where {self.name!r} is: {said}{advice}")
         if own is not None:
             failed.__cause__ = own
         return failed
+
+    def _user(self) -> str:
+        known = self._settings.sentinel
+        return "default" if known is None or known.username is None else known.username[:50]
 
     async def _names(self, errors: dict[Address, BaseException]) -> list[str]:
         """Return the names that sentinels know."""
@@ -169,14 +167,14 @@ class Panel:
 
 _ADVICE: Final[tuple[tuple[type[RedisError], str], ...]] = (
     (AuthenticationError, "give sentinel_password (and sentinel_username), as sentinels have credentials of their own"),
-    (NoPermissionError, "their user needs SENTINEL and SUBSCRIBE"),
+    (
+        NoPermissionError,
+        "at each sentinel, `ACL SETUSER {user} +hello +ping +sentinel|master +sentinel|get-master-addr-by-name "
+        "+sentinel|replicas +sentinel|sentinels +sentinel|masters +subscribe +psubscribe +unsubscribe +punsubscribe "
+        "allchannels` allows what is needed",
+    ),
 )
 
 
 def _is(error: BaseException, kind: type[RedisError]) -> bool:
     return isinstance(error, kind) or isinstance(error.__cause__, kind)
-
-
-def _ignore(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()

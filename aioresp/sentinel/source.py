@@ -100,7 +100,7 @@ class SentinelSource:
                 if hub not in outlook.watched:
                     outlook.watched.add(hub)
                     hub.level = logging.DEBUG  # it has no topics of the program
-                    Watch(outlook, hub, self._panel.name).begin()
+                    Watch(outlook, hub, self._panel.name, self._panel.translate).begin()
             except ClientClosed:
                 return
 

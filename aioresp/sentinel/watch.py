@@ -7,13 +7,15 @@ messages. Never acts on the news: an outlook does.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
-from aioresp.errors import ClientClosed, NoPermissionError, RedisError
+from aioresp.errors import ArgumentError, ClientClosed, NoPermissionError, RedisError
 from aioresp.pubsub.hub import Hub
 from aioresp.pubsub.topics import Moment, Topic
 from aioresp.replicated.outlook import Outlook
+from aioresp.replicated.places import Address
 from aioresp.sentinel.words import news
 
 logger = logging.getLogger("aioresp")
@@ -39,10 +41,14 @@ class Watch:
     decode = True
     waits = False
 
-    def __init__(self, outlook: Outlook, hub: Hub, name: str) -> None:
+    def __init__(
+        self, outlook: Outlook, hub: Hub, name: str, translate: Callable[[Address], Address] | None = None
+    ) -> None:
+        """Begin without topics; `translate` gives the address to connect to for one that the sentinel tells."""
         self._outlook = outlook
         self._hub = hub
         self._name = name
+        self._translate = translate
         self._topics: list[Topic] = []
         self._deaf = False  # set when the sentinel cannot be heard, cleared when it is heard again
 
@@ -59,13 +65,24 @@ class Watch:
         if said is None or said.name != self._name:
             return
         if item.channel == SWITCH and said.to is not None:
-            self._outlook.switch(said.to, "the sentinels have agreed on it", said.before)
+            self._switch(said.to, said.before)
         elif item.channel == SELECTED:
             self._outlook.hold("a replica was chosen to be promoted")
         elif item.pattern is not None:
             self._outlook.release("the failover was given up")
         elif item.channel in CHANGES:
             self._outlook.look()
+
+    def _switch(self, told: Address, before: Address | None) -> None:
+        translate = self._translate
+        if translate is not None:
+            try:
+                told, before = translate(told), None if before is None else translate(before)
+            except ArgumentError as error:
+                logger.warning("the new primary of %s cannot be reached: %s", self._name, error)
+                self._outlook.verify()
+                return
+        self._outlook.switch(told, "the sentinels have agreed on it", before)
 
     def put_all(self, items: list[Any]) -> None:
         """Take messages."""

@@ -326,7 +326,7 @@ async def _say(
                         raise _NoResp3(str(reply))
                     if isinstance(reply, AuthenticationError):
                         raise about(as_whom(reply, credentials), command[0])
-                    raise ConnectError(f"{endpoint} refused {command[0]}: {reply}") from reply
+                    raise ConnectError(f"{endpoint} refused {command[0]}: {reply}{_advice(command, reply)}") from reply
                 if is_refusal(reply):
                     refused.append(command)
                     if isinstance(reply, NoPermissionError) and command[0] == "CLIENT":
@@ -345,6 +345,17 @@ async def _say(
         reply = None
     courtesies.note(accepted.keys() & {*polite, *extras}, refused)
     return accepted
+
+
+def _advice(command: tuple[Any, ...], error: ResponseError) -> str:
+    """Return what to do about a refused database, or nothing."""
+    if command[0] != "SELECT":
+        return ""
+    said = str(error)
+    if "cluster mode" in said:
+        return ": a cluster has database 0 alone (Valkey 9 has as many as its setting cluster-databases)"
+    settings = "`databases`, or for a cluster `cluster-databases`"
+    return f": it has no database {command[1]}, by its setting {settings}" if "out of range" in said else ""
 
 
 def _is_unknown(error: ResponseError, hello: tuple[Any, ...]) -> bool:

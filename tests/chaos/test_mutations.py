@@ -94,7 +94,7 @@ async def test_a_put_back_is_repeated_without_a_token(monkeypatch: pytest.Monkey
 
 
 async def test_a_gap_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Subscription, "_take_gap", lambda self, gap: None)
+    monkeypatch.setattr(Subscription, "_take_gap", lambda self, *gap: None)
     report = await run(cut)
     assert report.problems["hole without a Gap"]
 

@@ -20,6 +20,7 @@ class Fake:
         self.answer = answer
         self.asked: Counter[bytes] = Counter()
         self.connections = 0
+        self.health = "online"
         self.port = 0
         self.owners: list[Fake] = []
         """The nodes that share the slots, by its own words."""
@@ -47,7 +48,7 @@ class Fake:
                 f"%2\r\n+slots\r\n*2\r\n:{number * size}\r\n:{last}\r\n+nodes\r\n*1\r\n%6\r\n+id\r\n+n{owner.port}\r\n"
             )
             said += f"+port\r\n:{owner.port}\r\n+ip\r\n+{HOST}\r\n+endpoint\r\n+{HOST}\r\n+role\r\n+master\r\n"
-            said += "+health\r\n+online\r\n"
+            said += f"+health\r\n+{owner.health}\r\n"
         return said
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

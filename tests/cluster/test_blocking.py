@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from aioresp.cluster import Cluster
+from aioresp.cluster.nodes import retire
 from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.testing import ClusterNode, ClusterServers
 
@@ -135,6 +136,27 @@ async def test_a_pop_outlives_a_failover(fresh: ClusterServers, r: Cluster[str])
     assert await popping == ("{pop}q", "x")
 
 
+async def test_calls_on_connections_of_their_own_go_on_after_their_node_was_left(
+    fresh: ClusterServers, r: Cluster[str]
+) -> None:
+    """A pool that was left refuses at once: whoever asked it again and again would hold up the whole event loop."""
+    await r.ping()
+    node = r._fleet.nodes.at(("127.0.0.1", fresh.primary_of("{pop}q").port))
+    retire(node, None)
+    assert await r.get("{pop}x") is None
+    retire(node, None)
+    assert await r.blpop(["{pop}q"], timeout=0.1) is None
+    retire(node, None)
+    async with r.connection(key="{pop}q") as c:
+        assert await c.rpush("{pop}q", "x") == 1
+    retire(node, None)
+    async with r.pipeline() as p:
+        await p.watch("{pop}q")
+        p.multi()
+        p.lpop("{pop}q")
+        assert await p.execute() == ["x"]
+
+
 async def test_a_cancelled_pop_gives_its_element_back(fresh: ClusterServers, r: Cluster[str]) -> None:
     for _ in range(20):
         popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=60))
@@ -163,6 +185,7 @@ async def test_no_element_is_lost_while_pops_are_cancelled_and_their_slot_moves(
             try:
                 for owner in (target, home) * 3:
                     await asyncio.to_thread(fresh.migrate, "{pop}q", owner)
+                await asyncio.to_thread(fresh.failover, "{pop}q")
             finally:
                 moving = False
 

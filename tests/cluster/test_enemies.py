@@ -107,6 +107,32 @@ async def test_a_command_without_a_key_tries_few_nodes_in_a_row(
         assert tries <= 60
 
 
+async def test_commands_without_a_key_in_a_pipeline_try_another_node(no_debug: None) -> None:
+    async with fakes(*[lambda words: "$1\r\nx\r\n"] * 3) as nodes, Cluster(url_of(*nodes), timeout=5.0) as r:
+        assert await r.echo("x") == "x"
+        for node in nodes[1:]:
+            node.stop()
+        await asyncio.sleep(0.05)
+        for _ in range(10):
+            async with r.pipeline() as p:
+                said = [p.echo("x") for _ in range(3)]
+            assert [await each for each in said] == ["x"] * 3
+
+
+async def test_a_pipeline_waits_for_a_primary_that_is_healthy(no_debug: None) -> None:
+    async with fakes(lambda words: "$1\r\nx\r\n") as (node,), Cluster(url_of(node), timeout=5.0) as r:
+        node.health = "fail"
+        assert await r._fleet.pools.here().renew() is None
+        p = r.pipeline()
+        said = p.echo("x")
+        running = asyncio.ensure_future(p.execute())
+        await asyncio.sleep(0.1)
+        assert not running.done()
+        node.health = "online"
+        assert await running == ["x"]
+        assert await said == "x"
+
+
 @pytest.mark.parametrize("tasks", [2000, pytest.param(5000, marks=pytest.mark.soak)])
 async def test_thousands_of_callers_wait_for_a_cluster_at_little_cost(no_debug: None, tasks: int) -> None:
     async with nothing_left(), fakes(lambda words: ":1\r\n") as (node,), Cluster(url_of(node), timeout=30) as r:
@@ -411,11 +437,12 @@ async def test_slots_and_nodes_go_under_load(no_debug: None, most: int) -> None:
                     await asyncio.sleep(0.002)
 
             def forget(node: ClusterNode) -> None:
-                for other in cluster.nodes:
-                    if other is not node:
-                        other.call("CLUSTER", "FORGET", node.id)
+                members.remove(node)
+                for other in members:
+                    other.call("CLUSTER", "FORGET", node.id)
                 node.call("CLUSTER", "RESET")
 
+            members = list(cluster.nodes)
             tasks = [asyncio.create_task(count(name)) for name in names]
             await asyncio.to_thread(reshard, cluster, second, first, most)
             await asyncio.to_thread(forget, replica)

@@ -50,11 +50,14 @@ class Counters:
 
 
 async def cut(proxies: dict[int, Proxy], until: asyncio.Event) -> None:
-    """Cut a reply of a random node again and again."""
+    """Cut a reply of each node again and again, or a handshake."""
     chance = random.Random(7)
+    cuts = dict.fromkeys(proxies, 0)
     while not until.is_set():
-        proxy = chance.choice(list(proxies.values()))
-        proxy.cut_after(chance.randrange(30), rst=chance.random() < 0.5)
+        for port, proxy in proxies.items():
+            if proxy.cuts == cuts[port]:
+                proxy.cut_after(chance.randrange(800), rst=chance.random() < 0.5)
+                cuts[port] += 1
         await asyncio.sleep(0.01)
 
 
@@ -82,20 +85,23 @@ async def test_no_call_whose_reply_is_cut_off_runs_twice(
         await counters.check(r)
 
 
+@pytest.mark.parametrize("transaction", [False, True])
 async def test_no_pipeline_whose_replies_are_cut_off_runs_twice(
-    fresh: ClusterServers, r: Cluster[str], no_debug: None
+    fresh: ClusterServers, r: Cluster[str], no_debug: None, transaction: bool
 ) -> None:
+    """A transaction runs as a whole or not at all: its counters have one value."""
     async with proxied(fresh, timeout=20) as (client, proxies):
         await client.ping()
         ended = asyncio.Event()
-        names = [f"cut{number}" for number in range(30)]
+        names = [f"{{cut}}{number}" if transaction else f"cut{number}" for number in range(30)]
         cutting = asyncio.create_task(cut(proxies, ended))
         acknowledged: Counter[str] = Counter()
         unknown: Counter[str] = Counter()
-        for _ in range(100):
-            p = client.pipeline()
+        for _ in range(150):
+            p = client.pipeline(transaction=transaction)
             for name in names:
                 p.incr(name)
+            values: list[object]
             try:
                 values = await p.execute(raise_on_error=False)
             except ConnectionLost as error:
@@ -109,8 +115,11 @@ async def test_no_pipeline_whose_replies_are_cut_off_runs_twice(
         ended.set()
         await cutting
         assert unknown.total() > 0
-        for name, found in zip(names, await r.mget(names), strict=True):
-            assert acknowledged[name] <= int(found or 0) <= acknowledged[name] + unknown[name]
+        found = [int(value or 0) for value in await r.mget(names)]
+        for name, value in zip(names, found, strict=True):
+            assert acknowledged[name] <= value <= acknowledged[name] + unknown[name]
+        if transaction:
+            assert len(set(found)) == 1
 
 
 async def test_transfers_over_a_half_moved_slot_happen_once_or_not_at_all(

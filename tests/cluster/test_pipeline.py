@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any, cast
 
 import pytest
 
 from aioresp import (
+    ClusterError,
     CommandRefused,
     CommandTimeout,
     ConnectError,
@@ -20,6 +22,9 @@ from aioresp import (
 )
 from aioresp.cluster import Cluster
 from aioresp.cluster.batches import Commands
+from aioresp.cluster.slots import slot_of
+from aioresp.errors import response_error
+from aioresp.options import Terms
 from aioresp.testing import ClusterNode, ClusterServers
 from aioresp.wire.packing import pack
 
@@ -171,6 +176,19 @@ async def test_a_half_moved_slot_answers_a_pipeline(fresh: ClusterServers, r: Cl
     assert await r.get("{piped}new") == "1"
 
 
+def test_no_redirect_reaches_the_caller_of_a_command_that_came_too_late() -> None:
+    """Its slot was elsewhere, and has come back before the next command of the same key: the order must stay."""
+    slot = slot_of("k")
+    moved, asked = response_error(f"MOVED {slot} 127.0.0.1:1"), response_error(f"ASK {slot} 127.0.0.1:1")
+    packed = [pack(("RPUSH", "k", number)) for number in range(3)] + [pack(("GET", "{k}other"))]
+    batch: Any = Commands(cast(Any, lambda: None), packed, [slot] * 4, Terms(), None)
+    batch.take([0, 1, 2, 3], [moved, asked, 1, moved], False)
+    assert batch.to_repeat() == [3]
+    replies = batch.outcome().raw
+    assert [type(reply) for reply in replies[:3]] == [ClusterError, ClusterError, int]
+    assert "a later command of its key has run" in str(replies[0])
+
+
 # --- Transactions -----------------------------------------------------------------------------------------------------
 
 
@@ -281,7 +299,7 @@ async def test_the_error_of_a_whole_pipeline_leaves_open_what_one_command_does(
     """Reads are sent again, and end with an error of their own, when a write may have run already."""
     await r.ping()
     commands = [pack(("GET", "a")), pack(("INCR", "a")), pack(("GET", "a"))]
-    batch = Commands(r._fleet.pools.here(), commands, [0, 0, 0], r.terms, None)
+    batch = Commands(r._fleet.pools.here(), commands, [0, 0, 0], r.terms, lambda: None)
     batch.fail([0], unsent)
     batch.fail([1], unknown)
     batch.fail([2], unsent)

@@ -9,6 +9,7 @@ import pytest
 from aioresp.cluster import Cluster
 from aioresp.reading import ReadFrom
 from aioresp.testing import ClusterServers
+from aioresp.testing.talk import ErrorReply
 
 NAMES = [f"read:{number}" for number in range(60)]
 
@@ -214,3 +215,31 @@ async def test_reads_outlive_a_failover(fresh: ClusterServers) -> None:
         going = False
         await asyncio.gather(*tasks)
         assert errors == []
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_the_nearest_are_in_the_own_zone(fresh: ClusterServers, protocol: int) -> None:
+    """R6: the zone is told by CLUSTER SHARDS (Valkey 9.1), by HELLO (8.1), and by INFO to those without HELLO."""
+    zones = {node: f"zone-{node in fresh.primaries()}" for node in fresh.nodes}
+    try:
+        for node, zone in zones.items():
+            node.call("CONFIG", "SET", "availability-zone", zone)
+    except ErrorReply:
+        pytest.skip("the server has no availability zones")
+    try:
+        for own in set(zones.values()):
+            async with Cluster(
+                fresh.url, read_from="nearest", availability_zone=own, protocol=2 if protocol == 2 else 3
+            ) as r:
+                await in_step(fresh, r)
+                for _ in range(3):
+                    await asyncio.gather(*map(r.get, NAMES))
+                fresh.reset_stats()
+                await asyncio.gather(*map(r.get, NAMES))
+                async with r.pipeline() as p:
+                    for name in NAMES:
+                        p.get(name)
+                asked = {zones[node] for node in fresh.nodes if node.commandstats().get("get")}
+                assert asked == {own}
+    finally:
+        fresh.call_all("CONFIG", "SET", "availability-zone", "")

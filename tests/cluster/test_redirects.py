@@ -223,7 +223,9 @@ async def test_a_redirect_that_makes_no_sense_is_the_answer(error: str) -> None:
 
 async def test_without_retries_a_dead_node_is_told_at_once() -> None:
     async with Cluster("redis+cluster://127.0.0.1:1", retry=Retry(1)) as client:
-        with pytest.raises(ConnectionError, match=r"no node of the cluster tells its topology: 127\.0\.0\.1:1: "):
+        with pytest.raises(
+            ConnectionError, match=r"no node of the cluster tells its topology: nothing listens at 127\.0\.0\.1:1"
+        ):
             await client.get("foo")
 
 

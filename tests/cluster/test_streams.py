@@ -59,22 +59,39 @@ async def test_a_reader_misses_nothing_while_a_slot_moves(fresh: ClusterServers,
     assert got == {name: [str(number) for number in range(60)] for name in NAMES}
 
 
-async def test_a_group_reads_streams_of_several_slots(fresh: ClusterServers, r: Cluster[str]) -> None:
+async def test_a_group_reads_streams_of_several_slots_over_moves_and_failovers(
+    fresh: ClusterServers, r: Cluster[str]
+) -> None:
+    home = fresh.primary_of("{moves}s")
+    anchor = next(name for name in map(str, range(1000)) if fresh.primary_of(name) is home)
     got: list[tuple[str, str]] = []
-    async with r.group_reader("group", "me", *NAMES, block=1000) as reader:
+    try:
+        async with r.group_reader("group", "me", *NAMES, block=500) as reader:
 
-        async def write() -> None:
-            for number in range(30):
-                for name in NAMES:
-                    await r.xadd(name, {"n": str(number)})
+            async def write() -> None:
+                for number in range(45):
+                    async with r.pipeline() as p:
+                        for name in NAMES:
+                            p.xadd(name, {"n": str(number)})
+                    await asyncio.sleep(0.002)
+                    if number == 15:
+                        await asyncio.to_thread(fresh.migrate, "{moves}s", other_than(fresh, "{moves}s"))
+                    if number == 30:
+                        await asyncio.to_thread(fresh.failover, NAMES[0])
 
-        writing = asyncio.create_task(write())
-        async for entry in reader:
-            got.append((entry.stream, entry.fields["n"]))
-            if len(got) == 30 * len(NAMES):
-                break
-        await writing
-    assert sorted(got) == sorted((name, str(number)) for name in NAMES for number in range(30))
+            writing = asyncio.create_task(write())
+            async for entry in reader:
+                got.append((entry.stream, entry.fields["n"]))
+                if len(got) == 45 * len(NAMES):
+                    break
+            await writing
+        assert sorted(got) == sorted((name, str(number)) for name in NAMES for number in range(45))
+        for name in NAMES:
+            assert len(await r.xpending_range(name, "group", "-", "+", 10)) <= 1  # the last one was left by `break`
+    finally:
+        await asyncio.to_thread(fresh.wait_until_ok)
+        if fresh.primary_of("{moves}s") is not fresh.primary_of(anchor):
+            fresh.migrate("{moves}s", fresh.primary_of(anchor))
 
 
 async def test_one_blocking_read_for_each_slot_is_asked(fresh: ClusterServers, r: Cluster[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from aioresp import CommandRefused, Gap, Message, MonitoredCommand, Subscription
 from aioresp.cluster import Cluster
+from aioresp.pubsub.topics import Moment
 from aioresp.testing import ClusterNode, ClusterServers
 
 
@@ -276,3 +277,28 @@ async def test_monitor_is_for_one_node(fresh: ClusterServers, r: Cluster[str]) -
     async with node.monitor() as m:
         await node.ping()
         assert isinstance(await anext(m), MonitoredCommand)
+
+
+async def test_a_gap_comes_before_the_first_message_after_it(sharded: ClusterServers, r: Cluster[str]) -> None:
+    """Two shard channels of one subscription are lost together, and one of them is live long before the other."""
+    async with r.ssubscribe("one", "two", gaps=True) as s:
+        one, two = s._topics.values()
+        since = Moment.now()
+        s.lose(two, since)
+        s.lose(one, Moment.now())
+        s.regain(one)
+        await r.spublish("one", "1")
+        assert isinstance(await s.get(5), Gap)
+        assert await s.get(5) == Message("one", "1")
+        s.regain(two)
+        last = await s.get(5)
+        assert isinstance(last, Gap)
+        assert last.at == since.wall
+        assert [gap.at for gap in s.gaps] == [since.wall]
+        s.lose(one, Moment.now())
+        s.lose(two, Moment.now())
+        s.regain(two)
+        s.regain(one)
+        assert isinstance(await s.get(5), Gap)
+        assert s.waiting == 0
+        assert len(s.gaps) == 2

@@ -61,7 +61,7 @@ def test_shards_are_read_in_both_protocols() -> None:
         ({"endpoint": b"?"}, ("10.0.0.1", 7001)),
         ({"endpoint": b"name.example", "hostname": b"name.example"}, ("name.example", 7001)),
         ({"port": 0}, ("10.0.0.1", 7000)),
-        ({"tls-port": 7443}, ("10.0.0.1", 7001)),
+        ({"extra": {"tls-port": 7443}}, ("10.0.0.1", 7001)),
     ],
 )
 def test_what_a_node_does_not_tell_is_that_of_the_node_asked(more: dict[str, Any], address: Address) -> None:
@@ -70,7 +70,10 @@ def test_what_a_node_does_not_tell_is_that_of_the_node_asked(more: dict[str, Any
 
 def test_with_tls_the_port_is_that_of_tls() -> None:
     assert read(shard(node(1, extra={"tls-port": 7443})), tls=True).primaries[0].port == 7443
-    assert read(shard(node(1)), tls=True).primaries[0].port == 7000
+    # What ends TLS before the node has the port that is told, as with CLUSTER SLOTS.
+    assert read(shard(node(1)), tls=True).primaries[0].port == 7001
+    assert read(shard(node(1, port=0)), tls=True).primaries[0].port == 7000
+    assert read(shard(node(1, port=0, extra={"tls-port": 7443})), tls=True).primaries[0].port == 7443
 
 
 def test_a_node_without_any_address_is_left_out() -> None:
@@ -86,6 +89,8 @@ def test_addresses_are_mapped() -> None:
 def test_a_failed_primary_beside_a_new_one_is_not_the_primary() -> None:
     view = read(shard(node(1, health=b"fail"), node(2)))
     assert view.primaries[0].id == "n2"
+    # Replies under way from a node that is not in the topology would be waited for.
+    assert [(each.id, each.role, each.healthy) for each in view.replicas] == [("n1", "replica", False)]
 
 
 def test_a_failed_primary_without_a_successor_is_still_the_primary() -> None:

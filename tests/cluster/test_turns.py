@@ -96,7 +96,7 @@ OPERATIONS: list[Operation] = [
     *(ask, move, wait_for_the_end, pipeline, transaction, watching, lease, block, everywhere, renew)
 ]
 
-TURNS = 12
+TURNS = 9
 
 #: Each operation cold or warm, the other one in a long run.
 CASES = [
@@ -155,7 +155,14 @@ async def test_a_call_may_be_cancelled_or_lose_its_connections_at_any_turn(
     await r.ping()
 
 
-@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation is not block])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *(ask, pipeline, everywhere, renew),
+        *(pytest.param(operation, marks=pytest.mark.soak) for operation in (move, wait_for_the_end, transaction)),
+        *(pytest.param(operation, marks=pytest.mark.soak) for operation in (watching, lease)),
+    ],
+)
 def test_a_loop_may_end_at_any_turn(
     fresh: ClusterServers, operation: Operation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from aioresp import Client, ConnectionLost, Pipeline
+from aioresp import Client, ConnectionLost, NoReplicasError, Pipeline
 from aioresp.events import Event, MasterChanged
 from aioresp.replicated.places import Address
 from aioresp.testing.sockets import HOST
@@ -91,6 +91,32 @@ async def test_writes_on_every_path_follow_a_failover_by_hand(servers: Group) ->
 def count(p: Pipeline[str]) -> None:
     p.multi()
     p.incr("n")
+
+
+async def test_a_new_primary_that_waits_for_its_replicas_costs_no_error(servers: Group) -> None:
+    """NOREPLICAS: what `min-replicas-to-write` refuses has not run, and the replicas come within a second."""
+    for each in servers.servers:
+        each.call("CONFIG", "SET", "min-replicas-to-write", 1)
+    try:
+        async with Client(servers.url("primary"), timeout=20) as r:
+            await r.set("n", "0")
+            servers.promote(1)
+            assert [await r.incr("n") for _ in range(3)] == [1, 2, 3]
+            async with r.pipeline(transaction=True) as p:
+                p.incr("n")
+            await r.transaction(count, "n")
+            assert await r.get("n") == "5"
+            for each in (servers.servers[0], servers.servers[2]):
+                await asyncio.to_thread(each.kill)
+            servers.servers[1].call("CONFIG", "SET", "min-replicas-to-write", 2)
+            with pytest.raises(NoReplicasError):
+                await r.with_options(timeout=0.3).incr("n")
+    finally:
+        servers.servers[1].call("CONFIG", "SET", "min-replicas-to-write", 0)
+        for each in (servers.servers[0], servers.servers[2]):
+            if not each.running:
+                each.start()
+            each.call("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
 async def test_two_primaries_without_replicas_do_not_take_turns(servers: Group) -> None:

@@ -15,9 +15,10 @@ from aioresp.options import Options
 from aioresp.replicated.places import Address, Found
 from aioresp.sentinel import source as source_module
 from aioresp.sentinel.source import SentinelSource
-from aioresp.sentinel.words import News, Word, news, read
+from aioresp.sentinel.words import News, Word, fields, news, read
 from aioresp.testing import Proxy, SentinelServers
 from aioresp.testing.sockets import HOST
+from tests.rest import until
 
 
 def url(s: SentinelServers, name: str = "mymaster", seeds: list[str] | None = None) -> str:
@@ -226,6 +227,57 @@ async def test_sentinels_are_learned(shared: SentinelServers) -> None:
         assert {at.port for at in r.node.source.sentinels} == {each.port for each in shared.sentinels}  # type: ignore[attr-defined]
 
 
+async def test_a_question_soon_after_another_is_asked_a_moment_later(r: Client[str]) -> None:
+    """What made it necessary may have happened since the other one."""
+    await r.set("k", "1")
+    await asyncio.sleep(0.1)
+    source, here = r.node.source, r.node.outlooks.here()  # type: ignore[attr-defined]
+    right, asked = source.find, 0
+
+    async def find() -> Found:
+        nonlocal asked
+        asked += 1
+        found: Found = await right()
+        return found
+
+    source.find = find
+    await r.node.find()  # type: ignore[attr-defined]
+    for _ in range(10):
+        here.look()
+    await until(lambda: asked == 2)
+    await asyncio.sleep(0.3)
+    assert asked == 2, "once for ten reasons"
+
+
+async def test_a_user_of_the_sentinels_without_all_channels_hears_the_others(
+    shared: SentinelServers, caplog: pytest.LogCaptureFixture
+) -> None:
+    for each in shared.sentinels:
+        each.call("ACL", "SETUSER", "limited", "on", ">secret", "+@all", "resetchannels", "&+switch-master", "&+sdown")
+    name = "sentinel_username=limited&sentinel_password=secret"
+    async with Client(url(shared).partition("?")[0] + f"?{name}") as r:
+        await r.set("k", "1")
+        hubs = [node.hubs.here() for node in r.node.source.nodes()]  # type: ignore[attr-defined]
+        await until(lambda: all("Hub(2 topics, connected)" in repr(hub) for hub in hubs))
+        told = [record for record in caplog.records if "refuses its user" in record.message]
+        await asyncio.sleep(1.2)
+        assert len(hubs) == 3
+        assert len(told) == len([record for record in caplog.records if "refuses its user" in record.message])
+    for each in shared.sentinels:
+        each.call("ACL", "DELUSER", "limited")
+
+
+async def test_a_client_may_talk_to_a_sentinel(shared: SentinelServers) -> None:
+    sentinel = shared.sentinels[0]
+    for protocol in (2, 3):
+        async with Client(sentinel.url, protocol=protocol) as c:
+            (primary,) = await c.call("SENTINEL MASTERS")
+            assert fields(primary)["name"] == "mymaster"
+            told = await c.call("SENTINEL GET-MASTER-ADDR-BY-NAME", "mymaster")
+            assert told == [HOST, str(shared.primary().port)]
+            assert "sentinel_masters:1" in await c.call("INFO", "sentinel")
+
+
 # --- S11: one client for each name ------------------------------------------------------------------------------------
 
 
@@ -240,6 +292,13 @@ async def test_each_name_has_one_client(shared: SentinelServers) -> None:
         assert await ro.get("k") in ("1", None)
         assert await ro.set("k", "2"), "a write goes to the primary"
         assert repr(s).startswith(f"Sentinel({','.join(shared.addresses)}, mymaster: primary ")
+        assert await s.discover_master("mymaster") == (HOST, shared.primary().port)
+        async with asyncio.timeout(20):  # a sentinel's view of the replicas changes now and then
+            while {port for _, port in await s.discover_replicas("mymaster")} != {e.port for e in shared.replicas()}:
+                await asyncio.sleep(0.1)
+        assert set(await s.discover_slaves("mymaster")) == set(await s.discover_replicas("mymaster"))
+        with pytest.raises(ConnectError, match="called 'other': they know mymaster"):
+            await s.discover_master("other")
     assert m.node.closed
 
 

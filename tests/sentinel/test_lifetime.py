@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 import warnings
@@ -105,6 +106,60 @@ async def test_each_loop_leaves_the_old_primary_in_its_own_thread(shared: Sentin
     assert done.is_set()
     assert found[0] is found[1], "the other loop has heard nothing"
     await r.aclose()
+
+
+async def test_the_block_of_a_sentinel_holds_its_clients_open(shared: SentinelServers) -> None:
+    options: Options = {"sentinel_password": shared.sentinel_password, "password": shared.password}
+    s = Sentinel(shared.addresses, **options)
+    async with s.master_for("mymaster") as first:
+        await first.set("k", "1")
+    with pytest.raises(ClientClosed):
+        await first.get("k")
+    async with s:
+        async with s.master_for("mymaster") as r:
+            assert r is first
+            assert await r.get("k") == "1"
+        assert await r.get("k") == "1", "redis-py's users write such a block for each use"
+        assert not r.node.closed
+    assert r.stats().open == 0
+    with pytest.raises(ClientClosed):
+        await r.get("k")
+    async with s:
+        assert await s.master_for("mymaster").get("k") == "1"
+        await s.aclose()
+        with pytest.raises(ClientClosed):
+            await r.get("k")
+    assert r.stats().open == 0
+
+
+async def test_a_forked_child_has_an_outlook_of_its_own(shared: SentinelServers) -> None:
+    r = Client(f"{shared.url}&read_from=replica")
+    await r.set("k", "1")
+    await r.get("k")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            asyncio._set_running_loop(None)
+            asyncio.run(in_a_child(r))
+            code = 0
+        finally:
+            os._exit(code)
+    assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0
+    await r.set("k", "2")
+    assert await r.with_options(read_from="primary").get("k") == "2"
+    await r.aclose()
+
+
+async def in_a_child(r: Client[str]) -> None:
+    await r.set("child", "1")
+    assert await r.with_options(read_from="primary").get("child") == "1"
+    await r.get("child")
+    assert len(r.node.outlooks.pools) == 1  # type: ignore[attr-defined]
+    await r.aclose()
+    assert r.stats().open == 0
 
 
 async def test_a_view_and_a_sentinel_share_connections(shared: SentinelServers) -> None:

@@ -168,32 +168,32 @@ async def suspend(world: ClusterWorld) -> None:
     """SIGSTOP of a primary until another has taken over: what the old one says when it wakes is not true."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await _put_to_sleep(world, primary, replica)
+        await do(lambda: world.hold_writes(primary, replica))
+        await do(primary.pause)
+        await world.wait_for_client(primary, await _succession(world, primary))
 
 
 async def only_the_old_one(world: ClusterWorld) -> None:
-    """SIGSTOP of a primary until another has taken over; then it alone is awake, and tells how things were before."""
+    """kill -9 of a primary until another has taken over; then it alone is there, and tells how things were before."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await _put_to_sleep(world, primary, replica)
+        await do(lambda: world.hold_writes(primary, replica))
+        await do(primary.kill)
+        await world.wait_for_client(primary, await _succession(world, primary))
         epoch = world.client.topology().epoch
         others = [node for node in world.servers.nodes if node is not primary]
         await do(lambda: [node.pause() for node in others])
-        for proxy in world.proxies:
-            proxy.cut()
-        await do(primary.resume)
-        await asyncio.sleep(0.5)
+        for node in others:
+            world.servers.proxies[node].refuse()
+            world.servers.proxies[node].cut()
+        await do(primary.start)
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            if (now := world.client.topology().epoch) < epoch:
+                world.ledger.wrong("topology went back", f"from epoch {epoch} to {now}")
+                break
         await do(lambda: [node.resume() for node in others])
-        if world.client.topology().epoch < epoch:
-            world.ledger.wrong("topology went back", f"from epoch {epoch} to {world.client.topology().epoch}")
-
-
-async def _put_to_sleep(world: ClusterWorld, primary: ClusterNode, replica: ClusterNode) -> None:
-    """Freeze a primary that has written nothing that its replica lacks, until the client knows its successor."""
-    await do(lambda: world.hold_writes(primary, replica))
-    await do(primary.pause)
-    heir = await _succession(world, primary)
-    await world.wait_for_client(primary, heir)
+        world.mend_network()
 
 
 async def _succession(world: ClusterWorld, primary: ClusterNode) -> ClusterNode:

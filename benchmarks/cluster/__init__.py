@@ -1,0 +1,1 @@
+"""Measurements of clients of a cluster, and of servers behind Sentinel."""
