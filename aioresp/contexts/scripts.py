@@ -363,7 +363,7 @@ class Scripts(Executor[AnyStr]):
         """Send a command to all servers that may run a function, and return the reply of each."""
         return [await self.execute(arguments, reply)]
 
-    def _place_of(self, key: Key) -> Place:
+    def _place_of(self, key: Value) -> Place:
         """Return what stands for the server of a key; None if there are not several, or it is not known."""
         return None
 
