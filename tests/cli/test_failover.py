@@ -86,7 +86,7 @@ def test_the_lines_tell_what_happens(ran: Ran) -> None:
     assert text.index(f"{killed}, the primary of B, was killed") < text.index(f"{promoted}, its replica, was promoted")
 
 
-def test_the_summary_the_json_and_the_charts(ran: Ran, tmp_path: Path) -> None:
+def test_the_summary_the_json_and_the_chart(ran: Ran, tmp_path: Path) -> None:
     out = io.StringIO()
     print_summary(Console(file=out, width=80), ran.figures)
     text = out.getvalue()
@@ -97,8 +97,6 @@ def test_the_summary_the_json_and_the_charts(ran: Ran, tmp_path: Path) -> None:
     assert found["ledger"]["twice"] == 0
     plot.draw(tmp_path / "c.png", ran.figures, ran.progress)
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    plot.draw(tmp_path / "c.SVG", ran.figures, ran.progress)
-    assert (tmp_path / "c.SVG").read_bytes().startswith(b"<?xml ")
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -141,14 +139,16 @@ def test_the_other_demo_wants_one_server(url: str, advice: str) -> None:
     assert advice in done.output
 
 
-def test_ctrl_c_leaves_no_process() -> None:
+@pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_ctrl_c_leaves_no_process(late: bool) -> None:
     process = started("cluster", "--count", "100")
     with process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("aioresp demo cluster: 100 tasks")
-        wait_until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 12)
-        for _ in range(3):
-            assert process.stdout.readline().startswith("shard ")
+        wait_until(lambda: bool(psutil.Process(process.pid).children()))
+        if late:  # while the tasks are at work, and not while the servers start
+            for _ in range(3):
+                assert process.stdout.readline().startswith("shard ")
         family = psutil.Process(process.pid).children(recursive=True)
         _, said = interrupt(process, signal.SIGINT)
     assert said == "aioresp demo: interrupted\n"
