@@ -81,6 +81,10 @@ if TYPE_CHECKING:
             """Tell `outlook` of changes from now on, in the running loop; a second time does nothing."""
             ...
 
+        async def listen(self, outlook: Outlook) -> None:
+            """Do as `watch`, and wait until changes are heard, a short time at most."""
+            ...
+
 
 T = TypeVar("T")
 
@@ -152,10 +156,18 @@ class ReplicatedNode(Node):
         if address is not None:
             return await self._connect_replica(dial, address)
         outlook = self.outlooks.here()
-        self.source.watch(outlook)
+        if outlook.primary is None:
+            await self.source.listen(outlook)  # first, or a failover that begins now would go unnoticed
+        else:
+            self.source.watch(outlook)
         await outlook.opened()
         turn = outlook.turn
         found = await self._find_or_stay(outlook)
+        if found.failing and outlook.primary is None:  # its news came before anybody here could hear it
+            outlook.hold("a failover is under way")
+            await outlook.opened()
+            turn = outlook.turn
+            found = await self._find_or_stay(outlook)
         connection = await self._dial(dial, found.primary)
         try:
             if await role_of(connection) == "replica":

@@ -91,6 +91,8 @@ class Outlook:
         self.turn = 0
         #: The hubs on which news is heard already.
         self.watched: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: The subscribers of this loop to the sentinels' news.
+        self.watches: weakref.WeakSet[Any] = weakref.WeakSet()
         self.state = State.OPEN
         self._owner = owner
         self._name = name

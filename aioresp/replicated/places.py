@@ -27,3 +27,5 @@ class Found(Record):
     primary: Address
     replicas: tuple[Address, ...] = ()
     """Replicas that are fit to serve reads."""
+    failing: bool = False
+    """Whether a replica is about to be promoted, so that the primary may lose what it takes from now on."""

@@ -88,6 +88,10 @@ class Seeds:
             outlook.watched.add(self)
             outlook.every(EVERY, outlook.verify)
 
+    async def listen(self, outlook: Outlook) -> None:
+        """Do as `watch`: there is nobody to hear."""
+        self.watch(outlook)
+
 
 async def _role(node: Node) -> list[Any]:
     said = await node.send(node.pools.here(), pack(("ROLE",)), node.terms, node.terms.timeout)

@@ -5,6 +5,7 @@ Owns the choice of the word that counts: the newest one. Never knows connections
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable
@@ -22,6 +23,9 @@ from aioresp.sentinel.words import Word
 
 #: Seconds for which most sentinels must tell an older word before it counts.
 RESET: Final = 5.0
+
+#: Most seconds for which the first connection waits until the sentinels are heard.
+HEARD: Final = 0.1
 
 #: Epoch before any word.
 _NONE: Final = (-1, False)
@@ -82,7 +86,8 @@ class SentinelSource:
             raise ConnectError(f"the sentinels of {self._panel.name} that answer have not heard of its last failover")
         self._newest, self._older_since, self.silent = newest.epoch, None, False
         self._panel.learn({at for word in words.values() for at in word.sentinels} | words.keys())
-        return Found(newest.primary, newest.replicas)
+        failing = not newest.epoch[1] and any(word.failing for word in words.values())
+        return Found(newest.primary, newest.replicas, failing)
 
     def _were_reset(self, answers: int) -> bool:
         known, now = len(self._panel.nodes), time.monotonic()
@@ -100,9 +105,17 @@ class SentinelSource:
                 if hub not in outlook.watched:
                     outlook.watched.add(hub)
                     hub.level = logging.DEBUG  # it has no topics of the program
-                    Watch(outlook, hub, self._panel.name, self._panel.translate).begin()
+                    watch = Watch(outlook, hub, self._panel.name, self._panel.translate)
+                    watch.begin()
+                    outlook.watches.add(watch)
             except ClientClosed:
                 return
+
+    async def listen(self, outlook: Outlook) -> None:
+        """Do as `watch`, and wait until the sentinels are heard, `HEARD` seconds at most."""
+        self.watch(outlook)
+        if new := [watch for watch in outlook.watches if not watch.heard]:
+            await asyncio.gather(*(watch.wait_until_heard(HEARD) for watch in new))
 
 
 def _agreed(word: Word, words: dict[Address, Word]) -> int:

@@ -59,6 +59,18 @@ class Watch:
         self._topics.append(self._hub.join("p", ABORTED.encode(), self))
         self._hub.admit(self)
 
+    @property
+    def heard(self) -> bool:
+        """Whether the sentinel is heard, or is known to be out of reach."""
+        return self._deaf or all(topic.live for topic in self._topics)
+
+    async def wait_until_heard(self, seconds: float) -> None:
+        """Wait until the sentinel is heard, so many seconds at most."""
+        try:
+            await self._hub.confirmed(list(self._topics), seconds)
+        except RedisError:
+            pass
+
     def put(self, item: Any) -> None:
         """Take a message."""
         said = news(item.channel, item.data)

@@ -25,6 +25,8 @@ class Word(Record):
     """Replicas that are up, and linked to their primary."""
     sentinels: tuple[Address, ...]
     """The other sentinels that it knows."""
+    failing: bool = False
+    """Whether it leads a failover, and has not begun to name the new primary."""
 
 
 def fields(reply: Any) -> dict[str, str]:
@@ -66,6 +68,7 @@ def read(master: Any, current: Any, replicas: Any, sentinels: Any) -> Word:
         (int(epoch) if epoch.isdecimal() else 0, current != named),
         tuple(at for each in healthy if (at := address(each)) is not None and at != current),
         tuple(at for each in others if (at := address(each)) is not None),
+        "failover_in_progress" in said.get("flags", "") and current == named,
     )
 
 

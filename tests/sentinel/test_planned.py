@@ -85,6 +85,7 @@ class Journey:
             level = logger.level
             logger.setLevel(logging.INFO)
             old = s.primary()
+            coming = asyncio.create_task(come_late(s, told_of(s)))
             new = await asyncio.to_thread(s.failover)
             moved.set()
             self.values["old, new"] = old, new
@@ -95,7 +96,9 @@ class Journey:
             await cancelled([*writing, producing])
             await asyncio.sleep(0.2)  # what was pushed is popped, heard and read
             await cancelled(tasks)
+            self.values["late"] = await coming
             await asyncio.to_thread(s.restore)
+            self.values["late, found"] = await r.lrange("late", 0, -1)
             for name, each in self.writers.items():
                 self.found[name] = await each.found()
             self.values["deaf"] = [await deaf.incr("deaf") for _ in range(10)]
@@ -105,6 +108,23 @@ class Journey:
             for name in ("jobs", "done"):
                 self.values[name] = await r.lrange(name, 0, -1)
             self.values["stream"] = [entry.fields["n"] for entry in await r.xrange("stream")]
+
+
+def told_of(s: SentinelServers) -> list[int]:
+    """Return how often each sentinel has chosen a replica to be promoted."""
+    return [len(each.events("+selected-slave")) for each in s.sentinels]
+
+
+async def come_late(s: SentinelServers, told: list[int]) -> list[str]:
+    """Write with a client that is made when the sentinels have told of the failover already; return what was pushed."""
+    async with asyncio.timeout(20):
+        while told_of(s) == told:
+            await asyncio.sleep(0.01)
+    async with Client(s.url) as r:
+        pushed = [str(number) for number in range(20)]
+        for number in pushed:
+            await r.rpush("late", number)
+    return pushed
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +155,11 @@ def test_no_acknowledged_write_is_lost_and_none_runs_twice(journey: Journey, nam
         assert isinstance(error, ConnectionLost)
         assert error.outcome == "not sent"
     assert load.longest > 0.2, "writes were held"
+
+
+def test_a_client_that_comes_while_a_failover_is_under_way_loses_nothing(journey: Journey) -> None:
+    """It hears no `+selected-slave`: the sentinel that leads the failover says so when it is asked."""
+    assert journey.values["late, found"] == journey.values["late"]
 
 
 def test_without_the_hold_writes_are_lost(journey: Journey) -> None:
@@ -212,5 +237,5 @@ def test_the_change_is_told_once(journey: Journey) -> None:
 def test_the_log_tells_each_thing_once(journey: Journey) -> None:
     warnings = [line for level, line in journey.log.lines if level >= logging.WARNING]
     changed = [line for line in warnings if "the primary is" in line]
-    assert len(changed) == 4, "once for each client that hears of it"
+    assert len(changed) == 5, "once for each client that hears of it"
     assert len(warnings) <= 12
