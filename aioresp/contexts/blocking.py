@@ -220,8 +220,13 @@ class Blocking:
     # --- The caller goes ---------------------------------------------------------------------------------------------
 
     def recall(self) -> None:
-        """End the command, as the client is closed; a caller whose reply has arrived still gets it."""
-        self._turn_away(ClientClosed("the client was closed"))
+        """End the command, as the client is closed, or its server is left and silent.
+
+        A caller whose reply has arrived still gets it.
+        """
+        left = self._pool.retired
+        why = ConnectionLost("its server is not used any more") if left else ClientClosed("the client was closed")
+        self._turn_away(why)
 
     def move(self, error: RedisError) -> None:
         """End the command, as its server is left; unless it has its reply, the caller hears that it was not sent."""

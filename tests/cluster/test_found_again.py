@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aioresp import ClusterError
+from aioresp import ClusterError, ConnectionLost
 from aioresp.cluster import Cluster, Shard, Topology
 from aioresp.cluster.nodes import retire
 from aioresp.testing import ClusterServers
+from tests.rest import until
 
 
 class Gate:
@@ -101,6 +102,22 @@ async def test_callers_of_a_node_that_was_left_look_for_another(fresh: ClusterSe
             p.lpop("list")
         retire(node, None)
         assert await r.llen("list") == 0
+
+
+async def test_who_waits_at_a_dead_node_hears_that_it_was_left(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """Not that the client was closed: the command may have run there. A reader of streams goes on at the next node."""
+    await r.ping()
+    node = next(node for node in r._fleet.nodes if node.settings.endpoint.port == fresh.primary_of("list").port)
+    dead = next(each for each in r.topology().nodes if each.address[1] == node.settings.endpoint.port)
+    async with asyncio.timeout(20), r.stream_reader("{list}:log", last_id="0", block=10_000) as s:
+        popping, reading = asyncio.ensure_future(r.blpop(("list",), 10)), asyncio.ensure_future(anext(s))
+        await until(lambda: node.stats().leased == 2)
+        retire(node, dead.replace(healthy=False))
+        with pytest.raises(ConnectionLost, match="not used any more") as caught:
+            await popping
+        assert caught.value.outcome == "unknown"
+        await r.xadd("{list}:log", {"a": "1"})
+        assert (await reading).fields == {"a": "1"}
 
 
 async def test_an_older_view_never_replaces_a_newer(fresh: ClusterServers, r: Cluster[str]) -> None:

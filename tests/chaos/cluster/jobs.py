@@ -26,6 +26,7 @@ class ReadFromReplica(Read):
     """The same reads, from replicas as far as they serve."""
 
     kind = "read from replica"
+    first = 10  # a replica does not tell that a slot is on its way, and that it lacks some of the keys
 
     async def ask(self, call: Call[T], commands: int = 1, *, view: Client[str] | None = None) -> Answer[T]:
         return await super().ask(call, commands, view=self.common.client.with_options(read_from="replica"))

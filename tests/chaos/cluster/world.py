@@ -33,6 +33,9 @@ CATCH_UP: Final = 4000
 #: Seconds that a link between two nodes needs to be there again.
 RELINKED: Final = 1.5
 
+#: Name of the connections of those who look after the nodes.
+OWN_NAME: Final = "direct"
+
 #: Keys whose slots move: of all kinds of jobs, and some of which nothing else is known.
 ROAMING: Final = (
     *("{account}", "shared:0", "shared:1", "pair:0", "pair:1", "popped-0", "popped-1", "scored-0", "moved-0"),
@@ -97,8 +100,8 @@ class ClusterWorld(Stage):
         return f"redis+cluster://{self.servers.nodes[0].credentials}127.0.0.1:{self.seed_proxy.port}"
 
     async def clients(self) -> int:
-        """Return how many connections there are at the proxies, where those of the servers and `direct` do not go."""
-        return self.seed_proxy.open + await do(sum, (proxy.open for proxy in self.proxies))
+        """Return how many connections the nodes have, but for those of `direct`, of their replicas, and of the kit."""
+        return await do(sum, (_count_clients(node) for node in self.servers.nodes if node.reachable))
 
     async def heal(self) -> None:
         """Take all faults back, and wait until the cluster is whole."""
@@ -219,6 +222,12 @@ def for_each(nodes: Iterable[ClusterNode], call: Callable[[ClusterNode], object]
         call(node)
 
 
+def _count_clients(node: ClusterNode) -> int:
+    said = [dict(word.split("=", 1) for word in line.split()) for line in str(node.call("CLIENT", "LIST")).splitlines()]
+    others = (each for each in said if not each["addr"].endswith(":0") and each["name"] != OWN_NAME)
+    return sum(not {"S", "M"} & {*each["flags"]} for each in others)  # which are replicas and primaries
+
+
 def offset(node: ClusterNode) -> int:
     """Return how many bytes of replication a node has sent, or has taken in."""
     said = node.info("replication")
@@ -266,6 +275,7 @@ async def world(ledger: Ledger, seed: str, executable: str | None = None) -> Asy
                 timeout=20,
                 retry=Retry(100, cap=0.2),
                 limit=4,
+                client_name=OWN_NAME,
             )
         )
         made = ClusterWorld(servers, seeds[0], seeds[1], direct, ledger, seed)

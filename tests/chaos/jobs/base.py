@@ -32,6 +32,9 @@ Call = Callable[[Client[str]], Awaitable[T]]
 IMPATIENT: Final = 8
 PATIENCE: Final = (0.0, 0.0005, 0.002, 0.01, 0.03, 0.1)
 
+#: Seconds of the longest pause between two steps.
+LONGEST_PAUSE: Final = 5.0
+
 #: Keys that never change: `who:7` has "who:7=...", in database 1 with a remark in front.
 STATIC: Final = 100
 
@@ -100,7 +103,7 @@ class Job:
         """Do it until the run is over."""
         while not self.common.over:
             await self.step()
-            await asyncio.sleep(self.chance.expovariate(1 / self.common.pause) * self.slowness())
+            await asyncio.sleep(min(self.chance.expovariate(1 / self.common.pause) * self.slowness(), LONGEST_PAUSE))
 
     def slowness(self) -> float:
         """Return by how much the pauses are longer: in peace, for all but those who work off what is left."""
