@@ -127,7 +127,7 @@ def test_no_acknowledged_write_is_lost_and_none_runs_twice(journey: Journey, nam
     """S3, S4: pushes, scripts, pipelines, transactions, leases and LMOVE, of a shared and of a classic pool."""
     load, found = journey.writers[name], Counts(journey.found[name])
     assert journey.values["old role"] == "master", "it would have lost writes"
-    assert len(load.acknowledged) > 100
+    assert len(load.acknowledged) > 40
     assert set(load.acknowledged) - set(found) == set()
     assert max(found.values()) == 1
     assert set(load.errors) <= {"lease"}, f"a lease alone does not move: {load.errors}"
