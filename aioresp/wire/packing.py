@@ -24,7 +24,7 @@ Packed: TypeAlias = bytes | list[bytes]
 _pack_command: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 #: Function that packs a name and a key, both of them str, as `pack` does. Raises UnicodeEncodeError.
-pack_pair: Final = _pack_command
+pack_pair: Final[Callable[[tuple[Any, ...]], bytes]] = _pack_command
 
 
 def pack(arguments: tuple[Any, ...]) -> Packed:
