@@ -29,7 +29,7 @@ LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 #: The files that take longest, for what they do or what they wait for. They come first, so that others fill the time
 #: beside them, and no process is left alone with one at the end.
 LONGEST = (
-    "test_cluster_servers.py",
+    *("test_cluster_servers.py", "test_failover.py"),
     *("test_loops.py", "test_chaos.py", "test_stood_still.py", "test_cancellation.py", "test_silent.py"),
     *("test_secrets.py", "test_shapes.py", "test_hostile.py", "test_blocking_putback.py", "test_slow_upload.py"),
     *("test_docs.py", "test_command.py", "test_injection.py", "test_storm.py", "test_parser.py", "test_retry.py"),

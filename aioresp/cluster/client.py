@@ -263,7 +263,7 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
                 raise each
         return cast(list[T], found)
 
-    def _place_of(self, key: Key) -> tuple[object, int] | None:
+    def _place_of(self, key: Value) -> tuple[object, int] | None:
         pool = self._routers.here().pool(slot_of(key))
         return None if pool is None else (pool, pool.made)
 

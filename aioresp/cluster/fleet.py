@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 from aioresp.cluster.blocking import Block
 from aioresp.cluster.nodes import Nodes
+from aioresp.cluster.pace import WANTED
 from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import Course, Find, deliver, send_once
-from aioresp.cluster.router import WANTED, Router
+from aioresp.cluster.router import Router
 from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.topology import Address, Topology, host_port
 from aioresp.errors import ClientClosed, ConnectError, RedisError

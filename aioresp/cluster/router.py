@@ -19,6 +19,7 @@ from typing import Final, cast
 from aioresp.addresses import mapped
 from aioresp.cluster.discovery import ASKED, discover
 from aioresp.cluster.nodes import Nodes
+from aioresp.cluster.pace import LEAST, Pace
 from aioresp.cluster.slots import SLOTS
 from aioresp.cluster.topology import UNNAMED, Address, ClusterNode, Shard, Topology, host_port
 from aioresp.contexts.background import SUCCESSORS
@@ -39,12 +40,6 @@ from aioresp.timers import wait
 from aioresp.wire.connection import Connection
 
 logger = logging.getLogger("aioresp")
-
-#: Seconds between two refreshes: the least, the most while callers have begun to wait for a change, and the most
-#: otherwise.
-LEAST: Final = 0.1
-WANTED: Final = 0.125
-MOST: Final = 5.0
 
 #: Attempts a second of all callers together that wait for a change, which may not come. Each takes time from callers of
 #: healthy nodes, and one that succeeds wakes all others.
@@ -97,15 +92,11 @@ class Router:
         self._refreshing: asyncio.Task[None] | None = None
         self._failure: RedisError | None = None
         """The error of the last refresh, if it failed."""
-        self._gap = LEAST  # seconds until the next refresh may begin
-        self._asked_at = -MOST  # loop time of the end of the last refresh
-        self._jitter = 1.0
+        self._pace = Pace()
         #: Made by each pause before a refresh; done when a caller begins to wait.
         self._hurry: asyncio.Future[None] | None = None
         self._waiting = 0  # callers that wait for a change
         self._asking = 0  # those of them that wait for the end of one refresh, whatever it brings
-        self._wanted_at = -math.inf  # loop time at which the last of them came
-        self._wanted_since = 0.0  # and the first one of a series; a change begins another series
         self._sleepers: set[asyncio.Future[None]] = set()  # one for each caller that waits for a change
         self._echoed_at = -math.inf  # loop time at which a success last woke them
         self._timer: asyncio.TimerHandle | None = None
@@ -210,7 +201,7 @@ class Router:
 
     def _tell_change(self) -> None:
         self.changes += 1
-        self._wanted_since = self._loop.time()
+        self._pace.wanted_since = self._loop.time()
         self.wake()
         self._hear()
 
@@ -243,37 +234,25 @@ class Router:
             self._refreshing.add_done_callback(self._refreshed, context=Context())
 
     async def _refresh(self, several: int) -> None:
-        while (pause := self._asked_at + self._jittered_gap() - self._loop.time()) > 0:
+        while (pause := self._pace.rest(self._loop.time(), self._waiting > 0)) > 0:
             self._hurry = self._loop.create_future()
             await wait((self._hurry,), pause)  # until it is time, or until a caller comes who waits
         asked, moment = self._loop.time(), Moment.now()
         try:
             view = await discover(self.nodes, *self.candidates(several))
         finally:
-            self._asked_at = self._loop.time()
-            self._jitter = random.uniform(0.8, 1.2)
-            self._gap = min(self._gap * 2, MOST)
+            self._pace.end(self._loop.time())
         changed = self._apply(view, asked) if self.nodes.adopt(view) else self.catch_up()
         self.seen = moment
         if changed:
-            self._gap = LEAST
+            self._pace.gap = LEAST
         elif self._failure is not None:
             self._tell_change()
         self._failure = None
 
-    def _jittered_gap(self) -> float:
-        gap = self._gap
-        if self._waiting:
-            # While a node may be replaced any moment, often; less often if that takes long, or never happens.
-            gap = min(gap, max(WANTED, (self._loop.time() - self._wanted_since) / 40))
-        return gap * self._jitter
-
     def _want(self) -> None:
         """Count a caller that waits for a change: the next refresh comes sooner."""
-        now = self._loop.time()
-        if now - self._wanted_at > MOST:
-            self._wanted_since = now
-        self._wanted_at = now
+        self._pace.want(self._loop.time())
         self._waiting += 1
         if self._hurry is not None and not self._hurry.done():
             self._hurry.set_result(None)

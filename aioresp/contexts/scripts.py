@@ -157,9 +157,11 @@ class Script(Bound):
                 not self._ending
                 and (
                     _may_say("NOSCRIPT", self.script, rest)
-                    # If another call of this client may have loaded it meanwhile, the answer proves nothing.
+                    # If another call of this client may have loaded it meanwhile, the answer proves nothing. Nor does
+                    # it if the client has gone to another server, where others load it at the same time.
                     or (
                         begun[self.sha] == before
+                        and not _has_moved(client, self._client, place)
                         and await self._is_loaded(client) is not False
                         and begun[self.sha] == before
                     )
@@ -296,6 +298,12 @@ def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
     return client, 0
 
 
+def _has_moved(client: Executor[Any], registered: Executor[Any], place: Place | None) -> bool:
+    """Return whether `client` has left the pool of `place`, because it uses another server now."""
+    now = _place(client, registered)
+    return place is not None and now is not None and place[0] is not now[0]
+
+
 def _sent_by(client: Executor[Any]) -> tuple[Counter[str], Counter[str]]:
     """Return how many whole scripts `client`, with all its views, has begun to send, and has had answered."""
     owner: object = getattr(client, "node", client)
@@ -363,7 +371,7 @@ class Scripts(Executor[AnyStr]):
         """Send a command to all servers that may run a function, and return the reply of each."""
         return [await self.execute(arguments, reply)]
 
-    def _place_of(self, key: Key) -> Place:
+    def _place_of(self, key: Value) -> Place:
         """Return what stands for the server of a key; None if there are not several, or it is not known."""
         return None
 

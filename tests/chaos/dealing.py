@@ -30,6 +30,7 @@ class Chaos(Generic[S]):
         self.world = world
         self.deck = deck
         self.faults: Counter[str] = Counter()
+        self.dealt = False  # set when each fault has come once; never cleared
         self._ended = asyncio.Event()
 
     async def go(self) -> None:
@@ -47,6 +48,7 @@ class Chaos(Generic[S]):
                 except RedisError as error:  # CLIENT KILL hit a restart, or the like
                     self.world.ledger.errors[f"looking after the server: {type(error).__name__}"] += 1
                 self.faults[fault.__name__.replace("_", " ")] += 1
+                self.dealt = self.dealt or len(self.faults) == len(self.deck)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), chance.uniform(0, PAUSE) + self.deck[fault][1])
         await self.world.heal()

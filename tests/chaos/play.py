@@ -36,6 +36,9 @@ from tests.chaos.stage import S, Stage, eventually
 PEACE: Final = 45.0
 ENDING: Final = 20.0
 
+#: Seconds beyond those of the run for what has not been broken yet.
+PATIENCE: Final = 60.0
+
 logger = logging.getLogger("aioresp")
 
 
@@ -176,6 +179,11 @@ class Play(Generic[S]):
             self.ledger.wrong("stuck", "some tasks have not begun, and nothing was broken yet")
         sampling, breaking = asyncio.create_task(memory.go()), asyncio.create_task(chaos.go())
         await asyncio.wait([*tasks, breaking], timeout=self.seconds, return_when=asyncio.FIRST_EXCEPTION)
+
+        async def dealt() -> bool:
+            return chaos.dealt or breaking.done()
+
+        await eventually(PATIENCE, dealt)  # a slow machine has each fault once, too
         chaos.end()
         await breaking
         sampling.cancel()

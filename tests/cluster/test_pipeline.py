@@ -181,7 +181,7 @@ def test_no_redirect_reaches_the_caller_of_a_command_that_came_too_late() -> Non
     slot = slot_of("k")
     moved, asked = response_error(f"MOVED {slot} 127.0.0.1:1"), response_error(f"ASK {slot} 127.0.0.1:1")
     packed = [pack(("RPUSH", "k", number)) for number in range(3)] + [pack(("GET", "{k}other"))]
-    batch: Any = Commands(cast(Any, lambda: None), packed, [slot] * 4, Terms(), None)
+    batch: Any = Commands(cast(Any, lambda: None), packed, [slot] * 4, Terms(), lambda: None)
     batch.take([0, 1, 2, 3], [moved, asked, 1, moved], False)
     assert batch.to_repeat() == [3]
     replies = batch.outcome().raw

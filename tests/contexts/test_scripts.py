@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
 
 import pytest
 
 import aioresp
-from aioresp import Client, UnexpectedReply
+from aioresp import Client, NoScriptError, UnexpectedReply
+from aioresp.command import Arguments
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.security.hostile import answers
@@ -397,3 +398,27 @@ async def test_an_odd_answer_about_scripts_is_no_error_of_python() -> None:
     async with answers(tell) as url, Client(url) as r:
         with pytest.raises(UnexpectedReply, match=r"list of 0.*\[SCRIPT"):
             await r.register_script("return 1")()
+
+
+async def test_a_script_that_others_load_while_the_client_goes_to_another_server(server: Server) -> None:
+    """After a failover many clients load the same script at once; the call waited for the new primary meanwhile."""
+    text = "return 'ran' .. ARGV[1]"
+    async with Client(server.url) as other:
+        moving = False
+
+        async def move(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
+            if not moving or arguments[0] != "EVALSHA":
+                return await send()
+            r.node.retire(ConnectionError("a test"))
+            await other.script_flush()
+            try:
+                return await send()
+            except NoScriptError:
+                await other.script_load(text)
+                raise
+
+        async with Client(server.url, middleware=move) as r:
+            script = r.register_script(text)
+            assert await script([], [1]) == "ran1"
+            moving = True
+            assert await script([], [2]) == "ran2"

@@ -11,6 +11,7 @@ import pytest
 from aioresp import Client, ConnectionLost, NoReplicasError, Pipeline
 from aioresp.events import Event, MasterChanged
 from aioresp.replicated.places import Address
+from aioresp.testing import Proxy, server
 from aioresp.testing.sockets import HOST
 from tests.replicated.conftest import Group, replicated
 from tests.rest import at_rest, until
@@ -95,40 +96,49 @@ def count(p: Pipeline[str]) -> None:
 
 async def test_a_new_primary_that_waits_for_its_replicas_costs_no_error(servers: Group) -> None:
     """NOREPLICAS: what `min-replicas-to-write` refuses has not run, and the replicas come within a second."""
+    old, new, other = servers.servers
     for each in servers.servers:
         each.call("CONFIG", "SET", "min-replicas-to-write", 1)
     try:
         async with Client(servers.url("primary"), timeout=20) as r:
             await r.set("n", "0")
-            servers.promote(1)
-            assert [await r.incr("n") for _ in range(3)] == [1, 2, 3]
-            async with r.pipeline(transaction=True) as p:
-                p.incr("n")
-            await r.transaction(count, "n")
-            assert await r.get("n") == "5"
-            for each in (servers.servers[0], servers.servers[2]):
-                await asyncio.to_thread(each.kill)
-            servers.servers[1].call("CONFIG", "SET", "min-replicas-to-write", 2)
-            with pytest.raises(NoReplicasError):
-                await r.with_options(timeout=0.3).incr("n")
+            await asyncio.to_thread(old.kill)
+            new.call("REPLICAOF", "NO", "ONE")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(r.incr("n"))
+                group.create_task(in_a_transaction(r))
+                group.create_task(r.transaction(count, "n"))
+                await until(lambda: new.errorstats().get("NOREPLICAS", 0) > 3)
+                with pytest.raises(NoReplicasError):
+                    await r.with_options(timeout=0.3).incr("n")
+                other.call("REPLICAOF", HOST, new.port)
+            assert await r.get("n") == "3"
     finally:
-        servers.servers[1].call("CONFIG", "SET", "min-replicas-to-write", 0)
-        for each in (servers.servers[0], servers.servers[2]):
-            if not each.running:
-                each.start()
+        for each in (new, other):
             each.call("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
-async def test_two_primaries_without_replicas_do_not_take_turns(servers: Group) -> None:
-    """Nobody knows which one is right: the one in use stays."""
-    servers.servers[1].call("REPLICAOF", "NO", "ONE")
-    servers.servers[2].call("REPLICAOF", "NO", "ONE")
-    async with Client(servers.url("primary", order=(1, 0)), timeout=10) as r:
-        found = set()
-        for _ in range(30):
-            await r.set("k", "1")
-            found.add((await r.node.find()).primary)  # type: ignore[attr-defined]
-        assert len(found) == 1
+async def in_a_transaction(r: Client[str]) -> None:
+    async with r.pipeline(transaction=True) as p:
+        p.incr("n")
+
+
+async def test_two_primaries_without_replicas_do_not_take_turns() -> None:
+    """Nobody knows which one is right, least of all by the time that it takes to answer: the one in use stays."""
+    async with (
+        server() as one,
+        server() as two,
+        Proxy(HOST, one.port) as first,
+        Proxy(HOST, two.port) as second,
+    ):
+        url = one.url.replace(f"{HOST}:{one.port}", f"{HOST}:{first.port},{HOST}:{second.port}")
+        async with Client(url, timeout=10) as r:
+            found = set()
+            for slow, fast in (first, second), (second, first), (first, second):
+                slow.delay, fast.delay = 0.02, 0.0
+                await r.set("k", "1")
+                found.add((await r.node.find()).primary)  # type: ignore[attr-defined]
+            assert len(found) == 1
 
 
 async def test_all_servers_are_down_and_come_back(servers: Group, caplog: pytest.LogCaptureFixture) -> None:

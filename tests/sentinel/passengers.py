@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from aioresp import Client, ConnectionLost, Gap, Pipeline, RedisError, WatchError
@@ -19,10 +19,23 @@ PACE = 0.03
 SCRIPT = "return redis.call('rpush', KEYS[1], ARGV[1])"
 
 
-class Writers:
-    """Tasks that push elements to one list, each in its own way: an element is pushed once at most."""
+class Producer:
+    """Tasks that change keys until they are told to stop: a cancelled one may change one more."""
 
-    def __init__(self, r: Client[str], key: str) -> None:
+    stopped = False
+
+    def numbers(self) -> Iterator[int]:
+        """Return the numbers from 0 on, until it is stopped."""
+        return itertools.takewhile(lambda _: not self.stopped, itertools.count())
+
+
+class Writers(Producer):
+    """Tasks that push elements to one list, each in its own way: an element is pushed once at most.
+
+    `moving` leaves out LMOVE, which finds other elements where some are lost.
+    """
+
+    def __init__(self, r: Client[str], key: str, *, moving: bool = True) -> None:
         self.acknowledged: list[str] = []
         self.sent: list[str] = []
         self.errors: dict[str, list[RedisError]] = {}
@@ -38,8 +51,9 @@ class Writers:
             "transaction": lambda element: self._pipeline(element, True),
             "optimistic": self._optimistic,
             "lease": self._lease,
-            "lmove": self._lmove,
         }
+        if moving:
+            self._ways["lmove"] = self._lmove
 
     async def _pipeline(self, element: str, whole: bool) -> None:
         async with self._r.pipeline(transaction=whole) as p:
@@ -63,14 +77,13 @@ class Writers:
 
     async def _lmove(self, element: str) -> None:
         await self._r.rpush(f"{self._key}:source", element)
-        # None tells that the element was lost, which the list will tell, too.
-        assert await self._r.lmove(f"{self._key}:source", self._key) in (element, None)
+        assert await self._r.lmove(f"{self._key}:source", self._key) == element
 
     def tasks(self) -> list[asyncio.Task[None]]:
         return [asyncio.create_task(self._write(name)) for name in self._ways]
 
     async def _write(self, way: str) -> None:
-        for count in itertools.count():
+        for count in self.numbers():
             element, since = f"{way}:{count}", time.monotonic()
             self.sent.append(element)
             try:
@@ -88,7 +101,7 @@ class Writers:
         return await self._r.lrange(self._key, 0, -1)
 
 
-class Counter:
+class Counter(Producer):
     """A task that counts by INCR and knows what it was told."""
 
     def __init__(self, r: Client[str]) -> None:
@@ -97,7 +110,7 @@ class Counter:
         self._r = r
 
     async def run(self) -> None:
-        while True:
+        for _ in self.numbers():
             try:
                 await self._r.incr("counter")
                 self.acknowledged += 1
@@ -126,7 +139,7 @@ class Reads:
             await asyncio.sleep(PACE / 2)
 
 
-class Queue:
+class Queue(Producer):
     """A producer of jobs, and consumers that pop them in two ways."""
 
     def __init__(self, r: Client[str]) -> None:
@@ -136,7 +149,7 @@ class Queue:
         self._r = r
 
     async def produce(self) -> None:
-        for number in itertools.count():
+        for number in self.numbers():
             try:
                 await self._r.rpush("jobs", str(number))
                 self.pushed.append(str(number))
@@ -159,7 +172,7 @@ class Queue:
                 await asyncio.sleep(PACE)
 
 
-class Ears:
+class Ears(Producer):
     """A publisher of numbers and a subscriber, which notes messages and gaps in their order."""
 
     def __init__(self, r: Client[str]) -> None:
@@ -177,7 +190,7 @@ class Ears:
 
     async def publish(self) -> None:
         await self.listening.wait()
-        for number in itertools.count():
+        for number in self.numbers():
             try:
                 await self._r.publish("news", str(number))
                 self.published.append((number, time.time()))
@@ -186,7 +199,7 @@ class Ears:
             await asyncio.sleep(PACE)
 
 
-class Stream:
+class Stream(Producer):
     """A task that adds entries to a stream, and a reader of it."""
 
     def __init__(self, r: Client[str]) -> None:
@@ -196,7 +209,7 @@ class Stream:
         self._r = r
 
     async def add(self) -> None:
-        for number in itertools.count():
+        for number in self.numbers():
             try:
                 await self._r.xadd("stream", {"n": str(number)})
                 self.added.append(str(number))

@@ -117,29 +117,34 @@ async def _answer(answer: Found) -> Found:
 # --- S6: a silent sentinel costs nothing ------------------------------------------------------------------------------
 
 
+async def times(s: SentinelServers, seeds: list[str], again: int = 0) -> list[float]:
+    """Return the seconds of a first call, and those of calls that make a connection again."""
+    async with Client(url(s, seeds=seeds)) as r:
+        took = []
+        for _ in range(1 + again):
+            since = time.monotonic()
+            await r.set("k", "1")
+            took.append(time.monotonic() - since)
+            r.node.retire(ConnectionError("a test"))
+        return took
+
+
 @pytest.mark.parametrize("position", [0, 2])
 async def test_a_silent_sentinel_costs_less_than_half_a_second(shared: SentinelServers, position: int) -> None:
+    usual = await times(shared, shared.addresses[1:], 2)  # on a busy machine, nothing is fast
     async with Proxy(HOST, shared.sentinels[0].port) as proxy:
         proxy.stall("both")
         seeds = shared.addresses[1:]
         seeds.insert(position, f"{HOST}:{proxy.port}")
-        async with Client(url(shared, seeds=seeds)) as r:
-            took = []
-            for _ in range(3):
-                since = time.monotonic()
-                await r.set("k", "1")
-                took.append(time.monotonic() - since)
-                r.node.retire(ConnectionError("a test"))
-            assert took[0] < 0.5
-            assert min(took[1:]) < 0.14, "it is not waited for again"
+        took = await times(shared, seeds, 2)
+        assert took[0] < 0.45 + 3 * usual[0]
+        assert min(took[1:]) < 0.1 + 3 * max(usual[1:]), "it is not waited for again"
 
 
 async def test_sentinels_that_refuse_connections_cost_nothing(shared: SentinelServers) -> None:
-    seeds = [f"{HOST}:1", f"{HOST}:2", shared.addresses[0]]
-    async with Client(url(shared, seeds=seeds)) as r:
-        since = time.monotonic()
-        await r.set("k", "1")
-        assert time.monotonic() - since < 0.5
+    (usual,) = await times(shared, shared.addresses[:1])
+    (took,) = await times(shared, [f"{HOST}:1", f"{HOST}:2", shared.addresses[0]])
+    assert took < 0.45 + 3 * usual
 
 
 async def test_a_hundred_connections_at_once_ask_once(r: Client[str]) -> None:
@@ -294,9 +299,9 @@ async def test_each_name_has_one_client(shared: SentinelServers) -> None:
         assert repr(s).startswith(f"Sentinel({','.join(shared.addresses)}, mymaster: primary ")
         assert await s.discover_master("mymaster") == (HOST, shared.primary().port)
         async with asyncio.timeout(20):  # a sentinel's view of the replicas changes now and then
-            while {port for _, port in await s.discover_replicas("mymaster")} != {e.port for e in shared.replicas()}:
-                await asyncio.sleep(0.1)
-        assert set(await s.discover_slaves("mymaster")) == set(await s.discover_replicas("mymaster"))
+            for discover in (s.discover_replicas, s.discover_slaves):
+                while {port for _, port in await discover("mymaster")} != {e.port for e in shared.replicas()}:
+                    await asyncio.sleep(0.1)
         with pytest.raises(ConnectError, match="called 'other': they know mymaster"):
             await s.discover_master("other")
     assert m.node.closed

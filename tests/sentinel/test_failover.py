@@ -203,8 +203,9 @@ async def proxied(servers: SentinelServers) -> AsyncIterator[tuple[list[Proxy], 
         yield proxies, url
 
 
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.soak)])
 async def test_without_any_sentinel_clients_go_on_and_hear_the_next_failover(
-    servers: SentinelServers, caplog: pytest.LogCaptureFixture
+    servers: SentinelServers, caplog: pytest.LogCaptureFixture, seconds: float
 ) -> None:
     """The sentinels come back on other ports, behind the names that the client has: S9."""
     async with proxied(servers) as (proxies, url), Client(url, timeout=10, read_from="replica") as r:
@@ -216,7 +217,7 @@ async def test_without_any_sentinel_clients_go_on_and_hear_the_next_failover(
             await asyncio.to_thread(each.kill)
         since = time.monotonic()
         caplog.clear()
-        while time.monotonic() - since < 1.5:
+        while time.monotonic() - since < seconds:
             await r.set("k", "2")
             assert await r.get("k") in ("1", "2")
             async with r.connection() as c:

@@ -18,6 +18,7 @@ from aioresp import Client, ConnectionLost, Gap
 from aioresp.events import ConnectionMade, Event, MasterChanged
 from aioresp.testing import SentinelServers
 from tests.conftest import LOOP
+from tests.rest import until
 from tests.sentinel.passengers import Counter, Ears, Holder, Queue, Reads, Stream, Writers, cancelled
 
 
@@ -59,7 +60,7 @@ class Journey:
             deaf.node.source.watch = lambda outlook: None  # type: ignore[attr-defined]
             await deaf.set("deaf", "0")
             for name, client in (("shared", r), ("classic", classic), ("hasty", hasty)):
-                self.writers[name] = Writers(client, name)
+                self.writers[name] = Writers(client, name, moving=name != "hasty")
             counter, reads, reading_too = Counter(r), Reads(r), Reads(reading)
             queue, ears, stream, holder = Queue(r), Ears(r), Stream(r), Holder(r)
             moved = asyncio.Event()
@@ -73,12 +74,12 @@ class Journey:
                 "holder": holder,
             }
             consumers = [queue.consume(move=False), queue.consume(move=False), queue.consume(move=True)]
-            work = [counter.run(), reads.run(), reading_too.run(), *consumers, ears.listen(), stream.follow()]
+            work = [reads.run(), reading_too.run(), *consumers, ears.listen(), stream.follow(), holder.run(moved)]
             tasks = [asyncio.create_task(each) for each in work]
             await asyncio.sleep(0.1)
-            tasks += [asyncio.create_task(each) for each in (ears.publish(), stream.add(), holder.run(moved))]
-            producing = asyncio.create_task(queue.produce())
-            writing = [task for each in self.writers.values() for task in each.tasks()]
+            work = [counter.run(), queue.produce(), ears.publish(), stream.add()]
+            changing = [asyncio.create_task(each) for each in work]
+            changing += [task for each in self.writers.values() for task in each.tasks()]
             await asyncio.sleep(0.3)
             logger = logging.getLogger("aioresp")
             logger.addHandler(self.log)
@@ -93,14 +94,18 @@ class Journey:
             await asyncio.sleep(0.4)
             logger.removeHandler(self.log)
             logger.setLevel(level)
-            await cancelled([*writing, producing])
-            await asyncio.sleep(0.2)  # what was pushed is popped, heard and read
+            for each in (*self.writers.values(), counter, queue, ears, stream):
+                each.stopped = True
+            await asyncio.gather(*changing)
+            heard = [number for number, _ in ears.published[-1:]]
+            await until(lambda: len(queue.popped) == len(queue.pushed) and stream.read[-1:] == stream.added[-1:])
+            await until(lambda: ears.heard[-1:] == heard)
             await cancelled(tasks)
             self.values["late"] = await coming
             await asyncio.to_thread(s.restore)
             self.values["late, found"] = await r.lrange("late", 0, -1)
-            for name, each in self.writers.items():
-                self.found[name] = await each.found()
+            for name, load in self.writers.items():
+                self.found[name] = await load.found()
             self.values["deaf"] = [await deaf.incr("deaf") for _ in range(10)]
             self.values["deaf primary"] = deaf.node.outlooks.here().primary.port  # type: ignore[attr-defined]
             for name in ("counter", "lease"):
@@ -147,7 +152,7 @@ def test_no_acknowledged_write_is_lost_and_none_runs_twice(journey: Journey, nam
     """S3, S4: pushes, scripts, pipelines, transactions, leases and LMOVE, of a shared and of a classic pool."""
     load, found = journey.writers[name], Counts(journey.found[name])
     assert journey.values["old role"] == "master", "it would have lost writes"
-    assert len(load.acknowledged) > 100
+    assert len(load.acknowledged) > 40
     assert set(load.acknowledged) - set(found) == set()
     assert max(found.values()) == 1
     assert set(load.errors) <= {"lease"}, f"a lease alone does not move: {load.errors}"

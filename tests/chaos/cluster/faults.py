@@ -11,7 +11,7 @@ from typing import Final
 
 from aioresp.testing import ClusterNode
 from aioresp.testing.slots import keyslot
-from tests.chaos.cluster.world import ROAMING, ClusterWorld, do
+from tests.chaos.cluster.world import ROAMING, ClusterWorld, do, for_each
 from tests.chaos.dealing import Deck
 from tests.chaos.network import cut, cut_in_a_command, cut_in_a_reply, delay, half_open, refuse, stall
 from tests.chaos.stage import eventually
@@ -26,13 +26,13 @@ REST: Final = 0.5
 async def client_kill(world: ClusterWorld) -> None:
     """CLIENT KILL of all connections of a type, at one node."""
     node, kind = world.chance.choice(world.servers.nodes), world.chance.choice(("normal", "pubsub"))
-    await do(lambda: node.call("CLIENT", "KILL", "TYPE", kind))
+    await do(node.call, "CLIENT", "KILL", "TYPE", kind)
 
 
 async def client_pause(world: ClusterWorld) -> None:
     """CLIENT PAUSE of a node: of everything, or of writes."""
     node, words = world.chance.choice(world.servers.nodes), world.chance.choice((["WRITE"], []))
-    await do(lambda: node.call("CLIENT", "PAUSE", world.chance.randrange(50, 400), *words))
+    await do(node.call, "CLIENT", "PAUSE", world.chance.randrange(50, 400), *words)
 
 
 async def freeze(world: ClusterWorld) -> None:
@@ -54,8 +54,8 @@ async def move(world: ClusterWorld) -> None:
 
 async def _move(world: ClusterWorld, key: str) -> None:
     target = await _other(world, key)
-    migration = await do(lambda: world.servers.begin_migration(key, target))
-    await do(lambda: migration.move(world.chance.randrange(1, 3)))
+    migration = await do(world.servers.begin_migration, key, target)
+    await do(migration.move, world.chance.randrange(1, 3))
     await asyncio.sleep(world.chance.uniform(0, 0.3))
     await do(migration.end)
 
@@ -65,7 +65,7 @@ async def move_at_once(world: ClusterWorld) -> None:
     atomic = world.server.flavour == "valkey" and world.server.version >= (9,)
     for key in world.chance.sample(ROAMING, 3):
         target = await _other(world, key)
-        await do(lambda key=key, target=target: world.servers.migrate(key, target, atomic=atomic))
+        await do(world.servers.migrate, key, target, atomic=atomic)
 
 
 async def move_under_watch(world: ClusterWorld) -> None:
@@ -74,8 +74,8 @@ async def move_under_watch(world: ClusterWorld) -> None:
     key = world.chance.choice(("shared:0", "shared:1", "{account}", "line:pipeline:0:0"))
     target = await _other(world, key)
     before = await do(target.errorstats)
-    migration = await do(lambda: world.servers.begin_migration(key, target))
-    await do(lambda: migration.move())
+    migration = await do(world.servers.begin_migration, key, target)
+    await do(migration.move)
     await asyncio.sleep(0.5)
     after = await do(target.errorstats)
     asked = (await do(migration.source.errorstats)).get("ASK", 0)
@@ -91,15 +91,15 @@ async def move_a_channel(world: ClusterWorld) -> None:
     if not names:
         return
     name, *others = world.chance.sample(names, len(names))
-    home = await do(lambda: world.servers.primary_of(name))
+    home = await do(world.servers.primary_of, name)
     for other in others:  # to the same node: these are to hear of nothing
-        if await do(lambda other=other: world.servers.primary_of(other)) is not home:
-            await do(lambda other=other: world.servers.migrate(other, home))
+        if await do(world.servers.primary_of, other) is not home:
+            await do(world.servers.migrate, other, home)
     await _rest(world)
     ears = [ear for ear in world.ears if ear.alone and keyslot(ear.channel.name) != keyslot(name)]
     before = [ear.gaps for ear in ears]
     target = await _other(world, name)
-    await do(lambda: world.servers.migrate(name, target))
+    await do(world.servers.migrate, name, target)
     await asyncio.sleep(REST)
     for ear, gaps in zip(ears, before, strict=True):
         if ear.gaps > gaps:
@@ -108,7 +108,7 @@ async def move_a_channel(world: ClusterWorld) -> None:
 
 async def _other(world: ClusterWorld, key: str) -> ClusterNode:
     """Return a primary that does not serve a key."""
-    owner, primaries = await do(lambda: world.servers.primary_of(key)), await do(world.servers.primaries)
+    owner, primaries = await do(world.servers.primary_of, key), await do(world.servers.primaries)
     return world.chance.choice([node for node in primaries if node is not owner])
 
 
@@ -133,14 +133,14 @@ async def promote(world: ClusterWorld) -> None:
     """CLUSTER FAILOVER: a replica and its primary change places, in good order."""
     primary, _ = await world.pick()
     async with world.breaking(primary):
-        await do(lambda: world.servers.failover(primary))
+        await do(world.servers.failover, primary)
 
 
 async def kill(world: ClusterWorld) -> None:
     """kill -9 of a primary whose replica has all that it has acknowledged: nothing may be lost."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await do(lambda: world.hold_writes(primary, replica))
+        await do(world.hold_writes, primary, replica)
         await do(primary.kill)
         await _succession(world, primary)
 
@@ -149,7 +149,7 @@ async def kill_at_work(world: ClusterWorld) -> None:
     """kill -9 of a primary in the middle of its writes: the replica may lack the last of them."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        window = await do(lambda: world.window(primary, replica))
+        window = await do(world.window, primary, replica)
         await asyncio.sleep(world.chance.uniform(0, 0.1))
         await do(primary.kill)
         await _succession(world, primary)
@@ -168,7 +168,7 @@ async def suspend(world: ClusterWorld) -> None:
     """SIGSTOP of a primary until another has taken over: what the old one says when it wakes is not true."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await do(lambda: world.hold_writes(primary, replica))
+        await do(world.hold_writes, primary, replica)
         await do(primary.pause)
         await world.wait_for_client(primary, await _succession(world, primary))
 
@@ -177,12 +177,12 @@ async def only_the_old_one(world: ClusterWorld) -> None:
     """kill -9 of a primary until another has taken over; then it alone is there, and tells how things were before."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await do(lambda: world.hold_writes(primary, replica))
+        await do(world.hold_writes, primary, replica)
         await do(primary.kill)
         await world.wait_for_client(primary, await _succession(world, primary))
         epoch = world.client.topology().epoch
         others = [node for node in world.servers.nodes if node is not primary]
-        await do(lambda: [node.pause() for node in others])
+        await do(for_each, others, ClusterNode.pause)
         for node in others:
             world.servers.proxies[node].refuse()
             world.servers.proxies[node].cut()
@@ -192,7 +192,7 @@ async def only_the_old_one(world: ClusterWorld) -> None:
             if (now := world.client.topology().epoch) < epoch:
                 world.ledger.wrong("topology went back", f"from epoch {epoch} to {now}")
                 break
-        await do(lambda: [node.resume() for node in others])
+        await do(for_each, others, ClusterNode.resume)
         world.mend_network()
 
 
@@ -207,7 +207,7 @@ async def _succession(world: ClusterWorld, primary: ClusterNode) -> ClusterNode:
     try:
         while not any(node.view()[node.id].owns(slot) for node in await do(world.servers.primaries)):
             await asyncio.sleep(0.05)
-        heir = await do(lambda: world.servers.wait_until_promoted(primary))
+        heir = await do(world.servers.wait_until_promoted, primary)
         begin = time.monotonic() - world.ledger.stood_still
         await asyncio.wait(probes, timeout=30)
         took = time.monotonic() - world.ledger.stood_still - begin

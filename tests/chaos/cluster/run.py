@@ -62,10 +62,10 @@ class ClusterRun(Play[ClusterWorld]):
         """Check that replicas serve those who ask for it, by the count of the replicas themselves."""
         await asyncio.sleep(2)  # a server that has failed is asked after the others for a moment
         view = client.with_options(read_from="replica")
-        before = await do(lambda: _gets(made))
+        before = await do(_gets, made)
         for number in range(READS):
             await view.get(f"who:{number % STATIC}")
-        served = await do(lambda: _gets(made)) - before
+        served = await do(_gets, made) - before
         self.ledger.figures["reads that replicas served at the end"] = served
         if served < READS // 2:
             self.ledger.wrong("replicas do not serve", f"{served} of {READS} reads in peace")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from aioresp import Retry
 from aioresp.cluster import Cluster
@@ -22,6 +22,7 @@ from tests.chaos.losses import Losses, Window
 from tests.chaos.stage import Stage
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: Seconds of silence after which a node is taken for dead.
 NODE_TIMEOUT: Final = 1.0
@@ -97,7 +98,7 @@ class ClusterWorld(Stage):
 
     async def clients(self) -> int:
         """Return how many connections there are at the proxies, where those of the servers and `direct` do not go."""
-        return self.seed_proxy.open + await do(lambda: sum(proxy.open for proxy in self.proxies))
+        return self.seed_proxy.open + await do(sum, (proxy.open for proxy in self.proxies))
 
     async def heal(self) -> None:
         """Take all faults back, and wait until the cluster is whole."""
@@ -113,7 +114,7 @@ class ClusterWorld(Stage):
         """Note it if a node has ended by itself, or if the cluster has failed over with nobody asking for it."""
         for node in self.servers.nodes:
             try:
-                await do(lambda node=node: node.call("PING", timeout=20))
+                await do(node.call, "PING", timeout=20)
             except ServerFailed as error:
                 self.ledger.wrong("the server died", f"{error}; its log: {node.log[-3000:]}")
                 await do(node.kill)
@@ -197,7 +198,7 @@ class ClusterWorld(Stage):
         """End all nodes, and start them on other ports."""
         self._cuts = self.cuts
         async with self.breaking():
-            await do(lambda: self.servers.restart(elsewhere=True))
+            await do(self.servers.restart, elsewhere=True)
             self.lead_seeds()
 
     def lead_seeds(self) -> None:
@@ -207,9 +208,15 @@ class ClusterWorld(Stage):
         self._own_seed.lead_to("127.0.0.1", second.port)
 
 
-async def do(function: Callable[[], T]) -> T:
+async def do(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Call what blocks in a thread."""
-    return await asyncio.to_thread(function)
+    return await asyncio.to_thread(function, *arguments, **options)
+
+
+def for_each(nodes: Iterable[ClusterNode], call: Callable[[ClusterNode], object]) -> None:
+    """Call a function for each node."""
+    for node in nodes:
+        call(node)
 
 
 def offset(node: ClusterNode) -> int:

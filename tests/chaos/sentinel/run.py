@@ -78,7 +78,7 @@ class SentinelWorld(Stage):
 
     async def clients(self) -> int:
         """Return how many connections there are at the proxies, but for those of `direct`."""
-        there = await do(lambda: sum(proxy.open for proxy in self.servers.proxies.values()))
+        there = await do(sum, (proxy.open for proxy in self.servers.proxies.values()))
         return there - self.direct.stats().open
 
     async def heal(self) -> None:
@@ -89,7 +89,7 @@ class SentinelWorld(Stage):
         """Note it if a server has ended by itself, or the sentinels have failed over with nobody asking for it."""
         for each in (*self.servers.servers, *self.servers.sentinels):
             try:
-                await do(lambda each=each: each.call("PING", timeout=20))
+                await do(each.call, "PING", timeout=20)
             except ServerFailed as error:
                 self.ledger.wrong("the server died", f"{error}; its log: {each.log[-3000:]}")
                 await do(each.kill)
@@ -129,7 +129,7 @@ async def kill(world: SentinelWorld) -> None:
 
     await do(hold_writes)
     await do(primary.kill)
-    await do(lambda: world.servers.wait_until_promoted(primary))
+    await do(world.servers.wait_until_promoted, primary)
     await world.settle()
 
 
