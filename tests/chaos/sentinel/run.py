@@ -52,6 +52,10 @@ JOBS: Final[dict[type[Job], int]] = {
 }
 
 
+#: Seconds from +selected-slave until a client holds its writes, on a machine that is busy.
+HEARD: Final = 0.3
+
+
 class SentinelWorld(Stage):
     """A primary, two replicas and three sentinels, with a proxy before each."""
 
@@ -110,7 +114,16 @@ class SentinelWorld(Stage):
 async def failover(world: SentinelWorld) -> None:
     """SENTINEL FAILOVER: a replica becomes the primary, and the old one takes writes for some seconds more."""
     await asyncio.sleep(0.5)
-    await do(world.servers.failover)
+    leader = next(each for each in world.servers.sentinels if each.reachable)
+    before = len(await do(leader.events, "+selected-slave"))
+    promoting = asyncio.create_task(do(world.servers.failover))
+    while not promoting.done() and len(await do(leader.events, "+selected-slave")) == before:
+        await asyncio.sleep(0.02)
+    # Until the client hears of it, the old primary acknowledges writes that the new one may not get any more.
+    assert world.ledger.losses is not None
+    window = world.ledger.losses.open("write", since=time.monotonic() - 0.2)
+    window.until = time.monotonic() + HEARD
+    await promoting
     await world.settle()
 
 
