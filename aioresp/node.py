@@ -7,7 +7,6 @@ that uses many servers builds on it by public names alone. Never converts a repl
 from __future__ import annotations
 
 import asyncio
-import math
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -192,7 +191,7 @@ class Node(Lifetime):
         except RedisError as error:
             failed = error
         try:
-            return await terms.attempts(math.inf if until is None else until).run(attempt, repeatable, failed)
+            return await terms.attempts(borrowed.last_start(until)).run(attempt, repeatable, failed)
         finally:
             del failed  # whose traceback holds this frame
 

@@ -386,6 +386,14 @@ class Borrowed(Entered):
         self._blocking.finish()
         return True
 
+    @staticmethod
+    def last_start(until: float | None) -> float:
+        """Return the loop time until which a blocking command may be sent, whose own time limit ends at `until`.
+
+        It may have waited while its server was left, and then asks the next one once, for the least time.
+        """
+        return math.inf if until is None else until + GRACE
+
     def _remark(self) -> None:
         """Log that an unbounded wait has become long: otherwise it would look like an empty queue."""
         pool = self.find_pool()

@@ -405,11 +405,12 @@ async def test_a_script_that_others_load_while_the_client_goes_to_another_server
     text = "return 'ran' .. ARGV[1]"
     async with Client(server.url) as other:
         moving = False
+        clients: list[Client[str]] = []
 
         async def move(arguments: Arguments, send: Callable[[], Awaitable[Any]]) -> Any:
             if not moving or arguments[0] != "EVALSHA":
                 return await send()
-            r.node.retire(ConnectionError("a test"))
+            clients[0].node.retire(ConnectionError("a test"))
             await other.script_flush()
             try:
                 return await send()
@@ -418,6 +419,7 @@ async def test_a_script_that_others_load_while_the_client_goes_to_another_server
                 raise
 
         async with Client(server.url, middleware=move) as r:
+            clients.append(r)
             script = r.register_script(text)
             assert await script([], [1]) == "ran1"
             moving = True

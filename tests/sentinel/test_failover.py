@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from aioresp import Client, ConnectError, ConnectionLost
+from aioresp import Client, ConnectError, ConnectionLost, Retry
 from aioresp.events import Event, MasterChanged
 from aioresp.replicated import outlook as outlook_module
 from aioresp.replicated.outlook import Outlook
@@ -67,6 +67,18 @@ async def test_the_deadline_of_a_write_that_is_held_counts(r: Client[str]) -> No
     assert time.monotonic() - since < 2.0
     outlook(r).release("a test")
     assert await r.get("k") == "1"
+
+
+async def test_a_blocking_pop_whose_time_passes_while_writes_are_held_ends_empty(shared: SentinelServers) -> None:
+    """However little of its time is left: with this policy, too little for a pause before another attempt."""
+    async with Client(shared.url, retry=Retry(base=0.2, jitter=False)) as r:
+        await r.set("k", "1")
+        popping = [asyncio.create_task(r.blpop(("nothing",), seconds)) for seconds in (0.3, 0.5)]
+        await asyncio.sleep(0.2)
+        outlook(r).hold("a test")
+        await asyncio.sleep(0.5)
+        outlook(r).release("a test")
+        assert [await each for each in popping] == [None, None]
 
 
 async def test_a_failover_that_is_given_up_lets_the_writes_go_on(
