@@ -15,6 +15,111 @@ from aioresp.hints import meant
 _BY_TIPS: Final = "a command without a key goes to a random primary, or to all nodes that it concerns"
 _BY_NODE: Final = "call the command on the clients that `await cluster.primaries()`, `replicas()` and `nodes()` return"
 
+#: Option names of other clients, redis-py above all, each with advice on the option to use here.
+OPTIONS: Final[dict[str, str]] = {
+    "slow": "it is `slow_after` here",
+    "around": "it is `middleware` here",
+    # Connections and pools.
+    **dict.fromkeys(
+        (
+            "max_connections",
+            "max_connections_per_node",
+            "maxsize",
+            "pool_size",
+            "pool_max_size",
+            "max_size",
+            "poolsize",
+        ),
+        "it is `limit` here",
+    ),
+    **dict.fromkeys(("minsize", "min_size", "pool_min_size"), "connections are opened when they are needed"),
+    **dict.fromkeys(("max_idle_time", "idle_time"), "it is `idle_timeout` here"),
+    **dict.fromkeys(("max_connection_age", "max_lifetime"), "it is `max_age` here"),
+    **dict.fromkeys(
+        ("connection_pool", "pool", "pool_cls", "pool_class", "connection_class", "connection_cls", "queue_class"),
+        "the pool is the client's own; see `limit` and `concurrency`",
+    ),
+    "auto_close_connection_pool": "the pool is the client's own, and is closed with it",
+    "single_connection_client": "`connection()` gives a connection of its own",
+    "blocking": "callers always wait for a full pool; see `timeout`",
+    # Time.
+    **dict.fromkeys(("socket_timeout", "stream_timeout", "command_timeout", "read_timeout"), "it is `timeout` here"),
+    **dict.fromkeys(
+        ("socket_connect_timeout", "connection_timeout", "create_connection_timeout", "conn_timeout"),
+        "it is `connect_timeout` here",
+    ),
+    "health_check_interval": "none is needed: deadlines find dead connections",
+    **dict.fromkeys(
+        ("retry_on_timeout", "retry_on_error", "retries", "max_retries", "cluster_error_retry_attempts"),
+        "it is `retry=Retry(...)` here",
+    ),
+    # Addresses and credentials.
+    **dict.fromkeys(("path", "socket_path", "unix_path", "socket"), "it is `unix_socket_path` here"),
+    **dict.fromkeys(("user", "acl_user"), "it is `username` here"),
+    **dict.fromkeys(("passwd", "auth"), "it is `password` here"),
+    **dict.fromkeys(("database", "dbid"), "it is `db` here"),
+    **dict.fromkeys(("hostname", "server"), "it is `host` here"),
+    "address": "they are `host` and `port` here, or a URL",
+    **dict.fromkeys(("resp_version", "protocol_version", "legacy_responses"), "it is `protocol` here"),
+    "redis_connect_func": "the handshake is the client's own; `credential_provider` gives it user and password",
+    # Texts.
+    **dict.fromkeys(
+        ("encoding", "encoding_errors", "errors", "charset", "encoder_class"),
+        "replies are UTF-8; for others, `decode_responses=False`",
+    ),
+    **dict.fromkeys(("parser", "parser_class", "command_packer"), "the parser is the client's own"),
+    "driver_info": "it is `lib_name` here",
+    "lib_version": "the version is that of aioresp; `lib_name=None` tells the server neither name nor version",
+    # Sockets.
+    **dict.fromkeys(
+        ("socket_keepalive", "socket_keepalive_options", "tcp_keepalive"), "none is needed: keepalive is on"
+    ),
+    **dict.fromkeys(("socket_type", "socket_read_size", "tcp_nodelay"), "none is needed: sockets are the client's own"),
+    # TLS.
+    "tls": "it is `ssl` here",
+    **dict.fromkeys(("ssl_cafile", "ssl_ca_file", "tls_ca_cert"), "it is `ssl_ca_certs` here"),
+    **dict.fromkeys(("ssl_cert_file", "ssl_cert", "tls_cert"), "it is `ssl_certfile` here"),
+    **dict.fromkeys(("ssl_key_file", "ssl_key", "tls_key"), "it is `ssl_keyfile` here"),
+    "ssl_cert_reqs": "certificates are verified; to verify none, give an `ssl_context`",
+    **dict.fromkeys(
+        (
+            *("ssl_ca_data", "ssl_ca_path", "ssl_ciphers", "ssl_exclude_verify_flags", "ssl_include_verify_flags"),
+            *("ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp", "ssl_validate_ocsp_stapled"),
+        ),
+        "give an `ssl_context`",
+    ),
+    # What is not there.
+    **dict.fromkeys(("cache", "cache_config"), "there is no cache yet"),
+    # Clusters.
+    "startup_nodes": "they are the addresses of a URL here: `Cluster('redis+cluster://a:7000,b:7001')`",
+    **dict.fromkeys(
+        ("require_full_coverage", "skip_full_coverage_check"),
+        "none is needed: calls fail only for slots that no node serves",
+    ),
+    **dict.fromkeys(("max_redirects", "max_redirections"), "none is needed: redirects are followed until `timeout`"),
+    "non_atomic_cross_slot": "MGET, DEL, UNLINK, EXISTS and TOUCH are split; `mset_nonatomic()` sets keys of any slots",
+    **dict.fromkeys(
+        ("dynamic_startup_nodes", "reinitialize_steps", "nodemanager_follow_cluster"),
+        "none is needed: the topology is kept true without it",
+    ),
+    **dict.fromkeys(("address_remap", "nat_map", "host_mapping", "nat_translator"), "it is `address_map` here"),
+    "policy_resolver": "commands without a key follow the servers' own COMMAND tips",
+    **dict.fromkeys(
+        ("read_from_replicas", "readonly", "load_balancing_strategy", "scale_reads"), "it is `read_from` here"
+    ),
+    **dict.fromkeys(
+        ("sentinels", "master_name", "service_name"),
+        "it is `Client('redis+sentinel://host:26379/name')` here, or `Sentinel([...]).master_for(name)`",
+    ),
+    "sentinel_kwargs": "they are `sentinel_username`, `sentinel_password` and `sentinel_ssl` here",
+    **dict.fromkeys(("min_other_sentinels", "force_master_ip"), "the newest word of all sentinels counts here"),
+    **dict.fromkeys(
+        ("maint_notifications_config", "maint_notifications_pool_handler", "oss_cluster_maint_notifications_handler"),
+        "there are no notifications of maintenance",
+    ),
+    "event_dispatcher": "it is `events` here",
+}
+
 #: Advice of a cluster client.
 CLUSTER: Final[dict[str, str]] = {
     **CLIENT,

@@ -15,8 +15,6 @@ from aioresp.hints import meant
 
 T = TypeVar("T")
 
-_NONE: Final[Mapping[str, str]] = {}
-
 #: Function that reads the text of one option. It raises ValueError or KeyError for a text that spells no value.
 Reader: TypeAlias = Callable[[str], Any]
 
@@ -66,11 +64,14 @@ _DATABASE: Final = "behind the host and a slash stands the number of a database,
 
 
 def parse_url(
-    url: str, readers: Mapping[str, Reader], known: Collection[str] = (), hints: Mapping[str, str] = _NONE
+    url: str,
+    readers: Mapping[str, Reader],
+    known: Collection[str] = (),
+    hint: Callable[[str], str | None] | None = None,
 ) -> dict[str, Any]:
     """Return the options that `url` spells: its scheme, user, password, host, port, database and query.
 
-    `readers` has a function for each option that a URL can have. Errors may show the names in `known`. `hints` has
+    `readers` has a function for each option that a URL can have. Errors may show the names in `known`. `hint` returns
     advice for the option names of other clients.
 
     Raises ArgumentError for an unknown scheme or option, and for a value that does not fit. The error never shows a
@@ -131,8 +132,8 @@ def parse_url(
     for name, text in _pairs(parts.query, unquote):
         if name == "decode_responses":
             raise ArgumentError("decode_responses decides the client's type: pass it as a keyword, not in the URL")
-        if name in hints:
-            raise ArgumentError(f"unknown option {name!r} in the URL: {hints[name]}")
+        if hint is not None and (advice := hint(name)):
+            raise ArgumentError(f"unknown option {name!r} in the URL: {advice}")
         if name == "ssl":
             raise ArgumentError("unknown option 'ssl' in the URL: with TLS the URL begins with rediss://")
         if name in known and name not in readers:

@@ -115,6 +115,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.url", "urllib.parse"): "slow to import, and a client may do without a URL",
     ("aioresp.hints", "difflib"): "needed for a mistake only",
     ("aioresp", "aioresp.advice"): "needed for a mistake only",
+    ("aioresp.options", "aioresp.advice"): "needed for a mistake only",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.replies", "self._name"): "few programs send the commands whose replies have modules of their own",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from aioresp import ArgumentError, ArgumentTypeError, Client
-from aioresp.options import DEFAULTS, ELSEWHERE, OPTIONS, SPELLINGS, Options, Settings, check, settings
+from aioresp.advice import OPTIONS as ELSEWHERE
+from aioresp.options import DEFAULTS, OPTIONS, SPELLINGS, Options, Settings, check, settings
 from aioresp.retry import Retry
 from aioresp.url import parse_url
 from aioresp.wire.endpoint import Endpoint

@@ -16,7 +16,7 @@ from aioresp.client import Client
 from aioresp.command import AnyStr
 from aioresp.elsewhere import advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
-from aioresp.options import ELSEWHERE, OPTIONS, VIEW, Options, check, settings
+from aioresp.options import OPTIONS, VIEW, Options, check, elsewhere, settings
 from aioresp.pool.entries import ended
 from aioresp.replicated.node import ReplicatedNode
 from aioresp.replicated.places import Address
@@ -167,7 +167,7 @@ def _without(options: Mapping[str, object], method: str) -> None:
         elif name in ("redis_class", "connection_pool_class"):
             where = "the client and its pool are the package's own"
         else:
-            where = "options belong to Sentinel(...)" + (f"; {ELSEWHERE[name]}" if name in ELSEWHERE else "")
+            where = "options belong to Sentinel(...)" + (f"; {advice}" if (advice := elsewhere(name)) else "")
         raise ArgumentTypeError(f"{method}() takes a name alone, not {name!r}: {where}")
 
 
