@@ -205,7 +205,10 @@ async def _succession(world: ClusterWorld, primary: ClusterNode) -> ClusterNode:
     patient = world.client.with_options(timeout=60)
     probes = [asyncio.create_task(patient.get(key)) for _ in range(3)]
     try:
+        end = time.monotonic() + 30
         while not any(node.view()[node.id].owns(slot) for node in await do(world.servers.primaries)):
+            if time.monotonic() > end:
+                break  # the next line tells what is missing, after its own time
             await asyncio.sleep(0.05)
         heir = await do(world.servers.wait_until_promoted, primary)
         begin = time.monotonic() - world.ledger.stood_still
