@@ -62,7 +62,8 @@ def advising(advice: Mapping[str, str], python: tuple[int, int] = sys.version_in
     return decorate
 
 
-_CALL: Final = 'there are no methods for it yet: `call("{}", ...)` sends any command'
+_CALL: Final = 'there are no methods for it yet: `call("'
+_SENDS: Final = '", ...)` sends any command'
 _BY_CALL: Final = """\
 json: JSON.GET
 ft: FT.SEARCH
@@ -98,7 +99,7 @@ COMMON: Final[dict[str, str]] = {
     "execute_command": 'it is `call("GET", "key")` here',
     "send_command": 'it is `call("GET", "key")` here',
     "execute_raw": 'it is `call("GET", "key")` here',
-    **{name: _CALL.format(command) for name, _, command in (line.partition(": ") for line in _BY_CALL.splitlines())},
+    **{name: _CALL + command + _SENDS for name, _, command in (line.partition(": ") for line in _BY_CALL.splitlines())},
     "stralgo": "it is `lcs` here",
     "vset": "its commands are methods here: `vadd`, `vsim`, ...",
     "object": "there is one method for each: `object_encoding`, `object_freq`, `object_idletime`, `object_refcount`",

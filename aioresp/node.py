@@ -191,7 +191,7 @@ class Node(Lifetime):
         except RedisError as error:
             failed = error
         try:
-            return await terms.attempts(borrowed.last_start(until)).run(attempt, repeatable, failed)
+            return await terms.attempts(borrowed.last_start(until, failed)).run(attempt, repeatable, failed)
         finally:
             del failed  # whose traceback holds this frame
 

@@ -387,12 +387,14 @@ class Borrowed(Entered):
         return True
 
     @staticmethod
-    def last_start(until: float | None) -> float:
+    def last_start(until: float | None, error: RedisError) -> float:
         """Return the loop time until which a blocking command may be sent, whose own time limit ends at `until`.
 
-        It may have waited while its server was left, and then asks the next one once, for the least time.
+        If the `error` of its first attempt is that its server was left, it asks the next one once, for the least time.
         """
-        return math.inf if until is None else until + GRACE
+        if until is None:
+            return math.inf
+        return until + GRACE if isinstance(error, ConnectionLost) else until
 
     def _remark(self) -> None:
         """Log that an unbounded wait has become long: otherwise it would look like an empty queue."""

@@ -68,6 +68,7 @@ class ClusterServers(Ensemble[ClusterNode]):
         settings = {
             # A primary that has saved its keys for a replica would load them when it starts again.
             "repl-diskless-sync": "yes",
+            "rdb-del-sync-files": "yes",  # and a replica that is to start empty has no keys of an earlier life
             "repl-diskless-sync-delay": "0",
             # CLUSTER SLOTS leaves out a replica that has received nothing yet, and an idle primary sends only these.
             "repl-ping-replica-period": "1",
