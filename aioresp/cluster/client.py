@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVa
 from aioresp.advice import CLUSTER
 from aioresp.arguments import exact
 from aioresp.client import NONE, Client, View
-from aioresp.cluster.fleet import Fleet
+from aioresp.cluster.fleet import Fleet, publisher
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.pipeline import ClusterPipeline
 from aioresp.cluster.routes import all_of
@@ -214,6 +214,9 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
                 return await self._fleet.block(facts, slot, reply, self.terms)
             if slot is not None and view.read_from != "primary" and may_be_read(facts):
                 value = await self._fleet.read(packed, slot, view)
+            elif facts.name == "PUBLISH" and len(arguments) > 1:
+                find = publisher(self._routers.here(), slot_of(cast(Key, arguments[1])))
+                value = await self._fleet.send(packed, None, view, find)
             else:
                 value = await self._fleet.send(packed, slot, view)
         return converted(reply, value, packed)

@@ -238,6 +238,22 @@ async def _connect_anywhere(routers: weakref.ref[PerLoop[Router]], dial: Dial) -
     return connection
 
 
+def publisher(router: Router, slot: int) -> Find:
+    """Return a function that finds the node for a message: the primary of its channel's slot, then random ones.
+
+    Any node takes a message. Those of one channel go through one, so that they keep their order.
+    """
+    asked = False
+
+    def find() -> Pool[Connection] | None:
+        nonlocal asked
+        pool = None if asked else router.pool(slot)
+        asked = pool is not None
+        return pool or any_primary(router)
+
+    return find
+
+
 def any_primary(router: Router) -> Pool[Connection] | None:
     """Return the pool of a random healthy primary; None before a topology is known."""
     nodes = [] if router.topology is None else [node for node in router.topology.primaries if node.healthy]

@@ -102,8 +102,11 @@ class Ear:
         for number in range(start, end):
             if number in self.channel.unknown or (self.channel.relayed and number <= self._first):
                 self._late.add(number)
-            elif number in self.channel.unsent or self._excused:
+            elif number in self.channel.unsent:
                 pass
+            elif self._excused:
+                if self.channel.relayed:  # it may still be on its way between two nodes
+                    self._late.add(number)
             elif self.channel.relayed:
                 self._overtaken.add(number)
             else:

@@ -302,3 +302,19 @@ async def test_a_gap_comes_before_the_first_message_after_it(sharded: ClusterSer
         assert isinstance(await s.get(5), Gap)
         assert s.waiting == 0
         assert len(s.gaps) == 2
+
+
+async def test_messages_of_a_channel_go_through_one_node_and_keep_their_order(
+    fresh: ClusterServers, r: Cluster[str]
+) -> None:
+    async with r.subscribe("news", "other") as s:
+        for number in range(60):
+            await r.publish("news" if number % 2 else "other", str(number))
+        messages = [await s.get(5) for _ in range(60)]
+    heard = [int(message.data) for message in messages if message is not None]
+    assert [number for number in heard if number % 2] == list(range(1, 60, 2))
+    assert [number for number in heard if not number % 2] == list(range(0, 60, 2))
+    published = {node: node.commandstats().get("publish", 0) for node in fresh.primaries()}
+    assert sum(published.values()) == 60
+    homes = {fresh.primary_of("news"), fresh.primary_of("other")}
+    assert {node for node, count in published.items() if count} == homes
