@@ -5,6 +5,7 @@ Owns the order of CLUSTER SETSLOT and MIGRATE. Never chooses the nodes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from aioresp.testing.node import ClusterNode
@@ -12,6 +13,7 @@ from aioresp.testing.sockets import HOST
 from aioresp.testing.talk import expect, pairs
 
 BATCH = 100  # keys in one MIGRATE
+PATIENCE = 10.0  # seconds for an epoch to reach another node
 
 
 class MigrationFailed(RuntimeError):
@@ -56,12 +58,23 @@ class Migration:
     def end(self) -> None:
         """Move the keys that are left, give the slot to the target, and return when all running nodes know it."""
         self.move()
+        self._await_epoch()
         # The target first: if the source went first and died, the slot would have no owner.
         others = [node for node in self._nodes if node not in (self.target, self.source) and node.reachable]
         for node in (self.target, self.source, *others):
             if node.view()[node.id].is_primary:
                 node.call("CLUSTER", "SETSLOT", self.slot, "NODE", self.target.id)
         self._agree_on(self.slot, self.target)
+
+    def _await_epoch(self) -> None:
+        """Wait until the target has heard the newest epoch: a claim with one that is not newer would be undone."""
+        running = [node for node in self._nodes if node.reachable]
+        newest = max(node.view()[node.id].epoch for node in running)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if self.target.current_epoch >= newest:
+                return
+            time.sleep(0.005)
 
 
 def migrate_at_once(

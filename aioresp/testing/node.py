@@ -48,6 +48,12 @@ class ClusterNode(Member):
         self._rests_until = old._elected_at + votes_last
 
     @property
+    def current_epoch(self) -> int:
+        """Newest epoch that the node has heard of."""
+        found = (line.partition(":") for line in expect(str, self.call("CLUSTER", "INFO", timeout=SOON)).splitlines())
+        return int(next(value for name, _, value in found if name == "cluster_current_epoch"))
+
+    @property
     def bus_port(self) -> int:
         """Port on which the nodes talk among themselves."""
         return (self._tls_port or self._port) + BUS
