@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
+from importlib import import_module
 from inspect import iscoroutinefunction
 from pathlib import Path
 from types import FunctionType
@@ -78,6 +79,34 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(SHARING)))
+
+
+#: Folders whose tests share one cluster or one set of servers, with the first letters of their files that divide them.
+#: Each part goes to one process. Otherwise nearly all processes would form a cluster, and again for each file.
+SHARING: dict[str, tuple[str, ...]] = {
+    "tests/cluster/": ("test_f", "test_r", "test_t"),
+    "tests/sentinel/": (),
+    "tests/replicated/": (),
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduler = import_module("xdist.scheduler").LoadFileScheduling(config, log)
+    split = scheduler._split_scope
+
+    def part_of(nodeid: str) -> str:
+        file: str = split(nodeid)
+        for folder, starts in SHARING.items():
+            if file.startswith(folder):
+                return f"{folder}{sum(file.removeprefix(folder) >= start for start in starts)}"
+        return file
+
+    scheduler._split_scope = part_of
+    return cast(object, scheduler)
 
 
 def pytest_collection_finish() -> None:
