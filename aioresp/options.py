@@ -361,6 +361,8 @@ def _retry(name: str, value: Any) -> None:
 
 
 def _read_from(name: str, value: Any) -> None:
+    if type(value) is str and value == "primary":
+        return
     from aioresp.reading import POLICIES  # noqa: PLC0415 (many programs read from no replica)
 
     if type(value) is not str or value not in POLICIES:
