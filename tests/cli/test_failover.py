@@ -59,8 +59,8 @@ def test_one_shard_pauses_and_no_other(ran: Ran) -> None:
     assert failover.seconds_to_serve <= shards["B"].longest_pause + 0.5
     assert shards["A"].errors == shards["C"].errors == 0
     for name in "AC":
-        assert shards[name].during > shards[name].before / 2
-    assert shards["B"].during < shards["A"].during / 2
+        assert shards[name].during > shards[name].before / 5  # of some ten tasks a second
+    assert shards["B"].during < (shards["A"].during + shards["C"].during) / 4
     assert shards["B"].after > 0
 
 
