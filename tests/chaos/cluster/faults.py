@@ -17,7 +17,7 @@ from tests.chaos.network import cut, cut_in_a_command, cut_in_a_reply, delay, ha
 from tests.chaos.stage import eventually
 
 #: Seconds after all nodes know a new primary in which each call of the old one must be there.
-MOVED_ON: Final = 5.0
+MOVED_ON: Final = 10.0
 
 #: Seconds in which the client and its subscriptions come to rest when nothing is broken.
 REST: Final = 0.5
