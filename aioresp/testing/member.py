@@ -13,7 +13,7 @@ from aioresp.testing.gates import Gate, servers_address
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.servers import Server, quoted
 from aioresp.testing.sockets import HOST
-from aioresp.testing.talk import Answer, Talk, expect
+from aioresp.testing.talk import Answer, Talk, fields
 
 #: Seconds for the answer of a server that may have been frozen by others.
 SOON = 1.0
@@ -103,8 +103,7 @@ class Member(Server):
 
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of INFO."""
-        pairs = (line.partition(":") for line in expect(str, self.call("INFO", section)).splitlines())
-        return {name: value for name, colon, value in pairs if colon}
+        return fields(self.call("INFO", section))
 
     def errorstats(self) -> dict[str, int]:
         """Return how many errors of each kind the server has sent: `{"MOVED": 3}`."""

@@ -13,7 +13,7 @@ from aioresp.testing.member import SOON, Member
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.slots import NodeLine, parse_nodes
 from aioresp.testing.sockets import BUS, HOST
-from aioresp.testing.talk import ErrorReply, expect
+from aioresp.testing.talk import ErrorReply, expect, fields
 
 #: What a node says of all nodes, by their ids.
 View: TypeAlias = dict[str, NodeLine]
@@ -26,13 +26,13 @@ class ClusterNode(Member):
     """Name of the node in CLUSTER NODES, which survives restarts."""
 
     last: NodeLine | None = None
-    """What the node said of itself before it was stopped, killed or paused."""
+    """The node's own line in CLUSTER NODES before it was stopped, killed or paused."""
 
     _elected_at: float = -math.inf
-    """When it was promoted last (monotonic)."""
+    """Time of its last promotion (monotonic)."""
 
     _rests_until: float = -math.inf
-    """Until when it is not ended or frozen (monotonic)."""
+    """Time before which the kit does not end or freeze it (monotonic)."""
 
     def view(self, timeout: float = SOON) -> View:
         """Return what the node says of all nodes (CLUSTER NODES), by their ids."""
@@ -50,8 +50,7 @@ class ClusterNode(Member):
     @property
     def current_epoch(self) -> int:
         """Newest epoch that the node has heard of."""
-        found = (line.partition(":") for line in expect(str, self.call("CLUSTER", "INFO", timeout=SOON)).splitlines())
-        return int(next(value for name, _, value in found if name == "cluster_current_epoch"))
+        return int(fields(self.call("CLUSTER", "INFO", timeout=SOON))["cluster_current_epoch"])
 
     @property
     def bus_port(self) -> int:

@@ -85,6 +85,12 @@ class Talk:
         return [str(each) if isinstance(each, ErrorReply) else each for each in elements]
 
 
+def fields(answer: Answer) -> dict[str, str]:
+    """Return the fields of INFO or CLUSTER INFO: lines with a name, a colon and a value."""
+    lines = (line.partition(":") for line in expect(str, answer).splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
 def pairs(answer: Answer) -> dict[str, str]:
     """Return a list of names and values as a dict."""
     words = expect(list, answer)
