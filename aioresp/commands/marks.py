@@ -31,15 +31,10 @@ def awaited(function: F) -> F:
 
 def mark_methods(kind: type) -> None:
     """Mark all public methods that `kind` inherits: each of them returns a coroutine."""
-    flag, mark = inspect.CO_COROUTINE, _mark
     for base in kind.__mro__[1:-1]:
         for name, value in vars(base).items():
             if type(value) is FunctionType and name[0] != "_":
-                if mark is not None:
-                    mark(value)
-                else:  # in place of `awaited`: there are hundreds, and each import waits for it
-                    code = value.__code__
-                    value.__code__ = code.replace(co_flags=code.co_flags | flag)
+                awaited(value)
 
 
 def unmark_methods(kind: type) -> None:
