@@ -238,7 +238,7 @@ _CLUSTER: Final = (
 
 
 class _Redirect:
-    """What an error tells of another node."""
+    """Redirect to another node, read from the words of the error once."""
 
     slot: int | None = None
     """The slot of the key; None if the server's words name no slot that there is, or no address."""

@@ -83,7 +83,7 @@ class MasterChanged(Event):
     before: str
     """Those of the former primary."""
     reason: str
-    """How the client has found out, in words for a log."""
+    """Sign by which the client noticed it, in words for a log."""
 
 
 class TopologyChanged(Event):

@@ -71,7 +71,7 @@ def _plottable(path: Path | None) -> Path | None:
 
 
 class Scene(Enum):
-    """What the demo shows."""
+    """Subject of a demo."""
 
     POOL = "pool"
     CLUSTER = "cluster"

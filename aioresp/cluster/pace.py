@@ -23,7 +23,7 @@ class Pace:
         self.gap = LEAST
         """Seconds until the next refresh may begin if nobody waits."""
         self.wanted_since = 0.0
-        """When the first of a series of waiting callers came; a change begins another series."""
+        """Time at which the first of a series of waiting callers came; a change begins another series."""
         self._wanted_at = -math.inf  # when the last of them came
         self._ended_at = -MOST  # the end of the last refresh
         self._jitter = 1.0  # of the gap, so that many clients do not ask at the same time

@@ -79,7 +79,7 @@ class State(Enum):
 
 
 class Outlook:
-    """What one loop knows of the primary."""
+    """Knowledge of one loop about the primary."""
 
     def __init__(self, owner: Callable[[], Owner | None], name: str, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop

@@ -40,7 +40,7 @@ _FAREWELL = 10.0
 
 
 class View(Protocol):
-    """How a run shows itself."""
+    """Display of a run."""
 
     def showing(self, progress: Progress) -> AbstractContextManager[Any]:
         """Return a context in which the progress is shown."""

@@ -51,7 +51,7 @@ class FailoverFigures:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFigures:
-    """What the tasks were told, against the counters in the servers."""
+    """Outcomes that the tasks were told, against the counters in the servers."""
 
     acknowledged: int
     unknown: int

@@ -34,7 +34,7 @@ LOOK = 0.01
 
 
 class View(Protocol):
-    """How a run shows itself."""
+    """Display of a run."""
 
     def say(self, line: str) -> None:
         """Show a line."""
