@@ -64,6 +64,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp.sentinel",),
     ("aioresp.cluster", "aioresp.cluster.*"),
     ("aioresp",),
+    ("aioresp.recipes", "aioresp.recipes.*"),
     ("aioresp.otel", "aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
 )
 
@@ -83,6 +84,7 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
     ("aioresp.wire*", "aioresp.pool*", "a connection never knows pools"),
     ("aioresp.wire.connection", "aioresp.command*", "a connection never knows commands"),
     ("aioresp.wire.listener", "aioresp.command*", "a listener never knows what it hears"),
+    ("aioresp.testing*", "aioresp.recipes*", "the testing kit is for users who have no recipes installed"),
     *(
         (f"aioresp.wire.{module}", what, "the protocol does no I/O")
         for module in ("elements", "parser", "packing")
@@ -100,10 +102,12 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
     ("aioresp.testing*", "aioresp.cli*", "the testing kit is for users who have no command line installed"),
 )
 
-#: Only these import what is heavy or foreign: (what, who).
-ONLY: Final[tuple[tuple[str, str], ...]] = (
+#: Only these import what is heavy or foreign: (what, who, ...).
+ONLY: Final[tuple[tuple[str, *tuple[str, ...]], ...]] = (
     ("hiredis", "aioresp.wire.pa*"),
-    ("anyio", "aioresp.testing*"),
+    ("anyio", "aioresp.testing*", "aioresp.recipes*", "aioresp.cli.*"),
+    ("msgspec", "aioresp.recipes*"),
+    ("cronsim", "aioresp.recipes*"),
     ("pytest", "aioresp.testing.fixtures"),
     ("typer", "aioresp.cli*"),
     ("rich", "aioresp.cli*"),
@@ -114,8 +118,10 @@ ONLY: Final[tuple[tuple[str, str], ...]] = (
 LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.url", "urllib.parse"): "slow to import, and a client may do without a URL",
     ("aioresp.hints", "difflib"): "needed for a mistake only",
+    ("aioresp.recipes", "aioresp.advice"): "needed for a mistake only",
     ("aioresp", "aioresp.advice"): "needed for a mistake only",
     ("aioresp.options", "aioresp.advice"): "needed for a mistake only",
+    ("aioresp.recipes", "module"): "each recipe has modules of its own",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.replies", "self._name"): "few programs send the commands whose replies have modules of their own",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
@@ -301,9 +307,9 @@ def forbidden(modules: Modules) -> list[str]:
         for who, what, why in NEVER:
             if fnmatchcase(edge.who, who) and fnmatchcase(edge.what, what):
                 wrong.append(f"{edge}: {why}")
-        for what, who in ONLY:
-            if edge.what.partition(".")[0] == what and not fnmatchcase(edge.who, who):
-                wrong.append(f"{edge}: only {who} may")
+        for what, *allowed in ONLY:
+            if edge.what.partition(".")[0] == what and not any(fnmatchcase(edge.who, who) for who in allowed):
+                wrong.append(f"{edge}: only {', '.join(allowed)} may")
     return wrong
 
 

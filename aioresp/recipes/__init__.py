@@ -1,0 +1,26 @@
+"""Recipes over a client: a queue of jobs, a lock, a semaphore, a limiter and a cache.
+
+Needs the extra `recipes`. Every change of state is one Lua script that reads the server's clock. Every script may be
+sent twice, so a call whose connection is lost is repeated by itself.
+"""
+
+from typing import TYPE_CHECKING
+
+from aioresp.recipes.errors import RecipeError
+
+if not TYPE_CHECKING:
+    _LATER = {}
+
+    def __getattr__(name):
+        for module, names in _LATER.items():
+            if name in names:
+                return getattr(__import__(module, fromlist=names), name)
+        from aioresp.advice import absent  # noqa: PLC0415 (needed for a mistake only)
+
+        raise absent(__name__, name, __all__)
+
+    def __dir__():
+        return sorted(__all__)
+
+
+__all__ = ["RecipeError"]

@@ -1,0 +1,129 @@
+"""Encoding of arguments and results as JSON, decoded by the annotations of a function.
+
+Owns the signature of a function as it travels. Never unpickles: what a stranger writes into Redis runs no code.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar, get_type_hints
+
+import msgspec
+
+from aioresp.errors import ArgumentError, ArgumentTypeError, DecodeError
+
+T = TypeVar("T")
+
+_encoder: Final = msgspec.json.Encoder(order="deterministic")
+
+
+def encode(value: object, where: str) -> bytes:
+    """Return a value as JSON, the same bytes for equal values; `where` names it in the ArgumentTypeError."""
+    try:
+        return _encoder.encode(value)
+    except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
+        raise ArgumentTypeError(
+            f"{where} is {type(value).__name__}, which cannot be written as JSON: {_reason(error)}; pass numbers, text,"
+            " bytes, lists, dicts, dates, enums, dataclasses or msgspec structs"
+        ) from None
+
+
+class Decoder(Generic[T]):
+    """Decoder of JSON into the type of one annotation."""
+
+    def __init__(self, annotation: Any) -> None:
+        try:
+            self._decoder = msgspec.json.Decoder(annotation)
+        except TypeError as error:
+            raise ArgumentTypeError(f"{annotation} cannot be decoded from JSON: {error}") from None
+
+    def decode(self, data: bytes | str, where: str) -> T:
+        """Return the value. Raise DecodeError, which names `where` and the place, never the data."""
+        try:
+            value: T = self._decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(f"{where} does not fit its type: {_reason(error)}") from None
+        return value
+
+
+class Signature(Generic[T]):
+    """Parameters and result of a function, as they travel. Annotations are read at first use, when all names exist."""
+
+    def __init__(self, function: Callable[..., object], name: str) -> None:
+        self.name = name
+        self._function = function
+        self._signature = inspect.signature(function)
+        self._decoders: dict[str, Decoder[Any]] | None = None
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Return the arguments of a call as JSON, `[[positional], {by name}]`, equal for equal calls.
+
+        Defaults are not sent: the worker's own apply. Raise ArgumentTypeError for arguments that the function does not
+        take, or that JSON cannot hold.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentTypeError(f"{self.name}(): {error}") from None
+        positional, named = bound.args, bound.kwargs
+        try:
+            return _encoder.encode((positional, named))
+        except Exception:
+            for place, value in bound.arguments.items():  # again, one by one, to name the argument
+                encode(value, f"{self.name}(): the argument {place}")
+            raise
+
+    def decode(self, data: bytes) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments, each decoded by its annotation; raise DecodeError if they do not fit the function."""
+        try:
+            raw_args, raw_kwargs = _envelope.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(
+                f"the payload of {self.name} is not of the form [[...], {{...}}]: {_reason(error)}"
+            ) from None
+        try:
+            bound = self._signature.bind(*raw_args, **raw_kwargs)
+        except TypeError as error:
+            raise DecodeError(f"the payload of {self.name} does not fit the function: {error}") from None
+        decoders = self._decoders or self._resolve()
+        for place, value in bound.arguments.items():
+            kind = self._signature.parameters[place].kind
+            decoder = decoders[place]
+            where = f"the argument {place} of {self.name}"
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[place] = tuple(decoder.decode(bytes(one), where) for one in value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[place] = {key: decoder.decode(bytes(one), where) for key, one in value.items()}
+            else:
+                bound.arguments[place] = decoder.decode(bytes(value), where)
+        return list(bound.args), dict(bound.kwargs)
+
+    def result(self, data: bytes) -> T:
+        """Return the result, decoded by the annotation of the function."""
+        value: T = (self._decoders or self._resolve())["return"].decode(data, f"the result of {self.name}")
+        return value
+
+    def _resolve(self) -> dict[str, Decoder[Any]]:
+        try:
+            hints = get_type_hints(self._function, include_extras=True)
+        except NameError as error:
+            raise ArgumentError(
+                f"{self.name}: an annotation cannot be read at run time: {error}; import its name outside of"
+                " `if TYPE_CHECKING`"
+            ) from None
+        names = (*self._signature.parameters, "return")
+        self._decoders = {name: Decoder(hints.get(name, Any)) for name in names}
+        return self._decoders
+
+
+_envelope: Final = msgspec.json.Decoder(tuple[list[msgspec.Raw], dict[str, msgspec.Raw]])
+
+
+def _reason(error: BaseException) -> str:
+    """Return what msgspec says, which names types and places; a UnicodeDecodeError would show the data."""
+    if isinstance(error, UnicodeError):
+        return "not UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return str(error)
