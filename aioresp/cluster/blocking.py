@@ -95,10 +95,11 @@ class _Asking(Borrowed):
     """A borrowed connection that is asked once, for a slot that its node does not serve yet."""
 
     async def borrow(self, deadline: float | None, *, writes: bool = False) -> Connection:
-        """Take a connection from the pool, and send ASKING on it: the blocking command follows in the same turn."""
+        """Take a connection from the pool, and send ASKING on it: the blocking command follows in the same write."""
         connection = await super().borrow(deadline, writes=writes)
         assert self._pool is not None
         try:
+            connection.join()
             learn(self._pool, connection)  # now, as it would use ASKING up
             connection.send(ASKING, False, None).add_done_callback(_forget)
         except BaseException:  # it has just ended

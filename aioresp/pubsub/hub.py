@@ -396,7 +396,7 @@ class Hub:
             return False
         self._advance(Event.WANTED)
         self._start(connection)
-        self._try_for(connection.bytes_received)
+        self._try_for(connection.traffic.received)
         return True
 
     def _try_for(self, received: int) -> None:
@@ -404,7 +404,7 @@ class Hub:
         due = self._loop.time() + WAKE
 
         def look() -> None:
-            if self._listener is None or self._listener.connection.bytes_received > received:
+            if self._listener is None or self._listener.connection.traffic.received > received:
                 self._trial = None
             elif self._loop.time() - due > LATE:
                 self._try_for(received)  # the loop stood still: an answer may be waiting to be read

@@ -77,7 +77,7 @@ class Liveness:
         if listener is None or not self._needed():
             return
         now = self._loop.time()
-        received = listener.connection.bytes_received
+        received = listener.connection.traffic.received
         rest = PING_WAIT
         if self._pinged is not None and now - self._look_at > LATE:
             self._pinged += now - self._look_at + LATE  # the loop stood still: the PING may have left only now
@@ -101,4 +101,4 @@ class Liveness:
     def _await_reply(self, since: float | None) -> None:
         assert self._listener is not None
         self._pinged = since
-        self._proven = self._listener.connection.bytes_received
+        self._proven = self._listener.connection.traffic.received

@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._parser = Parser(max_reply)
         self._waiters: deque[Waiter] = deque()
         self._outgoing: list[Packed] = []  # the commands of this turn that have not been written
-        self._lone = False  # set by a write of one command with nothing else in flight, cleared by any other write
+        self._lone = False  # set by a write of one command with nothing else in flight, cleared by others and by `join`
         self._write_at = 0  # the number in flight from which on a write does not wait for the end of the turn
         self._answered = 0  # the commands whose replies were read; a batch counts as one
         self._reading = WHOLE
@@ -138,11 +138,6 @@ class Connection(asyncio.Protocol):
     def has_more(self) -> bool:
         """Whether complete replies may be left for the next turn of the loop."""
         return self._reading in (SLICED, FULL)
-
-    @property
-    def bytes_received(self) -> int:
-        """Bytes taken from the transport."""
-        return self.traffic.received
 
     @property
     def _transport(self) -> asyncio.Transport | None:
@@ -224,6 +219,10 @@ class Connection(asyncio.Protocol):
         """Send a batch with this turn's others; it counts as one command. Raises ConnectionLost as `send` does."""
         self.send(packed, batch.attach(self, self._parser), timeout, cast(Any, batch))
         self.traffic.batched += len(batch) - 1
+
+    def join(self) -> None:
+        """Write the commands of this turn together, also if nothing else is in flight."""
+        self._lone = False
 
     def _start_run(self, timeout: float | None) -> None:
         """Note the deadline of the commands that follow; the first of a turn also schedules the write."""

@@ -75,7 +75,7 @@ class Progress:
     @property
     def bytes_received(self) -> int:
         """Bytes that the server has sent."""
-        return sum(connection.bytes_received for connection in self.connections)
+        return sum(connection.traffic.received for connection in self.connections)
 
     def share(self, addresses: list[str]) -> None:
         """Share the time between these addresses."""

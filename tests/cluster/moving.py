@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -60,13 +60,32 @@ def commands(data: bytes) -> Iterator[list[bytes]]:
         yield words
 
 
+class Noting:
+    """A transport that notes each of its writes. A relay cannot tell: two writes may arrive in one read."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.written.append(bytes(data))
+        self._transport.write(data)
+
+    def writelines(self, chunks: Iterable[bytes]) -> None:
+        chunks = list(chunks)
+        self.written.append(b"".join(chunks))
+        self._transport.writelines(chunks)
+
+
 class Tap:
-    """A relay before one node, which notes what each connection has written, read by read."""
+    """A relay before one node."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
-        self.written: list[list[bytes]] = []
         #: Function that may answer what was written in place of the node; None leaves it to the node.
         self.answer: Callable[[bytes], bytes | None] = lambda data: None
         self._server: asyncio.Server | None = None
@@ -86,13 +105,10 @@ class Tap:
         except OSError:
             writer.close()
             return
-        chunks: list[bytes] = []
-        self.written.append(chunks)
 
         async def up() -> None:
             try:
                 while data := await reader.read(1 << 20):
-                    chunks.append(data)
                     own = self.answer(data)
                     (forth if own is None else writer).write(own or data)
             except ConnectionError:

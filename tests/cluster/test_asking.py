@@ -4,33 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterServers
-from tests.cluster.moving import Tap, commands, half_moved, other_than, tapped
+from aioresp.wire.connection import Connection
+from tests.cluster.moving import Noting, commands, half_moved, other_than, tapped
 
 KEYS = [f"{{ask}}{number}" for number in range(200)]
 
 
-def asked(taps: dict[int, Tap], *, in_one_write: bool = True) -> list[bytes]:
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Noting]:
+    """The transports of all connections that are made from now on."""
+    found: list[Noting] = []
+    made = Connection.connection_made
+
+    def note(connection: Connection, transport: asyncio.Transport) -> None:
+        found.append(Noting(transport))
+        made(connection, cast(Any, found[-1]))
+
+    monkeypatch.setattr(Connection, "connection_made", note)
+    return found
+
+
+def asked(noted: list[Noting], *, in_one_write: bool = True) -> list[bytes]:
     """Return the names of the commands behind each ASKING: they stand in the same write, and have a key of the slot."""
     found = []
-    for tap in taps.values():
-        for chunks in tap.written:
-            for data in chunks if in_one_write else [b"".join(chunks)]:
-                words = list(commands(data))
-                for number, command in enumerate(words):
-                    if command != [b"ASKING"]:
-                        continue
-                    assert number + 1 < len(words), "ASKING is alone in its write"
-                    behind = words[number + 1]
-                    if behind == [b"MULTI"]:
-                        assert [b"EXEC"] in words[number:]
-                    else:
-                        assert any(word.startswith(b"{ask}") for word in behind), behind
-                    found.append(behind[0])
+    for transport in noted:
+        for data in transport.written if in_one_write else [b"".join(transport.written)]:
+            words = list(commands(data))
+            for number, command in enumerate(words):
+                if command != [b"ASKING"]:
+                    continue
+                assert number + 1 < len(words), "ASKING is alone in its write"
+                behind = words[number + 1]
+                if behind == [b"MULTI"]:
+                    assert [b"EXEC"] in words[number:]
+                else:
+                    assert any(word.startswith(b"{ask}") for word in behind), behind
+                found.append(behind[0])
     return found
 
 
@@ -98,29 +113,51 @@ async def set_large(r: Cluster[str]) -> None:
     ],
 )
 async def test_asking_stands_before_its_command_in_one_write(
-    fresh: ClusterServers, r: Cluster[str], call: Callable[[Cluster[str]], Awaitable[None]], behind: dict[bytes, int]
+    fresh: ClusterServers,
+    r: Cluster[str],
+    noted: list[Noting],
+    call: Callable[[Cluster[str]], Awaitable[None]],
+    behind: dict[bytes, int],
 ) -> None:
-    async with tapped(fresh) as (client, taps), half_moved(fresh, r, KEYS):
+    async with Cluster(fresh.url) as client, half_moved(fresh, r, KEYS):
         await call(client)
-        large = call in (pipe_much, transact_much, set_large)  # whose writes the sockets take in pieces
-        names = asked(taps, in_one_write=not large)
+        large = call in (pipe_much, transact_much, set_large)  # whose chunks are writes of their own on Python 3.11
+        names = asked(noted, in_one_write=not large)
         assert {name: names.count(name) for name in behind} == behind
         assert set(names) <= {*behind, b"EVAL"}
 
 
-async def test_asking_stands_before_a_blocking_command(fresh: ClusterServers, r: Cluster[str]) -> None:
-    async with tapped(fresh) as (client, taps), half_moved(fresh, r, KEYS):
-        popping = [asyncio.create_task(client.blpop([f"{{ask}}queue{n % 5}"], timeout=60)) for n in range(10)]
-        await asyncio.sleep(0.2)
-        await asyncio.gather(*(r.rpush(f"{{ask}}queue{n}", "a", "b") for n in range(5)))
-        found = await asyncio.gather(*popping)
-        assert {*found} == {(f"{{ask}}queue{n}", value) for n in range(5) for value in "ab"}
-        assert asked(taps, in_one_write=False).count(b"BLPOP") >= 10
+@pytest.mark.parametrize("options", [{}, {"concurrency": 1, "limit": 20}, {"protocol": 2}])
+async def test_asking_stands_before_a_blocking_command(
+    fresh: ClusterServers, r: Cluster[str], noted: list[Noting], options: dict[str, Any]
+) -> None:
+    async with Cluster(fresh.url, **options) as client, half_moved(fresh, r, KEYS):
+        for asked_before in (0, 10):
+            popping = [asyncio.create_task(client.blpop([f"{{ask}}queue{n % 5}"], timeout=60)) for n in range(10)]
+            await asyncio.sleep(0.2)
+            assert asked(noted).count(b"BLPOP") >= asked_before + 10
+            await asyncio.gather(*(r.rpush(f"{{ask}}queue{n}", "a", "b") for n in range(5)))
+            found = await asyncio.gather(*popping)
+            assert {*found} == {(f"{{ask}}queue{n}", value) for n in range(5) for value in "ab"}
 
 
-async def test_two_hundred_tasks_share_a_connection_with_asking(fresh: ClusterServers, r: Cluster[str]) -> None:
+async def test_asking_is_no_write_of_its_own_on_a_connection_with_one_caller(
+    fresh: ClusterServers, r: Cluster[str], noted: list[Noting]
+) -> None:
+    """What a lone caller sends is written at once, without a look for more commands of the turn."""
+    async with Cluster(fresh.url, limit=1) as client, half_moved(fresh, r, KEYS) as migration:
+        own = next(name for n in range(200) if fresh.primary_of(name := f"own{n}") is migration.target)
+        for number in range(1, 4):
+            assert await client.get(own) is None
+            assert await client.blpop(["{ask}queue"], timeout=0.01) is None
+            assert asked(noted) == [b"BLPOP"] * number
+
+
+async def test_two_hundred_tasks_share_a_connection_with_asking(
+    fresh: ClusterServers, r: Cluster[str], noted: list[Noting]
+) -> None:
     """Commands for slots of the target, and for others, go over the connection that carries ASKING."""
-    async with tapped(fresh) as (client, taps), half_moved(fresh, r, KEYS) as migration:
+    async with Cluster(fresh.url) as client, half_moved(fresh, r, KEYS) as migration:
         own = [name for n in range(200) if fresh.primary_of(name := f"own{n}") is migration.target][:40]
         await r.mset_nonatomic({name: name for name in own})
         fresh.reset_stats()
@@ -131,10 +168,9 @@ async def test_two_hundred_tasks_share_a_connection_with_asking(fresh: ClusterSe
                 assert await client.get(key) == key
 
         await asyncio.gather(*(read() for _ in range(200)))
-        assert set(asked(taps)) == {b"GET"}
+        assert set(asked(noted)) == {b"GET"}
         assert fresh.errorstats().get("MOVED", 0) == 0
-        target = taps[migration.target.port]
-        assert len([chunks for chunks in target.written if b"ASKING" in b"".join(chunks)]) == 1
+        assert len([transport for transport in noted if b"ASKING" in b"".join(transport.written)]) == 1
 
 
 async def test_a_redirect_behind_asking_is_followed(fresh: ClusterServers, r: Cluster[str]) -> None:
