@@ -7,7 +7,7 @@ and never decides when to ask.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -35,6 +35,9 @@ from aioresp.wire.packing import Packed, pack
 #: Nodes that are asked at a time.
 ASKED: Final = 3
 
+#: Seconds until other nodes are asked beside those that keep silent.
+HEAD_START: Final = 0.4
+
 #: Seconds in which a node must answer, and those that slower nodes have after the first answer, and after news.
 PATIENCE: Final = 2.0
 FOLLOWING: Final = 0.1
@@ -56,14 +59,13 @@ _INFO: Final = pack(("CLUSTER", "INFO"))
 async def discover(nodes: Nodes, candidates: Iterable[Address], several: int = ASKED) -> Topology:
     """Return the newest view of the cluster: of the first `several` candidates, or of the next if none answers.
 
-    Raises an error that tells what each of them said.
+    The next are asked beside the first, if these keep silent. Raises an error that tells what each of them said.
     """
     left = list(dict.fromkeys(candidates))
     failures: dict[Address, BaseException] = {}
     while left:
-        asked, left = left[:several], left[several:]
+        views = await _ask_several(nodes, left, several, failures)
         several = ASKED
-        views = await _ask_several(nodes, asked, failures)
         known = nodes.topology
         own: list[Topology] = []
         for address, view in views.items():
@@ -76,22 +78,34 @@ async def discover(nodes: Nodes, candidates: Iterable[Address], several: int = A
                 own.append(view)
         if own:
             return newest(own)
-        for address in asked:
-            failures.setdefault(address, _silent())
     raise _explained(failures, nodes.settings.endpoint.username)
 
 
 async def _ask_several(
-    nodes: Nodes, asked: Collection[Address], failures: dict[Address, BaseException]
+    nodes: Nodes, left: list[Address], several: int, failures: dict[Address, BaseException]
 ) -> dict[Address, Topology]:
+    """Take nodes from those that are `left`, and return the views of those that answer; note why the others do not."""
     loop, known = asyncio.get_running_loop(), nodes.topology
-    questions = {asyncio.ensure_future(_ask(nodes, address)): address for address in asked}
+    questions: dict[asyncio.Future[Topology], Address] = {}
     views: dict[Address, Topology] = {}
+    waiting: set[asyncio.Future[Topology]] = set()
+
+    def ask(count: int) -> None:
+        for address in left[:count]:
+            question = asyncio.ensure_future(_ask(nodes, address))
+            questions[question] = address
+            waiting.add(question)
+        del left[:count]
+
     try:
-        waiting = set(questions)
+        ask(several)
         rest = PATIENCE
         while waiting:
-            done = await wait(waiting, rest, asyncio.FIRST_COMPLETED)
+            silent = bool(left) and rest == PATIENCE
+            done = await wait(waiting, HEAD_START if silent else rest, asyncio.FIRST_COMPLETED)
+            if not done and silent:
+                ask(ASKED)
+                continue
             if not done:
                 break
             waiting -= done
@@ -104,6 +118,9 @@ async def _ask_several(
                         rest = min(rest, NEWS if is_news else FOLLOWING)
                 else:
                     failures[questions[question]] = error
+        for address in questions.values():
+            if address not in views:
+                failures.setdefault(address, _silent())
         return views
     finally:
         if not loop.is_closed():

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from aioresp.cluster.blocking import Block
-from aioresp.cluster.nodes import Nodes
+from aioresp.cluster.discovery import ASKED
+from aioresp.cluster.nodes import SLOW, Nodes
 from aioresp.cluster.pace import WANTED
 from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import Course, Find, deliver, send_once
@@ -33,6 +34,7 @@ from aioresp.pubsub.topics import Broker
 from aioresp.reading import NEXT
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
+from aioresp.wire.race import ordered, race
 
 T = TypeVar("T")
 
@@ -218,24 +220,43 @@ def _nothing() -> None: ...
 
 
 async def _connect_anywhere(routers: weakref.ref[PerLoop[Router]], dial: Dial) -> Connection:
-    """Connect to a random healthy node."""
+    """Connect to a random healthy node; if that takes long, another one is tried beside it.
+
+    Nodes that this loop has connections to come first: others may be out of reach.
+    """
     known = routers()
     router = None if known is None else known.here()
     if router is None:
         raise ClientClosed("the client was closed")
     if router.topology is None:
         await router.wait(WANTED)
-    topology = router.topology
-    nodes = () if topology is None else [node for node in topology.nodes if node.healthy]
-    if not nodes:
+    healthy = [] if router.topology is None else [node.address for node in router.topology.nodes if node.healthy]
+    if not healthy:
         raise ConnectError("no node of the cluster is known")
-    node = random.choice(nodes)
-    members = router.nodes
-    endpoint = members.at(node.address).settings.endpoint
+    connected = router.connected
+    random.shuffle(healthy)
+    healthy.sort(key=lambda address: address not in connected)
+    nodes = {host_port(*address): address for address in healthy[:ASKED]}
     router.refresh()
-    connection = await members.certificates.connect(dial, endpoint, members.names_of)
-    router.listening = node.address
+    clock, begun = running_loop().time, dict[str, float]()
+
+    async def connect(name: str) -> tuple[Address, Connection]:
+        begun[name] = clock()
+        members, address = router.nodes, nodes[name]
+        endpoint = members.at(address).settings.endpoint
+        return address, await members.certificates.connect(dial, endpoint, members.names_of)
+
+    def head_start(name: str) -> float:
+        return begun.get(name, clock()) + SLOW
+
+    # The port 0 is no node's: what the race remembers is about these names.
+    at, connection = await race(ordered(nodes, 0), 0, connect, head_start, _close)
+    router.listening = at
     return connection
+
+
+def _close(made: tuple[Address, Connection]) -> None:
+    made[1].close()
 
 
 def publisher(router: Router, slot: int) -> Find:

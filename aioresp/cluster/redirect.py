@@ -186,7 +186,7 @@ class Course:
 
     async def discover(self) -> Topology:
         """Return the topology; wait for the first one. Raises the error that keeps it away."""
-        last: RedisError = CommandTimeout("the topology of the cluster was not known in time")
+        last: RedisError = CommandTimeout(f"no node of {self.router.nodes.address} has told the topology in time")
         try:
             while (topology := self.router.topology) is None:
                 error = await self.router.discover(self._deadline)

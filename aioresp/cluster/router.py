@@ -281,13 +281,18 @@ class Router:
         """
         nodes = list(self._nodes())
         random.shuffle(nodes)
-        connected = {address for pool, address in self._addresses.items() if pool.stats().open}
+        connected = self.connected
         nodes.sort(key=lambda node: (node.address not in connected, not node.healthy, node.role == "replica"))
         fit = sum(node.healthy and node.address in connected for node in nodes)
         seeds = list(self.nodes.seeds)
         random.shuffle(seeds)
         known = [node.address for node in nodes]
         return [*known[:ASKED], *seeds, *known[ASKED:]], min(several, fit) if fit > 1 else several
+
+    @property
+    def connected(self) -> set[Address]:
+        """Addresses of nodes that this loop has connections to: they are within its reach."""
+        return {address for pool, address in self._addresses.items() if pool.stats().open}
 
     async def discover(self, deadline: float) -> RedisError | None:
         """Wait for the end of a refresh until `deadline` (loop time); return its error if it has failed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import ExitStack
 from typing import Literal
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from aioresp.sentinel.source import SentinelSource
 from aioresp.sentinel.words import News, Word, fields, news, read
 from aioresp.testing import Proxy, SentinelServers
 from aioresp.testing.sockets import HOST
+from tests.holes import black_hole
 from tests.rest import until
 
 
@@ -139,6 +141,14 @@ async def test_a_silent_sentinel_costs_less_than_half_a_second(shared: SentinelS
         took = await times(shared, seeds, 2)
         assert took[0] < 0.45 + 3 * usual[0]
         assert min(took[1:]) < 0.1 + 3 * max(usual[1:]), "it is not waited for again"
+
+
+async def test_sentinels_out_of_reach_cost_less_than_half_a_second(shared: SentinelServers) -> None:
+    (usual,) = await times(shared, shared.addresses[:1])
+    with ExitStack() as stack:
+        holes = [f"127.0.0.2:{black_hole(stack, '127.0.0.2')}" for _ in range(4)]
+        (took,) = await times(shared, [*holes, shared.addresses[0]])
+        assert took < 0.45 + 3 * usual
 
 
 async def test_sentinels_that_refuse_connections_cost_nothing(shared: SentinelServers) -> None:

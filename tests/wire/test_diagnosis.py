@@ -20,8 +20,9 @@ import aioresp
 from aioresp import Client, Retry
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
+from tests.holes import black_hole, listener
 from tests.security.tls import Paths
-from tests.wire.test_race import black_hole, free_port, listener, stack  # noqa: F401 (a fixture)
+from tests.wire.test_race import free_port, stack  # noqa: F401 (a fixture)
 
 FEW = Retry(3, base=0.01, cap=0.01)
 

@@ -20,14 +20,11 @@ from aioresp import Client
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from aioresp.wire import dialing, race
+from tests.holes import black_hole, family, listener
 from tests.pubsub.listening import until
 from tests.security.hostile import command
 
 NAME = "name.test"
-
-
-def family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 @pytest.fixture
@@ -49,27 +46,6 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
-
-
-def listener(stack: ExitStack, address: str, port: int, backlog: int = 100) -> socket.socket:
-    """Return a socket that listens and accepts nothing: the kernel answers, and nobody else."""
-    sock = stack.enter_context(socket.socket(family(address), socket.SOCK_STREAM))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((address, port))
-    except OSError as error:
-        pytest.skip(f"no {address} here: {error}")
-    sock.listen(backlog)
-    return sock
-
-
-def black_hole(stack: ExitStack, address: str, port: int) -> None:
-    """Make the kernel drop what comes to this address: its backlog is full."""
-    listener(stack, address, port, 0)
-    for _ in range(4):
-        filler = stack.enter_context(socket.socket(family(address), socket.SOCK_STREAM))
-        filler.setblocking(False)
-        filler.connect_ex((address, port))
 
 
 def free_port() -> int:
