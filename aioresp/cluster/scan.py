@@ -18,6 +18,7 @@ from aioresp.cluster.slots import SLOTS, slot_of
 from aioresp.cluster.topology import Address
 from aioresp.errors import (
     ClusterDownError,
+    CommandTimeout,
     ConnectError,
     ConnectionLost,
     NoPermissionError,
@@ -93,6 +94,10 @@ class SlotScan:
             found = [key for key in keys if slot_of(key) in self._todo]
             if not following:
                 await self._finish(self._node)
+        except CommandTimeout as error:
+            if not isinstance(error.__cause__, ClusterDownError):
+                raise
+            raise ClusterDownError(*error.args) from error.__cause__
         except RedisError as error:
             if not (isinstance(error, (ConnectionLost, ConnectError)) or not_now(error)) or self._is_late():
                 raise
