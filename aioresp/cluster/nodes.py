@@ -28,8 +28,9 @@ from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
 from aioresp.wire.courtesies import Words
 
-#: Seconds that replies under way have to arrive from a node that has left the cluster.
-GONE_GRACE: Final = 0.5
+#: Seconds that replies under way have to arrive from a node that has left the cluster. It may be dead: Redis 6.2 tells
+#: of no failed node that serves nothing.
+GONE_GRACE: Final = 0.3
 
 #: Seconds from which on a connection that is being made is a sign that its node is gone.
 SLOW: Final = 0.25
@@ -237,7 +238,16 @@ def retire(node: Node, now: ClusterNode | None) -> None:
 def _leave(error: ConnectionLost, grace: float, pool: Pool[Connection]) -> None:
     pool.retire(error)
     if grace != math.inf:
-        asyncio.get_running_loop().call_later(grace, pool.shut, context=Context())
+        asyncio.get_running_loop().call_later(grace, _end, error, pool, context=Context())
+
+
+def _end(error: ConnectionLost, pool: Pool[Connection]) -> None:
+    """Close a pool. Its work has some seconds more, for which no other caller waits."""
+    kept = {work.connection for work in pool.work}
+    for connection in pool.resources:
+        if connection.in_flight and connection not in kept:
+            connection.end(ConnectionLost(error.args[0]))  # at once: a node that is frozen takes no last bytes
+    pool.shut()
 
 
 def _pause_after(failures: int) -> float:

@@ -27,7 +27,7 @@ from aioresp.errors import (
 from aioresp.pool.pool import Pool
 from aioresp.retry import wrong_server
 from aioresp.wire.connection import Connection
-from aioresp.wire.packing import Packed
+from aioresp.wire.packing import Packed, pack
 
 #: Seconds for which attempts go on: to end a command whose caller has gone, and then to put its elements back.
 PATIENCE: Final = 10.0
@@ -40,6 +40,15 @@ PASSING: Final = frozenset(
     ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
 )
 
+
+#: Codes of errors by which a server refuses a write before it looks whether writes are held back: its role has changed
+#: meanwhile, or its state.
+REFUSING: Final = frozenset(
+    ("ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOREPLICAS", "OOM", "READONLY")
+)
+
+#: Guard that is held back with writes, and refused in none of these states.
+_SCRIPT: Final = pack(("EVAL", "return 0", "0"))
 
 #: Functions that return the pool of the server that a redirect names, by the pool whose server has sent it; None for a
 #: server that is asked again later. A cluster notes one for each of its pools, and other pools have none.
@@ -66,10 +75,15 @@ class Background:
         self._give_up_at = 0.0
         self.begin()
 
-    def send(self, commands: list[Packed], server_of: Connection | None = None) -> asyncio.Future[Any]:
-        """Send commands in one on a shared connection; return the future of the last one's reply.
+    def send(
+        self, packed: Packed, server_of: Connection | None = None, guard: Packed | None = None
+    ) -> asyncio.Future[Any]:
+        """Send a command on a shared connection; return the future of its reply.
 
-        With `server_of`, they are for the server of that connection: a connection to another one does not send them.
+        With `server_of`, it is for the server of that connection: a connection to another one does not send it.
+
+        With `guard`, that command goes before, and the other one once the server has run it. A server that holds back
+        writes holds back the guard.
         """
         future: asyncio.Future[Any] = self.loop.create_future()
 
@@ -108,9 +122,33 @@ class Background:
                 send(connection)
 
         def send(connection: Connection) -> None:
-            for packed in commands[:-1]:
-                connection.send(packed, False, PATIENCE)
-            connection.send(commands[-1], False, PATIENCE, future)
+            if guard is None:
+                connection.send(packed, False, PATIENCE, future)
+            else:
+                stand_before(guard, connection)
+
+        def stand_before(guard: Packed, connection: Connection) -> None:
+            self.in_line.add(future)  # it can still be cancelled
+            answer = connection.send(guard, False, PATIENCE)
+            answer.add_done_callback(partial(guarded, guard, connection), context=Context())
+
+        def guarded(guard: Packed, connection: Connection, answer: asyncio.Future[Any]) -> None:
+            self.in_line.discard(future)
+            error = answer.exception()
+            if future.done():
+                return  # its caller needs no answer any more
+            if error is not None and not isinstance(error, ResponseError):
+                future.set_exception(
+                    ConnectionLost(f"the server did not answer what stood before: {error}", "not sent")
+                )
+            elif error is not None and guard is _SCRIPT:
+                future.set_exception(error)
+            elif connection.lent or not connection.viable:
+                future.set_exception(ConnectionLost("the connection is taken", "not sent"))
+            elif isinstance(error, ResponseError) and error.code in REFUSING:
+                stand_before(_SCRIPT, connection)
+            else:
+                connection.send(packed, False, PATIENCE, future)
 
         self.in_line.add(future)
         try:

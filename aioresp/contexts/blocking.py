@@ -217,6 +217,11 @@ class Blocking:
         finally:
             del failure  # it holds this frame by its traceback
 
+    @property
+    def connection(self) -> Connection:
+        """The leased connection that it was sent on."""
+        return self._connection
+
     # --- The caller goes ---------------------------------------------------------------------------------------------
 
     def recall(self) -> None:
@@ -305,9 +310,10 @@ class Blocking:
             before = guard(self._traits)
             # With an error as its reply, a command that is moved is told apart from one whose time is over.
             unblock = ("CLIENT", "UNBLOCK", self._connection.id, *(() if self._moving is None else ("ERROR",)))
-            commands = [pack(each) for each in (before, unblock) if each is not None]
             # At another server, the connection of that number is somebody else's.
-            self._unblocking = background.send(commands, self._connection)
+            self._unblocking = background.send(
+                pack(unblock), self._connection, None if before is None else pack(before)
+            )
             self._unblocking.add_done_callback(partial(self._unblocked, background), context=Context())
 
     def _unblocked(self, background: Background, answer: asyncio.Future[Any]) -> None:

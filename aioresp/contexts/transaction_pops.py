@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from aioresp.contexts.large import Replies
 from aioresp.errors import (
@@ -27,6 +27,9 @@ from aioresp.pool.pool import Pool
 
 class TransactionPops:
     """Pops of one transaction, each with its number in it. The pool holds them as work, in case the loop ends."""
+
+    #: No connection is theirs: a transaction shares one with others.
+    connection: Final = None
 
     def __init__(
         self, pops: list[tuple[int, Traits]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]

@@ -131,7 +131,7 @@ class PutBack:
         if self._connection.viable and (self._private or not elsewhere):
             # The same connection is sure to have the database and the user of the pop.
             return self._connection.send(packed, False, PATIENCE)
-        return None if self._private else self._background.send([packed])
+        return None if self._private else self._background.send(packed)
 
     def _answered(self, answer: asyncio.Future[Any]) -> None:
         self._attempts.discard(answer)

@@ -89,6 +89,11 @@ if TYPE_CHECKING:  # protocols take time to import
         in_line: set[Any]
         """Futures of this work in the pool's line."""
 
+        @property
+        def connection(self) -> Any:
+            """The leased resource that it is about; None for work on a shared one."""
+            ...
+
         def recall(self) -> None:
             """End soon: the pool is about to close, and still gives connections."""
             ...

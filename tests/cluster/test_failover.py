@@ -96,6 +96,35 @@ async def test_a_dead_primary_slows_no_other_shard_and_its_callers_move(
     assert found.primary.port != victim.port
 
 
+async def test_calls_leave_a_frozen_node_though_a_pop_waits_there(fresh: ClusterServers, no_debug: None) -> None:
+    """A pop may have to be put back, and has two seconds for it. No other call waits that long, nor for its last bytes."""
+    async with Cluster(fresh.url, timeout=60) as r:
+        await r.set("{frozen}a", "0")
+        pop = asyncio.create_task(r.blpop("{frozen}list", timeout=30))
+        old = fresh.primary_of("{frozen}a")
+        await until(lambda: int(old.info("clients")["blocked_clients"]) == 1)
+        async with r.connection(key="{frozen}a") as lease:
+            await lease.ping()
+            await asyncio.to_thread(old.pause)
+            try:
+                large = asyncio.create_task(r.set("{frozen}large", "x" * 10_000_000))
+                reads = [asyncio.create_task(r.get("{frozen}a")) for _ in range(3)]
+                leased = asyncio.create_task(lease.get("{frozen}a"))
+                new = await asyncio.to_thread(fresh.wait_until_promoted, old)
+                r._fleet.pools.here().refresh()
+                await until(lambda: new.port in {node.port for node in r.topology().primaries})
+                begin = time.monotonic()
+                found = await asyncio.gather(*reads, return_exceptions=True)
+                ends = await asyncio.gather(large, leased, pop, return_exceptions=True)
+                took = time.monotonic() - begin
+            finally:
+                await asyncio.to_thread(old.resume)
+        assert found == ["0"] * 3
+        assert [type(end) for end in ends] == [ConnectionLost] * 3
+        assert took < 1.0  # two seconds and more otherwise
+    await asyncio.to_thread(fresh.wait_until_ok)
+
+
 async def test_an_old_primary_that_wakes_is_left_at_once(fresh: ClusterServers, no_debug: None) -> None:
     """A client that has slept through the failover still has a connection to it, and finds it willing."""
     heard: list[Event] = []

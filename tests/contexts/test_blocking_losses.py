@@ -221,6 +221,38 @@ async def test_a_paused_server_survives(own_server: Server, prefix: str, since: 
         assert r.stats().made == r.stats().open
 
 
+@pytest.mark.parametrize("command", ["blpop", "bzpopmin", "blmove", "xreadgroup"])
+@pytest.mark.parametrize("how", ["replica", "full", "no replicas"])
+async def test_a_paused_server_that_refuses_writes_survives(
+    own_server: Server, prefix: str, since: Since, command: str, how: str
+) -> None:
+    """It refuses the guard before CLIENT UNBLOCK in place of holding it back, as after a failover."""
+    wait, version = (POPS | OTHERS)[command]
+    since(*version)
+    since(6, 2)
+    async with Client(own_server.url) as r, Client(own_server.url) as direct:
+        await direct.xgroup_create(f"{prefix}k:stream", "group", mkstream=True)
+        async with r.connection() as c:
+            await asyncio.gather(r.ping(), c.ping())
+        await direct.client_pause(600, all=False)
+        task = asyncio.ensure_future(wait(r, f"{prefix}k"))
+        await asyncio.sleep(0.05)
+        if how == "replica":
+            await direct.call("REPLICAOF", "127.0.0.1", 1)
+        else:
+            await direct.config_set(*(("maxmemory", 1) if how == "full" else ("min-replicas-to-write", 1)))
+        task.cancel()
+        await asyncio.sleep(0.1)
+        assert await direct.ping()
+        await direct.call("REPLICAOF", "NO", "ONE")
+        await direct.config_set("maxmemory", 0)
+        await direct.config_set("min-replicas-to-write", 0)
+        await at_rest(r)
+        assert task.cancelled()
+        assert await direct.ping()
+        assert (await direct.info("clients"))["blocked_clients"] == 0
+
+
 async def test_what_has_not_begun_to_wait_is_sent_again(own_server: Server, prefix: str) -> None:
     """A replica that becomes a primary, for instance; what was lost while it waited is another matter."""
     async with Client(own_server.url) as r, Client(own_server.url) as direct:
