@@ -7,6 +7,7 @@ knows what a lease is of.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import logging
 import os
@@ -14,16 +15,28 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from heapq import heappop, heappush
-from typing import Final
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+from aioresp.errors import ClientClosed
 
 log: Final = logging.getLogger("aioresp")
 
-#: Parts of its time to live: after which a lease is renewed, after which a failed renewal is tried again, and that are
-#: kept in reserve before the server lets another holder in.
+#: Parts of its time to live: after which a lease is renewed, that one attempt may take, after which a failed attempt is
+#: repeated, and that are kept in reserve before the server lets another holder in.
 _RENEW: Final = 1 / 3
+_ATTEMPT: Final = 1 / 4
 _AGAIN: Final = 1 / 20
 _MARGIN: Final = 1 / 10
+
+#: Seconds by which a renewal may come early, so that the thread wakes up once for many.
+_TOGETHER: Final = 0.005
+
+#: Entries of the heap beyond twice those of live leases, before the others are taken out.
+_SLACK: Final = 64
+
+#: Seconds that actions under way have at the exit of the process.
+_FAREWELL: Final = 1.0
 
 
 class Lease:
@@ -41,11 +54,11 @@ class Lease:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._renew: Callable[[], Awaitable[bool]] | None = renew
-        self._on_lost = on_lost
+        self._on_lost: Callable[[str], None] | None = on_lost
         self.ttl = ttl
         self.until = until  # monotonic time at which renewal ends for good
         self.confirmed = since  # monotonic time at which the last successful renewal was sent
-        self.due = since + ttl * _RENEW  # monotonic time of the next renewal
+        self.due = min(since + ttl * _RENEW, until)  # monotonic time of the next renewal
         self.lost = ""  # the reason, once it is lost
 
     @property
@@ -59,17 +72,26 @@ class Lease:
         return self._renew is None
 
     def release(self) -> None:
-        """End the renewal. A renewal that is under way still ends, unheard."""
-        self._renew = None
+        """End the renewal; `on_lost` is not called any more. A renewal that is under way still ends, unheard."""
+        self._renew = self._on_lost = None  # what they refer to must not live until the lease is due
 
     async def renew(self) -> None:
         """Renew once, in the thread; set when it is due again."""
         renew, sent = self._renew, time.monotonic()
         if renew is None:
             return
+        if sent >= self.until - _TOGETHER:
+            self.lose("it was held as long as it may be")
+            return
+        if self._loop.is_closed():
+            self.lose("the event loop of its holder is closed")
+            return
         try:
-            async with asyncio.timeout(self.ends - sent):
+            async with asyncio.timeout(min(self.ends - sent, self.ttl * _ATTEMPT)):
                 held = await renew()
+        except ClientClosed:
+            self.lose("the client was closed")
+            return
         except Exception as error:  # whatever it is: the lease may still be held, and is tried again while it lasts
             log.debug("a lease could not be renewed: %s", type(error).__name__)
             now = time.monotonic()
@@ -85,82 +107,176 @@ class Lease:
 
     def lose(self, reason: str) -> None:
         """Tell the holder, in its own loop, that it has lost the lease."""
-        if self.is_over:
+        if self._renew is None:
             return
-        self.release()
+        self._renew = None
         self.lost = reason
         try:
-            self._loop.call_soon_threadsafe(self._on_lost, reason, context=Context())
+            self._loop.call_soon_threadsafe(self._tell, reason, context=Context())
         except RuntimeError:
-            pass  # the loop of the holder is closed
+            self._on_lost = None  # the loop of the holder is closed
+
+    def inherit(self) -> None:
+        """Be lost in a forked child: the parent is the holder."""
+        self.release()
+        self.lost = "this process is a fork of its holder"
+
+    def _tell(self, reason: str) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:  # else it was released meanwhile
+            on_lost(reason)
 
 
 class _Thread:
     """The thread that renews, for the whole life of the process. It sleeps until a lease is due."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._leases: list[tuple[float, int, Lease]] = []  # a heap by due time; those released leave it at that time
+        self.lock = threading.Lock()
+        self._leases: list[tuple[float, int, Lease]] = []  # a heap by due time; some in it are over
+        self._crowded = _SLACK  # number of entries at which those of leases that are over leave the heap
         self._numbers = itertools.count()
         self._sleeps_until = 0.0  # monotonic time at which the thread looks by itself
+        self._actions: list[Callable[[], Awaitable[object]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._is_started = False
+        self._renewing: set[Lease] = set()
+        self._thread: threading.Thread | None = None
+        self._stops = False  # set at the exit of the process
 
     def add(self, lease: Lease) -> None:
-        with self._lock:
+        with self.lock:
+            if len(self._leases) >= self._crowded:
+                self._leases = [entry for entry in self._leases if not entry[2].is_over]
+                heapify(self._leases)
+                self._crowded = 2 * len(self._leases) + _SLACK
             heappush(self._leases, (lease.due, next(self._numbers), lease))
-            if not self._is_started:
-                self._is_started = True
-                run = threading.Thread(
-                    target=Context().run, args=(asyncio.run, self._run()), name="aioresp-leases", daemon=True
-                )
-                run.start()
-            elif self._loop is not None and lease.due < self._sleeps_until:
-                self._loop.call_soon_threadsafe(self._wake.set, context=Context())
+            if lease.due < self._sleeps_until:
+                self._sleeps_until = lease.due
+                self._rouse()
+            elif self._thread is None:
+                self._start()
+
+    def call(self, action: Callable[[], Awaitable[object]]) -> None:
+        with self.lock:
+            self._actions.append(action)
+            if self._thread is None:
+                self._start()
+            self._rouse()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=Context().run, args=(self._main,), name="aioresp-leases", daemon=True)
+        thread.start()  # raises RuntimeError at the limit of threads, or at the exit of the process
+        self._thread = thread
+
+    def _rouse(self) -> None:
+        if self._loop is not None:  # else the thread has still to look
+            self._loop.call_soon_threadsafe(self._wake.set, context=Context())
+
+    def stop(self) -> None:
+        """End the thread at the exit of the process, so that it closes its connections."""
+        with self.lock:
+            thread, self._stops = self._thread, True
+            self._rouse()
+        if thread is not None:
+            thread.join(2 * _FAREWELL)
+
+    def inherit(self) -> None:
+        """Lose all leases, in a forked child."""
+        for lease in [*(entry[2] for entry in self._leases), *self._renewing]:
+            lease.inherit()
+
+    def _main(self) -> None:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._run())
+            loop.run_until_complete(loop.shutdown_asyncgens())  # closes the connections
+        finally:
+            with self.lock:
+                self._loop, self._sleeps_until = None, 0.0
+                if not self._stops:
+                    self._thread = None  # it has failed: the next lease starts another
+            loop.close()
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        renewing: set[asyncio.Task[None]] = set()
+        tasks: set[asyncio.Task[Any]] = set()
+        self._wake = asyncio.Event()
+        with self.lock:
+            self._loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            with self._lock:
-                now = time.monotonic()
-                due = []
-                while self._leases and self._leases[0][0] <= now:
-                    due.append(heappop(self._leases)[2])
-                self._sleeps_until = self._leases[0][0] if self._leases else float("inf")
+            due, sleeps_until = self._look()
             for lease in due:
-                if not lease.is_over:
-                    task = asyncio.create_task(self._renew(lease))
-                    renewing.add(task)
-                    task.add_done_callback(renewing.discard, context=Context())
+                task: asyncio.Task[Any] = asyncio.create_task(self._renew(lease))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard, context=Context())
+            while self._actions:
+                task = asyncio.create_task(_act(self._actions.pop(0)))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard, context=Context())
+            if self._stops:
+                break
             try:
-                async with asyncio.timeout(
-                    None if not self._leases else max(0.0, self._sleeps_until - time.monotonic())
-                ):
+                async with asyncio.timeout(max(0.0, sleeps_until - time.monotonic())):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FAREWELL)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _look(self) -> tuple[list[Lease], float]:
+        """Return the leases that are due, and the time until which there is nothing to do."""
+        due = []
+        with self.lock:
+            leases, now = self._leases, time.monotonic() + _TOGETHER
+            while leases and (leases[0][0] <= now or leases[0][2].is_over):
+                lease = heappop(leases)[2]
+                if not lease.is_over:
+                    due.append(lease)
+                    self._renewing.add(lease)
+            self._sleeps_until = leases[0][0] if leases else float("inf")
+            return due, self._sleeps_until
 
     async def _renew(self, lease: Lease) -> None:
-        if time.monotonic() >= lease.until:
-            lease.lose("it was held as long as it may be")
-            return
-        await lease.renew()
+        try:
+            await lease.renew()
+        finally:
+            self._renewing.discard(lease)
         if not lease.is_over:
             self.add(lease)
 
 
+async def _act(action: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await action()
+    except Exception as error:
+        log.warning("a lease could not be given back, and ends by itself: %s", type(error).__name__)
+
+
 _thread = _Thread()
+_inherited: Final[list[_Thread]] = []  # of the parents of a forked child: their loops must not be finalized
 
 
-def _forked() -> None:
+def _before_fork() -> None:
+    _thread.lock.acquire()
+
+
+def _in_parent() -> None:
+    _thread.lock.release()
+
+
+def _in_child() -> None:
     global _thread
+    _thread.inherit()
+    _inherited.append(_thread)
     _thread = _Thread()  # the child has no such thread, and must not renew what its parent holds
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+atexit.register(lambda: _thread.stop())
 
 
 def keep(
@@ -175,9 +291,19 @@ def keep(
 
     `renew` runs in the thread's loop: True if the lease is still held, False if it is not; after an exception it is
     called again. `since` is the monotonic time before the lease was asked for, `until` the one at which renewal ends.
-    `on_lost` is called in the loop of the caller, once, with the reason: the server says so, `until` has come, or nine
-    tenths of `ttl` have passed since the last renewal was sent.
+    `on_lost` is called in the loop of the caller, once, with the reason: the server says so, `until` has come, the
+    client was closed, or nine tenths of `ttl` have passed since the last renewal was sent. It is never called after
+    `release()`. Raises RuntimeError if no thread can be started.
     """
     lease = Lease(renew, ttl, since, until, on_lost)
-    _thread.add(lease)
+    try:
+        _thread.add(lease)
+    except BaseException:
+        lease.release()  # a thread that starts later must not renew it
+        raise
     return lease
+
+
+def later(action: Callable[[], Awaitable[object]]) -> None:
+    """Run `action` once in the thread's loop: for callers whose own loop can wait for nothing more."""
+    _thread.call(action)
