@@ -6,10 +6,18 @@ sent twice, so a call whose connection is lost is repeated by itself.
 
 from typing import TYPE_CHECKING
 
-from aioresp.recipes.errors import RecipeError
+from aioresp.recipes.errors import LockLost, LockMisused, LockTimeout, RecipeError
 
-if not TYPE_CHECKING:
-    _LATER = {}
+if TYPE_CHECKING:
+    from aioresp.recipes.holding import Held
+    from aioresp.recipes.lock import HeldLock, Lock
+    from aioresp.recipes.semaphore import Semaphore
+else:
+    _LATER = {
+        "aioresp.recipes.holding": ("Held",),
+        "aioresp.recipes.lock": ("HeldLock", "Lock"),
+        "aioresp.recipes.semaphore": ("Semaphore",),
+    }
 
     def __getattr__(name):
         for module, names in _LATER.items():
@@ -23,4 +31,4 @@ if not TYPE_CHECKING:
         return sorted(__all__)
 
 
-__all__ = ["RecipeError"]
+__all__ = ["Held", "HeldLock", "Lock", "LockLost", "LockMisused", "LockTimeout", "RecipeError", "Semaphore"]

@@ -10,3 +10,30 @@ from aioresp.errors import RedisError
 
 class RecipeError(RedisError):
     """Base of the errors that only recipes raise."""
+
+
+class LockLost(RecipeError):
+    """A lock or a place of a semaphore was lost while its block ran: another may hold it.
+
+    `reason` tells how. What the block wrote with the fencing token of the lock is refused once another has written.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what} was lost: {reason}")
+        self.reason = reason
+
+
+class LockTimeout(RecipeError, TimeoutError):
+    """A lock or a place of a semaphore was not free within `wait` seconds.
+
+    `rest` is the number of seconds until the lease in the way ends, unless it is renewed; None if that is not known.
+    """
+
+    def __init__(self, what: str, wait: float, rest: float | None) -> None:
+        known = "" if rest is None else f"; the lease in the way ends in {rest:.3g} s, unless it is renewed"
+        super().__init__(f"{what} was not free within {wait:g} s{known}")
+        self.rest = rest
+
+
+class LockMisused(RecipeError, RuntimeError):
+    """A lock or semaphore was used again while it is held or waits, or was given back without being held."""

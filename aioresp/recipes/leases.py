@@ -35,6 +35,8 @@ _TOGETHER: Final = 0.005
 #: Entries of the heap beyond twice those of live leases, before the others are taken out.
 _SLACK: Final = 64
 
+_FORKED: Final = "this process is a fork of its holder"
+
 #: Seconds that actions under way have at the exit of the process.
 _FAREWELL: Final = 1.0
 
@@ -70,6 +72,11 @@ class Lease:
     def is_over(self) -> bool:
         """Whether it was released or lost."""
         return self._renew is None
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the holder is the parent of this process."""
+        return self.lost is _FORKED
 
     def release(self) -> None:
         """End the renewal; `on_lost` is not called any more. A renewal that is under way still ends, unheard."""
@@ -119,7 +126,7 @@ class Lease:
     def inherit(self) -> None:
         """Be lost in a forked child: the parent is the holder."""
         self.release()
-        self.lost = "this process is a fork of its holder"
+        self.lost = _FORKED
 
     def _tell(self, reason: str) -> None:
         on_lost, self._on_lost = self._on_lost, None
