@@ -238,7 +238,8 @@ class _Thread:
         due = []
         with self.lock:
             leases, now = self._leases, time.monotonic() + _TOGETHER
-            while leases and (leases[0][0] <= now or leases[0][2].is_over):
+            # Others that are over stay: without them the next lease would wake the thread, and each one after it.
+            while leases and leases[0][0] <= now:
                 lease = heappop(leases)[2]
                 if not lease.is_over:
                     due.append(lease)
