@@ -6,16 +6,30 @@ sent twice, so a call whose connection is lost is repeated by itself.
 
 from typing import TYPE_CHECKING
 
-from aioresp.recipes.errors import LockLost, LockMisused, LockTimeout, RecipeError
+from aioresp.recipes.errors import (
+    LimitTimeout,
+    LockLost,
+    LockMisused,
+    LockTimeout,
+    RecipeError,
+)
 
 if TYPE_CHECKING:
     from aioresp.recipes.holding import Held
+    from aioresp.recipes.limiter import Hit, Limiter
     from aioresp.recipes.lock import HeldLock, Lock
     from aioresp.recipes.semaphore import Semaphore
 else:
     _LATER = {
         "aioresp.recipes.holding": ("Held",),
-        "aioresp.recipes.lock": ("HeldLock", "Lock"),
+        "aioresp.recipes.limiter": (
+            "Hit",
+            "Limiter",
+        ),
+        "aioresp.recipes.lock": (
+            "HeldLock",
+            "Lock",
+        ),
         "aioresp.recipes.semaphore": ("Semaphore",),
     }
 
@@ -31,4 +45,16 @@ else:
         return sorted(__all__)
 
 
-__all__ = ["Held", "HeldLock", "Lock", "LockLost", "LockMisused", "LockTimeout", "RecipeError", "Semaphore"]
+__all__ = [
+    "Held",
+    "HeldLock",
+    "Hit",
+    "LimitTimeout",
+    "Limiter",
+    "Lock",
+    "LockLost",
+    "LockMisused",
+    "LockTimeout",
+    "RecipeError",
+    "Semaphore",
+]

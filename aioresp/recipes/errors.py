@@ -37,3 +37,9 @@ class LockTimeout(RecipeError, TimeoutError):
 
 class LockMisused(RecipeError, RuntimeError):
     """A lock or semaphore was used again while it is held or waits, or was given back without being held."""
+
+
+class LimitTimeout(RecipeError, TimeoutError):
+    """`Limiter.wait` found no place in time. `retry_after` is the number of seconds after which there may be one."""
+
+    retry_after: float = 0.0

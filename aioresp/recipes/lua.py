@@ -1,15 +1,19 @@
 """Lua scripts of the recipes, each in a file of its own.
 
-Owns how a file becomes a script of a client. Never runs one.
+Owns how a file becomes a script of a client, and the shortest way to run one. Never knows what a script does.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from aioresp.client import Client
+from aioresp.command import Key, Value
 from aioresp.contexts.scripts import Script
+from aioresp.errors import NoScriptError
+from aioresp.replies import as_is
 
 
 @cache
@@ -21,3 +25,22 @@ def text(name: str) -> str:
 def script(redis: Client[bytes], name: str) -> Script:
     """Return the script of that name on a client, usually a view that may send it twice."""
     return redis.register_script(text(name))
+
+
+class Call:
+    """Call of a script by its SHA1. The whole text is sent only to a server that says it does not know the script.
+
+    No script here returns NOSCRIPT, so that error means it has not run. `Script` cannot know that, and asks before.
+    """
+
+    def __init__(self, redis: Client[bytes], name: str) -> None:
+        self._redis = redis
+        self._script = script(redis, name)
+
+    async def __call__(self, key: Key, *args: Value) -> Any:
+        """Run the script on one key and return its result."""
+        try:
+            return await self._redis.execute(("EVALSHA", self._script.sha, 1, key, *args), as_is)
+        except NoScriptError:
+            pass
+        return await self._redis.execute(("EVAL", self._script.script, 1, key, *args), as_is)

@@ -1,0 +1,42 @@
+"""A process that hits a limiter as fast as it can, with a wall clock that may be wrong.
+
+`python -m tests.recipes.hammer URL PREFIX LIMIT PER BURST SECONDS SHIFT` prints, for each hit that was allowed, when it
+was sent and answered, by the monotonic clock of the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from aioresp import Client
+from aioresp.recipes import Limiter
+
+#: Hits under way at a time.
+TASKS = 4
+
+
+async def main(url: str, prefix: str, limit: int, per: float, burst: int, seconds: float) -> None:
+    allowed: list[tuple[float, float]] = []
+    async with Client(url) as client:
+        limiter = Limiter(client, limit, per, burst=burst, prefix=prefix)
+        end = time.monotonic() + seconds
+
+        async def hit() -> None:
+            while (sent := time.monotonic()) < end:
+                if await limiter.hit("all"):
+                    allowed.append((sent, time.monotonic()))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(TASKS):
+                group.create_task(hit())
+    for sent, answered in allowed:
+        print(sent, answered)
+
+
+if __name__ == "__main__":
+    url, prefix, limit, per, burst, seconds, shift = sys.argv[1:]
+    right = time.time
+    time.time = lambda: right() + float(shift)
+    asyncio.run(main(url, prefix, int(limit), float(per), int(burst), float(seconds)))
