@@ -7,6 +7,10 @@ sent twice, so a call whose connection is lost is repeated by itself.
 from typing import TYPE_CHECKING
 
 from aioresp.recipes.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobGone,
     LimitTimeout,
     LockLost,
     LockMisused,
@@ -18,6 +22,11 @@ if TYPE_CHECKING:
     from aioresp.recipes.holding import Held
     from aioresp.recipes.limiter import Hit, Limiter
     from aioresp.recipes.lock import HeldLock, Lock
+    from aioresp.recipes.queue.job import Job, JobInfo
+    from aioresp.recipes.queue.queue import Counts, Queue
+    from aioresp.recipes.queue.running import Again, Discard, Running, Snooze, running
+    from aioresp.recipes.queue.task import Task
+    from aioresp.recipes.queue.worker import Worker
     from aioresp.recipes.semaphore import Semaphore
 else:
     _LATER = {
@@ -30,6 +39,23 @@ else:
             "HeldLock",
             "Lock",
         ),
+        "aioresp.recipes.queue.job": (
+            "Job",
+            "JobInfo",
+        ),
+        "aioresp.recipes.queue.queue": (
+            "Counts",
+            "Queue",
+        ),
+        "aioresp.recipes.queue.running": (
+            "Again",
+            "Discard",
+            "Running",
+            "Snooze",
+            "running",
+        ),
+        "aioresp.recipes.queue.task": ("Task",),
+        "aioresp.recipes.queue.worker": ("Worker",),
         "aioresp.recipes.semaphore": ("Semaphore",),
     }
 
@@ -46,15 +72,30 @@ else:
 
 
 __all__ = [
+    "Again",
+    "Counts",
+    "Discard",
     "Held",
     "HeldLock",
     "Hit",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobGone",
+    "JobInfo",
     "LimitTimeout",
     "Limiter",
     "Lock",
     "LockLost",
     "LockMisused",
     "LockTimeout",
+    "Queue",
     "RecipeError",
+    "Running",
     "Semaphore",
+    "Snooze",
+    "Task",
+    "Worker",
+    "running",
 ]

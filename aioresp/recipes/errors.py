@@ -43,3 +43,37 @@ class LimitTimeout(RecipeError, TimeoutError):
     """`Limiter.wait` found no place in time. `retry_after` is the number of seconds after which there may be one."""
 
     retry_after: float = 0.0
+
+
+class JobError(RecipeError):
+    """Base of the errors about one job; `id` is the job's."""
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
+
+    def __reduce__(self) -> tuple[type[JobError], tuple[str, ...]]:
+        return type(self), (str(self), self.id)
+
+
+class JobFailed(JobError):
+    """The job has failed for good, and is among the dead letters.
+
+    `type` is the name of the worker's exception, `reason` is its message.
+    """
+
+    def __init__(self, message: str, id: str, type: str = "", reason: str = "") -> None:
+        super().__init__(message, id)
+        self.type = type
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[JobError], tuple[str, ...]]:
+        return JobFailed, (str(self), self.id, self.type, self.reason)
+
+
+class JobCancelled(JobError):
+    """The job was cancelled, or replaced, and has no result."""
+
+
+class JobGone(JobError):
+    """The queue has no such job: its result has expired, or it was purged, or the server lost it."""

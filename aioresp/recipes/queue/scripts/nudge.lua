@@ -1,0 +1,3 @@
+-- Wake one worker.
+wake()
+return 1

@@ -1,0 +1,24 @@
+-- Settle jobs under their tokens. ARGV: id, token, outcome, data, delay; and again. Returns the ids that were refused.
+-- Outcomes: done, dead, cancelled, again (an attempt counts), back (it does not). Sent twice, the second does nothing.
+local refused = {}
+for i = 1, #ARGV, 5 do
+  local id, token, outcome, data, delay = unpack(ARGV, i, i + 4)
+  local by = call('HGET', key(id), 'by')
+  if by == token then
+    call('HSET', key(id), 'by', token .. '!')
+    call('ZREM', LEASES, id)
+    if outcome == 'dead' then
+      bury(id, data)
+    elseif outcome == 'done' or outcome == 'cancelled' then
+      call('HDEL', key(id), 'args', 'headers')
+      close(id, outcome, data)
+    else
+      if outcome == 'back' then call('HINCRBY', key(id), 'attempts', -1) else call('HSET', key(id), 'data', data) end
+      call('HDEL', key(id), 'deaths')
+      put(id, line(id), now + delay, outcome == 'back' and 'LPUSH')
+    end
+  elseif by ~= token .. '!' then
+    refused[#refused + 1] = id
+  end
+end
+return refused
