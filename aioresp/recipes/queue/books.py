@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from aioresp.client import Client
 from aioresp.contexts.scripts import Script
+from aioresp.errors import ResponseError
 from aioresp.recipes.lua import text
 
 #: Priorities, from the first that is taken to the last.
@@ -22,6 +23,10 @@ LEASE: Final = 15_000
 
 #: Seconds after which a finished job is forgotten at the earliest: until then an enqueue that is sent twice finds it.
 REMEMBERED: Final = 30.0
+
+
+#: Seconds that a call may take if the client has no limit.
+_TIMEOUT: Final = 10.0
 
 
 class Taken(NamedTuple):
@@ -55,7 +60,8 @@ class Books:
     """The keys and scripts of one queue."""
 
     def __init__(self, redis: Client[Any], name: str) -> None:
-        self.view: Client[bytes] = redis.with_options(decode_responses=False, idempotent=True)
+        timeout = redis.terms.timeout or _TIMEOUT
+        self.view: Client[bytes] = redis.with_options(decode_responses=False, idempotent=True, timeout=timeout)
         self.name = name
         self.root = f"{{{name}}}:"
         self.keys: tuple[str, ...] = tuple(
@@ -69,6 +75,8 @@ class Books:
         #: Channels with the ids of jobs that have ended and are waited for, and of those to be cancelled.
         self.done = self.root + "done"
         self.cancelled = self.root + "cancel"
+        #: Dangers of the server that a worker of this process has warned of.
+        self.warned: set[str] = set()
         self._scripts: dict[str, Script] = {}
 
     def _script(self, name: str) -> Script:
@@ -170,3 +178,18 @@ class Books:
     async def dead(self, start: int, count: int) -> list[str]:
         """Return ids of the dead letters, the oldest first."""
         return [id.decode() for id in await self.view.zrange(self.keys[2], start, start + count - 1)]
+
+    async def dangers(self) -> list[str]:
+        """Return what makes the server forget jobs, in words; nothing if it does not say."""
+        found = []
+        try:
+            memory = await self.view.info("memory")
+            persistence = await self.view.info("persistence")
+        except ResponseError:
+            return []
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if memory.get("maxmemory") and policy != "noeviction":
+            found.append(f"the server may evict jobs (maxmemory-policy {policy}); set it to noeviction")
+        if persistence.get("aof_enabled") == 0:
+            found.append("the server forgets the newest jobs if it ends (no AOF); set appendonly yes")
+        return found

@@ -176,6 +176,8 @@ class Job(Bound, Generic[T]):
             reason = _reason(standing.data) or Reason()
             said = ": ".join(each for each in (reason.type, reason.message) if each)
             raise JobFailed(f"job {self.id} ({standing.function}) failed: {said}", self.id, reason.type, reason.message)
+        if not standing.data:
+            raise JobGone(f"job {self.id} ({standing.function}) is done, and its task keeps no result", self.id)
         signature = self._signature(standing.function)
         if signature is None:
             return cast(T, msgspec.json.decode(standing.data))

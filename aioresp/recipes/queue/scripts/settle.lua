@@ -3,15 +3,15 @@
 local refused = {}
 for i = 1, #ARGV, 5 do
   local id, token, outcome, data, delay = unpack(ARGV, i, i + 4)
-  local by = call('HGET', key(id), 'by')
+  local by, cancel = unpack(call('HMGET', key(id), 'by', 'cancel'))
   if by == token then
     call('HSET', key(id), 'by', token .. '!')
     call('ZREM', LEASES, id)
     if outcome == 'dead' then
       bury(id, data)
-    elseif outcome == 'done' or outcome == 'cancelled' then
+    elseif outcome == 'done' or outcome == 'cancelled' or cancel then
       call('HDEL', key(id), 'args', 'headers')
-      close(id, outcome, data)
+      close(id, outcome == 'done' and 'done' or 'cancelled', data)
     else
       if outcome == 'back' then call('HINCRBY', key(id), 'attempts', -1) else call('HSET', key(id), 'data', data) end
       call('HDEL', key(id), 'deaths')

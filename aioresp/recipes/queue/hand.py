@@ -1,0 +1,110 @@
+"""One job in hand of a worker: its time, its cancellation, its outcome.
+
+Owns what the end of a function means for the job. Never talks to a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from aioresp.recipes.encoding import encode
+from aioresp.recipes.queue.books import Taken
+from aioresp.recipes.queue.job import Reason
+from aioresp.recipes.queue.running import Again, Discard, Snooze
+
+if TYPE_CHECKING:
+    from aioresp.recipes.queue.task import Task
+
+log: Final = logging.getLogger("aioresp")
+
+#: Characters of the message of an exception that the books hold.
+_MESSAGE: Final = 2000
+
+
+class Why(Enum):
+    """Why a worker cancelled a job."""
+
+    TIMEOUT = "its timeout passed"
+    CANCELLED = "it was cancelled"
+    STOPPED = "the worker stops"
+    LOST = "its lease was lost"
+
+
+#: Outcome of a job for the books: id, token, outcome, data, delay in ms.
+Outcome = tuple[str, str, str, bytes, int]
+
+
+class Hand:
+    """One job in hand."""
+
+    __slots__ = ("began", "deadline", "lease", "runner", "taken", "why")
+
+    def __init__(self, taken: Taken, lease: float, timeout: float) -> None:
+        self.taken = taken
+        self.began = time.monotonic()
+        self.deadline = self.began + timeout  # its lease is not renewed after it
+        self.lease = round(lease * 1000)
+        self.runner: asyncio.Task[None] | None = None
+        self.why: Why | None = None  # set by the worker that cancels it
+
+    def cancel(self, why: Why) -> None:
+        """Cancel the job for a reason; the first reason stays."""
+        if self.why is None and self.runner is not None:
+            self.why = why
+            self.runner.cancel()
+
+    def outcome(self, what: str, data: bytes = b"", delay: float = 0.0) -> Outcome:
+        """Return an outcome of this job for the books; `delay` in seconds."""
+        return self.taken.id, self.taken.token, what, data, round(delay * 1000)
+
+    async def run(self, task: Task[Any, Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
+        """Run the function; return the outcome, also if it was cancelled."""
+        try:
+            value = await task.function(*args, **kwargs)
+            if value is not None and not task.settings.keep_result:
+                return self.outcome("done")
+            return self.outcome("done", encode(value, f"the result of {task.name}"))
+        except asyncio.CancelledError:
+            return self._cancelled(task)
+        except Snooze as snooze:
+            return self.outcome("back", delay=snooze.delay)
+        except Exception as error:
+            return self._failed(task, error)
+
+    def _cancelled(self, task: Task[Any, Any]) -> Outcome:
+        if self.why is Why.CANCELLED:
+            return self.outcome("cancelled")
+        if self.why is Why.TIMEOUT:
+            return self._failed(task, TimeoutError(f"its timeout of {task.settings.timeout:g} s passed"))
+        if self.why is None and self.runner is not None and not self.runner.cancelling():
+            return self._failed(task, asyncio.CancelledError("it cancelled itself"))
+        return self.outcome("back")  # its worker, or its event loop, ends
+
+    def _failed(self, task: Task[Any, Any], error: BaseException) -> Outcome:
+        taken = self.taken
+        reason = encode(Reason(type(error).__name__, message_of(error)), "the reason")
+        if isinstance(error, Discard) or taken.attempt > task.settings.retries:
+            log.error("job %s (%s) failed for good, attempt %d", taken.id, task.name, taken.attempt, exc_info=error)
+            return self.outcome("dead", reason)
+        delay = error.delay if isinstance(error, Again) else None
+        if delay is None:
+            delay = task.settings.pause(taken.attempt, random.random())
+        log.warning(
+            "job %s (%s) failed, attempt %d, again in %.1f s: %s",
+            *(taken.id, task.name, taken.attempt, delay, type(error).__name__),
+        )
+        return self.outcome("again", reason, delay)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, as JSON can hold it."""
+    try:
+        message = str(error)
+    except Exception:
+        return "its message cannot be shown"
+    return message[:_MESSAGE].encode("utf-8", "replace").decode()
