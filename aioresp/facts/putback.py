@@ -239,8 +239,8 @@ def guard(command: Sequence[Any] | Traits) -> Arguments | None:
 
     While CLIENT PAUSE WRITE is on (FAILOVER uses it, too), a server holds back blocking commands that write. A CLIENT
     UNBLOCK of a command that is held back crashes the server (Redis 6.2 to 8.0, Valkey up to 8.1.1). The guard is a
-    write, too, and the server holds it back: the CLIENT UNBLOCK is sent once it has run. A server that refuses writes by
-    now, because it has become a replica or the slot has moved away, does not hold it back; see `Background`.
+    write, too, and the server holds it back: the CLIENT UNBLOCK is sent once it has run. A server that refuses writes
+    by now, because it has become a replica or the slot has moved away, does not hold it back; see `Background`.
     """
     facts = traits(command)
     name, arguments = facts.name, facts.arguments

@@ -97,7 +97,7 @@ async def test_a_dead_primary_slows_no_other_shard_and_its_callers_move(
 
 
 async def test_calls_leave_a_frozen_node_though_a_pop_waits_there(fresh: ClusterServers, no_debug: None) -> None:
-    """A pop may have to be put back, and has two seconds for it. No other call waits that long, nor for its last bytes."""
+    """A pop may have to be put back, and has two seconds for it. No other call waits so long, or for its last bytes."""
     async with Cluster(fresh.url, timeout=60) as r:
         await r.set("{frozen}a", "0")
         pop = asyncio.create_task(r.blpop("{frozen}list", timeout=30))

@@ -18,6 +18,7 @@ class Job:
 
     def __init__(self, closing: Closing) -> None:
         self.in_line: set[Any] = {object()}
+        self.connection = None
         self.said: list[str] = []
         self._closing = closing
         closing.work.add(self)

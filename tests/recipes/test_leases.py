@@ -66,7 +66,7 @@ async def test_it_is_renewed_before_a_third_has_passed_twice() -> None:
     holder = Holder(Renewal())
     await asyncio.sleep(1)
     count, lease = len(holder.renewal.times), holder.lease
-    assert not lease.is_over
+    assert not lease.lost
     assert lease.confirmed > holder.since
     assert 3 <= count <= 11
     lease.release()
