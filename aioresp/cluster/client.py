@@ -118,19 +118,20 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
     def _take(self, node: Node, terms: Terms) -> None:
         super()._take(node, terms)
-        self._fleet = cast(Fleet, node)
-        self._routers = self._fleet.pools
+        #: All nodes, which stand in `node` as one; a seam for tests, not for users.
+        self.fleet = cast(Fleet, node)
+        self._routers = self.fleet.pools
         #: The names that the fast path sends. There are none with middleware.
         self._one_key = NONE if terms.middleware else ONE_KEY if terms.read_from == "primary" else ONE_KEY - READS
         #: The same, of commands that may have many keys, and have one.
         self._sole_key = NONE if terms.middleware else SOLE_KEY if terms.read_from == "primary" else SOLE_KEY - READS
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_fleet"):  # its constructor failed
+        if not hasattr(self, "fleet"):  # its constructor failed
             return f"{type(self).__name__}(not made)"
-        s = self._fleet.settings
-        known = self._fleet.nodes.topology
-        said = [self._fleet.nodes.address]
+        s = self.fleet.settings
+        known = self.fleet.nodes.topology
+        said = [self.fleet.nodes.address]
         if known is None:
             said.append("not found yet")
         else:
@@ -138,7 +139,7 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             said += [f"{shard.primary} {spelled(shard.slots)}" for shard in known.ordered[:SHARDS] if shard.slots]
             said += [f"and {len(known.shards) - SHARDS} more"] if len(known.shards) > SHARDS else []
         said += self.terms.differences(s.timeout, s.retry)
-        if self._fleet.closed:
+        if self.fleet.closed:
             said.append("closed")
         return f"{type(self).__name__}({', '.join(said)})"
 
@@ -172,9 +173,9 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             if connection.in_flight < connection.capacity:
                 value = await connection.send(packed, self._decode, self._timeout)
         except RedisError as error:
-            value = await self._fleet.send_again(error, packed, slot, self.terms)
+            value = await self.fleet.send_again(error, packed, slot, self.terms)
         if value is NO_ROOM:
-            value = await self._fleet.send(packed, slot, self.terms)
+            value = await self.fleet.send(packed, slot, self.terms)
         # Most replies have the right type already, and are returned without a call of the converter.
         kind = type(value)
         if reply is text:
@@ -207,18 +208,18 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             reply = escaping(reply) if facts.escaped else reply
             view = view.replace(decode=False)
         packed = pack(arguments)
-        value = await spread(self._fleet, facts, view)
+        value = await spread(self.fleet, facts, view)
         if value is NOT_SPREAD:
             slot = slot_of_command(facts)
             if facts.timeout is not None:
-                return await self._fleet.block(facts, slot, reply, self.terms)
+                return await self.fleet.block(facts, slot, reply, self.terms)
             if slot is not None and view.read_from != "primary" and may_be_read(facts):
-                value = await self._fleet.read(packed, slot, view)
+                value = await self.fleet.read(packed, slot, view)
             elif facts.name == "PUBLISH" and len(arguments) > 1:
                 find = publisher(self._routers.here(), slot_of(cast(Key, arguments[1])))
-                value = await self._fleet.send(packed, None, view, find)
+                value = await self.fleet.send(packed, None, view, find)
             else:
-                value = await self._fleet.send(packed, slot, view)
+                value = await self.fleet.send(packed, slot, view)
         return converted(reply, value, packed)
 
     async def _execute_bare(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
@@ -254,19 +255,19 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
         With `transaction`, all keys must share a slot.
         """
-        return ClusterPipeline(self._fleet.route(self.terms), self._decode, transaction)
+        return ClusterPipeline(self.fleet.route(self.terms), self._decode, transaction)
 
     def connection(self, key: Key | None = None) -> Lease[AnyStr]:
         """Return a context with one connection of its own, to the node that serves `key`; see `Client.connection`.
 
         It follows no redirect. Without `key` it leads to any primary.
         """
-        return KeyLease(self._fleet, self.terms, None if key is None else slot_of(key))
+        return KeyLease(self.fleet, self.terms, None if key is None else slot_of(key))
 
     def _listening(self) -> Listening:
-        find: Any = self._fleet.broker  # in place of one hub
-        db = self._fleet.settings.endpoint.db
-        ready = partial(self._fleet.topology, self.terms)
+        find: Any = self.fleet.broker  # in place of one hub
+        db = self.fleet.settings.endpoint.db
+        ready = partial(self.fleet.topology, self.terms)
         return Listening(find, _refuse_monitor, db, self._decode, self._timeout, ready)
 
     def _place(self) -> None:
@@ -313,13 +314,13 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         A key that is there all the time is found, also if its slot moves meanwhile; it may be found twice. Raises
         ClusterDownError if a slot has no node.
         """
-        return Scan("SCAN", SlotScan(self._fleet, self.terms, match, count, _type).page)
+        return Scan("SCAN", SlotScan(self.fleet, self.terms, match, count, _type).page)
 
     # --- The cluster -------------------------------------------------------------------------------------------------
 
     def topology(self) -> Topology:
         """Return the newest topology that is known. Raises ClusterError before the first command has found one."""
-        known = self._fleet.nodes.topology
+        known = self.fleet.nodes.topology
         if known is None:
             raise ClusterError("the topology is not known before the first command: `await r.ping()` finds it")
         return known
@@ -330,7 +331,7 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
     async def near(self, key: Key) -> Client[AnyStr]:
         """Return a client of the primary that serves a key at present. It follows no redirect."""
-        topology = await self._fleet.topology(self.terms)
+        topology = await self.fleet.topology(self.terms)
         shard = topology.shard_of(slot_of(key))
         if shard is None:
             raise ClusterError("no node serves the slot of this key")
@@ -338,18 +339,18 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
 
     async def primaries(self) -> list[Client[AnyStr]]:
         """Return a client of each primary that serves slots."""
-        return [self._client_of(node) for node in (await self._fleet.topology(self.terms)).primaries]
+        return [self._client_of(node) for node in (await self.fleet.topology(self.terms)).primaries]
 
     async def replicas(self) -> list[Client[AnyStr]]:
         """Return a client of each replica, on connections that may read there."""
-        return [self._client_of(node) for node in (await self._fleet.topology(self.terms)).replicas]
+        return [self._client_of(node) for node in (await self.fleet.topology(self.terms)).replicas]
 
     async def nodes(self) -> list[Client[AnyStr]]:
         """Return a client of each primary that serves slots, and of each replica."""
         return [*await self.primaries(), *await self.replicas()]
 
     def _client_of(self, node: ClusterNode) -> Client[AnyStr]:
-        at = self._fleet.nodes.at(node.address, readonly=node.role == "replica")
+        at = self.fleet.nodes.at(node.address, readonly=node.role == "replica")
         terms = self.terms
         if terms.middleware:
             terms = terms.replace(middleware=(partial(follow, lambda: (node.address, None)), *terms.middleware))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic
 
-from aioresp.cluster.noted import Noted
+from aioresp.cluster.traced import Traced
 from aioresp.command import AnyStr
 from aioresp.contexts.lease import Lease
 from aioresp.errors import ClientClosed, RedisError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aioresp.cluster.fleet import Fleet
 
 
-class KeyLease(Noted, Lease[AnyStr], Generic[AnyStr]):
+class KeyLease(Traced, Lease[AnyStr], Generic[AnyStr]):
     """All commands, on one connection for exclusive use, to the primary of one slot."""
 
     def __init__(self, fleet: Fleet, terms: Terms, slot: int | None) -> None:

@@ -100,31 +100,26 @@ class Nodes:
         nodes: weakref.ref[Nodes] = weakref.ref(self)
         certificates = self.certificates
         zoned = settings.availability_zone is not None
-        connected = failed = False
-        failures, failed_at = 0, 0.0  # in a row, and the time of the last one
+        attempts = _Attempts()
 
         async def connect(dial: Dial) -> Connection:
-            nonlocal connected, failed, failures, failed_at
-            doubts = _Doubts(nodes(), connected)
-            connected, failed_before, failed = True, failed, True
+            doubts = _Doubts(nodes(), attempts.begin())
             try:
-                if failures and (rest := failed_at + _pause_after(failures) - time.monotonic()) > 0:
+                if (rest := attempts.rest()) > 0:
                     await asyncio.sleep(rest)
                 connection = await certificates.connect(dial, endpoint, partial(_names_of, nodes))
+                if readonly:
+                    await refuse_empty(connection)
+                zone = await zone_of(connection) if zoned else None
             except Exception:
-                failures, failed_at = failures + 1, time.monotonic()
+                attempts.fail()
                 raise
             finally:
                 doubts.end()
-            failures = 0
-            if readonly:
-                await refuse_empty(connection)
-            zone = await zone_of(connection) if zoned else None
             known = nodes()
             if zoned and known is not None:
                 known.on_zone(address, zone)
-            failed = False
-            if failed_before and known is not None:
+            if attempts.succeed() and known is not None:
                 known.on_return()
             return connection
 
@@ -202,6 +197,36 @@ class Member(Node):
         return ["not in the cluster"]
 
 
+class _Attempts:
+    """Attempts to connect to one node, in all event loops: how many have failed in a row, and when the last one did."""
+
+    def __init__(self) -> None:
+        self._begun = False  # set by the first attempt; never cleared
+        self._failures = 0
+        self._failed_at = 0.0
+
+    def begin(self) -> bool:
+        """Note another attempt; return whether there was one before."""
+        before, self._begun = self._begun, True
+        return before
+
+    def rest(self) -> float:
+        """Return the seconds until the next attempt is due; 0 or less if it is."""
+        if not self._failures:
+            return 0.0
+        first, most = PACE
+        return self._failed_at + min(most, first * 2.0 ** min(self._failures - 1, 10)) - time.monotonic()
+
+    def fail(self) -> None:
+        """Note that an attempt has failed."""
+        self._failures, self._failed_at = self._failures + 1, time.monotonic()
+
+    def succeed(self) -> bool:
+        """Note that an attempt has succeeded; return whether the one before had failed."""
+        failed, self._failures = self._failures > 0, 0
+        return failed
+
+
 class _Doubts:
     """Doubt about a node while a connection to it is made: at once if it had one before, else if that takes long."""
 
@@ -248,11 +273,6 @@ def _end(error: ConnectionLost, pool: Pool[Connection]) -> None:
         if connection.in_flight and connection not in kept:
             connection.end(ConnectionLost(error.args[0]))  # at once: a node that is frozen takes no last bytes
     pool.shut()
-
-
-def _pause_after(failures: int) -> float:
-    first, most = PACE
-    return min(most, first * 2.0 ** min(failures - 1, 10))
 
 
 def _names_of(nodes: weakref.ref[Nodes], address: Address) -> list[str]:

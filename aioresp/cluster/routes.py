@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 
 from aioresp.cluster.batches import Commands, Group, Part, failed_with
 from aioresp.cluster.flight import Flight, take_off
-from aioresp.cluster.noted import Noted
 from aioresp.cluster.reads import Reads, share_of
 from aioresp.cluster.redirect import (
     ASKING,
@@ -28,6 +27,7 @@ from aioresp.cluster.router import Router
 from aioresp.cluster.slots import common_slot
 from aioresp.cluster.split import Split
 from aioresp.cluster.topology import Address, Shard
+from aioresp.cluster.traced import Traced
 from aioresp.command import Arguments, shown
 from aioresp.contexts.borrowed import Borrowed
 from aioresp.contexts.large import Replies, size
@@ -183,7 +183,7 @@ class ClusterRoute:
 
     async def private(self) -> _WatchingRoute:
         """Return a route over a leased connection, to watch keys on."""
-        borrowed = Noted(self.find_pool, self._terms, "a transaction")
+        borrowed = Traced(self.find_pool, self._terms, "a transaction")
         borrowed.find_router = self._find_router
         await borrowed.__aenter__()
         return _WatchingRoute(borrowed, self)

@@ -61,6 +61,13 @@ class Elsewhere(ConnectionLost):
     """Connections lead to another server by now."""
 
 
+def end_of(pool: Pool[Connection], closed: str = "the client was closed", more: str = "") -> RedisError:
+    """Return why a pool ends what is under way: its server was left, or it was `closed`."""
+    if pool.refusal is not None:
+        return ConnectionLost(f"{pool.refusal.args[0]}{more}")
+    return ClientClosed(f"{closed}{more}")
+
+
 class Background:
     """Commands without a caller, and the pauses between attempts. `in_line` has the futures in the pool's line."""
 

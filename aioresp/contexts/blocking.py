@@ -15,12 +15,11 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from aioresp.command import locate
-from aioresp.contexts.background import PASSING, PATIENCE, Background, Elsewhere, unsent
+from aioresp.contexts.background import PASSING, PATIENCE, Background, Elsewhere, end_of, unsent
 from aioresp.contexts.identity import learn
 from aioresp.contexts.suspicion import heed
 from aioresp.contexts.undo import PutBack
 from aioresp.errors import (
-    ClientClosed,
     CommandTimeout,
     ConnectionLost,
     ProtocolError,
@@ -195,7 +194,7 @@ class Blocking:
             self._leave()
             raise
         if self._state is not State.ANSWERED:  # the client was closed while the loop stood still
-            raise self._closed()
+            raise self._ended()
         try:
             found = reply(_decoded(value) if self._decode else value)
         except UnicodeDecodeError as error:
@@ -229,9 +228,7 @@ class Blocking:
 
         A caller whose reply has arrived still gets it.
         """
-        left = self._pool.retired
-        why = ConnectionLost("its server is not used any more") if left else ClientClosed("the client was closed")
-        self._turn_away(why)
+        self._turn_away(end_of(self._pool))
 
     def move(self, error: RedisError) -> None:
         """End the command, as its server is left; unless it has its reply, the caller hears that it was not sent."""
@@ -251,14 +248,14 @@ class Blocking:
 
     def abandon(self) -> None:
         """Report elements that may be lost: the pool or the loop is closed, and cannot put them back."""
-        closed = ClientClosed("the client was closed, or its event loop")
+        why = end_of(self._pool, "the client was closed, or its event loop")
         if self._put_back is not None:
-            self._put_back.abandon(closed)
+            self._put_back.abandon(why)
         elif self._state in _WITH_CALLER or self._state in _LEFT:
             if self._took_nothing():
                 self._settle()
             else:
-                self._lose(closed)
+                self._lose(why)
 
     def _took_nothing(self) -> bool:
         """Return whether the command has certainly popped nothing; a reply that has arrived is read for that."""
@@ -348,7 +345,7 @@ class Blocking:
         if self._state in _LEFT:
             self._take_outcome()
         elif self._state is State.OVER and not self._caller.done():
-            self._fail(self._closed())  # `abandon` cannot wake a caller whose loop stands still
+            self._fail(self._ended())  # `abandon` cannot wake a caller whose loop stands still
         elif self._state is State.WAITING and not self._caller.done():  # else cancelled in this turn: see `result`
             if self._timer is not None:
                 self._timer.cancel()
@@ -366,9 +363,8 @@ class Blocking:
                 self._fail(odd := self._refuse())
                 self._lose(odd)
 
-    @staticmethod
-    def _closed() -> RedisError:
-        return ClientClosed("the client was closed meanwhile, and what the command took was reported")
+    def _ended(self) -> RedisError:
+        return end_of(self._pool, "the client was closed meanwhile", ", and what the command took was reported")
 
     def _fail(self, error: BaseException) -> None:
         self._caller.set_exception(error)

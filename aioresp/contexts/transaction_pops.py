@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from aioresp.contexts.background import end_of
 from aioresp.contexts.large import Replies
 from aioresp.errors import (
-    ClientClosed,
     CommandTimeout,
     ConnectionLost,
     PoolTimeout,
@@ -57,7 +57,7 @@ class TransactionPops:
             raise
         self._pool.release(self)
         if self._told:  # the client was closed while the loop stood still
-            raise ClientClosed("the client was closed meanwhile, and what the transaction took was reported")
+            raise end_of(self._pool, "the client was closed meanwhile", ", and what the transaction took was reported")
         if not self._task.cancelled() and isinstance(self._task.exception(), CommandTimeout):
             self._tell()
         task = self._task
@@ -92,7 +92,8 @@ class TransactionPops:
         self._told = True
         task = self._task
         if not task.done() or task.cancelled():
-            self._tell_unknown(RedisError("the transaction was cancelled after it was sent, or its event loop ended"))
+            gone = RedisError("the transaction was cancelled after it was sent, or its event loop ended")
+            self._tell_unknown(gone if self._left else end_of(self._pool, "the client was closed, or its event loop"))
         elif (error := task.exception()) is None:
             self._tell_of(task.result().raw[-1])
         elif not isinstance(error, RedisError) or _may_have_run(error):

@@ -78,7 +78,7 @@ class Pool(Generic[R]):
         self._growth = Growth(loop, patience)
         self._leaving = Leaving(loop, (self._shared, self._draining), self._leased, self._on_left, max_age, on_new)
         #: The error of `retire`, for every caller from then on; None before.
-        self._refusal: ConnectionLost | None = None
+        self.refusal: ConnectionLost | None = None
         self._past_usage: tuple[int, ...] = (0, 0, 0)
         care = self._withdraw, lambda r: self._waking.forget(r), lambda: bool(self._open)
         self._idle: Idle[R] = Idle(loop, idle_timeout, self._shared, *care)
@@ -98,12 +98,12 @@ class Pool(Generic[R]):
         resource = self.current
         if resource.in_flight < resource.capacity:
             return resource
-        if self._waiting or self._refusal is not None:
+        if self._waiting or self.refusal is not None:
             return None  # earlier callers wait already, so there is no room
         return self._choose()
 
     def _choose(self) -> R | None:
-        if self._refusal is not None:
+        if self.refusal is not None:
             return self._choose_for_work()
         for resource in self._shared:
             if resource.in_flight < resource.capacity:
@@ -188,8 +188,8 @@ class Pool(Generic[R]):
         start: Callable[[R], None],
         deadline: float | None,
     ) -> None:
-        if self._refusal is not None and future not in self._of_work():  # also when it has closed: the client has not
-            refusal = copy_error(self._refusal)
+        if self.refusal is not None and future not in self._of_work():  # also when it has closed: the client has not
+            refusal = copy_error(self.refusal)
             refusal.deadline = math.inf if deadline is None else deadline
             try:
                 raise refusal
@@ -211,7 +211,7 @@ class Pool(Generic[R]):
 
     def _dispatch(self) -> None:
         """Serve the callers in line while there is room. Called whenever there may be more room."""
-        for resource in [] if self._refusal is None else list(self._shared):  # each closes after its last reply
+        for resource in [] if self.refusal is None else list(self._shared):  # each closes after its last reply
             self._withdraw(resource)
             self._draining.append(resource)
         while self._waiting.anyone():
@@ -229,7 +229,7 @@ class Pool(Generic[R]):
             if self._growth.troubled:
                 self._growth.served()
         # A retired pool closes nothing while work asks there whether it may end there: see `Background`.
-        if self._draining and (self._refusal is None or not self._of_work()):
+        if self._draining and (self.refusal is None or not self._of_work()):
             for drained in list(self._draining):
                 # The caller that it was drained for has gone: share it again. `_admit` may come here, too.
                 if drained.in_flight == 0 and drained in self._draining:
@@ -298,7 +298,7 @@ class Pool(Generic[R]):
         if self._closing.stopped:
             self._closing.look()
             return
-        if error is not None and (self._refusal is None or self._waiting):
+        if error is not None and (self.refusal is None or self._waiting):
             self._growth_failed(error)
         self._dispatch()
         self._end_retired()
@@ -326,7 +326,7 @@ class Pool(Generic[R]):
         Shared use always keeps one resource: at most `limit - 1` are leased. With `limit=1` a second resource is opened
         for the lease. Raises PoolTimeout at `deadline` (loop time).
         """
-        if self._shared and not (self._waiting or self._lease_waiting or self._closing.begun or self._refusal):
+        if self._shared and not (self._waiting or self._lease_waiting or self._closing.begun or self.refusal):
             idle = self._lendable()
             if idle is not None:
                 self._lend(idle, holder)
@@ -377,7 +377,7 @@ class Pool(Generic[R]):
 
     def part_with(self) -> R | None:
         """Give an idle resource away for good, and count it no more; return None if there is none that nobody needs."""
-        if not (self._waiting or self._lease_waiting or self._closing.begun or self._refusal):
+        if not (self._waiting or self._lease_waiting or self._closing.begun or self.refusal):
             for resource in self._shared:
                 if resource.in_flight == 0 < resource.capacity and resource.viable:
                     self._withdraw(resource)
@@ -394,7 +394,7 @@ class Pool(Generic[R]):
 
     def give_back(self, resource: R, *, changed: bool = False) -> None:
         """End a lease. A resource that was changed, or owes a reply, is `changed`: it is restored first."""
-        ends = self._closing.stopped or self._refusal is not None or resource in self._leaving.lent
+        ends = self._closing.stopped or self.refusal is not None or resource in self._leaving.lent
         if changed and resource.viable and self._restore is not None and not ends:
             restoring, name = self._restore(resource), "aioresp: restore a connection"
             task = Context().run(partial(self._loop.create_task, restoring, name=name))
@@ -420,7 +420,7 @@ class Pool(Generic[R]):
     def _admit(self, resource: R) -> None:
         resource.lent = False
         left = resource in self._leaving.lent
-        if self._closing.stopped or self._refusal is not None or left or not resource.viable:
+        if self._closing.stopped or self.refusal is not None or left or not resource.viable:
             resource.close()
         elif self._lease_waiting.anyone():
             self._lease_waiting.serve(resource)
@@ -440,7 +440,7 @@ class Pool(Generic[R]):
     def release(self, work: Work) -> None:
         """Note that the held `work` has ended."""
         self._closing.work.discard(work)
-        if self._refusal is not None:
+        if self.refusal is not None:
             self._dispatch()
         self._end_retired()
 
@@ -474,7 +474,7 @@ class Pool(Generic[R]):
 
     def leave(self, number: int, error: Exception) -> None:
         """Let all that is open carry nothing new, if the resource of that number is in use: its server is wrong."""
-        if self._refusal is None:
+        if self.refusal is None:
             self._leaving.leave(number, error)
 
     def _on_left(self) -> None:
@@ -487,11 +487,11 @@ class Pool(Generic[R]):
         Callers in line, and later ones, get ConnectionLost with the outcome "not sent" and the cause `error`. Replies
         under way arrive, leases last until they are given back, and idle connections close now.
         """
-        if self._refusal is not None or self._closing.begun:
+        if self.refusal is not None or self._closing.begun:
             return
-        self._refusal = ConnectionLost(f"the server is not used any more: {error}", "not sent")
-        self._refusal.__cause__ = error
-        self._fail_waiting(self._refusal, self._of_work())
+        self.refusal = ConnectionLost(f"the server is not used any more: {error}", "not sent")
+        self.refusal.__cause__ = error
+        self._fail_waiting(self.refusal, self._of_work())
         self._doubts.end()
         for task in self._opening:
             task.cancel()
@@ -501,14 +501,14 @@ class Pool(Generic[R]):
     @property
     def retired(self) -> bool:
         """Whether `retire` was called."""
-        return self._refusal is not None
+        return self.refusal is not None
 
     def _of_work(self) -> set[asyncio.Future[Any]]:
         """Return the futures of held work, which still gets connections, because it must end on this server."""
         return {future for work in self._closing.work for future in work.in_line}
 
     def _end_retired(self) -> None:
-        if self._refusal is not None and not self._closing.work and not self.holds():
+        if self.refusal is not None and not self._closing.work and not self.holds():
             self.shut()
         self._closing.look()
 

@@ -141,7 +141,7 @@ async def test_calls_on_connections_of_their_own_go_on_after_their_node_was_left
 ) -> None:
     """A pool that was left refuses at once: whoever asked it again and again would hold up the whole event loop."""
     await r.ping()
-    node = r._fleet.nodes.at(("127.0.0.1", fresh.primary_of("{pop}q").port))
+    node = r.fleet.nodes.at(("127.0.0.1", fresh.primary_of("{pop}q").port))
     retire(node, None)
     assert await r.get("{pop}x") is None
     retire(node, None)

@@ -123,7 +123,7 @@ async def test_commands_without_a_key_in_a_pipeline_try_another_node(no_debug: N
 async def test_a_pipeline_waits_for_a_primary_that_is_healthy(no_debug: None) -> None:
     async with fakes(lambda words: "$1\r\nx\r\n") as (node,), Cluster(url_of(node), timeout=5.0) as r:
         node.health = "fail"
-        assert await r._fleet.pools.here().renew() is None
+        assert await r.fleet.pools.here().renew() is None
         p = r.pipeline()
         said = p.echo("x")
         running = asyncio.ensure_future(p.execute())
@@ -154,7 +154,7 @@ async def test_thousands_of_callers_wait_for_a_cluster_at_little_cost(no_debug: 
         assert busy < 0.8
         await node.start()
         assert await asyncio.gather(*calls) == [1] * tasks
-        assert r._fleet.pools.here()._waiting == 0
+        assert r.fleet.pools.here()._waiting == 0
 
 
 async def test_callers_of_a_node_that_is_not_ready_try_seldom_and_follow_the_first_that_succeeds(
@@ -181,7 +181,7 @@ async def test_callers_of_a_node_that_is_not_ready_try_seldom_and_follow_the_fir
 async def test_thousands_of_callers_do_not_wake_in_one_turn(no_debug: None) -> None:
     async with fakes(lambda words: OK) as (node,), Cluster(url_of(node)) as r:
         await r.ping()
-        router = r._fleet.pools.here()
+        router = r.fleet.pools.here()
         waiting = [asyncio.create_task(router.wait(60)) for _ in range(10 * TURN)]
         await asyncio.sleep(0.01)
         router.wake()
@@ -228,7 +228,7 @@ async def test_a_short_deadline_is_kept(fresh: ClusterServers, timeout: float) -
 
 async def test_a_redirect_that_tells_nothing_new_asks_for_nothing(fresh: ClusterServers, r: Cluster[str]) -> None:
     await r.set("a", "1")
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     assert await router.renew() is None
     assert not vars(router)["_refreshing"]
     slot = r.keyslot("a")
@@ -247,7 +247,7 @@ async def test_seeds_are_asked_before_many_nodes_that_may_all_be_out_of_reach(fr
     login, port = fresh.nodes[0].credentials, fresh.nodes[0].port
     async with Cluster(f"redis+cluster://{login}localhost:{port}") as r:
         await r.ping()
-        candidates, _ = r._fleet.pools.here().candidates(3)
+        candidates, _ = r.fleet.pools.here().candidates(3)
         assert {*candidates[:3]} == {node.address for node in r.topology().primaries}  # they have connections
         assert candidates[3] == ("localhost", port)
         assert {*candidates[4:]} == {node.address for node in r.topology().replicas}
@@ -256,7 +256,7 @@ async def test_seeds_are_asked_before_many_nodes_that_may_all_be_out_of_reach(fr
 async def test_a_refresh_does_not_wait_for_the_others_that_are_wanted(fresh: ClusterServers, r: Cluster[str]) -> None:
     """A caller that waits for a node has the topology asked for again and again; `renew` ends all the same."""
     await r.ping()
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     end = router.doubt()
     try:
         async with asyncio.timeout(10):
@@ -304,7 +304,7 @@ async def test_a_seed_that_changes_sides_is_not_followed(no_debug: None) -> None
             seed.cut()
             with pytest.raises((CommandTimeout, ConnectionError)):
                 await r.incr("a")
-            assert "another cluster" in str(await r._fleet.pools.here().renew())
+            assert "another cluster" in str(await r.fleet.pools.here().renew())
             await asyncio.to_thread(one.nodes[0].start, elsewhere=True)
             with pytest.raises((CommandTimeout, ConnectionError)):
                 await r.incr("a")
@@ -337,7 +337,7 @@ async def test_a_view_that_is_replayed_changes_nothing(fresh: ClusterServers) ->
         writer.close()
         await asyncio.to_thread(fresh.failover, old)
         assert await r.incr("{replay}a") == 2
-        await r._fleet.pools.here().renew()
+        await r.fleet.pools.here().renew()
         seen = r.topology()
         found = seen.shard_of(r.keyslot("{replay}a"))
         assert found is not None
@@ -351,7 +351,7 @@ async def test_a_view_that_is_replayed_changes_nothing(fresh: ClusterServers) ->
         for tap in taps.values():
             tap.answer = replay
         for _ in range(3):
-            assert await r._fleet.pools.here().renew() is None
+            assert await r.fleet.pools.here().renew() is None
             now = r.topology().shard_of(r.keyslot("{replay}a"))
             assert now is not None
             assert now.primary == found.primary
@@ -391,7 +391,7 @@ async def test_providers_of_credentials_that_fail_are_asked_again(fresh: Cluster
         fails = False
         assert await r.set("a", "1")
         fails = True
-        for pool in list(r._fleet.pools.here()._addresses):
+        for pool in list(r.fleet.pools.here()._addresses):
             for connection in pool.resources:
                 connection.close()
         with pytest.raises(ConnectionError, match="LookupError"):
@@ -456,13 +456,13 @@ async def test_slots_and_nodes_go_under_load(no_debug: None, most: int) -> None:
             if most > 100:
                 await asyncio.to_thread(forget, second)
             await asyncio.sleep(0.1)
-            assert await r._fleet.pools.here().renew() is None
+            assert await r.fleet.pools.here().renew() is None
             await asyncio.sleep(0.1)
-            assert await r._fleet.pools.here().renew() is None
+            assert await r.fleet.pools.here().renew() is None
             running = False
             await asyncio.gather(*tasks)
             assert [int(value or 0) for value in await r.mget(names)] == list(counts.values())
             expected = {first.port} if most > 100 else {first.port, second.port}
             assert {node.port for node in r.topology().nodes} == expected
             await asyncio.sleep(0.6)
-            assert {node.settings.endpoint.port for node in r._fleet.nodes if node.stats().open} == expected
+            assert {node.settings.endpoint.port for node in r.fleet.nodes if node.stats().open} == expected

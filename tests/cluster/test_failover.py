@@ -144,7 +144,7 @@ async def test_an_old_primary_that_wakes_is_left_at_once(fresh: ClusterServers, 
         value = int(await r.get("{wake}a") or 0)
         # By its nature, only what the old one has acknowledged before it was told may be lost.
         assert 200 - before < value <= 200
-        await until(lambda: r._fleet.nodes.at(("127.0.0.1", old.port)).stats().open == 0)
+        await until(lambda: r.fleet.nodes.at(("127.0.0.1", old.port)).stats().open == 0)
         found = r.topology().shard_of(r.keyslot("{wake}a"))
         assert found is not None
         assert found.primary.port == new.port
@@ -180,7 +180,7 @@ async def test_callers_of_a_dead_node_try_to_connect_a_few_times(no_debug: None)
         taken.bind(("127.0.0.1", 0))
         address = "127.0.0.1", taken.getsockname()[1]
         async with Cluster("redis+cluster://127.0.0.1:1", events=failed.append) as r:
-            pool = r._fleet.nodes.at(address).pools.here()
+            pool = r.fleet.nodes.at(address).pools.here()
             begin = time.monotonic()
             while time.monotonic() - begin < 0.5:
                 with pytest.raises(ConnectionError):

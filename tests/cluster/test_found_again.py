@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aioresp import ClusterError, ConnectionLost
+from aioresp import ClusterError, ConnectionLost, Lost
 from aioresp.cluster import Cluster, Shard, Topology
 from aioresp.cluster.nodes import retire
 from aioresp.testing import ClusterServers
@@ -71,14 +71,14 @@ async def test_a_cluster_that_restarts_elsewhere_is_found_by_its_seeds(no_debug:
 
 async def test_a_seed_of_another_cluster_is_refused(fresh: ClusterServers, r: Cluster[str]) -> None:
     await r.ping()
-    nodes = r._fleet.nodes
+    nodes = r.fleet.nodes
     known = r.topology()
     foreign = tuple(
         Shard(shard.slots, shard.primary.replace(id=f"other {number}", port=1), ())
         for number, shard in enumerate(known.shards)
     )
     nodes.topology = Topology(known.epoch, foreign)
-    error = await r._fleet.pools.here().renew()
+    error = await r.fleet.pools.here().renew()
     assert isinstance(error, ClusterError)
     assert "another cluster" in str(error)
     assert r.topology().shards == foreign
@@ -87,7 +87,7 @@ async def test_a_seed_of_another_cluster_is_refused(fresh: ClusterServers, r: Cl
 async def test_callers_of_a_node_that_was_left_look_for_another(fresh: ClusterServers, r: Cluster[str]) -> None:
     """The table may name its pool for a moment more. A call that took it again and again would stop the loop."""
     await r.rpush("list", *"abc")
-    node = next(node for node in r._fleet.nodes if node.settings.endpoint.port == fresh.primary_of("list").port)
+    node = next(node for node in r.fleet.nodes if node.settings.endpoint.port == fresh.primary_of("list").port)
     async with asyncio.timeout(20):
         retire(node, None)
         assert await r.blpop(("list",), 10) == ("list", "a")
@@ -107,7 +107,7 @@ async def test_callers_of_a_node_that_was_left_look_for_another(fresh: ClusterSe
 async def test_who_waits_at_a_dead_node_hears_that_it_was_left(fresh: ClusterServers, r: Cluster[str]) -> None:
     """Not that the client was closed: the command may have run there. A reader of streams goes on at the next node."""
     await r.ping()
-    node = next(node for node in r._fleet.nodes if node.settings.endpoint.port == fresh.primary_of("list").port)
+    node = next(node for node in r.fleet.nodes if node.settings.endpoint.port == fresh.primary_of("list").port)
     dead = next(each for each in r.topology().nodes if each.address[1] == node.settings.endpoint.port)
     async with asyncio.timeout(20), r.stream_reader("{list}:log", last_id="0", block=10_000) as s:
         popping, reading = asyncio.ensure_future(r.blpop(("list",), 10)), asyncio.ensure_future(anext(s))
@@ -120,12 +120,33 @@ async def test_who_waits_at_a_dead_node_hears_that_it_was_left(fresh: ClusterSer
         assert (await reading).fields == {"a": "1"}
 
 
+async def test_what_a_dead_node_may_have_popped_is_reported_with_the_reason(fresh: ClusterServers) -> None:
+    lost: list[Lost] = []
+    async with Cluster(fresh.url, on_lost=lost.append) as r:
+        await r.ping()
+        frozen = fresh.primary_of("list")
+        node = r.fleet.nodes.at(("127.0.0.1", frozen.port))
+        dead = next(each for each in r.topology().nodes if each.address[1] == frozen.port)
+        popping = asyncio.ensure_future(r.with_options(retry=None).blpop(("list",), 30))
+        await until(lambda: node.stats().leased == 1 and frozen.info("clients")["blocked_clients"] == "1")
+        frozen.pause()
+        try:
+            retire(node, dead.replace(healthy=False))
+            with pytest.raises(ConnectionLost, match="serves no slots of the cluster any more"):
+                await popping
+            await until(lambda: lost)
+        finally:
+            frozen.resume()
+        assert "serves no slots of the cluster any more" in str(lost[0].error)
+    await asyncio.to_thread(fresh.wait_until_ok)
+
+
 async def test_an_older_view_never_replaces_a_newer(fresh: ClusterServers, r: Cluster[str]) -> None:
     await r.ping()
-    nodes = r._fleet.nodes
+    nodes = r.fleet.nodes
     newer = r.topology().replace(epoch=r.topology().epoch + 5)
     nodes.topology = newer
-    assert await r._fleet.pools.here().renew() is None
+    assert await r.fleet.pools.here().renew() is None
     assert r.topology() is newer
     assert await r.set("a", "1")
 
@@ -143,7 +164,7 @@ async def test_calls_end_by_their_deadline_while_nobody_is_there(timeout: float)
 async def test_a_caller_who_waits_hurries_a_refresh_that_rests(fresh: ClusterServers, r: Cluster[str]) -> None:
     """Redirects without a change make refreshes rare; a caller of a dead node must not wait for that."""
     await r.ping()
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     for _ in range(6):
         await router.renew()
     router.refresh()

@@ -299,7 +299,7 @@ async def test_the_error_of_a_whole_pipeline_leaves_open_what_one_command_does(
     """Reads are sent again, and end with an error of their own, when a write may have run already."""
     await r.ping()
     commands = [pack(("GET", "a")), pack(("INCR", "a")), pack(("GET", "a"))]
-    batch = Commands(r._fleet.pools.here(), commands, [0, 0, 0], r.terms, lambda: None)
+    batch = Commands(r.fleet.pools.here(), commands, [0, 0, 0], r.terms, lambda: None)
     batch.fail([0], unsent)
     batch.fail([1], unknown)
     batch.fail([2], unsent)

@@ -15,7 +15,7 @@ async def test_news_is_taken_without_a_wait_for_a_node_that_is_frozen(
     fresh: ClusterServers, r: Cluster[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await r.mset_nonatomic({f"key:{number}": "1" for number in range(50)})
-    nodes = r._fleet.nodes
+    nodes = r.fleet.nodes
     known = r.topology()
     frozen, *others = fresh.primaries()
     candidates = [(node.host, node.port) for node in known.primaries]
@@ -36,7 +36,7 @@ async def test_news_is_taken_without_a_wait_for_a_node_that_is_frozen(
 
 async def test_a_failed_node_is_not_asked_while_two_others_are_fit(fresh: ClusterServers, r: Cluster[str]) -> None:
     await asyncio.gather(*(r.set(f"key:{number}", "1") for number in range(50)))
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     known = r.topology()
     assert router.candidates(3)[1] == 3
     failed, *fit = known.shards

@@ -36,7 +36,7 @@ def key_at(cluster: ClusterServers, node: ClusterNode) -> str:
 
 async def freeze(r: Cluster[str]) -> None:
     """Let the client ask for the topology no more, as it does at once on a slow machine: redirects alone move it."""
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     await router.renew()
     vars(router)["refresh"] = lambda *_: None
 
@@ -86,7 +86,7 @@ async def test_subscriptions_and_reads_of_replicas_count_at_their_nodes(fresh: C
 async def test_a_node_that_is_forgotten_stays_in_the_sums(fresh: ClusterServers) -> None:
     async with Cluster(fresh.url) as r:
         await r.set("k", "1")
-        nodes = r._fleet.nodes
+        nodes = r.fleet.nodes
         stranger = nodes.at(("localhost", fresh.primary_of("k").port))
         await aioresp.Client.over(stranger).ping()
         await stranger.aclose()
@@ -132,13 +132,13 @@ async def test_a_change_that_redirects_have_told_before_is_an_event(fresh: Clust
         await asyncio.to_thread(fresh.migrate, "{seen}a", target)
         try:
             assert await r.get("{seen}a") == "1"
-            del r._fleet.pools.here().refresh
-            await r._fleet.pools.here().renew()
+            del r.fleet.pools.here().refresh
+            await r.fleet.pools.here().renew()
             assert [type(event) for event in heard if isinstance(event, (Redirected, TopologyChanged))] == [
                 Redirected,
                 TopologyChanged,
             ]
-            await r._fleet.pools.here().renew()
+            await r.fleet.pools.here().renew()
             assert len([event for event in heard if isinstance(event, TopologyChanged)]) == 1
         finally:
             await asyncio.to_thread(fresh.migrate, "{seen}a", home)

@@ -193,7 +193,7 @@ async def test_a_channel_that_is_joined_as_it_moves_is_at_one_node(sharded: Clus
     async with r.ssubscribe("{m}1") as first:
         for target in (there, home):
             sharded.migrate("{m}", target)
-            router = r._fleet.pools.here()  # by a redirect, another caller knows it first
+            router = r.fleet.pools.here()  # by a redirect, another caller knows it first
             router.patch(r.keyslot("{m}"), router.pool_at(("127.0.0.1", target.port)))
             async with r.ssubscribe("{m}1") as second:
                 async with asyncio.timeout(10):

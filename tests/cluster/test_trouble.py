@@ -294,7 +294,7 @@ async def test_a_password_of_any_letters(fresh: ClusterServers, password: str) -
         first = fresh.nodes[0].port
         async with Cluster(host="127.0.0.1", port=first, username="odd", password=password) as r:
             assert await r.set("a", "1")
-            assert password not in repr(r) + repr(r._fleet.settings)
+            assert password not in repr(r) + repr(r.fleet.settings)
     finally:
         fresh.call_all("ACL", "DELUSER", "odd")
 
@@ -313,7 +313,7 @@ async def test_the_password_is_in_nothing_that_is_shown(
             with pytest.raises(AuthenticationError) as caught:
                 await call  # type: ignore[misc]  # the last one is no call
             shown += traceback.format_exception(caught.value)
-        shown += [repr(r), repr(r._fleet), repr(r._fleet.settings), repr(r._fleet.pools.here()), caplog.text]
+        shown += [repr(r), repr(r.fleet), repr(r.fleet.settings), repr(r.fleet.pools.here()), caplog.text]
     assert secret not in "".join(shown)
 
 
@@ -482,7 +482,7 @@ async def test_names_that_nodes_announce_are_used(fresh: ClusterServers) -> None
         async with Cluster(fresh.url) as r, asyncio.timeout(20):
             await r.ping()
             while {node.host for node in r.topology().nodes} != {"localhost"}:
-                await r._fleet.pools.here().renew()
+                await r.fleet.pools.here().renew()
                 await asyncio.sleep(0.1)
             assert await r.set("a", "1")
     finally:

@@ -30,7 +30,7 @@ Operation = Callable[[Cluster[str]], Awaitable[object]]
 
 def forget_slot(r: Cluster[str], key: str = KEYS[0]) -> None:
     """Let the table lead to a wrong node, which answers with MOVED."""
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     slot = r.keyslot(key)
     if router.topology is not None:
         router.pools[slot] = next(pool for pool in router.pools if pool is not router.pools[slot])
@@ -89,7 +89,7 @@ async def everywhere(r: Cluster[str]) -> object:
 
 
 async def renew(r: Cluster[str]) -> object:
-    return await r.ping(), await r._fleet.pools.here().renew()
+    return await r.ping(), await r.fleet.pools.here().renew()
 
 
 OPERATIONS: list[Operation] = [
@@ -109,7 +109,7 @@ CASES = [
 async def check(r: Cluster[str]) -> None:
     """Check that nothing is under way, and that each node's replies reach who asked."""
     await at_rest(r)
-    router = r._fleet.pools.here()
+    router = r.fleet.pools.here()
     assert (router._waiting, len(router._sleepers)) == (0, 0)
     await in_step(r)
     assert await asyncio.gather(*map(r.get, KEYS)) == KEYS
@@ -219,7 +219,7 @@ async def test_callers_under_way_end_with_the_client(
         client = through(fresh, relays, timeout=timeout)
         async with client:
             await client.ping()
-            router = client._fleet.pools.here()
+            router = client.fleet.pools.here()
             router.pools[client.keyslot("nobody")] = UNSERVED
             for relay in relays.values():
                 relay.stall()
@@ -255,7 +255,7 @@ async def test_a_client_may_be_closed_in_the_middle_of_a_refresh(fresh: ClusterS
             async with Cluster(fresh.url) as client:
                 if turns % 2:
                     await client.ping()
-                waiting = asyncio.ensure_future(client._fleet.pools.here().renew())
+                waiting = asyncio.ensure_future(client.fleet.pools.here().renew())
                 await after(turns)
             (error,) = await asyncio.gather(waiting, return_exceptions=True)
             assert error is None or isinstance(error, RedisError)
@@ -277,7 +277,7 @@ async def test_callers_in_line_at_a_node_that_is_left_go_to_the_next(fresh: Clus
             assert r.stats().waiting == 6
             old = await asyncio.to_thread(fresh.primary_of, names[0])
             await asyncio.to_thread(fresh.failover, old)
-            await r._fleet.pools.here().renew()
+            await r.fleet.pools.here().renew()
             for name in names:
                 await r.rpush(name, "x")
             assert await asyncio.gather(*popping) == [(name, "x") for name in names]
@@ -305,7 +305,7 @@ def test_two_loops_share_a_client_through_a_failover(fresh: ClusterServers) -> N
                 await asyncio.to_thread(old.pause)
                 try:
                     while (shard := r.topology().shard_of(r.keyslot("{two}a"))) and shard.primary.port == old.port:
-                        await r._fleet.pools.here().renew()
+                        await r.fleet.pools.here().renew()
                     await r.incr("{two}a")
                 finally:
                     await asyncio.to_thread(step.wait)
@@ -341,7 +341,7 @@ async def test_a_node_that_one_loop_has_forgotten_is_closed_to_none(fresh: Clust
 
     async def use() -> None:
         async with r:
-            r._fleet.pools.here()  # its table has all nodes, and none has a connection in this loop
+            r.fleet.pools.here()  # its table has all nodes, and none has a connection in this loop
             loop.call_soon_threadsafe(ready.set)
             await asyncio.to_thread(adopted.wait, 30)
             found.extend(await asyncio.gather(*(r.set(f"k{number}", "1") for number in range(30))))
@@ -350,9 +350,9 @@ async def test_a_node_that_one_loop_has_forgotten_is_closed_to_none(fresh: Clust
     thread.start()
     await ready.wait()
     for _ in range(3):
-        r._fleet.nodes.adopt(gone)
+        r.fleet.nodes.adopt(gone)
     gc.collect()
-    r._fleet.nodes.topology = known
+    r.fleet.nodes.topology = known
     adopted.set()
     await asyncio.to_thread(thread.join)
     assert found == [True] * 30
@@ -431,7 +431,7 @@ async def test_errors_and_their_calls_go_without_the_garbage_collector(
 
 def renewed(r: Cluster[str]) -> Callable[[], Awaitable[object]]:
     async def renew() -> None:
-        await r._fleet.pools.here().renew()
+        await r.fleet.pools.here().renew()
         forget_slot(r)
         await r.get(KEYS[0])
 

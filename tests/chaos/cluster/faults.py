@@ -122,7 +122,7 @@ async def _rest(world: ClusterWorld) -> None:
         return all(ear.last > last for ear, last in zip(world.ears, before, strict=True))
 
     await eventually(30, all_hear)
-    await world.client._fleet.pools.here().renew()
+    await world.client.fleet.pools.here().renew()
     await asyncio.sleep(REST)
 
 

@@ -1,4 +1,4 @@
-"""Borrowed connection that notes its node in the trail of each traced call, for its span.
+"""Tracing of calls on a borrowed connection: the node that serves it goes into the trail of each call, for its span.
 
 Owns the note of the node in the trail. Never chooses the node.
 """
@@ -18,13 +18,13 @@ from aioresp.wire.packing import Packed
 T = TypeVar("T")
 
 
-class Noted(Borrowed):
+class Traced(Borrowed):
     """A borrowed connection to a node, which it notes in the trail of each traced call."""
 
     #: Function that returns the router of the running loop, which knows the node's address.
     find_router: Callable[[], Router] | None = None
 
-    def _note(self) -> None:
+    def _trace(self) -> None:
         trail, pool, find = TRAIL.get(), self._pool, self.find_router
         place = None if trail is None or pool is None or find is None else find().address(pool)
         if trail is not None and place is not None:
@@ -32,11 +32,11 @@ class Noted(Borrowed):
 
     async def _execute_bare(self, arguments: Arguments, reply: Callable[[Any], T]) -> T:
         if self.terms.middleware:
-            self._note()
+            self._trace()
         return await super()._execute_bare(arguments, reply)
 
     async def send(self, commands: list[Packed], decode: bool, timeout: float | None, **how: bool) -> Replies:
         """Send a batch and return the raw replies; see `Borrowed.send`."""
         if self.terms.middleware:
-            self._note()
+            self._trace()
         return await super().send(commands, decode, timeout, **how)
