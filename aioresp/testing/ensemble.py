@@ -5,36 +5,31 @@ Owns the members' common start, end and waits. Never knows how they find each ot
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, TypeVar
 
-from aioresp.misuse import Bound
+from aioresp.testing.entering import Entered
 from aioresp.testing.gates import Gates
 from aioresp.testing.member import Member
 from aioresp.testing.process import ServerFailed
 from aioresp.testing.proxy import Proxy
-from aioresp.testing.servers import in_thread
 
 M = TypeVar("M", bound=Member)
 T = TypeVar("T")
 
 
-class Ensemble(Bound, Generic[M]):
+class Ensemble(Entered, Generic[M]):
     """Servers that start together, and are gone together, also if the tests die."""
 
-    _instead = "pass its `url`"
-
     def __init__(self, timeout: float, proxied: bool) -> None:
+        super().__init__()
         self._members: tuple[M, ...] = ()
         self._gates: Gates | None = None
         self._proxies: dict[M, Proxy] = {}
         self._proxied: Final = proxied
         self._timeout = timeout
-        self._abandoned = threading.Event()
         self._formed = False  # set when the members have found each other; cleared at the end
 
     def __repr__(self) -> str:
@@ -97,31 +92,11 @@ class Ensemble(Bound, Generic[M]):
         """Begin the counts of all servers that run again."""
         in_threads(lambda each: each.reset_stats(), self._reachable())
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        try:
-            await in_thread(self.start, self._abandon)
-        except BaseException:
-            await in_thread(self.close)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await in_thread(self.close)
+    def abandon(self) -> None:
+        """End a start that goes on in another thread: it raises ServerFailed soon."""
+        super().abandon()
+        for each in self._members:
+            each.abandon()
 
     def _open_gates(self) -> None:
         """Put a proxy before each member, or another one than before."""
@@ -145,11 +120,6 @@ class Ensemble(Bound, Generic[M]):
 
     def _reunite(self) -> None:
         """Help servers that have come back to find their places; by default they find them by themselves."""
-
-    def _abandon(self) -> None:
-        self._abandoned.set()
-        for each in self._members:
-            each.abandon()
 
     def _reachable(self) -> list[M]:
         return [each for each in self._members if each.reachable]

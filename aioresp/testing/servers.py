@@ -6,22 +6,17 @@ that.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import TypeVar
+from collections.abc import Mapping
 from urllib.parse import quote
 
-from aioresp.misuse import Bound
+from aioresp.testing.entering import Entered
 from aioresp.testing.executables import Executable, Flavour, find_executable
 from aioresp.testing.process import Process, ServerFailed
 from aioresp.testing.sockets import HOST, PASSWORD, Address, ask, credentials, free_port, locked
-
-T = TypeVar("T")
 
 SOCKET_NAME = "redis.sock"
 FOLDER_LIMIT = 103 - len(f"/{SOCKET_NAME}")  # macOS allows a unix socket 104 bytes with the final zero, Linux 108
@@ -66,15 +61,13 @@ def server(
     return Server(*arguments, executable=executable, config=config, port=port, tls=tls, timeout=timeout)
 
 
-class Server(Bound):
+class Server(Entered):
     """A real server process; made by `server(...)`, whose arguments it takes.
 
     Its methods block for some milliseconds (`stop` up to some hundred). Where the event loop must go on
     meanwhile, call `await asyncio.to_thread(s.stop)`; entering and leaving with `async with` does that by
     itself.
     """
-
-    _instead = "pass its `url`"
 
     host = HOST
 
@@ -87,6 +80,7 @@ class Server(Bound):
         tls: tuple[str, str, str] | None = None,
         timeout: float = 10.0,
     ) -> None:
+        super().__init__()
         self._arguments = arguments
         self._wanted = executable
         self._config = dict(config or {})
@@ -101,7 +95,6 @@ class Server(Bound):
         self._tls = tls
         self._timeout = timeout
         self._lock = threading.RLock()
-        self._abandoned = threading.Event()
         self._process: Process | None = None
         self._executable: Executable | None = None
         self._port = self._tls_port = self._log_start = 0
@@ -258,37 +251,6 @@ class Server(Bound):
                 self._running = self._settled = False
             self._abandoned.clear()  # by now the start that it was meant for has ended
 
-    def abandon(self) -> None:
-        """End a start that goes on in another thread: it raises ServerFailed soon."""
-        self._abandoned.set()
-
-    def __enter__(self) -> Server:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Server:
-        self._abandoned.clear()
-        try:
-            await in_thread(self.start, self.abandon)
-        except BaseException:
-            await in_thread(self.close)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await in_thread(self.close)
-
     def _opened(self) -> Process:
         if self._process is None:
             raise RuntimeError("the server is not there: use `with server() as s:` or `async with server() as s:`")
@@ -376,20 +338,3 @@ def quoted(text: str) -> str:
     """Return a value of a configuration line in quotes."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-async def in_thread(function: Callable[[], T], on_cancel: Callable[[], object] | None = None) -> T:
-    """Run a function in a thread and return when it has ended, also if cancelled: nothing goes on unseen."""
-    work = asyncio.get_running_loop().run_in_executor(None, function)
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait((work,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-            if on_cancel is not None:
-                on_cancel()
-    if cancelled is not None:
-        work.exception()  # read; the caller gets the cancellation
-        raise cancelled
-    return work.result()

@@ -10,8 +10,8 @@ import asyncio
 import gc
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack
-from typing import Any, Protocol
+from contextlib import AsyncExitStack
+from typing import Protocol
 
 from aioresp import Client, RedisError
 from aioresp.cli.demo.figures import (
@@ -28,6 +28,7 @@ from aioresp.cli.demo.monitor import Monitor
 from aioresp.cli.demo.progress import Phase, Progress, planned
 from aioresp.cli.demo.threads import ROUNDS, THREADS, run_threads
 from aioresp.cli.demo.ways import LIMIT, WAYS
+from aioresp.cli.display import Display
 from aioresp.options import settings
 from aioresp.testing import server
 from aioresp.version import VERSION
@@ -39,15 +40,8 @@ _PATIENCE = 5.0
 _FAREWELL = 10.0
 
 
-class View(Protocol):
+class View(Display[Progress], Protocol):
     """Display of a run."""
-
-    def showing(self, progress: Progress) -> AbstractContextManager[Any]:
-        """Return a context in which the progress is shown."""
-        ...
-
-    async def repaint(self) -> None:
-        """Show the progress again and again, until cancelled."""
 
     def finished(self, phase: Phase) -> None:
         """Show that a phase is done."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from contextlib import AbstractContextManager, AsyncExitStack
-from typing import Any, Protocol
+from contextlib import AsyncExitStack
+from typing import Protocol
 
 from aioresp import Client, Cluster, RedisError
+from aioresp.cli.display import Display
 from aioresp.cli.failover.figures import Figures, figures
 from aioresp.cli.failover.load import PERIOD, Load
 from aioresp.cli.failover.progress import COLOURS, Progress, Shard
@@ -33,18 +34,11 @@ PATIENCE = 20.0
 LOOK = 0.01
 
 
-class View(Protocol):
+class View(Display[Progress], Protocol):
     """Display of a run."""
 
     def say(self, line: str) -> None:
         """Show a line."""
-
-    def showing(self, progress: Progress) -> AbstractContextManager[Any]:
-        """Return a context in which the progress is shown."""
-        ...
-
-    async def repaint(self) -> None:
-        """Show the progress again and again, until cancelled."""
 
 
 async def run(count: int, view: View) -> tuple[Figures, Progress]:
