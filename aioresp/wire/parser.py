@@ -406,21 +406,6 @@ class Parser:
             self._boundary = max(0, self._boundary - cut)
         self._look_ahead()
 
-    def _let_go(self) -> None:
-        """Keep only the bytes since a boundary, as all were given.
-
-        Where nothing is salvaged, the next read then gets the same, warm memory.
-        """
-        self._salvage.let_go(self._held, self._queue)
-        if self._finding is SEARCH and not self._left:
-            self._advance()
-            boundary = self._boundary
-            if boundary > 0 and self._position - boundary <= NEAR:
-                self._held = self._held[boundary:]
-                self._position -= boundary
-                self._stop = self._list = self._map = len(self._held)
-                self._boundary = 0
-
     def _release(self) -> None:
         """Hold nothing more, but keep the bytes since a boundary."""
         if self._finding is SEARCH:
@@ -468,7 +453,6 @@ class Parser:
                 continue
             if self._position == len(self._held):
                 self._leave_if_done()
-                self._let_go()
                 return INCOMPLETE
             if not self._give():
                 return INCOMPLETE
