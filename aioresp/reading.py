@@ -87,10 +87,16 @@ def may_be_read(command: Traits) -> bool:
     return command.read_only and command.timeout is None and command.name not in _BOUND
 
 
+def _penalty(failures: int) -> float:
+    """Return for how many seconds a server is avoided that has failed so often before."""
+    first, most = PENALTY
+    return min(most, first * 2.0 ** min(failures, 10))
+
+
 class _Known:
     """Memory of one server."""
 
-    __slots__ = ("avoid_until", "failures", "latency", "measured", "reads", "zone")
+    __slots__ = ("avoid_until", "failures", "latency", "measured", "reads", "tried_until", "zone")
 
     def __init__(self) -> None:
         self.zone: str | None = _NOT_TOLD
@@ -99,6 +105,7 @@ class _Known:
         self.failures = 0
         self.reads = 0
         self.avoid_until = -math.inf
+        self.tried_until = -math.inf  # while one read tries it again after a failure
 
 
 _UNKNOWN: Final = _Known()
@@ -139,22 +146,31 @@ class Choice(Generic[T]):
                 first.measured = now  # by the caller of this read, and by none beside it
             elif first.latency < math.inf:
                 self._nearest, self._nearest_until = nearest[0], now + MOMENT
+            self._try(nearest[0], now)
             return nearest
         inturn.sort(key=lambda server: self._avoided(server, now))
         if not self._avoided(inturn[0], now):
+            self._try(inturn[0], now)
             return [inturn[0], primary] if read_from == "prefer_replica" else [*inturn, primary]
         return [primary, *inturn]
 
+    def _try(self, server: T, now: float) -> None:
+        """Let other reads pass a server over that has failed, while this one tries it again."""
+        known = self._known.get(server)
+        if known is not None and known.failures:
+            known.tried_until = now + _penalty(known.failures - 1)
+
     def _avoided(self, server: T, now: float) -> bool:
         known = self._known.get(server)
-        return known is not None and known.avoid_until > now
+        return known is not None and max(known.avoid_until, known.tried_until) > now
 
     def _distance(self, server: T, now: float) -> tuple[bool, bool, float]:
         known = self._known.get(server, _UNKNOWN)
         elsewhere = self.zone is not None and known.zone not in (self.zone, _NOT_TOLD)
+        avoided = self._avoided(server, now)
         if now - known.measured > FRESH:
-            return known.avoid_until > now, elsewhere, 0.0  # this read measures it
-        return known.avoid_until > now, elsewhere, known.latency
+            return avoided, elsewhere, 0.0  # this read measures it
+        return avoided, elsewhere, known.latency
 
     def learn(self, server: T, zone: str | None) -> None:
         """Note the availability zone that a server tells."""
@@ -171,15 +187,18 @@ class Choice(Generic[T]):
             known.measured = self._clock()
         known.reads += 1
         if known.failures:
-            known.failures, known.avoid_until = 0, -math.inf
+            known.failures, known.avoid_until, known.tried_until = 0, -math.inf, -math.inf
             self._failed.discard(server)
 
     def failed(self, server: T) -> None:
-        """Note that a server could not serve a read: it is asked after the others for a while."""
-        known = self._of(server)
-        first, most = PENALTY
-        known.avoid_until = self._clock() + min(most, first * 2.0 ** min(known.failures, 10))
-        known.failures += 1
+        """Note that a server could not serve a read: it is asked after the others for a while.
+
+        Reads that fail together are one failure.
+        """
+        known, now = self._of(server), self._clock()
+        if known.avoid_until <= now:
+            known.avoid_until = now + _penalty(known.failures)
+            known.failures += 1
         self._failed.add(server)
         self._nearest_until = -math.inf
 

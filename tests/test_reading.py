@@ -45,6 +45,24 @@ def test_without_replicas_the_primary_serves() -> None:
     assert choice.order("primary", "P", ["a"]) == ["P"]
 
 
+def test_reads_that_fail_together_are_one_failure_and_one_read_tries_again() -> None:
+    clock = Clock()
+    choice: Choice[str] = Choice(clock=clock)
+    for _ in range(50):
+        choice.failed("a")
+    clock.now += PENALTY[0] + 0.01
+    for policy in ("replica", "nearest"):
+        firsts = [choice.order(policy, "P", ["a"])[0] for _ in range(10)]
+        assert firsts == ["a", *["P"] * 9]
+        choice.failed("a")  # the one that has tried
+        clock.now += PENALTY[0] + 0.01
+        assert choice.order(policy, "P", ["a"])[0] == "P", "it failed again: it is left alone for longer"
+        clock.now += 4 * PENALTY[0]
+    assert choice.order("replica", "P", ["a"])[0] == "a"
+    choice.served("a", 0.001)
+    assert {choice.order("replica", "P", ["a"])[0] for _ in range(10)} == {"a"}
+
+
 def test_a_server_that_failed_is_asked_last_for_a_while_that_grows() -> None:
     clock = Clock()
     choice: Choice[str] = Choice(clock=clock)

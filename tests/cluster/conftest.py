@@ -8,12 +8,14 @@ import pytest
 
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterServers
+from aioresp.testing.executables import find_executable
 
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[ClusterServers]:
     """A cluster of three primaries and three replicas. Tests that move slots or end nodes leave all as it was."""
-    with ClusterServers(node_timeout=1.0, full_coverage=False) as c:
+    config = {"enable-debug-command": "yes"} if find_executable().version >= (7,) else {}  # for DEBUG SLEEP
+    with ClusterServers(node_timeout=1.0, full_coverage=False, config=config) as c:
         yield c
 
 

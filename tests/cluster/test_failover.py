@@ -125,6 +125,31 @@ async def test_calls_leave_a_frozen_node_though_a_pop_waits_there(fresh: Cluster
     await asyncio.to_thread(fresh.wait_until_ok)
 
 
+async def test_a_primary_that_sleeps_loses_nothing_and_slows_no_other(
+    fresh: ClusterServers, r: Cluster[str], no_debug: None
+) -> None:
+    """DEBUG SLEEP, for less than the cluster takes to replace it: its callers wait, and nothing runs twice."""
+    await r.set("{sleep}n", "0")
+    victim = fresh.primary_of("{sleep}n")
+    well = next(key for key in KEYS if fresh.primary_of(key) is not victim)
+    sleeping = asyncio.create_task(asyncio.to_thread(victim.call, "DEBUG", "SLEEP", "0.6"))
+    await asyncio.sleep(0.05)
+    calls = [asyncio.create_task(r.incr("{sleep}n")) for _ in range(30)]
+    pops = [asyncio.create_task(r.blpop(["{sleep}q"], timeout=0.1)) for _ in range(3)]
+    count = 0
+    while not sleeping.done():
+        await r.get(well)
+        count += 1
+    await sleeping
+    assert count > 50, "callers of another node have waited, too"
+    assert sorted(await asyncio.gather(*calls)) == list(range(1, 31))
+    assert await asyncio.gather(*pops) == [None] * 3
+    assert await r.get("{sleep}n") == "30"
+    found = r.topology().shard_of(r.keyslot("{sleep}n"))
+    assert found is not None
+    assert found.primary.port == victim.port
+
+
 async def test_an_old_primary_that_wakes_is_left_at_once(fresh: ClusterServers, no_debug: None) -> None:
     """A client that has slept through the failover still has a connection to it, and finds it willing."""
     heard: list[Event] = []

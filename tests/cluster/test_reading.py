@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -175,6 +176,57 @@ async def test_a_replica_that_hangs_delays_reads_once(fresh: ClusterServers) -> 
         finally:
             asleep.resume()
             await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_a_replica_that_loads_is_passed_over(fresh: ClusterServers) -> None:
+    """LOADING, while it takes the keys that its primary has sent: no read waits for that."""
+    replica = fresh.replicas_of(NAMES[0])[0]
+    if replica.version < (7, 0):
+        pytest.skip("needs a server of 7.0, which can be made to load slowly")
+    slow = {"key-load-delay": "50000", "loading-process-events-interval-bytes": "1024"}
+    async with Cluster(fresh.url, read_from="replica", timeout=20) as r:
+        await in_step(fresh, r)
+        for number in range(30):
+            await r.set(f"{{{NAMES[0]}}}{number}", os.urandom(1000).hex())  # not compressed: it loads piece by piece
+        primary = fresh.primary_of(NAMES[0])
+        for name, value in slow.items():
+            replica.call("CONFIG", "SET", name, value)
+        try:
+            assert await r.get(NAMES[0]) == NAMES[0]
+            primary.call("DEBUG", "CHANGE-REPL-ID")  # it sends all keys again
+            primary.call("CLIENT", "KILL", "TYPE", "replica")
+            async with asyncio.timeout(20):
+                while not fresh.errorstats().get("LOADING", 0):
+                    assert await r.get(NAMES[0]) == NAMES[0]
+                    async with r.pipeline() as p:
+                        value = p.get(NAMES[0])
+                    assert await value == NAMES[0]
+        finally:
+            for name, value in zip(slow, ("0", "2097152"), strict=True):
+                replica.call("CONFIG", "SET", name, value)
+            await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_a_replica_that_sleeps_delays_few_reads_and_is_asked_again_soon(fresh: ClusterServers) -> None:
+    """DEBUG SLEEP: its socket takes what comes, and nothing answers."""
+    replica = fresh.replicas_of(NAMES[0])[0]
+    async with Cluster(fresh.url, read_from="replica", timeout=0.6) as r:
+        await in_step(fresh, r)
+        assert await r.get(NAMES[0]) == NAMES[0]
+        sleeping = asyncio.create_task(asyncio.to_thread(replica.call, "DEBUG", "SLEEP", "0.7"))
+        await asyncio.sleep(0.05)
+        slow = 0
+        while not sleeping.done():
+            begin = asyncio.get_running_loop().time()
+            assert await asyncio.gather(*(r.get(NAMES[0]) for _ in range(20))) == [NAMES[0]] * 20
+            slow += asyncio.get_running_loop().time() - begin > 0.25
+            await asyncio.sleep(0.01)
+        await sleeping
+        assert 1 <= slow <= 3
+        replica.reset_stats()
+        async with asyncio.timeout(3):
+            while not replica.commandstats().get("get", 0):
+                assert await r.get(NAMES[0]) == NAMES[0]
 
 
 async def test_replicas_that_refuse_for_now_are_passed_over(fresh: ClusterServers) -> None:
