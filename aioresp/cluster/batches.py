@@ -127,7 +127,12 @@ class Commands:
         for packed, slot in zip(self.commands, self._slots, strict=True):
             if reading.get(slot, True):
                 reading[slot] = may_be_read(traits(unpack(packed)))
-        known = {slot: self._router.shard_of(slot) for slot, only in reading.items() if only and slot is not None}
+        router = self._router
+        known = {
+            slot: router.shard_of(slot)
+            for slot, only in reading.items()
+            if only and slot is not None and not router.on_its_way(slot)
+        }
         shards: dict[int, tuple[Shard, list[int]]] = {}
         others: list[int] = []
         for number, slot in enumerate(self._slots):

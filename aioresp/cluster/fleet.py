@@ -109,7 +109,8 @@ class Fleet(Lifetime):
         await self.topology(terms)
         router, reads = self.pools.here(), self.reads
         shard = router.shard_of(slot)
-        for address in () if shard is None else reads.replicas(router, shard, terms.read_from):
+        alone = shard is None or router.on_its_way(slot)  # a replica would say that a key is not there
+        for address in () if alone or shard is None else reads.replicas(router, shard, terms.read_from):
             begin = running_loop().time()
             note = None if terms.trail is None else partial(terms.trail.reach, address)
             try:
@@ -201,11 +202,11 @@ class Fleet(Lifetime):
             node.reopen()
 
 
-def _doubt(routers: weakref.ref[PerLoop[Router]]) -> Callable[[], None]:
+def _doubt(routers: weakref.ref[PerLoop[Router]], news: bool) -> Callable[[], None]:
     """Have the running loop ask for the topology, if it uses the cluster, until the returned function is called."""
     known = routers()
     router = None if known is None else known.find(running_loop())
-    return _nothing if router is None else router.doubt()
+    return _nothing if router is None else router.doubt(news)
 
 
 def _wake(routers: weakref.ref[PerLoop[Router]]) -> None:

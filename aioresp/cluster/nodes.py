@@ -30,7 +30,7 @@ from aioresp.wire.courtesies import Words
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster. It may be dead: Redis 6.2 tells
 #: of no failed node that serves nothing.
-GONE_GRACE: Final = 0.3
+GONE_GRACE: Final = 0.2
 
 #: Seconds from which on a connection that is being made is a sign that its node is gone.
 SLOW: Final = 0.25
@@ -57,8 +57,9 @@ class Nodes:
         self.past = PoolStats()
         #: Cleared when a server does not know CLUSTERSCAN (Valkey 9.1), or refuses it; never set again.
         self.has_clusterscan = True
-        #: Function that begins a doubt whether a node is gone, and returns the one that ends it.
-        self.doubt: Callable[[], Callable[[], None]] = lambda: _nothing
+        #: Function that begins a doubt whether a node is gone, and returns the one that ends it. It hears whether this
+        #: is news: the last connection to that node was made.
+        self.doubt: Callable[[bool], Callable[[], None]] = lambda news: _nothing
         #: Function that is called when a connection is made to a node to which the last attempt has failed.
         self.on_return: Callable[[], None] = _nothing
         #: Set when the client is closed, cleared when it is entered again: nodes made meanwhile take no commands.
@@ -103,7 +104,7 @@ class Nodes:
         attempts = _Attempts()
 
         async def connect(dial: Dial) -> Connection:
-            doubts = _Doubts(nodes(), attempts.begin())
+            doubts = _Doubts(nodes(), attempts.begin(), not attempts.failing)
             try:
                 if (rest := attempts.rest()) > 0:
                     await asyncio.sleep(rest)
@@ -113,9 +114,12 @@ class Nodes:
                 zone = await zone_of(connection) if zoned else None
             except Exception:
                 attempts.fail()
+                doubts.end(partial(_owes, nodes, address, readonly))
                 raise
-            finally:
+            except BaseException:
                 doubts.end()
+                raise
+            doubts.end()
             known = nodes()
             if zoned and known is not None:
                 known.on_zone(address, zone)
@@ -210,6 +214,11 @@ class _Attempts:
         before, self._begun = self._begun, True
         return before
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt that has ended failed."""
+        return self._failures > 0
+
     def rest(self) -> float:
         """Return the seconds until the next attempt is due; 0 or less if it is."""
         if not self._failures:
@@ -223,31 +232,36 @@ class _Attempts:
 
     def succeed(self) -> bool:
         """Note that an attempt has succeeded; return whether the one before had failed."""
-        failed, self._failures = self._failures > 0, 0
+        failed, self._failures = self.failing, 0
         return failed
 
 
 class _Doubts:
     """Doubt about a node while a connection to it is made: at once if it had one before, else if that takes long."""
 
-    def __init__(self, nodes: Nodes | None, at_once: bool) -> None:
+    def __init__(self, nodes: Nodes | None, at_once: bool, news: bool) -> None:
         self._end: Callable[[], None] = _nothing
         self._nodes = None if nodes is None else weakref.ref(nodes)
         if at_once:
-            self._begin()()  # one refresh: a node that restarts is soon there again
+            self._begin(news)()  # one refresh: a node that restarts is soon there again
         self._timer = asyncio.get_running_loop().call_later(SLOW, self._last, context=Context())
 
-    def _begin(self) -> Callable[[], None]:
+    def _begin(self, news: bool) -> Callable[[], None]:
         nodes = None if self._nodes is None else self._nodes()
-        return _nothing if nodes is None else nodes.doubt()
+        return _nothing if nodes is None else nodes.doubt(news)
 
     def _last(self) -> None:
-        self._end = self._begin()
+        self._end = self._begin(False)
 
-    def end(self) -> None:
-        """End it: the connection is made, or has failed."""
+    def end(self, owes: Callable[[], bool] | None = None) -> None:
+        """End it: the connection is made, or has failed. Then it goes on as long as the node `owes` replies."""
         self._timer.cancel()
+        if owes is not None and self._end is not _nothing and owes():
+            # Frozen, perhaps. Some time passes until the pool tries again, and calls under way wait for a successor.
+            self._timer = asyncio.get_running_loop().call_later(SLOW, self.end, owes, context=Context())
+            return
         self._end()
+        self._end = _nothing
 
 
 def retire(node: Node, now: ClusterNode | None) -> None:
@@ -282,6 +296,14 @@ def _names_of(nodes: weakref.ref[Nodes], address: Address) -> list[str]:
 
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
+
+
+def _owes(nodes: weakref.ref[Nodes], address: Address, readonly: bool) -> bool:
+    """Return whether replies of a node are under way in the running loop."""
+    known = nodes()
+    node = None if known is None else known._made.get((address, readonly))
+    pool = None if node is None else node.pools.find(asyncio.get_running_loop())
+    return pool is not None and not pool.retired and pool.owes()
 
 
 def _nothing() -> None: ...

@@ -23,14 +23,14 @@ class Pace:
         self.gap = LEAST
         """Seconds until the next refresh may begin if nobody waits."""
         self.wanted_since = 0.0
-        """Time at which the first of a series of waiting callers came; a change begins another series."""
+        """Time at which the first of a series of waiting callers came; a change, or news, begins another series."""
         self._wanted_at = -math.inf  # when the last of them came
         self._ended_at = -MOST  # the end of the last refresh
         self._jitter = 1.0  # of the gap, so that many clients do not ask at the same time
 
-    def want(self, now: float) -> None:
-        """Note that a caller has begun to wait."""
-        if now - self._wanted_at > MOST:
+    def want(self, now: float, news: bool = False) -> None:
+        """Note that a caller has begun to wait; `news` says that it waits for a node that was well until now."""
+        if news or now - self._wanted_at > MOST:
             self.wanted_since = now
         self._wanted_at = now
 

@@ -51,6 +51,9 @@ TURN: Final = 100
 #: Seconds between two times at least that the success of one caller wakes all others, who may wait for other nodes.
 ECHO: Final = 0.25
 
+#: Seconds for which a slot counts as on its way after a node has answered ASK.
+ON_ITS_WAY: Final = 10.0
+
 #: Seconds after which a node is asked although nothing has gone wrong.
 PERIOD: Final = 60.0
 
@@ -86,6 +89,7 @@ class Router:
         self._topology: Topology | None = None  # the one that the table was made of
         #: Pools by slot that redirects have told, with the loop times: newer than a view that was asked for before.
         self._patches: dict[int, tuple[float, Pool[Connection]]] = {}
+        self._asked: dict[int, float] = {}  # loop times of the last ASK, by slot; a MOVED ends the move
         self._addresses: dict[Pool[Connection], Address] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._failure: RedisError | None = None
@@ -184,10 +188,24 @@ class Router:
     def tell_redirect(
         self, error: MovedError | AskError, slot: int, to: Address, origin: Pool[Connection] | None
     ) -> None:
-        """Tell the `events` hook that a node has named another one."""
+        """Note that a node has named another one, and tell the `events` hook."""
+        if isinstance(error, AskError):
+            self._asked[slot] = self._loop.time()
+        else:
+            self._asked.pop(slot, None)
         known = None if origin is None else self._addresses.get(origin)
         told = partial(Redirected, slot=slot, to=host_port(*to), asking=isinstance(error, AskError))
         self.tell(told, self.nodes.address if known is None else host_port(*known))
+
+    def on_its_way(self, slot: int) -> bool:
+        """Return whether a node has answered ASK for a slot a moment ago. Replicas tell of no move."""
+        asked = self._asked.get(slot)
+        if asked is None:
+            return False
+        if self._loop.time() - asked < ON_ITS_WAY:
+            return True
+        del self._asked[slot]
+        return False
 
     def patch(self, slot: int, pool: Pool[Connection]) -> None:
         """Let a pool serve a slot from now on, as a redirect says; if that is news, ask for the topology."""
@@ -246,9 +264,9 @@ class Router:
             self._tell_change()
         self._failure = None
 
-    def _want(self) -> None:
+    def _want(self, news: bool = False) -> None:
         """Count a caller that waits for a change: the next refresh comes sooner."""
-        self._pace.want(self._loop.time())
+        self._pace.want(self._loop.time(), news)
         self._waiting += 1
         if self._hurry is not None and not self._hurry.done():
             self._hurry.set_result(None)
@@ -363,10 +381,13 @@ class Router:
         if self._shut:
             raise ClientClosed("the client was closed")
 
-    def doubt(self) -> Callable[[], None]:
-        """Have the topology asked for again and again, until the returned function is called."""
+    def doubt(self, news: bool) -> Callable[[], None]:
+        """Have the topology asked for again and again, until the returned function is called.
+
+        `news` says that the node in doubt was well until now: however long others have waited, this is another matter.
+        """
         self.refresh()
-        self._want()
+        self._want(news)
 
         def end() -> None:
             self._waiting -= 1

@@ -109,7 +109,9 @@ class Memory:
 
 
 class Pulse:
-    """Notes when nothing ran in this process for more than a second, as on a machine that is suspended.
+    """Notes by how much this loop is late, and when nothing ran in this process for more than a second.
+
+    The latter is so on a machine that is suspended.
 
     A timer, not a task: it comes before all tasks that wake when things go on.
     """
@@ -121,6 +123,7 @@ class Pulse:
 
     def _beat(self, last: float) -> None:
         now = self._loop.time()
+        self.ledger.late += max(0.0, now - last - 0.1)
         if now - last > 1.1:
             self.ledger.stood_still += now - last - 0.1
         self._timer = self._loop.call_later(0.1, self._beat, now)

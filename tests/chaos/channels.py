@@ -64,6 +64,8 @@ class Ear:
         self._excused = False
         self.gaps = 0
         self._overtaken: set[int] = set()  # have been overtaken by others, or lost between two nodes
+        #: Passed over with a Gap in a shard channel: a primary that is replaced may still pass them to its successor.
+        self._passed_on: set[int] = set()
         self._late: set[int] = set()  # were passed over, and may still come: nobody knows when they are run
 
     def hear(self, name: str, text: str) -> None:
@@ -92,10 +94,18 @@ class Ear:
         elif number in self._overtaken:
             self._overtaken.remove(number)
             self.ledger.figures["messages overtaken between two nodes"] += 1
+        elif number in self._passed_on and self._was_replaced(number):
+            self._passed_on.remove(number)
+            self.ledger.figures["messages overtaken between two nodes"] += 1
         elif self.channel.relayed and number <= self._first:
             pass  # it was on its way to this node
         elif number > self._first or number not in self.channel.unknown:
             self.ledger.wrong("message twice or out of order", f"{self.who}: {number} after {self.last}")
+
+    def _was_replaced(self, number: int) -> bool:
+        """Return whether a primary was being replaced when this message was acknowledged."""
+        losses = self.ledger.losses
+        return losses is not None and losses.count("message", self.channel.name, [self.channel.moment(number)]) == 1
 
     def _pass_over(self, start: int, end: int) -> None:
         """Check the hole before a message."""
@@ -107,6 +117,8 @@ class Ear:
             elif self._excused:
                 if self.channel.relayed:  # it may still be on its way between two nodes
                     self._late.add(number)
+                elif self.channel.sharded:
+                    self._passed_on.add(number)
             elif self.channel.relayed:
                 self._overtaken.add(number)
             else:

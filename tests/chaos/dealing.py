@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final, Generic, TypeAlias
 
 from aioresp.errors import RedisError
+from aioresp.testing import ServerFailed
 from tests.chaos.stage import S
 
 Fault: TypeAlias = Callable[[S], Awaitable[None]]
@@ -43,10 +44,15 @@ class Chaos(Generic[S]):
                 if self._ended.is_set():
                     break
                 await self.world.look()
+                self.world.note(f"begins to {fault.__name__}")
                 try:
                     await fault(self.world)
                 except RedisError as error:  # CLIENT KILL hit a restart, or the like
                     self.world.ledger.errors[f"looking after the server: {type(error).__name__}"] += 1
+                except ServerFailed as error:  # `look` tells more, if a server has died
+                    self.world.ledger.wrong("the servers do not obey", f"{fault.__name__}: {error}")
+                    await self.world.look()
+                    await self.world.heal()
                 self.faults[fault.__name__.replace("_", " ")] += 1
                 self.dealt = self.dealt or len(self.faults) == len(self.deck)
                 with suppress(TimeoutError):

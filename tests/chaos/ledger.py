@@ -100,6 +100,7 @@ class Ledger:
         self.outcomes: Counter[Outcome] = Counter()
         self.errors: Counter[str] = Counter()
         self.stood_still = 0.0  # seconds in which nothing ran here at all: a machine that was suspended
+        self.late = 0.0  # seconds by which a timer of this loop came late, in all: what the machine takes for others
         self.longest: dict[str, float] = {}  # seconds, by kind
         self.given_up = 0
         self.figures: Counter[str] = Counter()

@@ -1,5 +1,5 @@
-"""What servers lose by their nature, with times and slots: writes that a promoted replica never had, and messages that
-went down with a link between two nodes.
+"""What servers lose by their nature, with times and slots: writes that a promoted replica never had, messages that went
+down with a link between two nodes, and keys on their way that a replica does not find.
 
 Owns the windows, and the suspicions that they explain. Never opens a window itself: only those who ask the servers do.
 """
@@ -15,12 +15,13 @@ from typing import Final, Literal, TypeAlias
 
 from aioresp.testing.slots import keyslot
 
-What: TypeAlias = Literal["write", "message"]
+What: TypeAlias = Literal["write", "message", "read"]
 
 #: Figure under which each kind of loss is counted.
 FIGURES: Final[dict[What, str]] = {
     "write": "writes lost by replication, by the servers' own words",
     "message": "messages lost between two nodes",
+    "read": "reads of replicas that did not find keys on their way",
 }
 
 
@@ -39,7 +40,11 @@ class Window:
 
     def covers(self, slot: int, moment: float) -> bool:
         """Return whether what was acknowledged at that moment may be lost."""
-        return self.since <= moment <= self.until and (self.slots is None or slot in self.slots)
+        return self.overlaps(slot, moment, moment)
+
+    def overlaps(self, slot: int, begin: float, end: float) -> bool:
+        """Return whether something of that time may have met it."""
+        return self.since <= end and begin <= self.until and (self.slots is None or slot in self.slots)
 
 
 @dataclass(slots=True)
@@ -76,6 +81,11 @@ class Losses:
         slot = keyslot(key)
         windows = [each for each in self.windows if each.what == what]
         return sum(any(each.covers(slot, moment) for each in windows) for moment in moments)
+
+    def explain(self, what: What, key: str, begin: float, end: float) -> bool:
+        """Return whether a window that is known by now lies in that time at least in part."""
+        slot = keyslot(key)
+        return any(each.what == what and each.overlaps(slot, begin, end) for each in self.windows)
 
     def settle(self) -> tuple[list[Suspicion], Counter[str]]:
         """Return the suspicions that no window explains, and the figures of the others; forget all."""

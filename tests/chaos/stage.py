@@ -40,6 +40,9 @@ class Stage:
         """How many connections the proxies have cut."""
         raise NotImplementedError
 
+    def note(self, text: str) -> None:
+        """Note what happens, for those who want to know why a call took its time."""
+
     async def look(self) -> None:
         """Note it if a server has ended by itself, and start it again."""
         raise NotImplementedError

@@ -257,7 +257,7 @@ async def test_a_refresh_does_not_wait_for_the_others_that_are_wanted(fresh: Clu
     """A caller that waits for a node has the topology asked for again and again; `renew` ends all the same."""
     await r.ping()
     router = r.fleet.pools.here()
-    end = router.doubt()
+    end = router.doubt(False)
     try:
         async with asyncio.timeout(10):
             for _ in range(3):
@@ -446,7 +446,11 @@ async def test_slots_and_nodes_go_under_load(no_debug: None, most: int) -> None:
             def forget(node: ClusterNode) -> None:
                 members.remove(node)
                 for other in members:
-                    other.call("CLUSTER", "FORGET", node.id)
+                    try:
+                        other.call("CLUSTER", "FORGET", node.id)
+                    except ErrorReply as error:  # another one has told it already, as servers do since Redis 7.2
+                        if "Unknown node" not in str(error):
+                            raise
                 node.call("CLUSTER", "RESET")
 
             members = list(cluster.nodes)

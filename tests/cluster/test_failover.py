@@ -111,7 +111,7 @@ async def test_calls_leave_a_frozen_node_though_a_pop_waits_there(fresh: Cluster
                 reads = [asyncio.create_task(r.get("{frozen}a")) for _ in range(3)]
                 leased = asyncio.create_task(lease.get("{frozen}a"))
                 new = await asyncio.to_thread(fresh.wait_until_promoted, old)
-                r._fleet.pools.here().refresh()
+                r.fleet.pools.here().refresh()
                 await until(lambda: new.port in {node.port for node in r.topology().primaries})
                 begin = time.monotonic()
                 found = await asyncio.gather(*reads, return_exceptions=True)

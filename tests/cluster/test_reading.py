@@ -49,6 +49,28 @@ async def test_reads_go_to_replicas_and_writes_do_not(fresh: ClusterServers) -> 
         assert gets(fresh, replicas=False) == 2
 
 
+async def test_a_slot_that_is_on_its_way_is_read_from_its_primary(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """A replica does not tell that a key has gone to another node already. R4: it tells once the slot has gone."""
+    await in_step(fresh, r)
+    key, view = NAMES[0], r.with_options(read_from="replica")
+    home = fresh.primary_of(key)
+    target = next(node for node in fresh.primaries() if node is not home)
+    for _ in range(2):
+        migration = await asyncio.to_thread(fresh.begin_migration, key, target)
+        await asyncio.to_thread(migration.move)
+        assert await r.get(key) == key  # by ASK
+        async with view.pipeline() as p:
+            values = [p.get(key), p.get(NAMES[1])]
+        several = await view.mget(key, NAMES[1])
+        assert [await view.get(key), await values[0], several[0]] == [key] * 3
+        assert await values[1] == several[1] == NAMES[1]
+        await asyncio.to_thread(migration.end)
+        assert await view.get(key) == key
+        assert await view.mget(key, NAMES[1]) == [key, NAMES[1]]
+        home, target = target, home
+    assert not r.fleet.pools.here().on_its_way(r.keyslot(key))
+
+
 async def test_a_view_reads_from_replicas(fresh: ClusterServers, r: Cluster[str]) -> None:
     await in_step(fresh, r)
     view = r.with_options(read_from="replica")

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.quick
 class Job:
     """Work that ends by hand."""
 
+    connection = None
+
     def __init__(self, closing: Closing) -> None:
         self.in_line: set[Any] = {object()}
         self.connection = None

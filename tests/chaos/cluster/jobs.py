@@ -5,6 +5,7 @@ Owns the list of the jobs, and how many there are of each in a hundred tasks.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from aioresp import Client
@@ -20,16 +21,26 @@ from tests.chaos.jobs.transactions import Transfer, Watch
 from tests.chaos.jobs.values import Echo, Read, Remember, Write
 from tests.chaos.jobs.visits import Visit
 from tests.chaos.ledger import Answer, T
+from tests.chaos.losses import FIGURES
 
 
 class ReadFromReplica(Read):
-    """The same reads, from replicas as far as they serve."""
+    """The same reads, from replicas as far as they serve.
+
+    A replica does not tell that a slot is on its way: keys that have gone are not there. It must find all others.
+    """
 
     kind = "read from replica"
-    first = 10  # a replica does not tell that a slot is on its way, and that it lacks some of the keys
 
     async def ask(self, call: Call[T], commands: int = 1, *, view: Client[str] | None = None) -> Answer[T]:
         return await super().ask(call, commands, view=self.common.client.with_options(read_from="replica"))
+
+    def miss(self, owner: str) -> None:
+        losses = self.ledger.losses
+        if losses is not None and losses.explain("read", owner, self.begin, time.monotonic()):
+            self.ledger.figures[FIGURES["read"]] += 1
+        else:
+            super().miss(owner)
 
 
 class PublishOnShard(Publish):

@@ -7,16 +7,19 @@ what the tasks do.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random
 from typing import Final, ParamSpec, TypeVar
 
 from aioresp import Retry
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterNode, ClusterServers, Proxy, Server, ServerFailed
+from aioresp.testing.slots import keyslot
 from tests.chaos.channels import Channel, Ear
+from tests.chaos.cluster.story import Stories
 from tests.chaos.ledger import Ledger
 from tests.chaos.losses import Losses, Window
 from tests.chaos.stage import Stage
@@ -32,6 +35,9 @@ CATCH_UP: Final = 4000
 
 #: Seconds that a link between two nodes needs to be there again.
 RELINKED: Final = 1.5
+
+#: Seconds after which the client knows that a connection is half open.
+SILENT: Final = 15.0
 
 #: Name of the connections of those who look after the nodes.
 OWN_NAME: Final = "direct"
@@ -63,10 +69,14 @@ class ClusterWorld(Stage):
         """All channels; the slots of shard channels move as well."""
         self.client: Cluster[str]
         """The client of the tasks, whose word on the topology is compared with that of the servers."""
+        self.stories = Stories()
+        """Where the time of calls goes."""
         self._own_seed = own_seed
         self._cuts = 0
         self.ears: list[Ear] = []
         """All who listen to something from the beginning to the end."""
+        self.stranded_at = -math.inf
+        """Moment of the last fault that left half-open connections, which the client finds out by their silence."""
         self._primaries: set[ClusterNode] = set()
         self._looked = time.monotonic()
         assert ledger.losses is not None
@@ -112,6 +122,10 @@ class ClusterWorld(Stage):
         """Let all connections pass."""
         for proxy in self.proxies:
             proxy.heal()
+
+    def note(self, text: str) -> None:
+        """Note it in the stories of calls."""
+        self.stories.note(text)
 
     async def look(self) -> None:
         """Note it if a node has ended by itself, or if the cluster has failed over with nobody asking for it."""
@@ -162,8 +176,24 @@ class ClusterWorld(Stage):
             await self._look_at_roles(*expected)
             asyncio.get_running_loop().call_later(RELINKED, window.close)
 
+    @contextmanager
+    def on_its_way(self, key: str) -> Iterator[None]:
+        """Take it for granted that replicas do not find keys of this slot: some are at another node already."""
+        window = self._losses.open("read", {keyslot(key)})
+        try:
+            yield
+        finally:
+            window.close()
+
     async def pick(self) -> tuple[ClusterNode, ClusterNode]:
-        """Return a primary and its replica, which is in step with it."""
+        """Return a primary and its replica, which is in step with it.
+
+        Nothing else is broken then: it would be waited for, too.
+        """
+        self.mend_network()
+        if time.monotonic() - self.stranded_at < SILENT:
+            for proxy in self.proxies:
+                proxy.cut()
         await do(self.servers.wait_until_ok)
         servers = self.servers
         pairs = await do(
@@ -279,5 +309,6 @@ async def world(ledger: Ledger, seed: str, executable: str | None = None) -> Asy
             )
         )
         made = ClusterWorld(servers, seeds[0], seeds[1], direct, ledger, seed)
+        stack.enter_context(made.stories.listening())
         await made.fill()
         yield made

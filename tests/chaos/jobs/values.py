@@ -29,32 +29,42 @@ class Read(Job):
     """GET, MGET, HGETALL and LRANGE of what never changes."""
 
     kind = "read"
-    first = 0  # the keys before it are left out
 
     async def step(self) -> None:
-        which = self.chance.sample(range(self.first, STATIC), 5)
-        first = which[0]
+        which = self.chance.sample(range(STATIC), 5)
+        first, self.begin = which[0], time.monotonic()
         match self.chance.randrange(4):
             case 0:
                 got = await self.ask(lambda r: r.get(f"who:{first}"))
-                self.check([f"who:{first}"], [got.value] if got.done else [])
+                self.check([f"who:{first}"], [got.value] if got.done else None)
             case 1:
                 several = await self.ask(lambda r: r.mget(*(f"who:{n}" for n in which)))
-                self.check([f"who:{n}" for n in which], several.value if several.done else [])
+                self.check([f"who:{n}" for n in which], several.value if several.done else None)
             case 2:
                 fields = await self.ask(lambda r: r.hgetall(f"whose:{first}"))
-                values = [value for _, value in sorted(fields.value.items())] if fields.done else []
+                values = [value for _, value in sorted(fields.value.items())] if fields.done else None
                 self.check([f"whose:{first}"] * 5, values)
             case _:
                 listed = await self.ask(lambda r: r.lrange(f"list:{first}", 0, -1))
-                self.check([f"list:{first}"] * 5, listed.value if listed.done else [])
+                self.check([f"list:{first}"] * 5, listed.value if listed.done else None)
 
-    def check(self, owners: list[str], values: Sequence[str | None]) -> None:
-        if values and len(values) != len(owners):
+    def check(self, owners: list[str], values: Sequence[str | None] | None) -> None:
+        """Check the values that were found, each with its owner's name; None if the call has failed."""
+        if values is None:
+            return
+        if not values:
+            self.miss(owners[0])
+        elif len(values) != len(owners):
             self.ledger.crossed(self.name, f"{len(owners)} values of {owners[0]}", values)
         for owner, value in zip(owners, values, strict=False):
-            if value is None or not value.startswith(f"{owner}="):
+            if value is None:
+                self.miss(owner)
+            elif not value.startswith(f"{owner}="):
                 self.ledger.crossed(self.name, owner, value)
+
+    def miss(self, owner: str) -> None:
+        """Note that a key was not found."""
+        self.ledger.crossed(self.name, owner, None)
 
 
 class Write(Job):
