@@ -26,6 +26,7 @@ from aioresp.options import Settings
 from aioresp.pool.pool import Pool
 from aioresp.pool.resource import PoolStats
 from aioresp.wire.connection import Connection
+from aioresp.wire.cork import Cork
 from aioresp.wire.courtesies import Words
 
 #: Seconds that replies under way have to arrive from a node that has left the cluster. It may be dead: Redis 6.2 tells
@@ -70,6 +71,7 @@ class Nodes:
         self._made: dict[tuple[Address, bool], Node] = {}
         #: Nodes that were left, as long as a caller still has one: they are closed with the client, too.
         self._left: set[weakref.ref[Node]] = set()
+        self._corks: weakref.WeakValueDictionary[asyncio.AbstractEventLoop, Cork] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -121,8 +123,10 @@ class Nodes:
                 raise
             doubts.end()
             known = nodes()
-            if zoned and known is not None:
-                known.on_zone(address, zone)
+            if known is not None:
+                connection.put_under(known.cork())
+                if zoned:
+                    known.on_zone(address, zone)
             if attempts.succeed() and known is not None:
                 known.on_return()
             return connection
@@ -130,6 +134,13 @@ class Nodes:
         node = Member(nodes, address, settings, connect, _READONLY if readonly else ())
         node.pools.closed = node.hubs.closed = self.closed
         return node
+
+    def cork(self) -> Cork:
+        """Return the cork of all connections in the running loop, which keep it."""
+        loop = asyncio.get_running_loop()
+        cork = self._corks.get(loop) or Cork(loop)
+        self._corks[loop] = cork
+        return cork
 
     def names_of(self, address: Address) -> list[str]:
         """Return names that the certificate of a node may have which is told by its IP address only.

@@ -37,6 +37,7 @@ from aioresp.wire.transports import READ_SIZE, Intake, Wire
 
 if TYPE_CHECKING:
     from aioresp.wire.batch import Waiter
+    from aioresp.wire.cork import Cork
     from aioresp.wire.renewal import Renewal
 
 #: Bytes of large arguments that one turn of the loop may collect before the connection takes no more commands.
@@ -90,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._on_room: Callable[[], None] = _ignore
         self._loop = loop
         self._create_future = loop.create_future
-        self._wire = Wire()
+        self._wire = Wire(loop)
         self._parser = Parser(max_reply)
         self._waiters: deque[Waiter] = deque()
         self._outgoing: list[Packed] = []  # the commands of this turn that have not been written
@@ -126,8 +127,7 @@ class Connection(asyncio.Protocol):
     @property
     def peer(self) -> object:
         """The address of the server's end of the socket; None if it is not known."""
-        transport = self._wire.transport
-        return None if transport is None else transport.get_extra_info("peername")
+        return self._wire.peer
 
     @property
     def resting(self) -> bool:
@@ -160,6 +160,10 @@ class Connection(asyncio.Protocol):
         self._on_room = _ignore
         self.listeners.remove_end(on_close)
 
+    def put_under(self, cork: Cork) -> None:
+        """Let the ends of its turns wait for the replies of the cork's other connections."""
+        self._wire.put_under(cork)
+
     def add_push_listener(self, listener: PushListener) -> None:
         """Call `listener` with each push, undecoded, before the reply behind it is handed out."""
         self.listeners.add_push(listener)
@@ -178,8 +182,7 @@ class Connection(asyncio.Protocol):
 
     def _move(self, event: Event) -> None:
         """Change the health by its table, and with it the capacity."""
-        following = HEALTH.get((self.health, event))
-        if following is not None:
+        if (following := HEALTH.get((self.health, event))) is not None:
             self.health = following
             self.capacity = self._concurrency if following is READY else 0
             if following is READY:
@@ -207,7 +210,9 @@ class Connection(asyncio.Protocol):
         if decode is not self._decoding.last:
             self._decoding.flip(self._answered + self.in_flight)
         if type(packed) is list:
-            self._count_backlog(packed)
+            self._wire.backlog += sum(map(len, packed))
+            if self._wire.backlog > BACKLOG:
+                self.capacity = 0
         self._outgoing.append(packed)
         self._waiters.append(future)
         self.in_flight += 1
@@ -234,14 +239,9 @@ class Connection(asyncio.Protocol):
                 self._write_at = 1
             else:
                 self._write_at = self.in_flight + max(EAGER, self.in_flight // 2)
-                self._loop.call_soon(self._flush)
+                self._wire.soon(self._flush)
         self._run_timeout = timeout
         self._deadlines.begin(timeout, self._answered + self.in_flight, self._answered)
-
-    def _count_backlog(self, chunks: Packed) -> None:
-        self._wire.backlog += sum(map(len, chunks))  # type: ignore[arg-type]  # chunks, not bytes: the caller looked
-        if self._wire.backlog > BACKLOG:
-            self.capacity = 0
 
     def _flush(self) -> None:
         """End the turn: write the commands that have not been written."""
@@ -296,6 +296,8 @@ class Connection(asyncio.Protocol):
         """Take bytes from the transport."""
         self.traffic.received += len(data)
         self._deadlines.heard = self._loop.time()
+        if (cork := self._wire.cork) is not None:
+            cork.heard += 1
         self._parser.feed(data, self._reading is not WHOLE)
         if self._reading is WHOLE or self._reading is PARTIAL:
             self._read()
@@ -514,8 +516,7 @@ class Connection(asyncio.Protocol):
 
     def usage(self) -> tuple[int, int, int]:
         """Return the commands, bytes sent and bytes received so far."""
-        traffic = self.traffic
-        return self._answered + self.in_flight + traffic.batched, traffic.sent, traffic.received
+        return self._answered + self.in_flight + self.traffic.batched, self.traffic.sent, self.traffic.received
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport; commands are taken once `opened` says so."""
@@ -570,11 +571,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand out the replies that have arrived, and fail all other waiters."""
-        while self.has_more and self.error is None:
+        while self.has_more:
             self._reading = PARTIAL
-            self._read()
-        if self.has_more:
-            self._reading = PARTIAL
+            if self.error is None:
+                self._read()
         if self.error is None:
             error = ConnectionLost(f"the server closed the connection{f' ({exc})' if exc is not None else ''}")
             error.__cause__ = exc

@@ -10,11 +10,15 @@ import math
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aioresp.wire.limits import Traffic
 from aioresp.wire.outflow import Outflow
+
+if TYPE_CHECKING:
+    from aioresp.wire.cork import Cork
 
 #: Most unsent bytes in a transport before it asks for a pause.
 WRITE_BUFFER: Final = 1024 * 1024
@@ -37,9 +41,12 @@ class Wire:
     child lives: the socket must be shut down. A child never shuts down a socket of its parent.
     """
 
-    __slots__ = ("_generation", "_inode", "_made", "_timer", "_tls", "backlog", "outflow", "run", "transport")
+    __slots__ = (
+        *("_generation", "_inode", "_made", "_timer", "_tls"),
+        *("backlog", "cork", "outflow", "run", "soon", "transport"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.transport: asyncio.Transport | None = None
         """The transport; None until it is attached."""
         self.backlog = 0
@@ -48,6 +55,10 @@ class Wire:
         """The progress of large writes; None before the first."""
         self.run = Context().run
         """Runs a write in a context of its own: a full socket keeps the context of a write until it has room again."""
+        self.soon: Callable[[Callable[[], None]], object] = loop.call_soon
+        """Calls the end of a turn's writes, when that turn has ended."""
+        self.cork: Cork | None = None
+        """The cork that calls it instead, and hears of each read; None without one."""
         self._inode = 0
         self._made = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -64,6 +75,15 @@ class Wire:
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if hasattr(transport, "max_size"):
             cast(Any, transport).max_size = READ_SIZE  # of asyncio's own transports, not in their interface
+
+    def put_under(self, cork: Cork) -> None:
+        """Let the cork call the ends of the turns."""
+        self.cork, self.soon = cork, cork.add
+
+    @property
+    def peer(self) -> object:
+        """The address of the other end of the socket; None if it is not known."""
+        return None if self.transport is None else self.transport.get_extra_info("peername")
 
     def watch(self, loop: asyncio.AbstractEventLoop, traffic: Traffic, size: int, answered: int, number: int) -> None:
         """Watch the progress of a large write, which was counted and given to the transport; see `Outflow.watch`."""
