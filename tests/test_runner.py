@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -51,7 +53,29 @@ async def test_the_debug_mode_notes_few_frames() -> None:
     for made in (future, task, handle):
         noted = cast(Any, made)._source_traceback
         assert 1 <= len(noted) <= FRAMES
-        assert [frame.name for frame in noted].count("test_the_debug_mode_notes_few_frames") == 1
+        assert [name for _, _, name, _ in noted].count("test_the_debug_mode_notes_few_frames") == 1
+
+
+@pytest.mark.skipif(LOOP != "asyncio", reason="uvloop notes no frames")
+async def test_the_debug_mode_says_where_a_task_was_made(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails() -> None:
+        raise ValueError("nobody awaits this")
+
+    task = asyncio.ensure_future(fails())  # this line is told
+    while not task.done():
+        await asyncio.sleep(0)
+    del task
+    gc.collect()
+    assert "source_traceback" in caplog.text
+    assert "# this line is told" in caplog.text
+
+
+def test_whole_stacks_are_written_as_ever() -> None:
+    depth, frame = 0, sys._getframe()
+    while frame.f_back is not None:
+        depth, frame = depth + 1, frame.f_back
+    assert len(traceback.format_stack()) == depth + 1
+    assert "test_whole_stacks_are_written_as_ever" in traceback.format_stack()[-1]
 
 
 async def test_debug_mode_can_be_left(no_debug: None) -> None:
