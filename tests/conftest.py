@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from functools import wraps
 from importlib import import_module
 from inspect import iscoroutinefunction
@@ -125,6 +125,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
     scheduler._split_scope = part_of
     return cast(object, scheduler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from what is collected: nothing of it goes, and it looks at all again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

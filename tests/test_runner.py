@@ -133,7 +133,7 @@ def test_files_without_a_quick_test_are_left_alone(
         monkeypatch.setattr(pytestconfig.option, "markexpr", expression)
         return bool(pytest_ignore_collect(ROOT / "tests" / name, pytestconfig))
 
-    for expression in ("quick", "quick and not soak"):
+    for expression in ("quick", "quick and not soak and not ci"):
         assert ignored(expression, "test_maps.py")
         assert not ignored(expression, "test_runner.py")
         assert not ignored(expression, "wire")

@@ -47,6 +47,7 @@ async def refuse(call: Any) -> None:
         await call
 
 
+@pytest.mark.usefixtures("no_debug")  # asyncio's debug mode is slow, and the tests below are in it
 async def test_only_the_caller_of_the_script_fails(server: Server, resp: Literal[2, 3], script: str) -> None:
     """With fifty callers on one connection, in pipelines and transactions, on a lease, and as a registered script."""
     async with Client(server.url, protocol=resp, limit=1) as r:
@@ -80,6 +81,7 @@ async def test_only_the_caller_of_the_script_fails(server: Server, resp: Literal
         assert r.stats().made == 1
 
 
+@pytest.mark.usefixtures("no_debug")
 async def test_a_long_pipeline(server: Server, resp: Literal[2, 3], script: str) -> None:
     """Of 10,000 commands with the script in the middle, beside other callers, once on a connection of its own."""
     async with Client(server.url, protocol=resp, limit=1) as r:

@@ -17,7 +17,7 @@ from aioresp import Client
 from aioresp.testing import Proxy, Server
 from tests.contexts.blocking import LISTS, POPS, Since, errors, is_blocked, since
 from tests.rest import at_rest, in_step, tasks_besides
-from tests.test_cancellation import IN_TURNS, Operation, lease
+from tests.test_cancellation import Operation, in_turns, lease
 
 __all__ = ["errors", "since"]  # fixtures
 
@@ -58,7 +58,7 @@ def untouched() -> None:
 # --- Cancelled at many points -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("operation", "warm", "concurrency"), IN_TURNS)
+@pytest.mark.parametrize(("operation", "warm", "concurrency"), in_turns(1))
 @pytest.mark.usefixtures("no_debug")
 async def test_a_task_group_is_cancelled_after_any_number_of_turns(
     server: Server, prefix: str, operation: Operation, warm: bool, concurrency: int

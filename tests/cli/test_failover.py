@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from aioresp.cli.app import app
-from aioresp.cli.failover import plot, run
+from aioresp.cli.failover import run
 from aioresp.cli.failover.figures import Figures, LedgerFigures
 from aioresp.cli.failover.progress import Progress
 from aioresp.cli.failover.screen import Lines, Screen
@@ -87,6 +87,8 @@ def test_the_lines_tell_what_happens(ran: Ran) -> None:
 
 
 def test_the_summary_the_json_and_the_chart(ran: Ran, tmp_path: Path) -> None:
+    from aioresp.cli.failover import plot  # noqa: PLC0415 (it imports matplotlib, in each process that collects)
+
     out = io.StringIO()
     print_summary(Console(file=out, width=80), ran.figures)
     text = out.getvalue()

@@ -112,12 +112,16 @@ def ended(server: Server, runner: Runner, folder: Path, delay: float, way: str) 
         return asyncio.run(look(printed.splitlines()))
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.01], ids=["fast", "slow"])
-def delay(request: pytest.FixtureRequest) -> float:
-    return float(request.param)
+def on_networks(ways: list[str]) -> list[Any]:
+    """Return each way on a fast and on a slow network; `make test` has one of the two, in turns."""
+    return [
+        pytest.param(way, delay, id=f"{way}-{name}", marks=[pytest.mark.ci] * ((number + slow) % 2))
+        for slow, (name, delay) in enumerate({"fast": 0.0, "slow": 0.01}.items())
+        for number, way in enumerate(ways)
+    ]
 
 
-@pytest.mark.parametrize("way", GENTLE)
+@pytest.mark.parametrize(("way", "delay"), on_networks(GENTLE))
 def test_a_loop_that_shuts_down_puts_all_back(end: Callable[[str], Outcome], way: str) -> None:
     outcome = end(way)
     outcome.check()
@@ -125,7 +129,7 @@ def test_a_loop_that_shuts_down_puts_all_back(end: Callable[[str], Outcome], way
     assert len(outcome.popped) >= loop_ends.ENOUGH
 
 
-@pytest.mark.parametrize("way", ABRUPT)
+@pytest.mark.parametrize(("way", "delay"), on_networks(ABRUPT))
 def test_a_loop_that_does_not_reports_all(end: Callable[[str], Outcome], way: str) -> None:
     outcome = end(way)
     outcome.check()
@@ -135,13 +139,14 @@ def test_a_loop_that_does_not_reports_all(end: Callable[[str], Outcome], way: st
         assert len(outcome.popped) >= loop_ends.ENOUGH
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.01], ids=["fast", "slow"])
 def test_a_second_interrupt(end: Callable[[str], Outcome]) -> None:
     end("run, interrupted twice").check()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    """A server whose blocked clients are this test's alone."""
+    """A server whose blocked clients are those of one test after the other: each waits until there are none."""
 
     with start_server() as running:
         yield running

@@ -225,7 +225,13 @@ IN_TURNS: Final = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "protocol"), IN_TURNS)
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [
+        pytest.param(*each.values, marks=[*each.marks, *[pytest.mark.ci] * (at // 2 % 2)])
+        for at, each in enumerate(IN_TURNS)
+    ],
+)
 @pytest.mark.parametrize("both", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["text or bytes", "both"])
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_debug")
