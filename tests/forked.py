@@ -53,6 +53,14 @@ async def as_typed():
 asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)
 """
 
+#: A program that is a run of pytest, with its arguments.
+PYTEST: Final = """
+import os, sys
+import pytest
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+sys.exit(pytest.main())
+"""
+
 #: Seconds that a program may take.
 PATIENCE: Final = 50
 
@@ -64,10 +72,10 @@ def environment() -> dict[str, str]:
 
 
 class Runner:
-    """Process with options for Python, which forks for each program."""
+    """Process with options for Python, which forks for each program, after the statements `first`."""
 
-    def __init__(self, *options: str) -> None:
-        words = [sys.executable, *options, "-c", BOOT]
+    def __init__(self, *options: str, first: str = "") -> None:
+        words = [sys.executable, *options, "-c", f"{first}\n{BOOT}"]
         self.process = subprocess.Popen(
             words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )

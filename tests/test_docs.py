@@ -17,8 +17,6 @@ import ast
 import contextlib
 import importlib.util
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +32,7 @@ from aioresp.retry import Retry
 from aioresp.testing import ClusterServers, SentinelServers, Server
 from aioresp.testing import server as start_server
 from aioresp.wire.endpoint import Endpoint
-from tests.forked import PATIENCE, Runner, environment
+from tests.forked import PYTEST, Runner
 from tests.snippets import PAGES, ROOT, SNIPPETS, Snippet
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -46,11 +44,22 @@ def own_server() -> Iterator[Server]:
         yield running
 
 
+class Runners(NamedTuple):
+    """Processes that fork: with Python's development mode, without it, and with it and pytest."""
+
+    dev: Runner
+    plain: Runner
+    tests: Runner
+
+
 @pytest.fixture(scope="module")
-def runners() -> Iterator[dict[bool, Runner]]:
-    """A process that forks with Python's development mode, and one without it."""
-    with Runner("-W", "error", "-X", "dev") as dev, Runner("-W", "error") as plain:
-        yield {True: dev, False: plain}
+def runners() -> Iterator[Runners]:
+    with (
+        Runner("-W", "error", "-X", "dev") as dev,
+        Runner("-W", "error") as plain,
+        Runner("-W", "error", "-X", "dev", first="import pytest") as tests,
+    ):
+        yield Runners(dev, plain, tests)
 
 
 class Place(NamedTuple):
@@ -128,9 +137,7 @@ def places() -> Iterator[Places]:
         yield Places(stack)
 
 
-def run(
-    program: Path, server: Server, folder: Path, runners: dict[bool, Runner], *, url: str = "", flush: bool = True
-) -> str:
+def run(program: Path, server: Server, folder: Path, runners: Runners, *, url: str = "", flush: bool = True) -> str:
     """Run a program and return what it printed; nothing may go to standard error. Its URL is that of the server."""
     if flush:
         server.flush()
@@ -138,25 +145,18 @@ def run(
     text = program.read_text(encoding="utf-8")
     if not re.search(r"^(async )?def test_", text, re.MULTILINE):
         # asyncio's debug mode makes as many tasks as 10,000 many times slower.
-        status, output, errors = runners["10_000" not in text].run(program, url, folder)
+        runner = runners.plain if "10_000" in text else runners.dev
+        status, output, errors = runner.run(program, url, folder)
     else:
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
-        runner = "anyio.pytest_plugin" if "pytest.mark.anyio" in text else "pytest_asyncio.plugin"
-        plugins = ["-p", "aioresp.testing.fixtures", "-p", runner, "-p", "no:cacheprovider"]
-        if "pytest_asyncio" in runner:
+        plugin = "anyio.pytest_plugin" if "pytest.mark.anyio" in text else "pytest_asyncio.plugin"
+        plugins = ["-p", "aioresp.testing.fixtures", "-p", plugin, "-p", "no:cacheprovider"]
+        if "pytest_asyncio" in plugin:
             plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]  # it warns where that is not set
-        words = [sys.executable, "-W", "error", "-X", "dev", "-m", "pytest", "-q", "--rootdir", str(folder), *plugins]
-        named = environment() | {"AIORESP_URL": url, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        done = subprocess.run(
-            [*words, str(program)],
-            cwd=folder,
-            env=named,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        status, output, errors = done.returncode, done.stdout, done.stderr
+        main = folder / "run_pytest.py"
+        main.write_text(PYTEST, encoding="utf-8")
+        words = ["-q", "--rootdir", str(folder), *plugins, str(program)]
+        status, output, errors = runners.tests.run(main, url, folder, *words)
     assert (status, errors) == (0, ""), f"{output}\n{errors}"
     return output
 
@@ -173,9 +173,7 @@ def check_output(text: str, printed: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"{snippet.page}:{snippet.line}" for snippet in SNIPPETS])
-def test_snippet(
-    snippet: Snippet, own_server: Server, places: Places, runners: dict[bool, Runner], tmp_path: Path
-) -> None:
+def test_snippet(snippet: Snippet, own_server: Server, places: Places, runners: Runners, tmp_path: Path) -> None:
     others = places.find(snippet.page, snippet.text)
     text = snippet.text
     for place in others:
@@ -191,7 +189,7 @@ def test_snippet(
     )
 
 
-def test_the_first_snippet_runs_twice(own_server: Server, runners: dict[bool, Runner], tmp_path: Path) -> None:
+def test_the_first_snippet_runs_twice(own_server: Server, runners: Runners, tmp_path: Path) -> None:
     """A reader runs README's first program on their own server, and then once more."""
     text = next(snippet.text for snippet in SNIPPETS if snippet.page == "README.md")
     program = tmp_path / "first.py"
@@ -203,9 +201,7 @@ def test_the_first_snippet_runs_twice(own_server: Server, runners: dict[bool, Ru
 
 @pytest.mark.quick
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
-def test_example(
-    example: Path, own_server: Server, places: Places, runners: dict[bool, Runner], tmp_path: Path
-) -> None:
+def test_example(example: Path, own_server: Server, places: Places, runners: Runners, tmp_path: Path) -> None:
     text = example.read_text(encoding="utf-8")
     others = places.find("", text)
     assert len(text.splitlines()) < 50
