@@ -22,13 +22,13 @@ async def work(r: Cluster[str], tasks: int, count: int) -> None:
 
 def sizes(r: Cluster[str]) -> list[int]:
     """Return the bytes sent on each connection to a primary."""
-    pools = [node.pools.here() for node in r._fleet.nodes if node.pools.pools]
+    pools = [node.pools.here() for node in r.fleet.nodes if node.pools.pools]
     return [connection.traffic.sent for pool in pools for connection in pool.resources]
 
 
 def corks(r: Cluster[str]) -> set[Cork | None]:
     """Return the corks of all of the client's connections in the running loop."""
-    pools = [node.pools.here() for node in r._fleet.nodes if node.pools.pools]
+    pools = [node.pools.here() for node in r.fleet.nodes if node.pools.pools]
     return {connection._wire.cork for pool in pools for connection in pool.resources}
 
 
@@ -88,4 +88,4 @@ async def test_each_loop_has_a_cork_that_ends_with_its_connections(fresh: Cluste
             await asyncio.to_thread(elsewhere, r)
             assert not set(map(id, corks(r))) & set(found)
         gc.collect()
-        assert len(r._fleet.nodes._corks) <= 2
+        assert len(r.fleet.nodes._corks) <= 2
