@@ -127,9 +127,7 @@ COMMON: Final[dict[str, str]] = {
 }
 
 #: Advice on locks.
-LOCK: Final = (
-    "there is no lock yet: `set(name, token, nx=True, px=...)` takes one, and `delifeq` or a script gives it back"
-)
+LOCK: Final = "it is `from aioresp.recipes import Lock` here, and `async with Lock(client, name, ttl=10) as held`"
 
 #: What a client and a lease have under other names.
 SHARED: Final[dict[str, str]] = {

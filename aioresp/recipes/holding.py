@@ -132,6 +132,7 @@ class Held:
         self._id = identity
         self._token = token
         self._lease: Lease | None = None
+        self._owner: Holding[Any] | None = None  # the lock, while it is held
         self._task: asyncio.Task[Any] | None = None  # the task of the block, if there is one
         self._cancelling = 0  # number of cancellations of the task that its block had not caused
         self._is_told = False  # set when the task is cancelled, as the lease was lost
@@ -158,6 +159,8 @@ class Held:
         lease = getattr(self, "_lease", None)
         if lease is not None and not lease.is_over:
             lease.release()
+            if self._owner is not None:
+                self._owner._forget()
             warnings.warn(
                 f"{self._what} was never given back: use `async with`, or await `release()`; its lease ends by itself",
                 ResourceWarning,
@@ -336,17 +339,17 @@ class Holding(Entered, Generic[H]):
 
     def _keep(self, held: H, since: float) -> None:
         renew, keys, arguments = self._books.renew, self._keys()[:1], (held._id, round(self.ttl * 1000))
-        mine, this = weakref.ref(held), weakref.ref(self)
+        mine, held._owner = weakref.ref(held), self
 
         async def renewed() -> bool:
             still: int = await renew(keys, arguments)
             return still == 1
 
         def on_lost(reason: str) -> None:
-            lost, owner = mine(), this()
+            lost = mine()
             if lost is not None:
                 lost.lost = reason
-                if owner is not None and owner._held is lost:
+                if (owner := lost._owner) is not None and owner._held is lost:
                     owner._on_lost(lost)
 
         until = math.inf if self.max_hold is None else since + self.max_hold
@@ -376,6 +379,12 @@ class Holding(Entered, Generic[H]):
         log.warning("%s was lost: %s", self._what, held.lost)
         self._leave_gate()
         held._cancel()
+
+    def _forget(self) -> None:
+        """Let the next task of its loop ask: what was held is collected, and ends by itself."""
+        line, self._gate, self._is_busy = self._gate, None, False
+        if line is not None:
+            line.leave_from_anywhere()
 
     def _leave_gate(self) -> None:
         line, self._gate = self._gate, None
@@ -420,6 +429,7 @@ class Holding(Entered, Generic[H]):
         if held is None:
             raise LockMisused(f"{self._what} is not held by this object")
         self._held = None
+        held._owner = None
         return held
 
     def _abandon(self, held: H) -> None:
