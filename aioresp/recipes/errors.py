@@ -18,9 +18,12 @@ class LockLost(RecipeError):
     `reason` tells how. What the block wrote with the fencing token of the lock is refused once another has written.
     """
 
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what} was lost: {reason}")
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[LockLost], tuple[str, str]]:
+        return LockLost, (str(self), self.reason)
 
 
 class LockTimeout(RecipeError, TimeoutError):
@@ -29,10 +32,12 @@ class LockTimeout(RecipeError, TimeoutError):
     `rest` is the number of seconds until the lease in the way ends, unless it is renewed; None if that is not known.
     """
 
-    def __init__(self, what: str, wait: float, rest: float | None) -> None:
-        known = "" if rest is None else f"; the lease in the way ends in {rest:.3g} s, unless it is renewed"
-        super().__init__(f"{what} was not free within {wait:g} s{known}")
+    def __init__(self, message: str, rest: float | None = None) -> None:
+        super().__init__(message)
         self.rest = rest
+
+    def __reduce__(self) -> tuple[type[LockTimeout], tuple[str, float | None]]:
+        return LockTimeout, (str(self), self.rest)
 
 
 class LockMisused(RecipeError, RuntimeError):

@@ -19,7 +19,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
-from aioresp.arguments import as_seconds
 from aioresp.client import Client
 from aioresp.command import as_bytes, shown
 from aioresp.errors import (
@@ -32,6 +31,7 @@ from aioresp.errors import (
     ResponseError,
 )
 from aioresp.misuse import Entered
+from aioresp.recipes.checks import client, seconds
 from aioresp.recipes.errors import LockLost, LockMisused, LockTimeout
 from aioresp.recipes.gate import Gate, gate
 from aioresp.recipes.leases import Lease, keep, later
@@ -44,8 +44,6 @@ log: Final = logging.getLogger("aioresp")
 
 #: Least seconds of a lease: renewals of a shorter one would not bear a busy machine.
 LEAST: Final = 0.1
-#: Most seconds of a lease: a hundred years.
-MOST: Final = 3e9
 
 #: Part of the time to live that one attempt at a renewal may take.
 _ATTEMPT: Final = 1 / 5
@@ -144,7 +142,7 @@ class Held:
         """Raise LockLost if it is known to be lost: for work that goes on for long without awaiting anything."""
         reason = self.lost or (self._lease.lost if self._lease is not None else "")
         if reason:
-            raise LockLost(self._what, reason)
+            raise _lost(self._what, reason)
 
     def _bind(self, task: asyncio.Task[Any] | None) -> None:
         if task is not None:
@@ -190,8 +188,7 @@ class Holding(Entered, Generic[H]):
     ) -> None:
         for other in others:
             raise ArgumentTypeError(f"{type(self).__name__}() has no option {other!r}{_ELSEWHERE.get(other, '')}")
-        if not isinstance(redis, Client):
-            raise ArgumentTypeError(f"redis is {type(redis).__name__}, not an aioresp Client or Cluster")
+        redis = client(redis)
         self._tag = tag(name)
         self.name = self._tag.decode("utf-8", "replace")
         self.ttl = seconds("ttl", ttl, LEAST)
@@ -268,12 +265,12 @@ class Holding(Entered, Generic[H]):
         except TimeoutError:
             if not limit.expired():
                 raise  # one of the client's own
-            raise LockTimeout(self._what, wait, rest[0]) from None
+            raise _late(self._what, wait, rest[0]) from None
 
     async def _once(self, line: Gate) -> H:
         if line.is_taken if self._keeps_turn else line.is_refused:
             left = await self._books.redis.pttl(self._keys()[0]) if self._keeps_turn else -1
-            raise LockTimeout(self._what, 0.0, left / 1000 if left >= 0 else None)
+            raise _late(self._what, 0.0, left / 1000 if left >= 0 else None)
         if not self._keeps_turn:
             held, rest = await self._ask(line, next(_ids))
         else:
@@ -286,7 +283,7 @@ class Holding(Entered, Generic[H]):
             if held is None:
                 line.leave()
         if held is None:
-            raise LockTimeout(self._what, 0.0, rest)
+            raise _late(self._what, 0.0, rest)
         return held
 
     async def _in_turn(self, line: Gate, said: list[float | None] | None = None) -> H:
@@ -407,11 +404,11 @@ class Holding(Entered, Generic[H]):
         if held._is_told and task is not None and task is asyncio.current_task():
             is_ours = task.uncancel() <= held._cancelling
             if isinstance(error, asyncio.CancelledError) and is_ours:
-                raise LockLost(self._what, reason) from error
+                raise _lost(self._what, reason) from error
         if not reason:
             return
         if error is None:
-            raise LockLost(self._what, reason)
+            raise _lost(self._what, reason)
         error.add_note(f"{self._what} was lost: {reason}")
 
     async def release(self) -> None:
@@ -422,7 +419,7 @@ class Holding(Entered, Generic[H]):
         held = self._taken()
         reason = await self._give_back(held)
         if reason:
-            raise LockLost(self._what, reason)
+            raise _lost(self._what, reason)
 
     def _taken(self) -> H:
         held = self._held
@@ -500,6 +497,15 @@ METHODS: Final[dict[str, str]] = {
 }
 
 
+def _lost(what: str, reason: str) -> LockLost:
+    return LockLost(f"{what} was lost: {reason}", reason)
+
+
+def _late(what: str, wait: float, rest: float | None) -> LockTimeout:
+    known = "" if rest is None else f"; the lease in the way ends in {rest:.3g} s, unless it is renewed"
+    return LockTimeout(f"{what} was not free within {wait:g} s{known}", rest)
+
+
 def tag(name: str | bytes) -> bytes:
     """Return the name as the hash tag of a recipe's keys. Raise an error if it is none."""
     if not isinstance(name, (str, bytes)):
@@ -508,13 +514,3 @@ def tag(name: str | bytes) -> bytes:
     if not found or found[:1] == b"}":
         raise ArgumentError("name is empty or begins with '}', which makes no hash tag: give the lock a name")
     return found
-
-
-def seconds(what: str, value: float | timedelta, least: float) -> float:
-    """Return a time in seconds. Raise an error that names it if it is none, or less than the least."""
-    found = as_seconds(value)
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise ArgumentTypeError(f"{what} is {type(value).__name__}, not seconds (int or float) or a timedelta")
-    if not least <= found <= MOST:
-        raise ArgumentError(f"{what} is {found:g}, not {least:g} or more seconds (at most {MOST:g})")
-    return float(found)

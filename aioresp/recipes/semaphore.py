@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Never
 
-from aioresp.arguments import numeral
 from aioresp.client import Client
 from aioresp.elsewhere import advising
-from aioresp.errors import ArgumentError, ArgumentTypeError
+from aioresp.recipes.checks import count
 from aioresp.recipes.holding import METHODS, Held, Holding
 
 if TYPE_CHECKING:
@@ -40,12 +39,8 @@ class Semaphore(Holding[Held]):
         max_hold: float | timedelta | None = None,
         **others: Never,
     ) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int):
-            raise ArgumentTypeError(f"limit is {type(limit).__name__}, not int")
-        if not 1 <= limit < 2**31:
-            raise ArgumentError(f"limit is {numeral(limit)}, not 1 or more")
+        self.limit = count("limit", limit, 1)
         super().__init__(redis, name, ttl, wait, max_hold, others)
-        self.limit = limit
         self._key = (b"{%s}:semaphore" % self._tag,)
 
     async def locked(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import pickle
 import threading
 import time
 import warnings
@@ -133,6 +134,8 @@ async def test_it_waits_so_long(make: Make, r: Client[str], other: Client[str], 
                 assert wait <= time.monotonic() - since < 10
                 rest = raised.value.rest
                 assert rest is None or 10 < rest <= 30
+                copy = pickle.loads(pickle.dumps(raised.value))
+                assert (str(copy), copy.rest) == (str(raised.value), rest)
         assert rest is not None
     async with make(other, prefix, wait=0), asyncio.timeout(20):
         pass
@@ -147,7 +150,7 @@ def test_wrong_arguments(kind: Any, server: Server) -> None:
         ((client, "", *limit), {}, ArgumentError, "name is empty"),
         ((client, "}x", *limit), {}, ArgumentError, "begins with '}'"),
         ((client, 5, *limit), {}, ArgumentTypeError, "name is int"),
-        ((client, "x", *limit), {"ttl": 0}, ArgumentError, "ttl is 0, not 0.1 or more"),
+        ((client, "x", *limit), {"ttl": 0}, ArgumentError, "ttl is 0, not 0.1 to"),
         ((client, "x", *limit), {"ttl": "10"}, ArgumentTypeError, "ttl is str"),
         ((client, "x", *limit), {"ttl": True}, ArgumentTypeError, "ttl is bool"),
         ((client, "x", *limit), {"ttl": float("nan")}, ArgumentError, "ttl is nan"),
@@ -375,7 +378,8 @@ async def test_two_loops_in_two_threads(make: Make, server: Server, prefix: str)
     threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
     await client.aclose()
     assert (most, count) == (1, 40)
 
