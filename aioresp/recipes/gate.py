@@ -6,11 +6,13 @@ Owns the order within a loop, and the pause that lets other processes have their
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from contextvars import Context
 from typing import Final, TypeAlias
 
 from aioresp.client import Client
+from aioresp.recipes.leases import Lease
 from aioresp.recipes.wake import Wake
 
 _Place: TypeAlias = tuple[asyncio.AbstractEventLoop, object, bytes]
@@ -29,6 +31,8 @@ class Gate:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self.is_taken = False  # set by the task that enters, cleared when one leaves and nobody waits
         self.is_refused = False  # set when the server has refused the head, cleared when one leaves
+        self.lease: Lease | None = None  # of the task that holds the lock, while it is at the head
+        self.ends: float | None = None  # monotonic time at which the lease in the way ends, as the server said last
         self._wake: Wake | None = None
         self._pause_until = 0.0  # time of the loop until which other processes have their turn
 
@@ -51,6 +55,7 @@ class Gate:
     def leave(self) -> None:
         """Let the next one in."""
         self.is_refused = False
+        self.lease = None
         while self._waiters:
             turn = self._waiters.popleft()
             if not turn.done():
@@ -80,6 +85,11 @@ class Gate:
     def _forget(self) -> None:
         if not self.is_taken and _gates.get(self._place) is self:
             del _gates[self._place]
+
+    def rest(self) -> float | None:
+        """Return the seconds until the lease in the way ends, unless it is renewed; None if that is not known."""
+        ends = self.ends if self.lease is None else self.lease.confirmed + self.lease.ttl
+        return None if ends is None else max(0.0, ends - time.monotonic())
 
     async def let_others(self) -> None:
         """Wait until tasks of other processes, which were told before, could ask."""

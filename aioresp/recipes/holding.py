@@ -16,6 +16,7 @@ import warnings
 import weakref
 from asyncio import _get_running_loop
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, TypeVar
 
@@ -106,7 +107,8 @@ class _Ids:
         self._numbers = itertools.count()
 
     def __next__(self) -> str:
-        return f"{self._prefix}{next(self._numbers):x}"
+        # With the thread, as free-threaded builds may count the same number in two threads.
+        return f"{self._prefix}{get_ident():x}-{next(self._numbers):x}"
 
 
 _ids = _Ids()
@@ -258,19 +260,17 @@ class Holding(Entered, Generic[H]):
         return held
 
     async def _in_time(self, line: Gate, wait: float) -> H:
-        rest: list[float | None] = [None]
         try:
             async with asyncio.timeout(wait) as limit:
-                return await self._in_turn(line, rest)
+                return await self._in_turn(line)
         except TimeoutError:
             if not limit.expired():
                 raise  # one of the client's own
-            raise _late(self._what, wait, rest[0]) from None
+            raise _late(self._what, wait, line.rest()) from None
 
     async def _once(self, line: Gate) -> H:
         if line.is_taken if self._keeps_turn else line.is_refused:
-            left = await self._books.redis.pttl(self._keys()[0]) if self._keeps_turn else -1
-            raise _late(self._what, 0.0, left / 1000 if left >= 0 else None)
+            raise _late(self._what, 0.0, line.rest())
         if not self._keeps_turn:
             held, rest = await self._ask(line, next(_ids))
         else:
@@ -286,8 +286,8 @@ class Holding(Entered, Generic[H]):
             raise _late(self._what, 0.0, rest)
         return held
 
-    async def _in_turn(self, line: Gate, said: list[float | None] | None = None) -> H:
-        """Wait for one's turn in this loop, and then until the server gives it; `said` is told of the time left."""
+    async def _in_turn(self, line: Gate) -> H:
+        """Wait for one's turn in this loop, and then until the server gives it."""
         await line.enter()
         try:
             await line.let_others()
@@ -297,8 +297,7 @@ class Holding(Entered, Generic[H]):
                 if held is not None:
                     break
                 line.is_refused = True
-                if said is not None:
-                    said[0] = rest
+                line.ends = None if rest is None else time.monotonic() + rest
                 wake, was_live = await line.wake(self._books.redis, self._channel)
                 if was_live:  # else it may have become free before there was a subscription
                     await wake.wait(1.0 if rest is None else rest + 0.001)
@@ -317,7 +316,7 @@ class Holding(Entered, Generic[H]):
         asking = asyncio.ensure_future(self._books.take(self._keys(), arguments))
         try:
             token, rest = await asyncio.shield(asking)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             asking.add_done_callback(partial(self._undo, identity))
             raise
         except Exception:
@@ -331,7 +330,8 @@ class Holding(Entered, Generic[H]):
         except BaseException:
             self._undo(identity, asking)
             raise
-        self._gate = line if self._keeps_turn else None
+        if self._keeps_turn:
+            self._gate, line.lease, line.ends = line, held._lease, None
         return held, None
 
     def _keep(self, held: H, since: float) -> None:
@@ -432,7 +432,8 @@ class Holding(Entered, Generic[H]):
     def _abandon(self, held: H) -> None:
         if held._lease is not None:
             held._lease.release()
-        self._free_aside(held._id)
+        if held._lease is None or not held._lease.is_inherited:
+            self._free_aside(held._id)
         self._leave_gate()
         self._is_busy = False
 

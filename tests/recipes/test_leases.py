@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from aioresp import Client
 from aioresp.errors import ClientClosed
-from aioresp.recipes import leases
+from aioresp.recipes import Lock, leases
 from aioresp.recipes.leases import Lease, keep, later
 from aioresp.testing import Server
 from tests.forked import environment
@@ -346,21 +347,20 @@ def test_a_process_ends_with_leases_held(server: Server) -> None:
     assert sorted(done.stdout.replace("\n", "")) == sorted("endlater")  # two threads print
 
 
-def test_a_stopped_process_learns_of_it_at_once(server: Server) -> None:
-    """SIGSTOP beyond the lease: after SIGCONT the block is cancelled without asking the server."""
-    program = """
-        import asyncio, os, time
+async def test_a_stopped_process_learns_of_it_at_once(server: Server, prefix: str) -> None:
+    """SIGSTOP beyond the lease: another holds it with a greater token, and after SIGCONT the block is cancelled."""
+    program = f"""
+        import asyncio, os
         from aioresp import Client
         from aioresp.recipes import Lock, LockLost
 
         async def main():
             async with Client(os.environ["AIORESP_URL"]) as r:
                 try:
-                    async with Lock(r, "stopped", ttl=1):
-                        print("held", flush=True)
+                    async with Lock(r, {prefix!r}, ttl=1) as held:
+                        print(held.token, flush=True)
                         while True:
                             await asyncio.sleep(0.01)
-                            now = time.monotonic()
                 except LockLost as error:
                     print(error.reason, flush=True)
 
@@ -375,11 +375,17 @@ def test_a_stopped_process_learns_of_it_at_once(server: Server) -> None:
     )
     with process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+        token = int(await asyncio.to_thread(process.stdout.readline))
         process.send_signal(signal.SIGSTOP)
-        time.sleep(1.3)
-        process.send_signal(signal.SIGCONT)
-        since = time.monotonic()
-        assert process.stdout.readline() == "the server has not answered in time\n"
-        assert time.monotonic() - since < 5
-    assert process.returncode == 0
+        async with Client(server.url) as r:
+            async with asyncio.timeout(20), Lock(r, prefix) as held:
+                assert held.token > token
+                process.send_signal(signal.SIGCONT)
+                since = time.monotonic()
+                said = await asyncio.to_thread(process.stdout.readline)
+                assert said == "the server has not answered in time\n"
+                assert time.monotonic() - since < 5
+                assert await asyncio.to_thread(process.wait, 20) == 0
+                assert await r.exists(f"{{{prefix}}}:lock")
+                await asyncio.sleep(0)
+            assert not await r.exists(f"{{{prefix}}}:lock")
