@@ -19,6 +19,9 @@ _Place: TypeAlias = tuple[asyncio.AbstractEventLoop, object, bytes]
 
 _gates: Final[dict[_Place, Gate]] = {}
 
+#: Seconds for which other processes are believed to wait still.
+_MEMORY: Final = 1.0
+
 #: Number of gates at which those of closed loops are looked for, twice as many as are left each time.
 _crowded = 100
 
@@ -27,6 +30,7 @@ class Gate:
     """Line of the tasks of one loop for one key of one server."""
 
     def __init__(self, place: _Place) -> None:
+        self.loop = place[0]
         self._place = place
         self._waiters: deque[asyncio.Future[None]] = deque()
         self.is_taken = False  # set by the task that enters, cleared when one leaves and nobody waits
@@ -34,14 +38,14 @@ class Gate:
         self.lease: Lease | None = None  # of the task that holds the lock, while it is at the head
         self.ends: float | None = None  # monotonic time at which the lease in the way ends, as the server said last
         self._wake: Wake | None = None
-        self._pause_until = 0.0  # time of the loop until which other processes have their turn
+        self._pause_until = -_MEMORY  # time of the loop until which other processes have their turn
 
     async def enter(self) -> None:
         """Wait for one's turn, in order. The caller leaves afterwards, but not if this raises."""
         if not self.is_taken:
             self.is_taken = True
             return
-        turn = self._place[0].create_future()
+        turn = self.loop.create_future()
         self._waiters.append(turn)
         try:
             await turn
@@ -69,16 +73,15 @@ class Gate:
 
     def _settle(self) -> None:
         """Be forgotten, as nobody is here, but not before other processes had their turn."""
-        loop = self._place[0]
-        if self._pause_until > loop.time():
-            loop.call_at(self._pause_until, self._forget, context=Context())
+        if self._pause_until > self.loop.time():
+            self.loop.call_at(self._pause_until, self._forget, context=Context())
         else:
             self._forget()
 
     def leave_from_anywhere(self) -> None:
         """Let the next one in, also from another thread, or when the loop is closed."""
         try:
-            self._place[0].call_soon_threadsafe(self.leave, context=Context())
+            self.loop.call_soon_threadsafe(self.leave, context=Context())
         except RuntimeError:
             _gates.pop(self._place, None)
 
@@ -91,16 +94,21 @@ class Gate:
         ends = self.ends if self.lease is None else self.lease.confirmed + self.lease.ttl
         return None if ends is None else max(0.0, ends - time.monotonic())
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether other processes have been told of a release lately."""
+        return self._wake is not None or self.loop.time() < self._pause_until + _MEMORY
+
     async def let_others(self) -> None:
         """Wait until tasks of other processes, which were told before, could ask."""
-        rest = self._pause_until - self._place[0].time()
+        rest = self._pause_until - self.loop.time()
         if rest > 0:
             await asyncio.sleep(rest)
 
     def give_way(self, told: int, seconds: float) -> None:
         """Let others ask first for so long, if of the connections that were told of a release some are not its own."""
         if told > (self._wake is not None and self._wake.is_live):
-            self._pause_until = self._place[0].time() + seconds
+            self._pause_until = self.loop.time() + seconds
         if not self.is_taken:
             self._settle()
 

@@ -126,9 +126,9 @@ if hasattr(os, "register_at_fork"):
 class Held:
     """A lock, or a place of a semaphore, that is held."""
 
-    def __init__(self, what: str, identity: str, token: int) -> None:
+    def __init__(self, kind: str, tag: bytes, identity: str, token: int) -> None:
         self.lost = ""  # the reason, once it is lost
-        self._what = what
+        self._name = kind, tag
         self._id = identity
         self._token = token
         self._lease: Lease | None = None
@@ -136,6 +136,10 @@ class Held:
         self._task: asyncio.Task[Any] | None = None  # the task of the block, if there is one
         self._cancelling = 0  # number of cancellations of the task that its block had not caused
         self._is_told = False  # set when the task is cancelled, as the lease was lost
+
+    @property
+    def _what(self) -> str:
+        return f"the {self._name[0]} {shown(self._name[1])}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._what}{', lost' if self.lost else ''})"
@@ -192,16 +196,23 @@ class Holding(Entered, Generic[H]):
             raise ArgumentTypeError(f"{type(self).__name__}() has no option {other!r}{_ELSEWHERE.get(other, '')}")
         redis = client(redis)
         self._tag = tag(name)
-        self.name = self._tag.decode("utf-8", "replace")
         self.ttl = seconds("ttl", ttl, LEAST)
         self.wait = None if wait is None else seconds("wait", wait, 0)
         self.max_hold = None if max_hold is None else seconds("max_hold", max_hold, LEAST)
-        self._what = f"the {self._kind} {shown(self._tag)}"
         self._books = books(redis, self._kind, self.ttl)
         self._held: H | None = None
         self._is_busy = False  # set when it is asked for, cleared when it is given back
         self._gate: Gate | None = None  # while it is held: the gate that it has to leave
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def name(self) -> str:
+        """The name, which is the hash tag of its keys."""
+        return self._tag.decode("utf-8", "replace")
+
+    @property
+    def _what(self) -> str:
+        return f"the {self._kind} {shown(self._tag)}"
 
     def __repr__(self) -> str:
         if not hasattr(self, "_loop"):  # its constructor failed
@@ -310,29 +321,49 @@ class Holding(Entered, Generic[H]):
 
     async def _ask(self, line: Gate, identity: str) -> tuple[H | None, float | None]:
         """Ask the server once. Return what is held, or the seconds until the lease in the way ends."""
-        arguments: tuple[str | int, ...] = (identity, round(self.ttl * 1000), *self._arguments())
         since = time.monotonic()
         # In a task of its own: the script may run although its caller is gone, and what it has taken is given back.
-        asking = asyncio.ensure_future(self._books.take(self._keys(), arguments))
+        answer: asyncio.Future[tuple[bytes, int]] = line.loop.create_future()
+        asking = line.loop.create_task(self._asked(identity, answer))
         try:
-            token, rest = await asyncio.shield(asking)
+            token, rest = await answer
         except (asyncio.CancelledError, GeneratorExit):
-            asking.add_done_callback(partial(self._undo, identity))
+            # The answer and the cancellation may have come in one turn, and none has come if this is closed by hand.
+            if not answer.cancel() and not answer.cancelled() and answer.exception() is None and answer.result()[0]:
+                self._free_aside(identity)
             raise
-        except Exception:
-            self._undo(identity, asking)
-            raise
+        finally:
+            del asking, answer  # an error would hold this frame by its traceback
         if not token:
             return None, rest / 1000 if rest >= 0 else None
         held = self._made(identity, int(token))
         try:
             self._keep(held, since)
         except BaseException:
-            self._undo(identity, asking)
+            self._free_aside(identity)
             raise
         if self._keeps_turn:
             self._gate, line.lease, line.ends = line, held._lease, None
         return held, None
+
+    async def _asked(self, identity: str, answer: asyncio.Future[tuple[bytes, int]]) -> None:
+        arguments: tuple[str | int, ...] = (identity, round(self.ttl * 1000), *self._arguments())
+        try:
+            found = await self._books.take(self._keys(), arguments)
+        except Exception as error:
+            if not isinstance(error, _NOT_RUN):
+                self._free_aside(identity, min(_LATE, self.ttl / 4))
+            if not answer.done():
+                answer.set_exception(error)
+        except BaseException:  # the loop ends: the question may be on its way
+            self._free_aside(identity, min(_LATE, self.ttl / 4))
+            answer.cancel()
+            raise
+        else:
+            if not answer.done():
+                answer.set_result(found)
+            elif found[0]:
+                self._free_aside(identity)  # the caller is gone
 
     def _keep(self, held: H, since: float) -> None:
         renew, keys, arguments = self._books.renew, self._keys()[:1], (held._id, round(self.ttl * 1000))
@@ -351,17 +382,6 @@ class Holding(Entered, Generic[H]):
 
         until = math.inf if self.max_hold is None else since + self.max_hold
         held._lease = keep(renewed, self.ttl, since=since, until=until, on_lost=on_lost)
-
-    def _undo(self, identity: str, asking: asyncio.Future[Any]) -> None:
-        """Give back what was taken, or may have been, for a caller that is gone."""
-        pause = 0.0
-        if asking.cancelled() or (error := asking.exception()) is not None:
-            if not asking.cancelled() and isinstance(error, _NOT_RUN):
-                return
-            pause = min(_LATE, self.ttl / 4)
-        elif not asking.result()[0]:
-            return
-        self._free_aside(identity, pause)
 
     def _free_aside(self, identity: str, pause: float = 0.0) -> None:
         try:
@@ -445,6 +465,8 @@ class Holding(Entered, Generic[H]):
         lease.release()
         try:
             if not reason:
+                if self._gate is not None and not self._gate.is_contended:
+                    self._leave_gate()  # the next task's question goes out behind this release, a round trip earlier
                 reason = held.lost = await self._free(held)
             elif reason != _GONE and not lease.is_inherited:
                 self._free_aside(held._id)

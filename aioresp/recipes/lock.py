@@ -71,4 +71,4 @@ class Lock(Holding[HeldLock]):
         return (_FENCE,)
 
     def _made(self, identity: str, token: int) -> HeldLock:
-        return HeldLock(self._what, identity, token)
+        return HeldLock(self._kind, self._tag, identity, token)

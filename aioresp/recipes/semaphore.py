@@ -59,4 +59,4 @@ class Semaphore(Holding[Held]):
         return (self.limit,)
 
     def _made(self, identity: str, token: int) -> Held:
-        return Held(self._what, identity, token)
+        return Held(self._kind, self._tag, identity, token)

@@ -180,7 +180,7 @@ async def test_cancelled_at_any_turn(make: Make, r: Client[str], prefix: str) ->
 async def test_mutation_what_was_taken_for_nobody_stays(
     monkeypatch: pytest.MonkeyPatch, r: Client[str], prefix: str
 ) -> None:
-    monkeypatch.setattr(Holding, "_undo", lambda *_: None)
+    monkeypatch.setattr(Holding, "_free_aside", lambda *_: None)
     monkeypatch.setattr(holders, "PATIENCE", 1.0)
     with pytest.raises(AssertionError, match="it stays held"):
         await holders.cancelled_at_any_turn(holders.lock, r, prefix)
