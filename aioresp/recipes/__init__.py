@@ -12,6 +12,7 @@ from aioresp.recipes.errors import (
     JobFailed,
     JobGone,
     LimitTimeout,
+    LoadCancelled,
     LockLost,
     LockMisused,
     LockTimeout,
@@ -19,6 +20,7 @@ from aioresp.recipes.errors import (
 )
 
 if TYPE_CHECKING:
+    from aioresp.recipes.cache import Cache, Cached
     from aioresp.recipes.holding import Held
     from aioresp.recipes.limiter import Hit, Limiter
     from aioresp.recipes.lock import HeldLock, Lock
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from aioresp.recipes.semaphore import Semaphore
 else:
     _LATER = {
+        "aioresp.recipes.cache": (
+            "Cache",
+            "Cached",
+        ),
         "aioresp.recipes.holding": ("Held",),
         "aioresp.recipes.limiter": (
             "Hit",
@@ -73,6 +79,8 @@ else:
 
 __all__ = [
     "Again",
+    "Cache",
+    "Cached",
     "Counts",
     "Discard",
     "Held",
@@ -86,6 +94,7 @@ __all__ = [
     "JobInfo",
     "LimitTimeout",
     "Limiter",
+    "LoadCancelled",
     "Lock",
     "LockLost",
     "LockMisused",

@@ -82,3 +82,7 @@ class JobCancelled(JobError):
 
 class JobGone(JobError):
     """The queue has no such job: its result has expired, or it was purged, or the server lost it."""
+
+
+class LoadCancelled(RecipeError):
+    """The load of a value was cancelled from elsewhere, so its callers get none."""

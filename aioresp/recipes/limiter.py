@@ -153,8 +153,9 @@ class Limiter(Bound):
         if line is None:
             line = self._lines[place] = _Line()
         line.tasks += 1
+        scope = asyncio.timeout(seconds or None)
         try:
-            async with asyncio.timeout(seconds or None) as scope:
+            async with scope:
                 if seconds != 0 or not line.lock.locked():
                     async with line.lock:
                         return await self._wait(name, cost, deadline)

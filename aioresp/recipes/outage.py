@@ -34,14 +34,14 @@ class Outage:
     def __init__(self, recipe: str, instead: str) -> None:
         self._recipe = recipe
         self._instead = instead
-        self.until = 0.0  # monotonic time until which the server need not be asked again
+        self._until = 0.0  # monotonic time until which the server need not be asked again
         self.lasts = False  # set by an error, cleared by an answer
 
     def begin(self, error: RedisError, pause: float = 0.0) -> None:
         """Note an error; the first one is logged."""
         if isinstance(error, TLSError):
             raise error  # a certificate does not become valid by waiting
-        self.until = time.monotonic() + pause
+        self._until = time.monotonic() + pause
         if not self.lasts:
             self.lasts = True
             log.warning(
@@ -50,6 +50,11 @@ class Outage:
                 type(error).__name__,
                 self._instead,
             )
+
+    @property
+    def pauses(self) -> bool:
+        """Whether an error came a moment ago, so that the server need not be asked now."""
+        return self.lasts and time.monotonic() < self._until
 
     def end(self) -> None:
         """Note an answer."""
