@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
+    Concatenate,
     Final,
     Generic,
     Literal,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("aioresp")
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T = TypeVar("T")
 
 Seconds: TypeAlias = "float | timedelta"
@@ -341,16 +343,18 @@ class Cached(Bound, Generic[P, T]):
     def __repr__(self) -> str:
         return f"<cached {self._name}>"
 
-    if not TYPE_CHECKING:
-
-        def __get__(self, owner: Any, kind: type | None = None) -> Any:
-            """Bind a method to its object."""
-            if owner is None:
-                return self
-            bound = object.__new__(type(self))
-            bound.__dict__.update(self.__dict__)
-            bound._owner = (owner,)
-            return bound
+    @overload
+    def __get__(self, owner: None, kind: type, /) -> Cached[P, T]: ...
+    @overload
+    def __get__(self: Cached[Concatenate[Any, Q], T], owner: object, kind: type | None = None, /) -> Cached[Q, T]: ...
+    def __get__(self, owner: Any, kind: type | None = None, /) -> Any:
+        """Bind a method to its object."""
+        if owner is None:
+            return self
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._owner = (owner,)
+        return bound
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the cached result of a call, or call the function and store its result."""

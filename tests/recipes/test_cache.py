@@ -18,7 +18,7 @@ from aioresp.recipes import Cache
 from aioresp.recipes import cache as cache_module
 from aioresp.recipes import loads as loads_module
 from aioresp.recipes.entries import Entries
-from aioresp.recipes.loads import Load, Loads
+from aioresp.recipes.loads import Job, Load, Loads
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.recipes.mutated import break_script
@@ -83,7 +83,7 @@ async def k1(r: Client[Any], server: Server, prefix: str) -> None:
 
 
 def caches_job(cache: Cache, name: str, load: Callable[[], Awaitable[Any]]) -> Any:
-    return cache_module.Job(name, load, (), {}, cache_module._ANY, "a value", 60, 0)
+    return Job(name, load, (), {}, cache_module._ANY, "a value", 60, 0)
 
 
 async def k2(r: Client[Any], server: Server, prefix: str) -> None:

@@ -86,7 +86,7 @@ async def test_values_come_back_in_their_types(cache: Cache) -> None:
     assert [await nothing(), await nothing(), calls] == [None, None, 1]  # type: ignore[func-returns-value]
     assert await plain(1) == await plain(1) == [1, "/w=="]  # without an annotation: as JSON has it
     assert isinstance(user, Cached)
-    assert (user.__name__, user.__module__) == ("user", __name__)
+    assert (getattr(user, "__name__", ""), user.__module__) == ("user", __name__)
     assert list(inspect.signature(user).parameters) == ["id"]
     assert repr(user) == f"<cached {__name__}.test_values_come_back_in_their_types.<locals>.user>"
 
@@ -442,7 +442,7 @@ async def test_wrong_use() -> None:
     with pytest.raises(ArgumentError, match="ttl is 0"):
         cache(ttl=0)
     with pytest.raises(ArgumentTypeError, match="key is str, not a function"):
-        cache(key="k")  # type: ignore[arg-type]
+        cache(key="k")  # type: ignore[call-overload]
     with pytest.raises(ArgumentError, match=r"find is a method, and self cannot be part of a key: give `key`"):
 
         class Users:
