@@ -10,6 +10,7 @@ import asyncio
 import logging
 from types import TracebackType
 from typing import Any, Final, Self
+from weakref import WeakSet
 
 from aioresp.client import Client
 from aioresp.errors import ClientClosed, RedisError, ResponseError
@@ -20,6 +21,9 @@ log: Final = logging.getLogger("aioresp")
 #: Seconds between two looks where the server gives no words: the user may not subscribe.
 _POLL: Final = 0.1
 
+#: Clients whose user may not subscribe, as was logged: a recipe may wait thousands of times.
+_logged: Final[WeakSet[Client[bytes]]] = WeakSet()
+
 #: Most words that are kept; they are all read together.
 _WORDS: Final = 10_000
 
@@ -28,6 +32,7 @@ class Wake:
     """Wait of one task for words on a channel: `async with Wake(redis, channel) as wake: await wake.wait(5)`."""
 
     def __init__(self, redis: Client[bytes], channel: bytes) -> None:
+        self._redis = redis
         self._subscription: Subscription[Any] | None = redis.subscribe(channel, gaps=True, buffer=_WORDS)
 
     async def __aenter__(self) -> Self:
@@ -77,5 +82,7 @@ class Wake:
         return True
 
     def _fail(self, error: RedisError) -> None:
-        log.warning("waits by time, as a channel cannot be subscribed to: %s", error)
+        if self._redis not in _logged:
+            _logged.add(self._redis)
+            log.warning("waits by time, as a channel cannot be subscribed to: %s", error)
         self.close()
