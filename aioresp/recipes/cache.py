@@ -28,13 +28,14 @@ from typing import (
     overload,
 )
 
-from aioresp.errors import ArgumentError, ArgumentTypeError, DecodeError, NoPermissionError
+from aioresp.errors import ArgumentError, ArgumentTypeError, DecodeError
 from aioresp.misuse import Bound
 from aioresp.recipes import checks
 from aioresp.recipes.encoding import Decoder, encode
 from aioresp.recipes.entries import TOKEN, Entries, Lease, Value
 from aioresp.recipes.loads import Job, Loads
 from aioresp.recipes.outage import AWAY, Outage
+from aioresp.recipes.wake import Wake
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -55,7 +56,7 @@ _LONGEST: Final = 200
 #: Most seconds between two looks at an entry that others load, in case a word is lost.
 _LOOK: Final = 1.0
 
-#: Seconds between two looks where the server gives no words: the user may not subscribe.
+#: Seconds before the next look if the server was away.
 _POLL: Final = 0.05
 
 #: Types whose JSON no other type has, so that keys need not name them.
@@ -261,11 +262,11 @@ class Cache(Bound):
     async def _word(self, name: str, lease: Lease) -> None:
         """Wait until another process has loaded an entry, or its lease ends, or for a second."""
         try:
-            async with self._view.subscribe(name, gaps=True) as words:
+            async with Wake(self._view, name.encode()) as wake:
                 found = await self._entries.read(name)  # it may have been loaded before the subscription began
                 if isinstance(found, Lease) and found.token == lease.token:
-                    await words.get(min(found.left + 0.001, _LOOK))
-        except (NoPermissionError, *AWAY):
+                    await wake.wait(min(found.left + 0.001, _LOOK))
+        except AWAY:
             await asyncio.sleep(_POLL)  # the next look says what becomes of the call
 
     def _is_due(self, found: Value, ttl: float) -> bool:

@@ -535,14 +535,18 @@ async def test_the_server_is_away(fault: str, server: Server, prefix: str, caplo
     assert said[1].endswith("the server answers again")
 
 
-async def test_a_user_who_may_not_subscribe(server: Server, other: Client[str], prefix: str) -> None:
+async def test_a_user_who_may_not_subscribe(
+    server: Server, other: Client[str], prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
     await other.acl_setuser("unheard", enabled=True, nopass=True, keys=["*"], commands=["+@all"], channels=[])
     async with Client(host=server.host, port=server.port, username="unheard", password="any") as r:
         cache = Cache(r, prefix=prefix)
         source = Source(seconds=0.1)
         waiting = asyncio.gather(*(cache.get("k", source) for _ in range(3)))
         await source.begun()
-        assert await Cache(r, prefix=prefix).get("k", source) == 0
+        late = Cache(r, prefix=prefix)
+        assert await asyncio.gather(*(late.get("k", source) for _ in range(5))) == [0] * 5
         assert await waiting == [0] * 3
         assert source.calls == 1
+    assert [record.getMessage()[:13] for record in caplog.records] == ["waits by time"]
     await other.acl_deluser("unheard")
