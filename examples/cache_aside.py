@@ -1,46 +1,41 @@
-"""Keep the results of something slow for a while: who finds none computes it, while the others wait for that."""
+"""A cache in front of something slow: one caller of all processes computes a value, and the others wait for it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 from aioresp import Client
+from aioresp.recipes import Cache
 
 client = Client(os.environ.get("AIORESP_URL", "redis://localhost"))
+cache = Cache(client, prefix="example:", ttl=300)
+weather = "sunny"
 
 
-async def cached(key: str, ttl: timedelta, compute: Callable[[], Awaitable[str]]) -> str:
-    """Return the value at `key`; of all who ask, in whatever process, one computes it (two, if the lock expires)."""
-    while (value := await client.get(key)) is None:
-        if await client.set(f"{key}:lock", "computing", nx=True, ex=10):
-            try:
-                value = await compute()
-                await client.set(key, value, ex=ttl)
-                return value
-            finally:
-                await client.delete(f"{key}:lock")
-        await asyncio.sleep(0.02)
-    return value
+@cache(key=lambda place: f"forecast:{place}")
+async def forecast(place: str) -> dict[str, str]:
+    print("computing")
+    found = weather
+    await asyncio.sleep(0.1)  # the slow part
+    return {"place": place, "weather": found}
 
 
 async def main() -> None:
-    computed = 0
+    global weather
+    async with client:
+        await forecast.invalidate("oslo")
+        answers = await asyncio.gather(*(forecast("oslo") for _ in range(100)))
+        print(len(answers), answers[0])  # 100 {'place': 'oslo', 'weather': 'sunny'}
+        print("seconds to live:", await client.ttl(forecast.key("oslo")))  # seconds to live: 300
 
-    async def forecast() -> str:
-        nonlocal computed
-        computed += 1
-        await asyncio.sleep(0.1)  # the slow part
-        return "sunny"
-
-    key = "example:forecast:oslo"
-    await client.delete(key, f"{key}:lock")
-    answers = await asyncio.gather(*(cached(key, timedelta(minutes=5), forecast) for _ in range(100)))
-    print(f"{len(answers)} answers, {set(answers)}, computed: {computed}")  # 100 answers, {'sunny'}, computed: 1
-    print("seconds to live:", await client.ttl(key))  # seconds to live: 300
-    await client.delete(key)
+        await forecast.invalidate("oslo")
+        early = asyncio.create_task(forecast("oslo"))
+        await asyncio.sleep(0.05)
+        weather = "rainy"
+        await forecast.invalidate("oslo")  # while it is computed
+        print((await forecast("oslo"))["weather"], "and not", (await early)["weather"])  # rainy and not sunny
+        await forecast.invalidate("oslo")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A script: at most five calls in a second for each caller, decided in one step on the server."""
+"""At most five calls in a second for each caller, in all processes together."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ import asyncio
 import os
 
 from aioresp import Client
+from aioresp.recipes import Limiter
 
 URL = os.environ.get("AIORESP_URL", "redis://localhost")
-PREFIX = "example:calls:"
-
-# Reading and writing are one: two callers cannot both take the last place.
-TAKE_A_PLACE = """
-local calls = redis.call('INCR', KEYS[1])
-if calls == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return calls <= tonumber(ARGV[1]) and 1 or 0
-"""
 
 
 async def main() -> None:
     async with Client(URL) as r:
-        take_a_place = r.register_script(TAKE_A_PLACE)
+        limiter = Limiter(r, 5, per=1, prefix="example:calls:")
 
-        async def call(name: str) -> bool:
-            return bool(await take_a_place(keys=[PREFIX + name], args=[5, 1000]))
+        hits = await asyncio.gather(*(limiter.hit("ada") for _ in range(50)))
+        print(f"ada: {sum(map(bool, hits))} of {len(hits)} calls went through")  # ada: 5 of 50 calls went through
+        print("grace:", (await limiter.hit("grace")).allowed)  # grace: True
 
-        allowed = await asyncio.gather(*(call("ada") for _ in range(50)))
-        print(f"ada: {sum(allowed)} of {len(allowed)} calls went through")  # ada: 5 of 50 calls went through
-        print("grace:", await call("grace"))  # grace: True
+        print(f"ada may come again within {hits[-1].reset_after:.0f} s")  # ada may come again within 1 s
+        await limiter.wait("ada")  # takes a fifth of a second, until a place is free
 
-        await r.delete(PREFIX + "ada", PREFIX + "grace")
+        await limiter.reset("ada")
+        await limiter.reset("grace")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,19 @@ Owns how a file becomes a script of a client, and the shortest way to run one. N
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from aioresp.client import Client
 from aioresp.command import Key, Value
 from aioresp.contexts.scripts import Script
-from aioresp.errors import NoScriptError
+from aioresp.errors import NoScriptError, ResponseError, about, response_error
 from aioresp.replies import as_is
+
+#: Error of a command within a script, as servers before 7.0 report it.
+_INNER: Final = re.compile(r"ERR Error running script .*?: @user_script: ?\d+: -?([A-Z]+ .*)", re.DOTALL)
 
 
 @cache
@@ -40,7 +44,17 @@ class Call:
     async def __call__(self, key: Key, *args: Value) -> Any:
         """Run the script on one key and return its result."""
         try:
-            return await self._redis.execute(("EVALSHA", self._script.sha, 1, key, *args), as_is)
+            return await self._send("EVALSHA", self._script.sha, key, args)
         except NoScriptError:
             pass
-        return await self._redis.execute(("EVAL", self._script.script, 1, key, *args), as_is)
+        return await self._send("EVAL", self._script.script, key, args)
+
+    async def _send(self, command: str, code: str | bytes, key: Key, args: tuple[Value, ...]) -> Any:
+        try:
+            return await self._redis.execute((command, code, 1, key, *args), as_is)
+        except ResponseError as error:
+            found = _INNER.match(str(error.args[0]))
+            if found is None:
+                raise
+            inner = about(response_error(found[1]), command, error.key)
+        raise inner

@@ -92,21 +92,29 @@ async def k2(r: Client[Any], server: Server, prefix: str) -> None:
         cache, another = Cache(r, prefix=prefix, ttl=20), Cache(r2, prefix=prefix, ttl=20)
         for deleting in (cache, another):
             for how in ("missing", "old"):
-                source = Source()
+                early, late = Source(), Source()
+                late.version = 1
                 if how == "old":
                     await cache.set("k", -1)
-                    first = asyncio.create_task(cache.replace(caches_job(cache, f"{prefix}k", source)))
+                    first = asyncio.create_task(cache.replace(caches_job(cache, f"{prefix}k", early)))
                 else:
-                    first = asyncio.create_task(cache.get("k", source))
-                await source.begun()
-                source.version = 1
+                    first = asyncio.create_task(cache.get("k", early))
+                await early.begun()
                 await deleting.delete("k")
-                second = [asyncio.create_task(each.get("k", source)) for each in (cache, another)]
-                await source.begun(2)
-                source.go.set()
-                assert await first == 0
-                assert await asyncio.gather(*second) == [1, 1]
-                assert await another.get("k", source) == 1
+                second = [asyncio.create_task(each.get("k", late)) for each in (cache, another)]
+                await late.begun()
+                if how == "old":
+                    late.go.set()  # the newer one is stored first
+                    assert await asyncio.gather(*second) == [1, 1]
+                    early.go.set()
+                    assert await first == 0
+                else:
+                    early.go.set()
+                    assert await first == 0
+                    late.go.set()
+                    assert await asyncio.gather(*second) == [1, 1]
+                assert await another.get("k", late) == 1
+                assert (early.calls, late.calls) == (1, 1)
                 await cache.delete("k")
 
 
@@ -224,7 +232,7 @@ async def k5(r: Client[Any], server: Server, prefix: str) -> None:
 async def k6(r: Client[Any], server: Server, prefix: str) -> None:
     """With a thousand reads a second, no read waits for a load after the first one."""
     source = Source(seconds=0.03)
-    cache = Cache(r, prefix=prefix, ttl=0.3)
+    cache = Cache(r, prefix=prefix, ttl=0.4)
     await cache.get("k", source)
     joined = 0
     join = cache._loads.join
@@ -235,12 +243,17 @@ async def k6(r: Client[Any], server: Server, prefix: str) -> None:
         return await join(load)
 
     cache._loads.join = counted  # type: ignore[method-assign]
-    end = time.monotonic() + 1.0
+    end = time.monotonic() + 1.2
     reads = 0
-    while time.monotonic() < end:
-        await cache.get("k", source)
-        reads += 1
-        await asyncio.sleep(0.0005)
+
+    async def read() -> None:
+        nonlocal reads
+        while time.monotonic() < end:
+            await cache.get("k", source)
+            reads += 1
+            await asyncio.sleep(0.001)
+
+    await asyncio.gather(*(read() for _ in range(5)))
     assert reads > 150
     assert joined == 0
     assert source.calls >= 3
@@ -538,7 +551,7 @@ async def test_the_server_is_away(fault: str, server: Server, prefix: str, caplo
 async def test_a_user_who_may_not_subscribe(
     server: Server, other: Client[str], prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await other.acl_setuser("unheard", enabled=True, nopass=True, keys=["*"], commands=["+@all"], channels=[])
+    await other.call("ACL SETUSER", "unheard", "on", "nopass", "~*", "+@all", "resetchannels")
     async with Client(host=server.host, port=server.port, username="unheard", password="any") as r:
         cache = Cache(r, prefix=prefix)
         source = Source(seconds=0.1)
