@@ -32,7 +32,7 @@ State = Literal["waiting", "delayed", "running", "done", "dead", "cancelled"]
 log: Final = logging.getLogger("aioresp")
 
 #: Seconds after which a waiter looks at the books without a word: the job may have been deleted or evicted.
-_LOOK: Final = 5.0
+LOOK: Final = 5.0
 
 
 class Reason(msgspec.Struct):
@@ -86,7 +86,7 @@ class Waiters:
                 if standing is None or standing.ended:
                     return standing
                 try:
-                    async with asyncio.timeout(_LOOK):
+                    async with asyncio.timeout(LOOK):
                         await event.wait()
                 except TimeoutError:
                     pass
