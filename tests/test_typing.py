@@ -28,6 +28,7 @@ MISTAKES: Final = """\
 import asyncio
 
 from aioresp import Client, Lease, Pipeline
+from aioresp.recipes import Job, Queue
 
 client = Client()
 other: Client[bytes] = Client()  # wrong
@@ -136,6 +137,36 @@ async def results(r: Client[str], b: Client[bytes]) -> None:
     r.get("k").upper()  # wrong
     for member in r.smembers("s"):  # wrong
         print(member)
+
+
+queue = Queue(client, "q")
+
+
+@queue.task(retries=1)
+async def task_of(path: str, size: int = 1) -> int:
+    return size
+
+
+@queue.task  # wrong
+def no_coroutine() -> int:
+    return 1
+
+
+@queue.task(retry=3)  # wrong
+async def unknown_option() -> None: ...
+
+
+async def jobs() -> None:
+    await task_of.enqueue(5)  # wrong
+    await task_of.enqueue()  # wrong
+    await task_of.enqueue("a", siez=5)  # wrong
+    await task_of.options(delay="5")  # wrong
+    await task_of.options(on_duplicate="drop").enqueue("a")  # wrong
+    await task_of.options(unique="a").enqueue(5)  # wrong
+    job: Job[str] = await task_of.enqueue("a")  # wrong
+    text: str = await (await task_of.enqueue("a")).result()  # wrong
+    await queue.purge("running")  # wrong
+    (await task_of.enqueue("a")).id = 5  # wrong
 """
 
 

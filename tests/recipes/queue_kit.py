@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -153,7 +153,7 @@ def broken(mutation: Mutation | None) -> Iterator[None]:
         yield
         return
     name, old, new = mutation
-    real = books.text
+    real: Callable[[str], str] = vars(books)["text"]
 
     def text(script: str) -> str:
         whole = real(script)
@@ -162,11 +162,11 @@ def broken(mutation: Mutation | None) -> Iterator[None]:
             whole = whole.replace(old, new)
         return whole
 
-    books.text = text  # type: ignore[attr-defined]
+    setattr(books, "text", text)  # noqa: B010 (it is imported there, not offered)
     try:
         yield
     finally:
-        books.text = real  # type: ignore[attr-defined]
+        setattr(books, "text", real)  # noqa: B010
 
 
 # --- Workers in processes of their own --------------------------------------------------------------------------------
@@ -178,7 +178,8 @@ class Nursery:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.recipes.queue_kit"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
         )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
+from aioresp.recipes import Worker
+from aioresp.recipes.queue import job as job_module
+from aioresp.recipes.queue import worker as worker_module
+from aioresp.recipes.queue.hand import Hand
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.recipes import queue_laws as laws
@@ -36,6 +41,8 @@ LAWS: Final[dict[Any, list[Mutation]]] = {
         ("purge", "release(id, job[1])", ""),
         ("enqueue", "if ARGV[6] == 'keep' then return other end", ""),
         ("enqueue", "close(other, 'cancelled', '')", ""),
+        ("enqueue", "if not delayed then call('PERSIST', key(other)) end", ""),
+        ("take", "call('PEXPIRE', key(id), job[9] or KEEP)", "local _"),
     ],
     laws.told: [
         ("books", "if job[2] then call('PUBLISH', ROOT .. 'done', id) end", ""),
@@ -54,9 +61,7 @@ LAWS: Final[dict[Any, list[Mutation]]] = {
     laws.cancelled_at_each_turn: [
         ("settle", "call('HINCRBY', key(id), 'attempts', -1)", "local _"),
     ],
-    laws.enqueue_cancelled_at_each_turn: [
-        ("enqueue", "if not delayed then call('PERSIST', key(other)) end", ""),
-    ],
+    laws.enqueue_cancelled_at_each_turn: [("cancel", "close(id, 'cancelled', '')", "")],
 }
 
 #: Laws about workers in processes of their own.
@@ -68,11 +73,17 @@ FLEETS: Final[dict[Any, list[Mutation]]] = {
         ("tend", "deaths >= DEATHS", "deaths > DEATHS"),
     ],
     laws.other_clocks: [],
+    laws.blocked_loop: [("renew", "call('ZADD', LEASES, now + lease, id)", "")],
+    laws.hung_until_its_timeout: [],
 }
 
 
+#: Laws whose checks end connections, or the server.
+SERVERS: Final = (laws.cut_at_each_byte, laws.told_after_a_gap, laws.survives)
+
+
 def name_of(value: Any) -> str:
-    return value.__name__ if callable(value) else str(value[0])
+    return str(value[0]) if isinstance(value, tuple) else str(getattr(value, "__name__", value))
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +99,58 @@ def nursery() -> Iterator[Nursery]:
         yield running
 
 
+async def _deaf_to_gaps(self: Any, live: asyncio.Future[None]) -> None:
+    async with self._books.view.subscribe(self._books.done) as words:
+        live.set_result(None)
+        async for word in words:
+            for event in self._of(word.data):
+                event.set()
+
+
+#: The same for changes of the package's own methods: the law, the object, its attribute, another value.
+METHODS: Final[list[tuple[Any, Any, str, Any]]] = [
+    (laws.cancelled_at_each_turn, Hand, "_cancelled", lambda self, _: self.outcome("again", b"{}")),
+    (laws.told_after_a_gap, job_module.Waiters, "_read", _deaf_to_gaps),
+    (laws.on_time, Worker, "_look_again", lambda _: None),
+]
+
+
+@pytest.fixture
+def no_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither waiters nor workers look without a word: only a word helps them."""
+    monkeypatch.setattr(job_module, "LOOK", 60.0)
+    monkeypatch.setattr(worker_module, "LOOK", 60.0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a law waits for is not there soon: the law is broken."""
+    monkeypatch.setattr(laws, "SOON", 1.0)
+
+
+@pytest.mark.usefixtures("no_looking")
 @pytest.mark.parametrize("law", LAWS, ids=name_of)
-async def test_law(law: Any, laboratory: Server) -> None:
+async def test_law(law: Any, laboratory: Server, no_debug: None) -> None:
     await law(laboratory.url)
 
 
+@pytest.mark.usefixtures("no_looking", "impatient")
 @pytest.mark.parametrize(
     ("law", "mutation"), [(law, each) for law, found in LAWS.items() for each in found], ids=name_of
 )
 async def test_its_check_finds_a_mutation(law: Any, mutation: Mutation, laboratory: Server) -> None:
-    with broken(mutation), pytest.raises((AssertionError, TimeoutError)):
+    with broken(mutation), pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception)):
         await law(laboratory.url)
+
+
+@pytest.mark.usefixtures("no_looking", "impatient")
+@pytest.mark.parametrize(("law", "owner", "name", "instead"), METHODS, ids=name_of)
+async def test_its_check_finds_a_change(
+    law: Any, owner: Any, name: str, instead: Any, laboratory: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, instead)
+    with pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception)):
+        await law(laboratory if law in SERVERS else laboratory.url)
 
 
 @pytest.mark.parametrize("law", FLEETS, ids=name_of)
@@ -106,9 +158,32 @@ async def test_law_of_a_fleet(law: Any, laboratory: Server, nursery: Nursery) ->
     await law(laboratory.url, nursery, None)
 
 
-async def test_cut_at_each_byte(laboratory: Server, no_debug: None) -> None:
-    await laws.cut_at_each_byte(laboratory)
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("law", "mutation"), [(law, each) for law, found in FLEETS.items() for each in found], ids=name_of
+)
+async def test_its_check_finds_a_mutation_in_a_fleet(
+    law: Any, mutation: Mutation, laboratory: Server, nursery: Nursery
+) -> None:
+    with pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception)):
+        await law(laboratory.url, nursery, mutation)
 
 
-async def test_survives(laboratory: Server) -> None:
-    await laws.survives(laboratory)
+@pytest.mark.parametrize("law", SERVERS, ids=name_of)
+async def test_law_with_a_server(law: Any, laboratory: Server, no_debug: None) -> None:
+    await law(laboratory)
+
+
+@pytest.mark.soak
+async def test_a_million_due(laboratory: Server, no_debug: None) -> None:
+    await laws.many_due(laboratory.url, 1_000_000)
+
+
+@pytest.mark.soak
+async def test_cut_at_each_of_many_bytes(laboratory: Server, no_debug: None) -> None:
+    await laws.cut_at_each_byte(laboratory, 11, 6000)
+
+
+@pytest.mark.soak
+async def test_cancelled_at_each_of_many_turns(laboratory: Server, no_debug: None) -> None:
+    await laws.cancelled_at_each_turn(laboratory.url, 300)

@@ -184,7 +184,7 @@ class Job(Bound, Generic[T]):
         return signature.result(standing.data)
 
     async def cancel(self) -> bool:
-        """Cancel the job; return False if it had ended, or is gone.
+        """Cancel the job; return False if it has ended otherwise, or is gone.
 
         A job that waits is out at once. One that runs is cancelled by its worker: wait for it with `result()`, which
         raises JobCancelled, or returns a result if the job ended first.

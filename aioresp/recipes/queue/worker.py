@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("aioresp")
 
 #: Seconds after which an idle worker looks without a word, and at which it tends the leases of others at the latest.
-_LOOK: Final = 5.0
+LOOK: Final = 5.0
 
 #: Seconds that a stopped worker spends after `grace`, to have jobs cancelled, and to give them back.
 _GIVE_BACK: Final = 5.0
@@ -317,7 +317,7 @@ class Worker(Entered):
         """Wait for one word at a time, while the hand is not full."""
         while True:
             await self._idle.wait()
-            word = await self._books.view.blpop(self._books.wake, timeout=_LOOK)
+            word = await self._books.view.blpop(self._books.wake, timeout=LOOK)
             self._idle.clear()
             if word is not None and len(self._hand) >= self.concurrency:
                 await self._books.nudge()  # it is for another worker
@@ -337,7 +337,7 @@ class Worker(Entered):
                 log.warning("%d jobs of %s are back in line: their leases have ended", len(back), self.name)
             for id in buried:
                 log.error("job %s goes to the dead letters: its worker died too often", id)
-            await asyncio.sleep(_LOOK if after < 0 else min(after / 1000 + 0.002, _LOOK))
+            await asyncio.sleep(LOOK if after < 0 else min(after / 1000 + 0.002, LOOK))
 
     async def _warn(self) -> None:
         """Warn once about a server that may forget jobs."""
@@ -354,7 +354,7 @@ class Worker(Entered):
             began = time.monotonic()
             with self._patient(step.__name__.strip("_").replace("_", " ")):
                 await step()
-            pause = await self._pause(_PAUSES[0] if time.monotonic() - began > _LOOK else pause)
+            pause = await self._pause(_PAUSES[0] if time.monotonic() - began > LOOK else pause)
 
     def _patient(self, what: str) -> _Patience:
         return _Patience(self.name, what, self._said)
