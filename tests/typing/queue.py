@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
@@ -26,9 +25,7 @@ async def thumbnail(path: str, size: int = 100, *, colours: bool = True) -> int:
 
 
 async def calls() -> None:
-    here = thumbnail("a.png", size=3)
-    assert_type(here, Coroutine[Any, Any, int])
-    assert_type(await here, int)
+    assert_type(await thumbnail("a.png", size=3), int)
     job = await thumbnail.enqueue("a.png", size=64, colours=False)
     assert_type(job, Job[int])
     assert_type(job.id, str)
