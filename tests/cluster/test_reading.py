@@ -221,8 +221,8 @@ async def test_a_replica_that_loads_is_passed_over(fresh: ClusterServers) -> Non
                 while not fresh.errorstats().get("LOADING", 0):
                     assert await r.get(NAMES[0]) == NAMES[0]
                     async with r.pipeline() as p:
-                        value = p.get(NAMES[0])
-                    assert await value == NAMES[0]
+                        found = p.get(NAMES[0])
+                    assert await found == NAMES[0]
         finally:
             for name, value in zip(slow, ("0", "2097152"), strict=True):
                 replica.call("CONFIG", "SET", name, value)
