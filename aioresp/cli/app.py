@@ -41,6 +41,9 @@ app = typer.Typer(
 
 _FORMATS = (".png", ".svg")
 
+#: Packages of the extra `recipes`.
+_RECIPES = ("msgspec", "cronsim", "anyio")
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -129,6 +132,46 @@ def demo(
         if line is None:
             raise
         _fail(line)
+
+
+class Level(Enum):
+    """Level of the log of a worker."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@app.command()
+def worker(
+    queues: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODULE:QUEUE...",
+            help="The queues to work, such as app:queue. Modules are searched in the current directory first.",
+        ),
+    ],
+    concurrency: Annotated[int, typer.Option(min=1, help="How many jobs of each queue run at a time.")] = 50,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that jobs have to end after SIGTERM or Ctrl-C; then they go back.")
+    ] = 20.0,
+    log_level: Annotated[Level, typer.Option(help="What is logged to standard error.")] = Level.INFO,
+) -> None:
+    """Work the jobs of queues until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 after a stop, 1 for a queue that cannot be loaded or a worker that failed, 2 for wrong usage, and 130
+    or 143 after a second Ctrl-C or SIGTERM, which cancels the jobs in hand and gives them back.
+    """
+    try:
+        command = importlib.import_module("aioresp.cli.worker.command")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _RECIPES:
+            raise
+        typer.echo(f"aioresp worker: needs the package {package}: pip install 'aioresp[recipes]'", err=True)
+        raise typer.Exit(1) from None
+    raise typer.Exit(command.work(queues, concurrency, grace, log_level.value))
 
 
 def _one_server(url: str) -> str:
