@@ -1,18 +1,19 @@
-"""OpenTelemetry spans and metrics of commands, by the stable conventions for databases. Needs the extra `otel`.
+"""OpenTelemetry spans and metrics of commands and of jobs. Needs the extra `otel`.
 
-Owns the translation of a command into spans and metrics. Never shows a key, a value or a password, only the command's
-name.
+Owns the translation of a command, and of a job of a queue, into spans and metrics, by the conventions for databases and
+for messaging. Never shows a key, a value, an argument or a password, only names.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
 
 from aioresp.command import Arguments, full_name
 from aioresp.errors import ResponseError
@@ -127,3 +128,87 @@ def _peer(peer: object) -> dict[str, str | int]:
     if not isinstance(peer, tuple) or len(peer) < 2:
         return {}
     return {"network.peer.address": str(peer[0]), "network.peer.port": int(peer[1])}
+
+
+class JobTracing:
+    """Function for `Queue(middleware=)` that makes spans of enqueued and worked jobs, and records how long these ran.
+
+    The span of a run has a link to that of its enqueue, which travels with the job. With `follow=True` it is also its
+    child, in the same trace. The providers are the global ones by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        follow: bool = False,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self._follow = follow
+        self._tracer = trace.get_tracer("aioresp", VERSION, tracer_provider)
+        self._duration = metrics.get_meter("aioresp", VERSION, meter_provider).create_histogram(
+            "messaging.process.duration",
+            unit="s",
+            description="Duration of processing operation.",
+            explicit_bucket_boundaries_advisory=BOUNDARIES,
+        )
+
+    @contextmanager
+    def enqueue(self, queue: str, task: str, job: str, headers: dict[str, str]) -> Iterator[None]:
+        """Make the span of an enqueue, and put its context into the headers of the job."""
+        attributes = _of_job(queue, task, "enqueue", "send")
+        with self._tracer.start_as_current_span(
+            f"enqueue {queue}",
+            kind=SpanKind.PRODUCER,
+            attributes={**attributes, "messaging.message.id": job},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            propagate.inject(headers)
+            try:
+                yield
+            except BaseException as error:
+                _failed(span, error)
+                raise
+
+    @contextmanager
+    def run(self, queue: str, task: str, job: str, attempt: int, headers: dict[str, str]) -> Iterator[None]:
+        """Make the span of one attempt at a job."""
+        origin = propagate.extract(headers)
+        producer = trace.get_current_span(origin).get_span_context()
+        attributes = _of_job(queue, task, "run", "process")
+        start = time.perf_counter()
+        with self._tracer.start_as_current_span(
+            f"run {queue}",
+            context=origin if self._follow else None,
+            kind=SpanKind.CONSUMER,
+            links=[Link(producer)] if producer.is_valid else None,
+            attributes={**attributes, "messaging.message.id": job, "aioresp.job.attempt": attempt},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                attributes["error.type"] = _failed(span, error)
+                raise
+            finally:
+                self._duration.record(time.perf_counter() - start, attributes)
+
+
+def _of_job(queue: str, task: str, name: str, kind: str) -> dict[str, str | int]:
+    return {
+        "messaging.system": "redis",
+        "messaging.destination.name": queue,
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
+        "aioresp.job.task": task,
+    }
+
+
+def _failed(span: Span, error: BaseException) -> str:
+    """Note an error on its span, without its message: that may contain arguments."""
+    name = type(error).__qualname__
+    span.set_attribute("error.type", name)
+    span.set_status(Status(StatusCode.ERROR))
+    return name

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from aioresp.recipes.queue.job import Job, JobInfo
     from aioresp.recipes.queue.queue import Counts, Queue
     from aioresp.recipes.queue.running import Again, Discard, Running, Snooze, running
+    from aioresp.recipes.queue.seen import (
+        JobDead,
+        JobEvent,
+        JobFinished,
+        JobGivenBack,
+        JobHook,
+        JobMiddleware,
+        JobRetried,
+        JobStarted,
+        JobStopped,
+        LeaseLost,
+    )
     from aioresp.recipes.queue.task import Task
     from aioresp.recipes.queue.worker import Worker
     from aioresp.recipes.semaphore import Semaphore
@@ -60,6 +72,18 @@ else:
             "Snooze",
             "running",
         ),
+        "aioresp.recipes.queue.seen": (
+            "JobDead",
+            "JobEvent",
+            "JobFinished",
+            "JobGivenBack",
+            "JobHook",
+            "JobMiddleware",
+            "JobRetried",
+            "JobStarted",
+            "JobStopped",
+            "LeaseLost",
+        ),
         "aioresp.recipes.queue.task": ("Task",),
         "aioresp.recipes.queue.worker": ("Worker",),
         "aioresp.recipes.semaphore": ("Semaphore",),
@@ -88,10 +112,20 @@ __all__ = [
     "Hit",
     "Job",
     "JobCancelled",
+    "JobDead",
     "JobError",
+    "JobEvent",
     "JobFailed",
+    "JobFinished",
+    "JobGivenBack",
     "JobGone",
+    "JobHook",
     "JobInfo",
+    "JobMiddleware",
+    "JobRetried",
+    "JobStarted",
+    "JobStopped",
+    "LeaseLost",
     "LimitTimeout",
     "Limiter",
     "LoadCancelled",

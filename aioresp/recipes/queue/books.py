@@ -175,6 +175,11 @@ class Books:
         count, is_all = await self._script("purge")(self.keys, (state,))
         return count, bool(is_all)
 
+    async def hasten(self) -> int:
+        """Make up to a hundred delayed jobs due now; return how many."""
+        found: int = await self._script("hasten")(self.keys)
+        return found
+
     async def dead(self, start: int, count: int) -> list[str]:
         """Return ids of the dead letters, the oldest first."""
         return [id.decode() for id in await self.view.zrange(self.keys[2], start, start + count - 1)]

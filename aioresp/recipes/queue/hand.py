@@ -6,7 +6,6 @@ Owns what the end of a function means for the job. Never talks to a server.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from enum import Enum
@@ -16,11 +15,10 @@ from aioresp.recipes.encoding import encode
 from aioresp.recipes.queue.books import Taken
 from aioresp.recipes.queue.job import Reason
 from aioresp.recipes.queue.running import Again, Discard, Snooze
+from aioresp.recipes.queue.seen import Around, Seen, headers
 
 if TYPE_CHECKING:
     from aioresp.recipes.queue.task import Task
-
-log: Final = logging.getLogger("aioresp")
 
 #: Characters of the message of an exception that the books hold.
 _MESSAGE: Final = 2000
@@ -42,7 +40,7 @@ Outcome = tuple[str, str, str, bytes, int]
 class Hand:
     """One job in hand."""
 
-    __slots__ = ("began", "deadline", "lease", "runner", "taken", "why")
+    __slots__ = ("began", "deadline", "failure", "lease", "runner", "taken", "why")
 
     def __init__(self, taken: Taken, lease: float, timeout: float) -> None:
         self.taken = taken
@@ -50,6 +48,7 @@ class Hand:
         self.deadline = self.began + timeout  # its lease is not renewed after it
         self.lease = round(lease * 1000)
         self.runner: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None  # set by an attempt that fails
         self.why: Why | None = None  # set by the worker that cancels it
 
     def cancel(self, why: Why) -> None:
@@ -62,10 +61,17 @@ class Hand:
         """Return an outcome of this job for the books; `delay` in seconds."""
         return self.taken.id, self.taken.token, what, data, round(delay * 1000)
 
-    async def run(self, task: Task[Any, Any], args: list[Any], kwargs: dict[str, Any]) -> Outcome:
+    async def run(self, task: Task[Any, Any], args: list[Any], kwargs: dict[str, Any], around: Around) -> Outcome:
         """Run the function; return the outcome, also if it was cancelled."""
+        taken = self.taken
+        around.seen.started(taken.id, task.name, taken.attempt)
         try:
-            value = await task.function(*args, **kwargs)
+            if around.middleware is None:
+                value = await task.function(*args, **kwargs)
+            else:
+                carried = headers(taken.headers)
+                with around.middleware.run(around.queue, task.name, taken.id, taken.attempt, carried):
+                    value = await task.function(*args, **kwargs)
             if value is not None and not task.settings.keep_result:
                 return self.outcome("done")
             return self.outcome("done", encode(value, f"the result of {task.name}"))
@@ -87,18 +93,31 @@ class Hand:
 
     def _failed(self, task: Task[Any, Any], error: BaseException) -> Outcome:
         taken = self.taken
+        self.failure = error
         reason = encode(Reason(type(error).__name__, message_of(error)), "the reason")
         if isinstance(error, Discard) or taken.attempt > task.settings.retries:
-            log.error("job %s (%s) failed for good, attempt %d", taken.id, task.name, taken.attempt, exc_info=error)
             return self.outcome("dead", reason)
         delay = error.delay if isinstance(error, Again) else None
         if delay is None:
             delay = task.settings.pause(taken.attempt, random.random())
-        log.warning(
-            "job %s (%s) failed, attempt %d, again in %.1f s: %s",
-            *(taken.id, task.name, taken.attempt, delay, type(error).__name__),
-        )
         return self.outcome("again", reason, delay)
+
+    def report(self, outcome: Outcome, seen: Seen) -> None:
+        """Tell how the attempt has ended."""
+        _, _, what, _, pause = outcome
+        about = (self.taken.id, self.taken.function, self.taken.attempt, time.monotonic() - self.began)
+        if what == "done":
+            seen.finished(*about)
+        elif self.why is Why.LOST:
+            seen.lost(*about)
+        elif what == "cancelled":
+            seen.stopped(*about)
+        elif self.failure is None:
+            seen.given_back(*about, pause / 1000)
+        elif what == "again":
+            seen.retried(*about, self.failure, pause / 1000)
+        else:
+            seen.dead(*about, self.failure, "")
 
 
 def message_of(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
+from zoneinfo import ZoneInfo
 
 from aioresp.client import Client
 from aioresp.errors import ArgumentError, ArgumentTypeError
@@ -15,6 +16,8 @@ from aioresp.misuse import Bound
 from aioresp.recipes.encoding import Signature
 from aioresp.recipes.queue.books import Books
 from aioresp.recipes.queue.job import Job, JobInfo, info
+from aioresp.recipes.queue.schedule import Schedule
+from aioresp.recipes.queue.seen import Around, JobHook, JobMiddleware, Seen
 from aioresp.recipes.queue.task import Task, checked_options
 from aioresp.recipes.queue.worker import Worker
 from aioresp.record import Record
@@ -39,6 +42,25 @@ class Counts(Record):
     dead: int
 
 
+class Scheduler:
+    """Decorator of `Queue.cron`. Around `Queue.task`, it leaves the options of the task as they are."""
+
+    def __init__(self, queue: Queue, schedule: Schedule) -> None:
+        self._queue = queue
+        self._schedule = schedule
+
+    @overload
+    def __call__(self, task: Task[P, T], /) -> Task[P, T]: ...
+    @overload
+    def __call__(self, task: Callable[P, Coroutine[Any, Any, T]], /) -> Task[P, T]: ...
+    def __call__(self, task: Any, /) -> Any:
+        """Make a task of a function, if it is none, and give it the schedule."""
+        if not isinstance(task, Task):
+            task = self._queue.task(task)
+        self._queue.add_cron(task, self._schedule)
+        return task
+
+
 class Queue(Bound):
     """A queue of jobs, on keys `{name}:...` of a client's server.
 
@@ -47,7 +69,14 @@ class Queue(Bound):
 
     _instead = "make one in each process, usually where its tasks are defined"
 
-    def __init__(self, redis: Client[Any], name: str) -> None:
+    def __init__(
+        self,
+        redis: Client[Any],
+        name: str,
+        *,
+        events: JobHook | None = None,
+        middleware: JobMiddleware | None = None,
+    ) -> None:
         if not isinstance(redis, Client):
             raise ArgumentTypeError(f"Queue(): redis is {type(redis).__name__}, not a Client")
         if not isinstance(name, str):
@@ -58,6 +87,9 @@ class Queue(Bound):
         self.redis = redis
         self.books = Books(redis, name)
         self.tasks: dict[str, Task[Any, Any]] = {}
+        if events is not None and not callable(events):
+            raise ArgumentTypeError(f"Queue(): events is {type(events).__name__}, not a function")
+        self._around = Around(name, Seen(name, events), middleware, [])
 
     def __repr__(self) -> str:
         return f"Queue({self.name!r}, {len(self.tasks)} tasks)"
@@ -114,18 +146,47 @@ class Queue(Bound):
                 raise ArgumentError("task(): name is empty, or has a colon in it")
             if known in self.tasks:
                 raise ArgumentError(f"task(): the queue {self.name} has a task named {known} already; pass name=")
-            task: Task[Any, Any] = Task(self.books, function, known, options)
+            task: Task[Any, Any] = Task(self.books, function, known, options, self._around.middleware)
             self.tasks[known] = task
             return task
 
         return register if function is None else register(function)
+
+    def cron(self, expression: str, *, tz: str | ZoneInfo = "UTC") -> Scheduler:
+        """Return a decorator for a task, or a coroutine function, without arguments: each tick enqueues it once.
+
+        `expression` has the fields minute, hour, day of month, month and day of week, and may have the second before
+        them. `tz` is the name of a time zone. Workers of the queue enqueue the ticks, by the server's clock. While
+        there is none, the last tick is kept, for 30 days.
+        """
+        return Scheduler(self, Schedule(expression, tz))
+
+    def add_cron(self, task: Task[Any, Any], schedule: Schedule) -> None:
+        """Give a task a schedule, besides those that it has."""
+        if self.tasks.get(task.name) is not task:
+            raise ArgumentError(f"cron(): {task.name} is a task of another queue")
+        self._around.crons.append(task.cron(schedule))
 
     def worker(self, *, concurrency: int = 50, grace: float | timedelta = 20) -> Worker:
         """Return a worker of this process, which runs up to `concurrency` jobs at a time; enter it, and `run()` it.
 
         When it is stopped, jobs that run have `grace` seconds to end. The others are given back.
         """
-        return Worker(self.books, self.tasks, concurrency, grace)
+        return Worker(self.books, self.tasks, concurrency, grace, self._around)
+
+    async def drain(self, *, delayed: bool = False, concurrency: int = 50) -> int:
+        """Run the jobs that wait, and those that they enqueue, in this process, and return how many attempts ended.
+
+        For tests. With `delayed` no job waits for its time, nor for its next attempt. Jobs that other workers run are
+        not waited for.
+        """
+        count = 0
+        while True:
+            async with Worker(self.books, self.tasks, concurrency, 0, self._around, draining=True) as worker:
+                await worker.run()
+            count += worker.ended
+            if not delayed or not await self.books.hasten():
+                return count
 
     def job(self, id: str) -> Job[Any]:
         """Return the job of that id; whether there is one is asked by its methods."""

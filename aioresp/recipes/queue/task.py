@@ -14,10 +14,13 @@ from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar
 
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
-from aioresp.recipes.encoding import Signature
+from aioresp.recipes.encoding import Signature, encode
 from aioresp.recipes.queue.books import KEEP, LEASE, PRIORITIES, REMEMBERED, Books
 from aioresp.recipes.queue.checks import count, seconds
+from aioresp.recipes.queue.cron import Cron
 from aioresp.recipes.queue.job import Job
+from aioresp.recipes.queue.schedule import Schedule
+from aioresp.recipes.queue.seen import JobMiddleware
 from aioresp.record import Record
 
 P = ParamSpec("P")
@@ -77,9 +80,15 @@ class Task(Bound, Generic[P, T]):
     _instead = "import it where it is used"
 
     def __init__(
-        self, books: Books, function: Callable[P, Coroutine[Any, Any, T]], name: str, options: TaskOptions
+        self,
+        books: Books,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        name: str,
+        options: TaskOptions,
+        middleware: JobMiddleware | None = None,
     ) -> None:
         self._books = books
+        self._middleware = middleware
         self.function = function
         self.name = name
         self.settings = options
@@ -142,9 +151,17 @@ class Task(Bound, Generic[P, T]):
     async def put(self, times: Times, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[T]:
         """Put a call in the queue, with the options of this enqueue."""
         payload = self.signature.encode(args, kwargs)
+        id = times.id or os.urandom(12).hex()
+        if self._middleware is None:
+            return await self._put(id, times, payload, self._more)
+        headers: dict[str, str] = {}
+        with self._middleware.enqueue(self._books.name, self.name, id, headers):
+            return await self._put(id, times, payload, [*self._more, "headers", encode(headers, "the headers")])
+
+    async def _put(self, id: str, times: Times, payload: bytes, more: list[str | bytes | int]) -> Job[T]:
         priority = self.settings.priority if times.priority is None else times.priority
-        id = await self._books.enqueue(
-            times.id or os.urandom(12).hex(),
+        found = await self._books.enqueue(
+            id,
             function=self.name,
             payload=payload,
             due=round(times.at * 1000),
@@ -152,9 +169,15 @@ class Task(Bound, Generic[P, T]):
             priority=priority,
             unique=times.unique,
             on_duplicate=times.on_duplicate,
-            more=self._more,
+            more=more,
         )
-        return Job(self._books, id, self._signature)
+        return Job(self._books, found, self._signature)
+
+    def cron(self, schedule: Schedule) -> Cron:
+        """Return the task with a schedule; raise ArgumentTypeError if its function needs arguments."""
+        payload = self.signature.encode((), {})
+        fields = (0, 0, self.settings.priority, "", "keep", "fn", self.name, "args", payload, *self._more)
+        return Cron(self.name, schedule, fields)
 
     def _signature(self, function: str) -> Signature[T]:
         return self.signature

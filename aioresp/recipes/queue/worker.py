@@ -25,9 +25,11 @@ from aioresp.recipes.encoding import encode
 from aioresp.recipes.leases import Lease, keep
 from aioresp.recipes.queue.books import LEASE, Books, Taken
 from aioresp.recipes.queue.checks import count, seconds
+from aioresp.recipes.queue.cron import Ticker
 from aioresp.recipes.queue.hand import Hand, Outcome, Why
 from aioresp.recipes.queue.job import Reason
 from aioresp.recipes.queue.running import Running, current
+from aioresp.recipes.queue.seen import Around
 
 if TYPE_CHECKING:
     from aioresp.recipes.queue.task import Task
@@ -79,18 +81,29 @@ class Worker(Entered):
     _entering = "async with queue.worker() as worker:"
 
     def __init__(
-        self, books: Books, tasks: Mapping[str, Task[Any, Any]], concurrency: int, grace: float | timedelta
+        self,
+        books: Books,
+        tasks: Mapping[str, Task[Any, Any]],
+        concurrency: int,
+        grace: float | timedelta,
+        around: Around,
+        *,
+        draining: bool = False,
     ) -> None:
         self.name = books.name
         self.tasks = tasks
         self.concurrency = count(concurrency, "worker()", "concurrency", 1)
         self.grace = seconds(grace, "worker()", "grace")
         self.id = os.urandom(8).hex()
+        self.ended = 0  # number of attempts that have ended
         self._books = books
+        self._around = around
         self._hand: set[Hand] = set()
         self._outcomes: list[Outcome] = []  # of jobs that have ended, and that the books do not know yet
         self._takes = 0  # number of takes, the second half of a token
         self._look = True  # there may be jobs: set by a word or a due time, cleared by a take that finds few
+        self._is_draining = draining  # never changed: it ends when there is nothing left to do
+        self._is_dry = False  # the last turn met nothing: no job in hand, none that had ended, and no new one
         self._stopped = float("inf")  # monotonic time at which it was told to stop
         self._signal = asyncio.Event()  # something happened that `_work` acts on
         self._idle = asyncio.Event()  # the last take found few: a word is waited for
@@ -144,7 +157,10 @@ class Worker(Entered):
     async def _run(self) -> None:
         try:
             async with anyio.create_task_group() as group:
-                for step in (self._tend, self._listen, self._await_word, self._warn):
+                steps = [self._tend, self._listen, self._await_word]
+                if not self._is_draining:
+                    steps += [self._warn, *([self._tick] if self._around.crons else [])]
+                for step in steps:
                     group.start_soon(self._forever, step)
                 self._keep_leases()
                 if self.is_stopping:
@@ -211,6 +227,10 @@ class Worker(Entered):
             if self._outcomes or free > 0:
                 await self._turn(free)
                 await asyncio.sleep(0)  # a job that has just begun may end at once, and is settled with the others
+            elif self._is_draining and not self._hand and not self.is_stopping:
+                if self._is_dry and not (await self._books.counts())[0]:
+                    return
+                self._look = True
             elif not self.is_stopping:
                 await self._signal.wait()
             elif not self._hand:
@@ -225,6 +245,7 @@ class Worker(Entered):
 
     async def _turn(self, free: int) -> None:
         """Settle what has ended and take as many jobs as are free, in one round trip."""
+        had_none = not self._outcomes
         settling = asyncio.create_task(self._settle()) if self._outcomes and free > 0 else None
         if free > 0:
             await self._take(free)
@@ -232,6 +253,7 @@ class Worker(Entered):
             await settling
         elif self._outcomes:
             await self._settle()
+        self._is_dry = had_none and not self._hand and not self._outcomes
 
     async def _take(self, free: int) -> None:
         self._takes += 1
@@ -278,17 +300,19 @@ class Worker(Entered):
             self._watch_deadlines()
 
     def _bury(self, taken: Taken, type: str, message: str) -> None:
-        log.error("job %s goes to the dead letters: %s: %s", taken.id, type, message)
+        self._around.seen.dead(taken.id, taken.function, taken.attempt, 0.0, None, f"{type}: {message}")
         self._outcomes.append((taken.id, taken.token, "dead", encode(Reason(type, message), "the reason"), 0))
         self._signal.set()
 
     async def _perform(self, hand: Hand, task: Task[Any, Any], args: list[Any], kwargs: dict[str, Any]) -> None:
         outcome = hand.outcome("back")
         try:
-            outcome = await hand.run(task, args, kwargs)
+            outcome = await hand.run(task, args, kwargs, self._around)
         finally:
             self._hand.discard(hand)
             self._outcomes.append(outcome)
+            self.ended += 1
+            hand.report(outcome, self._around.seen)
             if hand.taken.deaths >= _SUSPECT:
                 self._look = True  # the next suspect may be taken
             self._signal.set()
@@ -338,6 +362,10 @@ class Worker(Entered):
             for id in buried:
                 log.error("job %s goes to the dead letters: its worker died too often", id)
             await asyncio.sleep(LOOK if after < 0 else min(after / 1000 + 0.002, LOOK))
+
+    async def _tick(self) -> None:
+        """Enqueue the ticks of schedules."""
+        await Ticker(self._books, self._around.crons).run()
 
     async def _warn(self) -> None:
         """Warn once about a server that may forget jobs."""
