@@ -159,6 +159,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",
+    ("aioresp.cli.worker.load", "path"): "the command line names it",
     ("aioresp.cli.app", "aioresp.cli.worker.command"): "the other commands need no recipes",
     ("aioresp.cli.app", "aioresp.cli.failover.plot"): "matplotlib is slow to import, and needed for --plot only",
     ("aioresp.cli.app", "aioresp.cli.demo.plot"): "matplotlib is slow to import, and needed for --plot only",
