@@ -102,6 +102,12 @@ class Ledger:
         return sum(max(0.0, min(back, end) - max(gone, start)) for gone, back in self.away)
 
 
+def in_hand(path: Path) -> int:
+    """Return how many jobs a worker has begun and not ended."""
+    text = path.read_text() if path.exists() else ""
+    return text.count("b ") - text.count("e ")
+
+
 @dataclass
 class Plan:
     """How long and how hard a run is."""
@@ -150,6 +156,8 @@ async def play(server: Server, folder: Path, plan: Plan) -> Ledger:
                     await asyncio.sleep(chance.uniform(0.5, 1.0) * whole / len(faults))
                     if fault == "worker":
                         victim = alive.pop(chance.randrange(len(alive)))
+                        while in_hand(folder / str(victim)) < plan.concurrency / 2 and not done.is_set():
+                            await asyncio.sleep(0.005)  # it has only begun
                         ledger.killed[victim] = time.monotonic()
                         os.kill(victim, signal.SIGKILL)
                         alive.append(nursery.worker(server.url, name, plan))
@@ -158,13 +166,13 @@ async def play(server: Server, folder: Path, plan: Plan) -> Ledger:
                         server.kill()
                         await asyncio.to_thread(server.start)
                         ledger.away.append((gone, time.monotonic()))
-                done.set()
 
+            faults = asyncio.create_task(destroy())
             async with asyncio.TaskGroup() as group:
-                group.create_task(destroy())
                 for _ in range(PRODUCERS):
                     group.create_task(produce())
-            assert done.is_set()
+            done.set()
+            await faults
             async with asyncio.timeout(30 + 10 * LEASE):
                 while any(vars(await queue.counts()).values()):
                     await asyncio.sleep(0.1)
