@@ -12,6 +12,7 @@ from aioresp.cluster import Cluster
 from aioresp.testing import ClusterServers
 from aioresp.wire.connection import Connection
 from tests.cluster.moving import Noting, commands, half_moved, other_than, tapped
+from tests.rest import until
 
 KEYS = [f"{{ask}}{number}" for number in range(200)]
 
@@ -134,8 +135,7 @@ async def test_asking_stands_before_a_blocking_command(
     async with Cluster(fresh.url, **options) as client, half_moved(fresh, r, KEYS):
         for asked_before in (0, 10):
             popping = [asyncio.create_task(client.blpop([f"{{ask}}queue{n % 5}"], timeout=60)) for n in range(10)]
-            await asyncio.sleep(0.2)
-            assert asked(noted).count(b"BLPOP") >= asked_before + 10
+            await until(lambda least=asked_before + 10: asked(noted).count(b"BLPOP") >= least)
             await asyncio.gather(*(r.rpush(f"{{ask}}queue{n}", "a", "b") for n in range(5)))
             found = await asyncio.gather(*popping)
             assert {*found} == {(f"{{ask}}queue{n}", value) for n in range(5) for value in "ab"}
