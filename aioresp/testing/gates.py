@@ -26,6 +26,9 @@ T = TypeVar("T")
 #: The address from which servers behind gates connect to each other; all of 127.0.0.0/8 is this machine, on Linux.
 SERVERS = "127.0.0.2"
 
+#: Turns of the loop in which a connection that has just been accepted is refused, and closed.
+TURNS = 5
+
 
 class Gate(Proxy):
     """A `Proxy` whose methods may be called from any thread, and which connections of servers pass untouched."""
@@ -63,6 +66,11 @@ class Gate(Proxy):
         if not self._passing:
             self._all_passed.set()
         super()._gone(link)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a connection is still open, or being closed."""
+        return bool(self._links or self._passing)
 
     async def leave(self) -> None:
         """Close the port and all connections."""
@@ -117,9 +125,18 @@ class Gates:
             return
         for gate in self._gates:
             self._wait_for(gate.leave())
+        self._wait_for(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _settle(self) -> None:
+        """Wait until the connections that were being accepted are closed: the loop would leave their sockets open."""
+        calm = 0
+        while calm < TURNS:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            calm = 0 if others or any(gate.busy for gate in self._gates) else calm + 1
+            await asyncio.sleep(0 if calm else 0.001)
 
     def _there(self, function: Callable[[], T]) -> T:
         """Call a function in the thread and return its result."""

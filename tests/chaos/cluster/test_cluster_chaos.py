@@ -30,8 +30,6 @@ OTHERS: Final[dict[str, Options]] = {
 
 pytestmark = [
     pytest.mark.usefixtures("no_debug"),  # asyncio's debug mode is too slow for as many
-    # A proxy that is closed while a client connects to it may leave the socket to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 

@@ -52,8 +52,12 @@ JOBS: Final[dict[type[Job], int]] = {
 }
 
 
-#: Seconds from +selected-slave until a client holds its writes, on a machine that is busy.
-HEARD: Final = 0.3
+#: Seconds from +selected-slave until a client holds its writes; and more for each second by which the loop is late.
+HEARD: Final = 0.05
+LATE: Final = 3.0
+
+#: Seconds before and after +selected-slave in which the loop's lateness counts.
+AROUND: Final = 0.3
 
 
 class SentinelWorld(Stage):
@@ -112,19 +116,41 @@ class SentinelWorld(Stage):
 
 
 async def failover(world: SentinelWorld) -> None:
-    """SENTINEL FAILOVER: a replica becomes the primary, and the old one takes writes for some seconds more."""
+    """SENTINEL FAILOVER: a replica becomes the primary, and the old one takes writes for some seconds more.
+
+    The new one tells how far it has followed the old one, and the old one at which moment it had come that far: what it
+    had acknowledged by then must be there. So must be what clients write when they have heard of the failover.
+    """
     await asyncio.sleep(0.5)
-    leader = next(each for each in world.servers.sentinels if each.reachable)
+    ledger, servers = world.ledger, world.servers
+    leader = next(each for each in servers.sentinels if each.reachable)
     before = len(await do(leader.events, "+selected-slave"))
-    promoting = asyncio.create_task(do(world.servers.failover))
+    old = await do(servers.primary)
+    samples: list[tuple[float, int, float]] = []
+    sampling = asyncio.create_task(_sample(old, samples, ledger))
+    promoting = asyncio.create_task(do(servers.failover))
     while not promoting.done() and len(await do(leader.events, "+selected-slave")) == before:
-        await asyncio.sleep(0.02)
-    # Until the client hears of it, the old primary acknowledges writes that the new one may not get any more.
-    assert world.ledger.losses is not None
-    window = world.ledger.losses.open("write", since=time.monotonic() - 0.2)
-    window.until = time.monotonic() + HEARD
-    await promoting
+        await asyncio.sleep(0.01)
+    heard = time.monotonic()
+    told = await do((await promoting).info, "replication")
+    sampling.cancel()
+    followed = int(told["second_repl_offset"]) - 1
+    since = max((at for at, offset, _ in samples if offset <= followed), default=0.0)
+    late = [late for at, _, late in samples if heard - AROUND < at < heard + AROUND] or [0.0]
+    assert ledger.losses is not None
+    window = ledger.losses.open("write", since=since)
+    window.until = heard + HEARD + LATE * (late[-1] - late[0])
+    ledger.figures["failovers in which a client may lose writes"] += window.until > since
     await world.settle()
+
+
+async def _sample(server: Member, samples: list[tuple[float, int, float]], ledger: Ledger) -> None:
+    """Note moments, each with the offset that a primary has come to by then, and how late this loop was in all."""
+    while True:
+        at = time.monotonic()
+        offset = int((await do(server.info, "replication"))["master_repl_offset"])
+        samples.append((at, offset, ledger.late))
+        await asyncio.sleep(0.005)
 
 
 async def kill(world: SentinelWorld) -> None:
