@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -142,13 +142,13 @@ async def subscribe(url: str, decode: bool, *channels: str) -> AsyncIterator[Flo
         transport.close()
 
 
-async def connect(url: str, decode: bool = True, protocol: int = 2) -> Floor:
-    """Open a floor connection to redis://[user:password@]host[:port][/db]."""
+async def connect(url: str, decode: bool = True, protocol: int = 2, make: Callable[[bool], Floor] = Floor) -> Floor:
+    """Open a floor connection to redis://[user:password@]host[:port][/db]; `make` makes its protocol."""
     address = urlsplit(url)
     if address.scheme not in ("redis", "valkey") or not address.hostname:
         raise SystemExit(f"the benchmark needs a redis://host:port URL, not {address.scheme}://")
     loop = asyncio.get_running_loop()
-    _, floor = await loop.create_connection(lambda: Floor(decode), address.hostname, address.port or 6379)
+    _, floor = await loop.create_connection(lambda: make(decode), address.hostname, address.port or 6379)
     replies = []
     if address.password:
         user = unquote(address.username or "default")

@@ -58,8 +58,8 @@ def _rate(result: Result, client: str) -> str:
     return f"{value:,.1f}" if result.unit == "ms" else f"{value:,.0f}"
 
 
-def _ratio(result: Result, base: str) -> str:
-    value = result.ratio("aioresp", base)
+def _ratio(result: Result, of: str, base: str) -> str:
+    value = result.ratio(of, base)
     return "" if value is None else f"{value:.2f}" if value < 3 else f"{value:.1f}"
 
 
@@ -84,10 +84,10 @@ def medians(results: Sequence[Result], clients: Sequence[str]) -> str:
     return _table(["ops/s, medians", *clients], rows)
 
 
-def ratios(results: Sequence[Result], clients: Sequence[str]) -> str:
-    bases = [client for client in clients if client != "aioresp"]
-    rows = [[result.title, *(_ratio(result, base) for base in bases)] for result in results]
-    return _table(["aioresp, times", *bases], rows)
+def ratios(results: Sequence[Result], clients: Sequence[str], of: str = "aioresp") -> str:
+    bases = [client for client in clients if client != of]
+    rows = [[result.title, *(_ratio(result, of, base) for base in bases)] for result in results]
+    return _table([f"{of}, times", *bases], rows)
 
 
 def targets(results: Sequence[Result], wanted: Sequence[Target] = TARGETS) -> tuple[str, bool]:

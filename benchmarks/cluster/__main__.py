@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from benchmarks import measure
 
-from . import failover, redirects, sentinel, speed
+from . import failover, floor, redirects, sentinel, speed
 from .clients import ADAPTERS, Adapter
 
 WHAT = {
     "speed": "commands per second of processor time, on a healthy cluster",
+    "floor": "the same by bare protocols, without a client",
     "failover": "a dead primary under load",
     "half": "reads of a slot that is half on its way",
     "moving": "INCR while slots move to and fro",
@@ -49,15 +50,17 @@ def _chosen(wanted: str | None) -> list[Adapter]:
 
 
 def _measure(options: argparse.Namespace, clients: list[Adapter]) -> tuple[str, bool]:
-    if options.what == "speed":
+    if options.what in ("speed", "floor"):
         cores = None if options.free else measure.cores()
         if cores:
             os.sched_setaffinity(0, {cores[0]})  # before any client starts threads: they inherit it
         gc.collect()
         gc.freeze()  # what the imports made, as in the other benchmarks
         names = speed.names_of(options.only)
-        rounds = options.rounds or 15
-        return speed.run(names, clients, rounds, options.loop, options.server, None if cores is None else cores[1])
+        rounds, core = options.rounds or 15, None if cores is None else cores[1]
+        if options.what == "floor":
+            return speed.run(names, [floor.ALL], rounds, options.loop, options.server, core, floor.ONE)
+        return speed.run(names, clients, rounds, options.loop, options.server, core)
     if options.what == "failover":
         return failover.run(clients, options.rounds or 1, options.server)
     if options.what == "sentinel":

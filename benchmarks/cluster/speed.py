@@ -114,9 +114,11 @@ async def _fill(url: str, one: str) -> None:
                     p.set(key, VALUE)
 
 
-async def _measure(url: str, one: str, names: Sequence[str], adapters: Sequence[Adapter], rounds: int) -> list[Result]:
+async def _measure(
+    url: str, one: str, names: Sequence[str], base: Adapter, adapters: Sequence[Adapter], rounds: int
+) -> list[Result]:
     await _fill(url, one)
-    clients: Any = [_at(ONE, one), *(_at(adapter, url) for adapter in adapters)]
+    clients: Any = [_at(base, one), *(_at(adapter, url) for adapter in adapters)]
     results = []
     for name in names:
         ask = Ask(url, True, SCENARIOS[name].tasks, 2)
@@ -128,11 +130,17 @@ async def _measure(url: str, one: str, names: Sequence[str], adapters: Sequence[
 
 
 def run(
-    names: Sequence[str], adapters: Sequence[Adapter], rounds: int, loop: str, executable: str | None, core: int | None
+    names: Sequence[str],
+    adapters: Sequence[Adapter],
+    rounds: int,
+    loop: str,
+    executable: str | None,
+    core: int | None,
+    base: Adapter = ONE,
 ) -> tuple[str, bool]:
     """Measure on a cluster of three primaries, and return the report and whether all targets are met.
 
-    The servers stay on one `core`.
+    The servers stay on one `core`. `base` is the client of one server that the others are compared with.
     """
     with contextlib.ExitStack() as stack:
         servers = stack.enter_context(ClusterServers(replicas=0, executable=executable))
@@ -140,13 +148,14 @@ def run(
         for pid in (single.pid, *(node.pid for node in servers.nodes)) if core is not None else ():
             measure.pin(pid, core)
         with asyncio.Runner(loop_factory=measure.new_loop(loop)) as runner:
-            results = runner.run(_measure(servers.url, single.url, names, adapters, rounds))
+            results = runner.run(_measure(servers.url, single.url, names, base, adapters, rounds))
         version = servers.nodes[0].version
-    clients = [ONE.name, *(adapter.name for adapter in adapters)]
+    clients = [base.name, *(adapter.name for adapter in adapters)]
+    of = "aioresp" if base is ONE else adapters[0].name
     table, met = report.targets(results, TARGETS)
     text = f"{report.machine()}; server {'.'.join(map(str, version))}; three primaries; {loop}; {rounds} rounds.\n"
     text += f"Commands per second of the client's processor time.\n\n{report.medians(results, clients)}\n\n"
-    text += f"{report.ratios(results, clients)}\n\n{table}\n"
+    text += f"{report.ratios(results, clients, of)}\n\n{table}\n"
     if lines := report.failures(results):
         text += f"\nFailed:\n\n{lines}\n"
     return text, met
