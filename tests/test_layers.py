@@ -127,6 +127,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
     ("aioresp.wire.handshake", "aioresp.wire.diagnosis"): "needed for a failure only",
     ("aioresp.wire.connection", "aioresp.wire.inquiry"): "few connections fall silent",
+    ("aioresp.wire.transports", "aioresp.wire.outflow"): "many programs write nothing large",
     ("aioresp.client", "aioresp.replies.shapes"): "needed for a failure only",
     ("aioresp.replies", "aioresp.replies.shapes"): "needed for a failure only",
     ("aioresp.wire.salvage", "aioresp.wire.refused"): "needed for replies that hiredis refuses only",

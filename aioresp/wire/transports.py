@@ -15,10 +15,10 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aioresp.wire.limits import Traffic
-from aioresp.wire.outflow import Outflow
 
 if TYPE_CHECKING:
     from aioresp.wire.cork import Cork
+    from aioresp.wire.outflow import Outflow
 
 #: Most unsent bytes in a transport before it asks for a pause.
 WRITE_BUFFER: Final = 1024 * 1024
@@ -89,6 +89,8 @@ class Wire:
         """Watch the progress of a large write, which was counted and given to the transport; see `Outflow.watch`."""
         if self.transport is not None:
             if self.outflow is None:
+                from aioresp.wire.outflow import Outflow  # noqa: PLC0415 (many programs write nothing large)
+
                 self.outflow = Outflow(loop, self.transport, traffic)
             self.outflow.watch(size, answered, number)
 
