@@ -12,6 +12,7 @@ from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.rest import in_step
 from tests.servers import MATRIX
+from tests.servers.chosen import marks_of
 
 NAME = b"caf\xe9"
 SHOWN = "caf\\xe9"
@@ -44,7 +45,10 @@ def tells(reply: object) -> bool:
     return "cafxe9" in str(reply).replace("\\", "")
 
 
-@pytest.fixture(params=[wanted.name for wanted in MATRIX if wanted.is_there] or ["found"])
+HERE = [pytest.param(wanted.name, marks=marks_of(wanted)) for wanted in MATRIX if wanted.is_there]
+
+
+@pytest.fixture(params=HERE or [pytest.param("found")])
 async def prepared(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     """A server that has the name in each reply above."""
     programs = {wanted.name: str(wanted.program) for wanted in MATRIX}

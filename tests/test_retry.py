@@ -231,15 +231,16 @@ async def test_no_retries_if_none_are_wanted(proxy: Proxy, prefix: str) -> None:
         assert await r.get(f"{prefix}k") is None
 
 
+@pytest.mark.parametrize("cuts", [300, pytest.param(1000, marks=pytest.mark.ci)])
 @pytest.mark.usefixtures("no_debug")
-async def test_a_thousand_cuts(proxy: Proxy, prefix: str) -> None:
+async def test_hundreds_of_cuts(proxy: Proxy, prefix: str, cuts: int) -> None:
     """INCR is never applied twice, whatever byte the connection is cut at, and reads come through."""
     counter, mark = f"{prefix}counter", f"{prefix}mark"
     chance = random.Random(5)
     acknowledged = unknown = reads = 0
     async with Client(proxy.url, timeout=10) as r:
         await r.set(mark, "here", ex=300)
-        while proxy.cuts < 1000:
+        while proxy.cuts < cuts:
             proxy.cut_after(chance.randrange(60), chance.choice(("up", "down")), rst=chance.random() < 0.5)
             calls = [r.incr(counter), r.get(mark), r.incr(counter), r.get(mark)]
             for answer in await asyncio.gather(*calls, return_exceptions=True):
@@ -256,7 +257,7 @@ async def test_a_thousand_cuts(proxy: Proxy, prefix: str) -> None:
         applied = int(await r.get(counter) or 0)
         await r.delete(counter, mark)
     assert reads == acknowledged + unknown  # all of them
-    assert unknown > 100
+    assert unknown > cuts / 10
     assert acknowledged <= applied <= acknowledged + unknown
 
 

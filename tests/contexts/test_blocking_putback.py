@@ -19,6 +19,7 @@ from tests.contexts.blocking import LISTS, POPS, Since, cancel, errors, is_gone,
 from tests.pubsub.listening import until
 from tests.rest import at_rest
 from tests.servers import MATRIX
+from tests.servers.chosen import marks_of
 
 __all__ = ["errors", "since"]  # fixtures
 
@@ -282,7 +283,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("program", [w.name for w in MATRIX if w.is_there] or [None])
+@pytest.mark.parametrize("program", [pytest.param(w.name, marks=marks_of(w)) for w in MATRIX if w.is_there] or [None])
 async def test_the_script_says_what_the_push_would_have_said(program: str | None) -> None:
     """Servers word the errors of scripts in different ways; the code is what the put-back goes by."""
     executable = next((str(w.program) for w in MATRIX if w.name == program), None)

@@ -20,6 +20,7 @@ from aioresp.testing import server as start_server
 from tests.cases import cases
 from tests.commands.left_out import catalogue
 from tests.servers import MATRIX
+from tests.servers.chosen import marks_of
 
 PACKAGE: Final = Path(aioresp.__file__).parent
 
@@ -190,7 +191,11 @@ async def server_keys(r: Client[Any], arguments: list[str]) -> tuple[str, ...] |
 
 
 PROGRAMS = [
-    pytest.param(wanted, id=wanted.name, marks=() if wanted.is_there else pytest.mark.skip(reason="not installed"))
+    pytest.param(
+        wanted,
+        id=wanted.name,
+        marks=marks_of(wanted) if wanted.is_there else pytest.mark.skip(reason="not installed"),
+    )
     for wanted in MATRIX
 ]
 

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+
+
+def examples(few: int, many: int, *strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """Make a test of a property: of few examples in `make test`, of many in CI."""
+
+    def decorate(check: Callable[..., None]) -> Any:
+        @pytest.mark.parametrize("most", [few, pytest.param(many, marks=pytest.mark.ci)])
+        def test(most: int) -> None:
+            settings(max_examples=most, deadline=None)(given(*strategies)(check))()
+
+        test.__doc__ = check.__doc__
+        return test
+
+    return decorate
 
 
 class Target:

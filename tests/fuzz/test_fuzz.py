@@ -8,11 +8,12 @@ from tests.fuzz.run import TARGETS, fuzz
 from tests.fuzz.target import Target
 
 
+@pytest.mark.parametrize("most", [50, pytest.param(100, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.name))
-def test_a_little(target: Target) -> None:
+def test_a_little(target: Target, most: int) -> None:
     before = target.examples
-    target.run(20250101, 100)
-    assert target.examples - before >= 60
+    target.run(20250101, most)
+    assert target.examples - before >= 0.6 * most
 
 
 @pytest.mark.soak

@@ -150,7 +150,14 @@ def converters() -> list[tuple[str, tuple[Any, ...], Any, Any]]:
     return found
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 10))])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.ci),
+        *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 10)),
+    ],
+)
 @pytest.mark.parametrize("text", [str, bytes])
 def test_random_replies(text: type, seed: int) -> None:
     source = random.Random(seed)

@@ -152,8 +152,18 @@ class Play:
         assert [(lost.elements, lost.key, lost.outcome) for lost in self.losses] == [((), None, "unknown")] * count
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["a caller", "nobody"])
-@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize(
+    ("wait", "gone"),
+    [
+        pytest.param(
+            *(wait, gone),
+            id=f"{wait}-{'nobody' if gone else 'a caller'}",
+            marks=[pytest.mark.ci] * ((number + gone) % 2),
+        )
+        for number, wait in enumerate(WAITS)
+        for gone in (False, True)
+    ],
+)
 async def test_a_pop(wait: str, gone: bool, caplog: pytest.LogCaptureFixture) -> None:
     play = Play(caplog)
     shapes = [shape for shape in SHAPES if shape != "a reply of BLMPOP" or "blmpop" not in wait]

@@ -271,7 +271,11 @@ async def test_all_methods(kind: str, protocol: Any, both: bool, caplog: pytest.
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.soak if number % 3 else ()) for number, kind in enumerate(ODD)]
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.soak if number % 3 else [pytest.mark.ci] * (number % 2))
+        for number, kind in enumerate(ODD)
+    ],
 )
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_debug")

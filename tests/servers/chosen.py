@@ -15,7 +15,7 @@ import pytest
 
 from aioresp import Client
 from aioresp.testing import Server
-from tests.servers import FOLDER, MATRIX
+from tests.servers import FOLDER, MATRIX, Wanted
 
 #: "all": the whole matrix; or names of the matrix, paths of programs and URLs of running servers, with spaces between.
 #: Without it, one server: that of AIORESP_SERVER, or the one that is found.
@@ -44,6 +44,11 @@ def demand() -> None:
 def program_of(name: str) -> str:
     """Return what runs the server called `name`, for `server(executable=...)`."""
     return str(PROGRAMS.get(name, name))
+
+
+def marks_of(wanted: Wanted) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test on a server of the matrix: `make test` has the oldest and the newest, CI has all."""
+    return [] if wanted in (MATRIX[0], MATRIX[-1]) else [pytest.mark.ci]
 
 
 def is_remote(name: str) -> bool:

@@ -11,11 +11,12 @@ import psutil
 import pytest
 
 from tests.servers import MATRIX
+from tests.servers.chosen import marks_of
 
 #: The matrix as far as it is there; without it the server that is found.
-PROGRAMS: Final = [pytest.param(str(wanted.program), id=wanted.name) for wanted in MATRIX if wanted.is_there] or [
-    pytest.param(None, id="default")
-]
+PROGRAMS: Final = [
+    pytest.param(str(wanted.program), id=wanted.name, marks=marks_of(wanted)) for wanted in MATRIX if wanted.is_there
+] or [pytest.param(None, id="default")]
 
 
 def alive(pid: int) -> bool:

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aioresp.errors import CommandTimeout, ConnectionLost, DecodeError, ResponseError, WrongTypeError
 from aioresp.wire.batch import Batch, fail, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
+from tests.fuzz.target import examples
 
 #: Replies as they come, and what they are for who wants text and who wants bytes; of errors, the class.
 REPLIES: list[tuple[bytes, Any, Any]] = [
@@ -33,8 +33,7 @@ PUSHES = [b">2\r\n$1\r\nx\r\n:1\r\n", b">2\r\n+x\r\n$1\r\n\xff\r\n"]
 plans = st.lists(st.tuples(st.sampled_from([0, 0, 1, 2, 3, 5, 400]), st.booleans()), min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
-@given(plan=plans, data=st.data())
+@examples(50, 150, plans, st.data())
 def test_everybody_gets_his_own(plan: list[tuple[int, bool]], data: st.DataObject) -> None:
     asyncio.run(_check(plan, data))
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aioresp.errors import ProtocolError, ResponseError
 from aioresp.wire.packing import CHUNK, INCOMPLETE, Parser, Push, pack, unpack
 from tests.cases import cases
+from tests.fuzz.target import examples
 from tests.spelled import CUT, SPELLED, Impostor, LyingFloat, LyingInt
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "data" / "resp_vectors.json").read_text())
@@ -230,8 +231,7 @@ def wire(value: Any) -> bytes:
     return b"*%d\r\n" % len(value) + b"".join(map(wire, value))
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(replies, max_size=8), st.data())
+@examples(100, 300, st.lists(replies, max_size=8), st.data())
 def test_any_split_gives_the_same_replies(values: list[Any], data: st.DataObject) -> None:
     stream = b"".join(map(wire, values))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
@@ -260,8 +260,7 @@ def decoded(value: Any) -> Any:
     return [decoded(item) for item in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(replies, max_size=8), st.data())
+@examples(100, 300, st.lists(replies, max_size=8), st.data())
 def test_a_reply_that_is_no_text_takes_no_other_with_it(values: list[Any], data: st.DataObject) -> None:
     stream = b"".join(map(wire, values))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
@@ -315,8 +314,7 @@ def test_a_map_is_read_the_same_wherever_the_bytes_are_cut() -> None:
             assert parse([stream[:cut], stream[cut:]]) == expected
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(replies, max_size=4), st.binary(min_size=1, max_size=60))
+@examples(100, 300, st.lists(replies, max_size=4), st.binary(min_size=1, max_size=60))
 def test_garbage_never_changes_what_came_before(values: list[Any], garbage: bytes) -> None:
     got, _ = parse([b"".join(map(wire, values)), garbage])
     assert same(got[: len(values)], [plain(v) for v in values])
