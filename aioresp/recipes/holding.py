@@ -271,8 +271,9 @@ class Holding(Entered, Generic[H]):
         return held
 
     async def _in_time(self, line: Gate, wait: float) -> H:
+        limit = asyncio.timeout(wait)
         try:
-            async with asyncio.timeout(wait) as limit:
+            async with limit:
                 return await self._in_turn(line)
         except TimeoutError:
             if not limit.expired():

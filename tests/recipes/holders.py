@@ -127,7 +127,7 @@ async def the_token_grows(r: Client[str], name: str, between: Callable[[int], An
 
 
 async def a_deleted_one_is_told(make: Make, r: Client[str], name: str, ttl: float = 1.2) -> None:
-    told = None
+    told, deleted = None, 0.0
     try:
         async with make(r, name, ttl=ttl):
             key = await key_of(r, name)
@@ -307,8 +307,9 @@ async def each_script_may_be_lost(make: Make, port: int, r: Client[str], name: s
         up, down = proxy.bytes_up, proxy.bytes_down
         await block(make, far, name)
         up, down = proxy.bytes_up - up, proxy.bytes_down - down
-        places: list[tuple[Direction, int]] = [("up", after) for after in range(0, up, step)]
-        places += [("down", after) for after in range(0, down, 3)]
+        places: list[tuple[Direction, int]] = []
+        places.extend(("up", after) for after in range(0, up, step))
+        places.extend(("down", after) for after in range(0, down, 3))
         for direction, after in places:
             await block(make, far, name)  # the next one asks the server for no scripts
             cuts, key = proxy.cuts, f"{name}:{direction}:{after}"

@@ -142,10 +142,10 @@ async def test_it_waits_so_long(make: Make, r: Client[str], other: Client[str], 
 
 
 @pytest.mark.parametrize("kind", [Lock, Semaphore])
-def test_wrong_arguments(kind: Any, server: Server) -> None:
+def test_wrong_arguments(kind: Callable[..., Any], server: Server) -> None:
     client = Client(server.url)
     limit = () if kind is Lock else (3,)
-    for arguments, options, error, says in (
+    wrong_ones: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         ((object(), "x", *limit), {}, ArgumentTypeError, "redis is object"),
         ((client, "", *limit), {}, ArgumentError, "name is empty"),
         ((client, "}x", *limit), {}, ArgumentError, "begins with '}'"),
@@ -160,13 +160,14 @@ def test_wrong_arguments(kind: Any, server: Server) -> None:
         ((client, "x", *limit), {"blocking": False}, ArgumentTypeError, "`wait=0` here to try once"),
         ((client, "x", *limit), {"blocking_timeout": 1}, ArgumentTypeError, "it is `wait` here"),
         ((client, "x", *limit), {"nonsense": 1}, ArgumentTypeError, "no option 'nonsense'"),
-    ):
+    ]
+    for arguments, options, error, says in wrong_ones:
         with pytest.raises(error, match=says):
             kind(*arguments, **options)
     for wrong, error in ((0, ArgumentError), (True, ArgumentTypeError), ("3", ArgumentTypeError)):
         with pytest.raises(error, match="limit is"):
             Semaphore(client, "x", wrong)  # type: ignore[arg-type]
-    lock = kind(client, "x", *limit)
+    lock: Any = kind(client, "x", *limit)
     for name in ("extend", "reacquire", "local"):
         with pytest.raises(AttributeError, match=r"renewed by itself|holds it for itself"):
             getattr(lock, name)
