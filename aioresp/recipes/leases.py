@@ -13,12 +13,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from aioresp.errors import ClientClosed
+from aioresp.errors import ClientClosed, ResponseError
 
 log: Final = logging.getLogger("aioresp")
 
@@ -35,6 +35,7 @@ _TOGETHER: Final = 0.005
 #: Entries of the heap beyond twice those of live leases, before the others are taken out.
 _SLACK: Final = 64
 
+_LATE: Final = "the server has not answered in time"
 _FORKED: Final = "this process is a fork of its holder"
 
 #: Seconds that actions under way have at the exit of the process.
@@ -44,7 +45,7 @@ _FAREWELL: Final = 1.0
 class Lease:
     """One lease that the thread renews until `release()`, or until it is lost."""
 
-    __slots__ = ("_loop", "_on_lost", "_renew", "confirmed", "due", "lost", "ttl", "until")
+    __slots__ = ("_loop", "_on_lost", "_refusal", "_renew", "confirmed", "due", "lost", "ttl", "until")
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Lease:
         self._loop = asyncio.get_running_loop()
         self._renew: Callable[[], Awaitable[bool]] | None = renew
         self._on_lost: Callable[[str], None] | None = on_lost
+        self._refusal = ""  # what the server has answered since the last renewal, if it refuses
         self.ttl = ttl
         self.until = until  # monotonic time at which renewal ends for good
         self.confirmed = since  # monotonic time at which the last successful renewal was sent
@@ -93,6 +95,9 @@ class Lease:
         if self._loop.is_closed():
             self.lose("the event loop of its holder is closed")
             return
+        if sent >= self.ends:  # the process was stopped, or its machine slept
+            self.lose(self._refusal or _LATE)
+            return
         try:
             async with asyncio.timeout(min(self.ends - sent, self.ttl * _ATTEMPT)):
                 held = await renew()
@@ -103,13 +108,15 @@ class Lease:
             log.debug("a lease could not be renewed: %s", type(error).__name__)
             now = time.monotonic()
             self.due = min(now + self.ttl * _AGAIN, max(self.ends, now))
+            if isinstance(error, ResponseError):
+                self._refusal = f"the server refuses to renew it: {type(error).__name__}"
             if now >= self.ends:
-                self.lose("the server has not answered in time")
+                self.lose(self._refusal or _LATE)
             return
         if not held:
             self.lose("the server has given it to another holder, or deleted it")
             return
-        self.confirmed = sent
+        self.confirmed, self._refusal = sent, ""
         self.due = min(sent + self.ttl * _RENEW, max(self.until, sent))
 
     def lose(self, reason: str) -> None:
@@ -138,7 +145,7 @@ class _Thread:
     """The thread that renews, for the whole life of the process. It sleeps until a lease is due."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # the garbage collector may give a lease back in the middle of add()
         self._leases: list[tuple[float, int, Lease]] = []  # a heap by due time; some in it are over
         self._crowded = _SLACK  # number of entries at which those of leases that are over leave the heap
         self._numbers = itertools.count()
@@ -172,8 +179,12 @@ class _Thread:
 
     def _start(self) -> None:
         thread = threading.Thread(target=Context().run, args=(self._main,), name="aioresp-leases", daemon=True)
-        thread.start()  # raises RuntimeError at the limit of threads, or at the exit of the process
         self._thread = thread
+        try:
+            thread.start()
+        except BaseException:  # RuntimeError at the limit of threads, or at the exit of the process
+            self._thread = None
+            raise
 
     def _rouse(self) -> None:
         if self._loop is not None:  # else the thread has still to look
@@ -205,7 +216,8 @@ class _Thread:
             loop.close()
 
     async def _run(self) -> None:
-        tasks: set[asyncio.Task[Any]] = set()
+        renewals: set[asyncio.Task[None]] = set()
+        actions: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         with self.lock:
             self._loop = asyncio.get_running_loop()
@@ -213,13 +225,9 @@ class _Thread:
             self._wake.clear()
             due, sleeps_until = self._look()
             for lease in due:
-                task: asyncio.Task[Any] = asyncio.create_task(self._renew(lease))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard, context=Context())
+                _begin(self._renew(lease), renewals)
             while self._actions:
-                task = asyncio.create_task(_act(self._actions.pop(0)))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard, context=Context())
+                _begin(_act(self._actions.pop(0)), actions)
             if self._stops:
                 break
             try:
@@ -227,11 +235,12 @@ class _Thread:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-        if tasks:
-            await asyncio.wait(tasks, timeout=_FAREWELL)
-        for task in tasks:
+        if actions:
+            await asyncio.wait(actions, timeout=_FAREWELL)
+        left = [*renewals, *actions]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _look(self) -> tuple[list[Lease], float]:
         """Return the leases that are due, and the time until which there is nothing to do."""
@@ -254,6 +263,12 @@ class _Thread:
             self._renewing.discard(lease)
         if not lease.is_over:
             self.add(lease)
+
+
+def _begin(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard, context=Context())
 
 
 async def _act(action: Callable[[], Awaitable[object]]) -> None:

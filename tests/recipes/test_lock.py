@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import pickle
+import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -23,6 +29,7 @@ from aioresp.errors import ArgumentError, ArgumentTypeError, RedisError
 from aioresp.recipes import Lock, LockLost, LockMisused, LockTimeout, Semaphore, gate, leases
 from aioresp.testing import ClusterServers, Proxy, SentinelServers, Server
 from aioresp.testing import server as start_server
+from tests.forked import environment
 from tests.recipes import holders
 from tests.recipes.holders import KINDS, Make, is_free, key_of
 
@@ -46,7 +53,7 @@ def _all_is_given_back() -> Iterator[None]:
     assert all(place[0].is_closed() or not each.is_taken for place, each in gate._gates.items())
 
 
-# --- What callers see -------------------------------------------------------------------------------------------------
+# --- What callers see ------------------------------------------------------------------------------------------------
 
 
 async def test_a_lock(r: Client[str], prefix: str) -> None:
@@ -182,7 +189,7 @@ def test_the_names_of_redis_py_lead_here(server: Server) -> None:
         _ = aioresp.Lock  # type: ignore[attr-defined]
 
 
-# --- How a block ends -------------------------------------------------------------------------------------------------
+# --- How a block ends ------------------------------------------------------------------------------------------------
 
 
 async def lose(r: Client[str], name: str) -> None:
@@ -339,7 +346,7 @@ async def test_a_holder_that_is_forgotten_warns(r: Client[str], prefix: str) -> 
         pass
 
 
-# --- Failures ---------------------------------------------------------------------------------------------------------
+# --- Failures --------------------------------------------------------------------------------------------------------
 
 
 async def test_the_end_of_the_loop_gives_it_back(make: Make, server: Server, r: Client[str], prefix: str) -> None:
@@ -439,6 +446,67 @@ async def test_a_server_that_restarts_keeps_it(make: Make, prefix: str) -> None:
             await second._owner.release()
 
 
+async def test_a_holder_that_dies_lets_go_after_its_ttl(
+    make: Make, r: Client[str], other: Client[str], prefix: str
+) -> None:
+    dead = make(r, prefix, ttl=0.6)
+    held = await dead.acquire()
+    assert held._lease is not None
+    held._lease.release()  # nothing renews it any more
+    since = time.monotonic()
+    async with make(other, prefix):
+        assert 0.5 < time.monotonic() - since < 5
+        with pytest.raises(LockLost):
+            await dead.release()
+
+
+async def test_a_server_that_forgets_its_scripts(make: Make, r: Client[str], other: Client[str], prefix: str) -> None:
+    async with make(r, prefix, ttl=0.6) as held:
+        waiting = asyncio.create_task(make(other, prefix).acquire())
+        await asyncio.sleep(0.05)
+        await r.script_flush()
+        await asyncio.sleep(0.5)
+        assert not held.lost
+    second = await asyncio.wait_for(waiting, 20)
+    assert second._owner is not None
+    await second._owner.release()
+
+
+async def test_locks_within_locks(r: Client[str], prefix: str) -> None:
+    """The loss of one or of both ends what is inside of the outermost of them."""
+    names = [f"{prefix}outer", f"{prefix}inner"]
+    for gone in (names[:1], names[1:], names):
+        ended = []
+        with pytest.raises(LockLost, match="outer" if names[0] in gone else "inner"):
+            async with Lock(r, names[0], ttl=0.4):
+                try:
+                    async with Lock(r, names[1], ttl=0.4):
+                        for name in gone:
+                            await lose(r, name)
+                        await asyncio.sleep(20)
+                except LockLost:
+                    ended.append("inner")
+                    raise
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        assert (ended == ["inner"]) == (gone == names[1:]) or gone == names
+        for name in names:
+            assert await is_free(r, name)
+
+
+async def test_the_server_refuses_to_renew_it(make: Make, r: Client[str], server: Server, prefix: str) -> None:
+    user = f"u{os.urandom(4).hex()}"
+    await r.call("ACL", "SETUSER", user, "on", ">pw", "~*", "&*", "+@all")
+    url = server.url.partition("@")[2]
+    async with Client(f"redis://{user}:pw@{url}") as client:
+        with pytest.raises(LockLost, match="refuses to renew it: NoPermissionError"):
+            async with make(client, prefix, ttl=0.6):
+                await r.call("ACL", "SETUSER", user, "-evalsha")
+                await asyncio.sleep(20)
+    await r.call("ACL", "DELUSER", user)
+
+
 async def test_flushall_is_told(make: Make, prefix: str) -> None:
     with start_server() as running:
         async with Client(running.url) as r:
@@ -481,7 +549,7 @@ async def test_a_user_who_may_not_publish_or_subscribe(
         await r.call("ACL", "DELUSER", user)
 
 
-# --- Several servers --------------------------------------------------------------------------------------------------
+# --- Several servers -------------------------------------------------------------------------------------------------
 
 
 async def test_a_cluster(prefix: str) -> None:
@@ -506,3 +574,89 @@ async def test_a_failover_of_sentinel(prefix: str) -> None:
         await lock.release()
         assert (await asyncio.wait_for(waiting, 20)).token > held.token
         await waiter.release()
+
+
+# --- All at once -----------------------------------------------------------------------------------------------------
+
+#: A process that holds the lock again and again, and writes with its token. It prints a line for each block that ended
+#: without LockLost, with the number of its writes, and of those that were accepted.
+HOLDER = """
+import asyncio, os, random, sys
+from aioresp import Client, RedisError
+from aioresp.recipes import Lock, LockLost
+
+FENCED = '''
+if tonumber(redis.call('GET', KEYS[1]) or 0) > tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 1
+'''
+
+async def main(name):
+    async with Client(os.environ["AIORESP_URL"]) as r:
+        write = r.with_options(idempotent=True).register_script(FENCED)
+        while True:
+            try:
+                written = accepted = 0
+                async with Lock(r, name, ttl=0.5) as held:
+                    for _ in range(random.randrange(1, 6)):
+                        written += 1
+                        accepted += await write([name + ":last", name + ":log"], [held.token])
+                        await asyncio.sleep(random.random() * 0.02)
+                print(written, accepted, flush=True)
+            except (LockLost, RedisError):
+                pass
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("no_debug")
+async def test_processes_that_stop_and_die(r: Client[str], server: Server, prefix: str, tmp_path: Path) -> None:
+    """SIGSTOP beyond the lease, SIGKILL and CLIENT KILL: tokens never go back, and a block that is not told of a loss
+    has had all its writes accepted.
+    """
+    chance = random.Random(prefix)
+    numbers = itertools.count()
+
+    def start() -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-W", "ignore::ResourceWarning", "-c", HOLDER, prefix]
+        with (tmp_path / str(next(numbers))).open("wb") as output:
+            return subprocess.Popen(words, env=environment() | {"AIORESP_URL": server.url}, stdout=output)
+
+    processes = [start() for _ in range(4)]
+    stops = kills = 0
+    end = time.monotonic() + 20
+    try:
+        while time.monotonic() < end:
+            await asyncio.sleep(chance.uniform(0.1, 0.5))
+            number = chance.randrange(4)
+            match chance.randrange(3):
+                case 0:
+                    processes[number].send_signal(signal.SIGSTOP)
+                    await asyncio.sleep(chance.uniform(0.3, 1.2))
+                    processes[number].send_signal(signal.SIGCONT)
+                    stops += 1
+                case 1:
+                    processes[number].kill()
+                    processes[number].wait()
+                    processes[number] = start()
+                    kills += 1
+                case _:
+                    await r.call("CLIENT", "KILL", "TYPE", chance.choice(["normal", "pubsub"]))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    tokens = [int(token) for token in await r.lrange(f"{prefix}:log", 0, -1)]
+    assert tokens == sorted(tokens)
+    blocks = []
+    for path in tmp_path.iterdir():
+        blocks += [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
+    assert [block for block in blocks if block[0] != block[1]] == []
+    assert len(blocks) > 50
+    assert stops > 3
+    assert kills > 3
+    async with asyncio.timeout(5), Lock(r, prefix):
+        pass

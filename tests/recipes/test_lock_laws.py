@@ -172,8 +172,10 @@ async def test_mutation_a_holder_stops_too_late(
 # --- L4 --------------------------------------------------------------------------------------------------------------
 
 
-async def test_cancelled_at_any_turn(make: Make, r: Client[str], prefix: str) -> None:
+async def test_cancelled_at_any_turn(make: Make, server: Server, r: Client[str], prefix: str) -> None:
     await holders.cancelled_at_any_turn(make, r, prefix)
+    async with Client(server.url, concurrency=1, limit=2) as classic:
+        await holders.cancelled_at_any_turn(make, classic, prefix + "c")
     await holders.a_cancelled_waiter_lets_others_in(make, r, prefix + "w")
 
 
