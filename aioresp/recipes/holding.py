@@ -142,7 +142,7 @@ class Held:
         return f"the {self._name[0]} {shown(self._name[1])}"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._what}{', lost' if self.lost else ''})"
+        return f"{type(self).__name__}({shown(self._name[1])}{', lost' if self.lost else ''})"
 
     def raise_if_lost(self) -> None:
         """Raise LockLost if it is known to be lost: for work that goes on for long without awaiting anything."""
