@@ -65,14 +65,15 @@ class Books:
     """The scripts of one kind of lease on one client, with the views that send them."""
 
     def __init__(self, redis: Client[Any], kind: str, ttl: float) -> None:
-        once = redis.with_options(decode_responses=False, idempotent=False, read_from="primary")
-        self.redis = once.with_options(idempotent=True)
-        own = redis.terms.timeout
-        hurried = self.redis.with_options(timeout=ttl * _ATTEMPT if own is None else min(own, ttl * _ATTEMPT))
+        plain = redis.with_options(decode_responses=False, idempotent=False, read_from="primary")
+        self.redis = plain.with_options(idempotent=True)
+        own = math.inf if redis.terms.timeout is None else redis.terms.timeout
+        # Nobody waits longer for a release than the lease lasts.
+        once, again = plain.with_options(timeout=min(own, ttl)), self.redis.with_options(timeout=min(own, ttl))
         self.take = script(self.redis, f"scripts/{kind}_take")
-        self.renew = script(hurried, f"scripts/{kind}_renew")
+        self.renew = script(again.with_options(timeout=min(own, ttl * _ATTEMPT)), f"scripts/{kind}_renew")
         self.free_once = script(once, f"scripts/{kind}_free")
-        self.free = script(self.redis, f"scripts/{kind}_free")
+        self.free = script(again, f"scripts/{kind}_free")
 
     async def free_late(self, keys: tuple[bytes, ...], arguments: tuple[str | bytes, ...], pause: float) -> None:
         """Give back what may have been taken, and again after a pause if the acquisition may still be on its way."""

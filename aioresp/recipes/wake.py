@@ -31,6 +31,8 @@ _WORDS: Final = 10_000
 class Wake:
     """Wait of one task for words on a channel: `async with Wake(redis, channel) as wake: await wake.wait(5)`."""
 
+    _is_logged = False  # set when the log has told that a task waits by time: others are silent
+
     def __init__(self, redis: Client[bytes], channel: bytes) -> None:
         self._redis = redis
         self._subscription: Subscription[Any] | None = redis.subscribe(channel, gaps=True, buffer=_WORDS)

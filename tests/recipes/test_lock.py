@@ -535,6 +535,14 @@ async def test_replies_are_swallowed(make: Make, r: Client[str], proxy: Proxy, p
         assert await is_free(r, prefix)
 
 
+async def test_a_release_takes_no_longer_than_the_lease(make: Make, r: Client[str], proxy: Proxy, prefix: str) -> None:
+    async with Client(proxy.url, timeout=None) as far:
+        async with asyncio.timeout(10), make(far, prefix, ttl=0.5):
+            proxy.stall()
+        proxy.resume()
+        assert await is_free(r, prefix)
+
+
 async def test_a_user_who_may_not_publish_or_subscribe(
     r: Client[str], server: Server, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:

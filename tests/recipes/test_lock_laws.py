@@ -337,6 +337,26 @@ async def test_each_script_may_be_lost(make: Make, server: Server, r: Client[str
     await holders.no_key_without_an_end(r, prefix)
 
 
+async def each_script_may_come_twice(make: Make, r: Client[str], name: str) -> None:
+    lock = make(r, name)
+    books, keys = lock._books, lock._keys()
+    arguments: list[str | int] = ["me", 30_000, *lock._arguments()]
+    assert await books.take(keys, arguments) == await books.take(keys, arguments), "it has two tokens"
+    assert [await books.renew(keys[:1], ("me", 30_000)) for _ in range(2)] == [1, 1]
+    assert [bool(await books.free(keys[:1], ("me", b"channel"))) for _ in range(2)] == [True, False]
+    assert await holders.is_free(r, name)
+
+
+async def test_each_script_may_come_twice(
+    monkeypatch: pytest.MonkeyPatch, make: Make, r: Client[str], prefix: str
+) -> None:
+    await each_script_may_come_twice(make, r, prefix)
+    mutate(monkeypatch, "lock_take", "not (holder and token)", "true")
+    mutate(monkeypatch, "semaphore_take", "and not redis.call('ZSCORE', KEYS[1], ARGV[1])", "")
+    with pytest.raises(AssertionError):
+        await each_script_may_come_twice(make, r.with_options(), prefix + "m")
+
+
 async def test_mutation_a_lost_reply_is_taken_for_a_loss(
     monkeypatch: pytest.MonkeyPatch, server: Server, r: Client[str], prefix: str
 ) -> None:
