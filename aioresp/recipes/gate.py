@@ -69,10 +69,10 @@ class Gate:
         if self._wake is not None:
             self._wake.close()
             self._wake = None
-        self._settle()
+        self.settle()
 
-    def _settle(self) -> None:
-        """Be forgotten, as nobody is here, but not before other processes had their turn."""
+    def settle(self) -> None:
+        """Be forgotten if nobody is here, but not before other processes had their turn."""
         if self._pause_until > self.loop.time():
             self.loop.call_at(self._pause_until, self._forget, context=Context())
         else:
@@ -109,8 +109,7 @@ class Gate:
         """Let others ask first for so long, if of the connections that were told of a release some are not its own."""
         if told > (self._wake is not None and self._wake.is_live):
             self._pause_until = self.loop.time() + seconds
-        if not self.is_taken:
-            self._settle()
+        self.settle()
 
     async def wake(self, redis: Client[bytes], channel: bytes) -> tuple[Wake, bool]:
         """Return the wait for words on the channel, and whether it was there already."""

@@ -46,8 +46,11 @@ log: Final = logging.getLogger("aioresp")
 #: Least seconds of a lease: renewals of a shorter one would not bear a busy machine.
 LEAST: Final = 0.1
 
-#: Part of the time to live that one attempt at a renewal may take.
+#: Parts of the time to live that one attempt at a renewal may take, and in which the lease is taken at its word: after
+#: a slower answer the server is asked again, so many times at most.
 _ATTEMPT: Final = 1 / 5
+_QUICK: Final = 1 / 4
+_ATTEMPTS: Final = 3
 
 #: Seconds for which the next task of this process lets others ask first: two round trips, within these bounds.
 _WAY: Final = (0.002, 0.05)
@@ -284,17 +287,14 @@ class Holding(Entered, Generic[H]):
     async def _once(self, line: Gate) -> H:
         if line.is_taken if self._keeps_turn else line.is_refused:
             raise _late(self._what, 0.0, line.rest())
-        if not self._keeps_turn:
-            held, rest = await self._ask(line, next(_ids))
-        else:
+        if self._keeps_turn:
             await line.enter()
-            try:
-                held, rest = await self._ask(line, next(_ids))
-            except BaseException:
-                line.leave()
-                raise
-            if held is None:
-                line.leave()
+        held = rest = None
+        try:
+            held, rest = await self._ask(line, next(_ids))
+        finally:
+            if held is None or not self._keeps_turn:
+                line.leave() if self._keeps_turn else line.settle()
         if held is None:
             raise _late(self._what, 0.0, rest)
         return held
@@ -322,22 +322,20 @@ class Holding(Entered, Generic[H]):
         return held
 
     async def _ask(self, line: Gate, identity: str) -> tuple[H | None, float | None]:
-        """Ask the server once. Return what is held, or the seconds until the lease in the way ends."""
-        since = time.monotonic()
-        # In a task of its own: the script may run although its caller is gone, and what it has taken is given back.
-        answer: asyncio.Future[tuple[bytes, int]] = line.loop.create_future()
-        asking = line.loop.create_task(self._asked(identity, answer))
-        try:
-            token, rest = await answer
-        except (asyncio.CancelledError, GeneratorExit):
-            # The answer and the cancellation may have come in one turn, and none has come if this is closed by hand.
-            if not answer.cancel() and not answer.cancelled() and answer.exception() is None and answer.result()[0]:
-                self._free_aside(identity)
-            raise
-        finally:
-            del asking, answer  # an error would hold this frame by its traceback
-        if not token:
-            return None, rest / 1000 if rest >= 0 else None
+        """Ask the server. Return what is held, or the seconds until the lease in the way ends."""
+        token, since = b"", 0.0
+        for attempt in range(_ATTEMPTS):
+            since = time.monotonic()
+            try:
+                token, rest = await self._answer(line, identity)
+            except Exception:
+                if attempt:
+                    self._free_aside(identity)
+                raise
+            if not token:
+                return None, rest / 1000 if rest >= 0 else None
+            if time.monotonic() - since < self.ttl * _QUICK:
+                break  # else much of the lease may be over: the same question begins it again
         held = self._made(identity, int(token))
         try:
             self._keep(held, since)
@@ -347,6 +345,20 @@ class Holding(Entered, Generic[H]):
         if self._keeps_turn:
             self._gate, line.lease, line.ends = line, held._lease, None
         return held, None
+
+    async def _answer(self, line: Gate, identity: str) -> tuple[bytes, int]:
+        # In a task of its own: the script may run although its caller is gone, and what it has taken is given back.
+        answer: asyncio.Future[tuple[bytes, int]] = line.loop.create_future()
+        asking = line.loop.create_task(self._asked(identity, answer))
+        try:
+            return await answer
+        except (asyncio.CancelledError, GeneratorExit):
+            # The answer and the cancellation may have come in one turn, and none has come if this is closed by hand.
+            if not answer.cancel() and not answer.cancelled() and answer.exception() is None and answer.result()[0]:
+                self._free_aside(identity)
+            raise
+        finally:
+            del asking, answer  # an error would hold this frame by its traceback
 
     async def _asked(self, identity: str, answer: asyncio.Future[tuple[bytes, int]]) -> None:
         arguments: tuple[str | int, ...] = (identity, round(self.ttl * 1000), *self._arguments())
