@@ -38,7 +38,7 @@ LONGEST = (
     *("test_docs.py", "test_command.py", "test_injection.py", "test_storm.py", "test_parser.py", "test_retry.py"),
     *("test_faults.py", "test_typing.py", "test_shapes_listening.py", "test_scopes.py", "test_wrong_server.py"),
     *("test_fixtures.py", "test_urls.py", "test_hostile_pops.py", "test_gaps.py", "test_client.py"),
-    "test_nothing_lost.py",
+    *("test_nothing_lost.py", "test_lock.py", "test_lock_laws.py", "test_leases.py"),
 )
 
 #: Frames that asyncio's debug mode notes of where each future, task and callback was made.

@@ -128,7 +128,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Held:
-    """A lock, or a place of a semaphore, that is held."""
+    """A lock, or a place of a semaphore, that is held. `lost` is empty, or the reason once it is lost."""
 
     def __init__(self, kind: str, tag: bytes, identity: str, token: int) -> None:
         self.lost = ""  # the reason, once it is lost
