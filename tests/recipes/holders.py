@@ -95,14 +95,16 @@ async def the_release_of_a_former_holder_does_nothing(
 
 
 async def a_former_holder_renews_nothing(make: Make, r: Client[str], other: Client[str], name: str) -> None:
-    mine, theirs = make(r, name, ttl=0.6), make(other, name, ttl=10)
+    mine, theirs = make(r, name, ttl=0.9), make(other, name, ttl=10)
     held = await mine.acquire()
     key = await key_of(r, name)
     assert key is not None
     await r.delete(key)
     try:
         async with theirs:
-            await asyncio.sleep(0.5)
+            deadline = time.monotonic() + 2
+            while not held.lost and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
             assert held.lost, "it renewed what another holds"
             assert await theirs.owned()
     finally:
@@ -270,7 +272,7 @@ async def in_order(make: Make, r: Client[str], name: str, tasks: int = 12) -> No
 # --- L6: a blocked loop keeps it -------------------------------------------------------------------------------------
 
 
-async def a_blocked_loop_keeps_it(make: Make, r: Client[str], name: str, ttl: float = 0.6) -> None:
+async def a_blocked_loop_keeps_it(make: Make, r: Client[str], name: str, ttl: float = 0.8) -> None:
     try:
         async with make(r, name, ttl=ttl) as held:
             time.sleep(2.5 * ttl)

@@ -243,7 +243,7 @@ async def test_loss_and_cancellation_together(r: Client[str], prefix: str, first
 
 async def test_a_block_that_goes_on_is_told_at_its_end(r: Client[str], prefix: str) -> None:
     with pytest.raises(LockLost, match="another holder"):
-        async with Lock(r, prefix, ttl=0.3) as held:
+        async with Lock(r, prefix, ttl=0.9) as held:
             await lose(r, prefix)
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.sleep(20)
@@ -575,7 +575,7 @@ async def test_a_cluster(prefix: str) -> None:
     async with ClusterServers(replicas=0) as servers, Cluster(servers.url) as a, Cluster(servers.url) as b:
         for kind, make in KINDS.items():
             await holders.two_never_hold_it(make, [a, b], prefix + kind, 18)
-            await holders.a_deleted_one_is_told(make, a, prefix + kind + "d", 0.6)
+            await holders.a_deleted_one_is_told(make, a, prefix + kind + "d", 0.9)
             await holders.a_waiter_gets_it_at_once(make, a, b, prefix + kind + "w")
 
 

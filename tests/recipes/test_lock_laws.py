@@ -387,7 +387,7 @@ async def test_the_clocks_of_clients_do_not_matter(
     monkeypatch.setattr(time, "time", wrong)
     for make in KINDS.values():
         await holders.two_never_hold_it(make, clients, prefix, 30)
-    await holders.a_deleted_one_is_told(holders.lock, clients[0], prefix, 0.4)
+    await holders.a_deleted_one_is_told(holders.lock, clients[0], prefix, 0.9)
 
 
 async def test_both_protocols(server: Server, resp: Literal[2, 3], make: Make, prefix: str) -> None:
@@ -396,7 +396,7 @@ async def test_both_protocols(server: Server, resp: Literal[2, 3], make: Make, p
             assert await make(text, prefix).locked()
             held.raise_if_lost()
         assert not await make(text, prefix).locked()
-        await holders.a_deleted_one_is_told(make, text, prefix, 0.4)
+        await holders.a_deleted_one_is_told(make, text, prefix, 0.9)
         await holders.a_waiter_gets_it_at_once(make, text, text.with_options(), prefix)
         if make is holders.lock:
             await holders.the_token_grows(text, prefix, lambda _: asyncio.sleep(0))
