@@ -89,7 +89,10 @@ OPTIONS: Final[dict[str, str]] = {
         "give an `ssl_context`",
     ),
     # What is not there.
-    **dict.fromkeys(("cache", "cache_config"), "there is no cache yet"),
+    **dict.fromkeys(
+        ("cache", "cache_config"),
+        "there is no client-side caching yet; aioresp.recipes.Cache caches what functions return",
+    ),
     # Clusters.
     "startup_nodes": "they are the addresses of a URL here: `Cluster('redis+cluster://a:7000,b:7001')`",
     **dict.fromkeys(

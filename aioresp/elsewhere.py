@@ -155,7 +155,7 @@ CLIENT: Final[dict[str, str]] = {
     "get_connection_kwargs": "the options are those of `Client(...)`; `repr()` shows them",
     "get_retry": "the option is `retry`; `with_options(retry=...)` gives a view with another",
     "set_retry": "it is `with_options(retry=...)` here, which returns a view",
-    "get_cache": "there is no cache yet",
+    "get_cache": "there is no client-side caching yet; aioresp.recipes.Cache caches what functions return",
     "initialize": "none is needed: a client connects at its first command",
     "connect": "none is needed: a client connects at its first command",
     "from_pool": "a client has its own pool: make one client, and use it everywhere",
