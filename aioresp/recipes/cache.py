@@ -184,7 +184,7 @@ class Cache(Bound):
         if not callable(load):
             raise ArgumentTypeError(f"load is {load.__class__.__name__}, not a function: pass it without calling it")
         decoder: Decoder[Any] = _result_of(load) if type is None else Decoder(type)
-        found: T = await self.find(Job(name, load, (), {}, decoder, "the value of load", *self._times(ttl, stale)))
+        found: T = await self._find(Job(name, load, (), {}, decoder, "the value of load", *self._times(ttl, stale)))
         return found
 
     async def set(self, key: str, value: object, *, ttl: Seconds | None = None, stale: Seconds | None = None) -> None:
@@ -197,11 +197,11 @@ class Cache(Bound):
 
     async def delete(self, *keys: str) -> int:
         """Delete values, and return how many there were; what is being loaded under these keys is not stored."""
-        return sum([await self.forget(name) for name in [self._name(key) for key in keys]])
+        return sum([await self._forget(name) for name in [self._name(key) for key in keys]])
 
     # --- Calls of a cached function -----------------------------------------------------------------------------------
 
-    async def find(self, job: Job) -> Any:
+    async def _find(self, job: Job) -> Any:
         """Return the value of an entry, loaded if need be."""
         while True:
             found = await self._look(job.key)
@@ -228,7 +228,7 @@ class Cache(Bound):
             if payload is not None:
                 return job.decoder.decode(payload, job.where)
 
-    async def replace(self, job: Job) -> Any:
+    async def _replace(self, job: Job) -> Any:
         """Load a value, whatever is there, and return it."""
         while True:
             load = self._loads.find(job.key)
@@ -238,7 +238,7 @@ class Cache(Bound):
             if payload is not None:
                 return job.decoder.decode(payload, job.where)
 
-    async def forget(self, name: str) -> bool:
+    async def _forget(self, name: str) -> bool:
         """Delete an entry; the load that is under way is not stored."""
         try:
             return await self._entries.forget(name)
@@ -310,7 +310,7 @@ class Cached(Bound, Generic[P, T]):
         stale: float,
         key: Callable[..., str] | None,
     ) -> None:
-        if not inspect.iscoroutinefunction(function):
+        if not inspect.iscoroutinefunction(function) or not hasattr(function, "__qualname__"):
             raise ArgumentTypeError(
                 f"{getattr(function, '__qualname__', type(function).__name__)} is no coroutine function: a cache needs"
                 " `async def`"
@@ -359,17 +359,17 @@ class Cached(Bound, Generic[P, T]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the cached result of a call, or call the function and store its result."""
-        found: T = await self._cache.find(self._job(args, kwargs))
+        found: T = await self._cache._find(self._job(args, kwargs))
         return found
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function, store its result and return it. Meanwhile others get the old one."""
-        found: T = await self._cache.replace(self._job(args, kwargs))
+        found: T = await self._cache._replace(self._job(args, kwargs))
         return found
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Delete the result of a call. From now on nobody gets a result whose call had begun before."""
-        await self._cache.forget(self.key(*args, **kwargs))
+        await self._cache._forget(self.key(*args, **kwargs))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of the result in Redis."""

@@ -96,7 +96,7 @@ async def k2(r: Client[Any], server: Server, prefix: str) -> None:
                 late.version = 1
                 if how == "old":
                     await cache.set("k", -1)
-                    first = asyncio.create_task(cache.replace(caches_job(cache, f"{prefix}k", early)))
+                    first = asyncio.create_task(cache._replace(caches_job(cache, f"{prefix}k", early)))
                 else:
                     first = asyncio.create_task(cache.get("k", early))
                 await early.begun()
@@ -231,8 +231,8 @@ async def k5(r: Client[Any], server: Server, prefix: str) -> None:
 
 async def k6(r: Client[Any], server: Server, prefix: str) -> None:
     """With a thousand reads a second, no read waits for a load after the first one."""
-    source = Source(seconds=0.03)
-    cache = Cache(r, prefix=prefix, ttl=0.4)
+    source = Source(seconds=0.15)
+    cache = Cache(r, prefix=prefix, ttl=1)
     await cache.get("k", source)
     joined = 0
     join = cache._loads.join
@@ -243,7 +243,7 @@ async def k6(r: Client[Any], server: Server, prefix: str) -> None:
         return await join(load)
 
     cache._loads.join = counted  # type: ignore[method-assign]
-    end = time.monotonic() + 1.2
+    end = time.monotonic() + 2.4
     reads = 0
 
     async def read() -> None:
@@ -251,7 +251,7 @@ async def k6(r: Client[Any], server: Server, prefix: str) -> None:
         while time.monotonic() < end:
             await cache.get("k", source)
             reads += 1
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.004)
 
     await asyncio.gather(*(read() for _ in range(5)))
     assert reads > 50
@@ -560,5 +560,22 @@ async def test_a_user_who_may_not_subscribe(
         assert await asyncio.gather(*(late.get("k", source) for _ in range(5))) == [0] * 5
         assert await waiting == [0] * 3
         assert source.calls == 1
-    assert [record.getMessage()[:13] for record in caplog.records] == ["waits by time"]
+    assert [each.getMessage()[:13] for each in caplog.records if each.name == "aioresp"] == ["waits by time"]
     await other.acl_deluser("unheard")
+
+
+async def test_a_server_without_memory(prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Values that are there are read, others are loaded and not stored; that is logged once."""
+    with start_server() as own:
+        async with Client(own.url) as r:
+            cache = Cache(r, prefix=prefix)
+            source = Source(seconds=0)
+            await cache.set("there", 7)
+            await r.config_set({"maxmemory": 1})
+            for number in range(3):
+                assert await cache.get(f"{number}", source) == 0
+                assert await cache.get("there", source) == 7
+            assert source.calls == 3
+            assert await r.dbsize() == 1
+            assert len([record for record in caplog.records if record.name == "aioresp"]) == 1
+            await cache.delete("there")
