@@ -63,6 +63,11 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         f"{_CONTEXTS}blocking.py tests/test_client.py {_CONTEXTS}transaction.py {_CONTEXTS}time_limits.py",
         f"tests/security/test_credentials.py tests/test_events.py {_CONTEXTS}pipeline.py",
     ),
+    "aioresp/recipes/limiter.py": ("tests/recipes/test_limiter.py",),
+    "aioresp/recipes/outage.py": ("tests/recipes/test_limiter.py", "tests/recipes/test_cache.py"),
+    "aioresp/recipes/entries.py": ("tests/recipes/test_cached.py", "tests/recipes/test_cache.py"),
+    "aioresp/recipes/loads.py": ("tests/recipes/test_cached.py", "tests/recipes/test_cache.py"),
+    "aioresp/recipes/cache.py": ("tests/recipes/test_cached.py", "tests/recipes/test_cache.py"),
     "aioresp/retry.py": (
         "tests/test_retry.py",
         f"tests/test_client.py tests/streams/test_reader.py {_CONTEXTS}pipeline.py tests/security/test_credentials.py",
