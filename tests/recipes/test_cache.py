@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -52,7 +52,7 @@ class Source:
         return version
 
     async def begun(self, calls: int = 1) -> None:
-        await until(lambda: self.calls >= calls)
+        await until(lambda: self.calls >= calls, 4)
 
 
 async def keys_of(r: Client[Any], prefix: str) -> dict[str, int]:
@@ -66,20 +66,25 @@ async def keys_of(r: Client[Any], prefix: str) -> dict[str, int]:
 
 
 async def k1(r: Client[Any], server: Server, prefix: str) -> None:
-    """One load at a time over several caches, longer than its lease, and over the end of an old value."""
-    source = Source(seconds=1.4)
+    """One load at a time over several caches, longer than its lease."""
+    source = Source(seconds=2.5)
     async with Client(server.url) as r2:
-        caches = [Cache(client, prefix=prefix, lease=0.6, ttl=20) for client in (r, r2)]
+        caches = [Cache(client, prefix=prefix, lease=1.2, ttl=20) for client in (r, r2)]
         values = await asyncio.gather(*(cache.get("k", source) for cache in caches * 20))
-        assert (values, source.calls) == ([0] * 40, 1)
-        # A load that began beside a value goes on when the value has expired: others wait for it.
-        source.calls = 0
+    assert (values, source.calls) == ([0] * 40, 1)
+
+
+async def k1_old(r: Client[Any], server: Server, prefix: str) -> None:
+    """A load that began beside a value goes on when the value has expired: others wait for it."""
+    source = Source(seconds=2.5)
+    async with Client(server.url) as r2:
+        caches = [Cache(client, prefix=prefix, lease=1.2, ttl=20) for client in (r, r2)]
         await caches[0].set("old", 1, ttl=0.5)
         caches[0]._loads.begin(caches_job(caches[0], f"{prefix}old", source), "early")
         await source.begun()
         await asyncio.sleep(0.6)
         assert await asyncio.gather(*(cache.get("old", source) for cache in caches)) == [0, 0]
-        assert source.calls == 1
+    assert source.calls == 1
 
 
 def caches_job(cache: Cache, name: str, load: Callable[[], Awaitable[Any]]) -> Any:
@@ -122,7 +127,7 @@ async def k2_race(r: Client[Any], server: Server, prefix: str) -> None:
     """The same at random moments: readers and writers on several clients."""
     version = 0
     chance = random.Random(1)
-    end = time.monotonic() + 1.0
+    end = time.monotonic() + 0.6
     async with Client(server.url) as r2:
         caches = [Cache(client, prefix=prefix, ttl=20, early=False) for client in (r, r2)]
 
@@ -224,8 +229,8 @@ async def k5(r: Client[Any], server: Server, prefix: str) -> None:
     begin = time.monotonic()
     child.send_signal(signal.SIGKILL)
     await child.wait()
-    assert await asyncio.wait_for(waiting, 20) == 0
-    assert time.monotonic() - begin < 0.6 + 1.0
+    assert await asyncio.wait_for(waiting, 4) == 0
+    assert time.monotonic() - begin < 0.6 + 2.0
     assert source.calls == 1
 
 
@@ -253,7 +258,7 @@ async def k6(r: Client[Any], server: Server, prefix: str) -> None:
             reads += 1
             await asyncio.sleep(0.004)
 
-    await asyncio.gather(*(read() for _ in range(5)))
+    await asyncio.gather(*(read() for _ in range(4)))
     assert reads > 50
     assert joined == 0
     assert source.calls >= 3
@@ -295,14 +300,14 @@ async def c3(r: Client[Any], server: Server, prefix: str) -> None:
     """A caller is cancelled after each number of turns: another gets the value, and nothing stays behind."""
     for cancels in (False, True):
         cache = Cache(r, prefix=prefix, ttl=20, lease=30, cancel_abandoned=cancels)
-        for turns in range(60):
+        for turns in range(40):
             source = Source(seconds=0)
             caller = asyncio.create_task(cache.get("k", source))
             for _ in range(turns):
                 await asyncio.sleep(0)
             caller.cancel()
             await asyncio.gather(caller, return_exceptions=True)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(3):
                 assert await cache.get("k", source) == 0
             await cache.delete("k")
             await until(lambda cache=cache: not cache._loads._tasks)  # type: ignore[misc]
@@ -330,6 +335,7 @@ async def c4(r: Client[Any], server: Server, prefix: str) -> None:
 
 LAWS: dict[str, Check] = {
     "K1": k1,
+    "K1-old": k1_old,
     "K2": k2,
     "K2-race": k2_race,
     "K3": k3,
@@ -342,16 +348,17 @@ LAWS: dict[str, Check] = {
 }
 
 
-@pytest.mark.parametrize("law", LAWS)
-async def test_law(law: str, r: Client[str], server: Server, prefix: str) -> None:
-    await LAWS[law](r, server, prefix)
+@pytest.mark.parametrize(("law", "protocol"), [*((law, 3) for law in LAWS), ("K2", 2), ("K4", 2), ("C2", 2)])
+async def test_law(law: str, protocol: Literal[2, 3], server: Server, prefix: str) -> None:
+    async with Client(server.url, protocol=protocol) as r:
+        await LAWS[law](r, server, prefix)
 
 
 SCRIPTS = [
     ("K1", "load", "elseif kind == '\\0acL' and how ~= 'force' then\n  return 0", ""),
     ("K1", "extend", "return redis.call('PEXPIRE', KEYS[1], lease)", "return 1"),
     ("C4", "load", "redis.call('PEXPIRE', KEYS[1], math.max(dies - now, ARGV[2]))", ""),
-    ("K1", "extend", "if redis.call('PTTL', KEYS[1]) < lease then", "if false then"),
+    ("K1-old", "extend", "if redis.call('PTTL', KEYS[1]) < lease then", "if false then"),
     ("K2", "store", "if not has then return 0 end", ""),
     ("K2", "forget", "local deleted = redis.call('DEL', KEYS[1])", "local deleted = 1"),
     ("K4", "abandon", "redis.call('DEL', KEYS[1])", ""),
@@ -379,7 +386,7 @@ async def test_a_mutated_script_is_noticed(
 ) -> None:
     break_script(monkeypatch, f"scripts/{name}", (old, new))
     with pytest.raises((AssertionError, TimeoutError)):
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(15):
             await LAWS[law](other, server, prefix)
     for task in tasks_besides():
         task.cancel()
@@ -445,7 +452,7 @@ async def test_a_mutated_method_is_noticed(
 ) -> None:
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises((AssertionError, TimeoutError, asyncio.CancelledError, ExceptionGroup)):
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(15):
             await LAWS[law](other, server, prefix)
     for task in tasks_besides():
         task.cancel()
@@ -459,7 +466,7 @@ async def test_three_processes_with_wrong_clocks_load_once(server: Server, other
     """K1 and C1, with a thousand callers each; the load takes longer than its lease."""
     children = []
     for shift in (-3600, 0, 3600):
-        words = [server.url, prefix, 1000, 1.5, shift, 0.5]
+        words = [server.url, prefix, 1000, 2.5, shift, 1.2]
         children.append(
             await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.recipes.loader", *map(str, words), stdout=asyncio.subprocess.PIPE
