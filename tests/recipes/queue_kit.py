@@ -189,8 +189,7 @@ class Nursery:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid in self._pids:
-            self.kill(pid)
+        self.kill_all()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)
@@ -204,6 +203,11 @@ class Nursery:
         print(json.dumps([url, name, options]), file=self._process.stdin, flush=True)
         self._pids.append(int(self._process.stdout.readline()))
         return self._pids[-1]
+
+    def kill_all(self) -> None:
+        """Kill all workers."""
+        while self._pids:
+            self.kill(self._pids.pop())
 
     @staticmethod
     def kill(pid: int, number: int = signal.SIGKILL) -> None:

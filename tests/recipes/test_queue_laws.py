@@ -94,9 +94,16 @@ def laboratory() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
+def forking() -> Iterator[Nursery]:
     with Nursery() as running:
         yield running
+
+
+@pytest.fixture
+def nursery(forking: Nursery) -> Iterator[Nursery]:
+    """A process that forks workers; none of them outlives the test."""
+    yield forking
+    forking.kill_all()
 
 
 async def _deaf_to_gaps(self: Any, live: asyncio.Future[None]) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("aioresp")
 
-#: Seconds after which an idle worker looks without a word, and at which it tends the leases of others at the latest.
+#: Seconds after which an idle worker looks without a word.
 LOOK: Final = 5.0
 
 #: Seconds that a stopped worker spends after `grace`, to have jobs cancelled, and to give them back.
@@ -361,7 +361,8 @@ class Worker(Entered):
                 log.warning("%d jobs of %s are back in line: their leases have ended", len(back), self.name)
             for id in buried:
                 log.error("job %s goes to the dead letters: its worker died too often", id)
-            await asyncio.sleep(LOOK if after < 0 else min(after / 1000 + 0.002, LOOK))
+            # A lease that is given after this look ends after a whole lease at the earliest.
+            await asyncio.sleep(self._ttl() if after < 0 else min(after / 1000 + 0.002, self._ttl()))
 
     async def _tick(self) -> None:
         """Enqueue the ticks of schedules."""
@@ -412,8 +413,11 @@ class Worker(Entered):
     # --- Leases ---------------------------------------------------------------------------------------------------
 
     def _keep_leases(self) -> None:
-        ttl = min([LEASE / 1000, *(task.settings.lease for task in self.tasks.values())])
-        self._lease = keep(self._renew, ttl, since=time.monotonic(), on_lost=self._lost_all)
+        self._lease = keep(self._renew, self._ttl(), since=time.monotonic(), on_lost=self._lost_all)
+
+    def _ttl(self) -> float:
+        """Return the shortest lease of a task."""
+        return min([LEASE / 1000, *(task.settings.lease for task in self.tasks.values())])
 
     async def _renew(self) -> bool:
         """Renew the leases of all jobs in hand, in the thread of the leases; True, whichever are lost."""
