@@ -133,9 +133,13 @@ class Books:
         after, back, buried = await self._script("tend")(self.keys)
         return after, [id.decode() for id in back], [id.decode() for id in buried]
 
-    async def nudge(self) -> None:
-        """Wake one worker."""
-        await self._script("nudge")(self.keys)
+    async def nudge(self, worker: str = "") -> None:
+        """Wake one worker, or that one."""
+        await self._script("nudge")((*self.keys, self.own_wake(worker)) if worker else self.keys)
+
+    def own_wake(self, worker: str) -> str:
+        """Return the list at which that worker alone waits for a word."""
+        return f"{self.wake}:{worker}"
 
     async def cancel(self, id: str) -> str:
         """Cancel a job; return its state, "gone" if there is none."""

@@ -166,6 +166,7 @@ class Worker(Entered):
                 if self.is_stopping:
                     self._stop_here()
                 await self._work()
+                await self._end_wait()
                 group.cancel_scope.cancel()
         finally:
             for timer in self._timers.values():
@@ -338,14 +339,28 @@ class Worker(Entered):
         self._signal.set()
 
     async def _await_word(self) -> None:
-        """Wait for one word at a time, while the hand is not full."""
+        """Wait for one word at a time, while the hand is not full; end with the word that is for this worker."""
+        keys = (self._books.wake, self._books.own_wake(self.id))
         while True:
             await self._idle.wait()
-            word = await self._books.view.blpop(self._books.wake, timeout=LOOK)
+            word = await self._books.view.blpop(keys, timeout=LOOK)
             self._idle.clear()
+            if word is not None and word[0].endswith(self.id.encode()):
+                self._signal.set()
+                return
             if word is not None and len(self._hand) >= self.concurrency:
                 await self._books.nudge()  # it is for another worker
             self._look_again()
+
+    async def _end_wait(self) -> None:
+        """End the wait for a word by a word: a pop that is cancelled may put one back without its time to live."""
+        if self._idle.is_set():
+            with self._patient("end its wait"):
+                async with asyncio.timeout(1.0):
+                    await self._books.nudge(self.id)
+                    while self._idle.is_set():
+                        await self._signal.wait()
+                        self._signal.clear()
 
     async def _listen(self) -> None:
         """Hear which jobs are to be cancelled. A word that is missed comes with the next renewal."""
@@ -374,15 +389,14 @@ class Worker(Entered):
             if danger not in self._books.warned:
                 self._books.warned.add(danger)
                 log.warning("queue %s: %s", self.name, danger)
-        await anyio.sleep_forever()
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Run something that never ends, also after errors."""
+        """Run something to its end, which most never come to, also after errors."""
         pause = _PAUSES[0]
         while True:
             began = time.monotonic()
             with self._patient(step.__name__.strip("_").replace("_", " ")):
-                await step()
+                return await step()
             pause = await self._pause(_PAUSES[0] if time.monotonic() - began > LOOK else pause)
 
     def _patient(self, what: str) -> _Patience:

@@ -6,10 +6,8 @@ local call, time = redis.call, redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function key(id) return ROOT .. 'job:' .. id end
 local function wake() -- one word wakes one worker, which wakes the next
-  if call('LLEN', WAKE) == 0 then
-    call('RPUSH', WAKE, '1')
-    call('PEXPIRE', WAKE, 60000)
-  end
+  if call('LLEN', WAKE) == 0 then call('RPUSH', WAKE, '1') end
+  call('PEXPIRE', WAKE, 60000) -- also of one that a cancelled pop has put back
 end
 local function line(id) -- the list of its priority, 2 to -2
   return KEYS[9 - (tonumber(call('HGET', key(id), 'priority')) or 0)]
