@@ -1,44 +1,47 @@
-"""A queue of jobs: workers wait for them in blocking pops, each on a connection of its own, and end when told to."""
+"""A queue of jobs: typed arguments and results, a retry, a job that waits for its time, and a worker that is stopped.
+
+A worker is usually a process of its own: `aioresp worker examples.worker:queue`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import os
 
 from aioresp import Client
+from aioresp.recipes import Queue, running
 
-URL = os.environ.get("AIORESP_URL", "redis://localhost")
-JOBS, RESULTS = "example:jobs", "example:results"
-WORKERS = 3
+redis = Client(os.environ.get("AIORESP_URL", "redis://localhost"))
+queue = Queue(redis, "example")
 
 
-async def worker(r: Client[str]) -> int:
-    """Work until the job is None, and return how many jobs that were."""
-    done = 0
-    while True:
-        # A short wait in a loop: who wants to stop this worker finds it between two pops, with no job in its hands.
-        popped = await r.blpop(JOBS, timeout=1)
-        if popped is None:
-            continue
-        job = json.loads(popped[1])
-        if job is None:
-            return done
-        await r.hset(RESULTS, str(job), job * job)
-        done += 1
+@queue.task(keep_result=30)
+async def square(number: int) -> int:
+    return number * number
+
+
+@queue.task(retries=3, backoff=(0.05, 1))
+async def unsteady() -> str:
+    if running().attempt < 3:
+        raise ConnectionError("a service that is away for a moment")
+    return f"done at attempt {running().attempt}"
 
 
 async def main() -> None:
-    async with Client(URL) as r:
-        await r.delete(JOBS, RESULTS)
-        workers = [asyncio.create_task(worker(r)) for _ in range(WORKERS)]
-        for number in range(100):
-            await r.rpush(JOBS, json.dumps(number))  # ordinary commands go on while all workers wait
-        await r.rpush(JOBS, *["null"] * WORKERS)
+    logging.basicConfig(level=logging.ERROR)  # at WARNING it tells of retries, and of servers that may forget jobs
+    async with redis, queue.worker(concurrency=10, grace=5) as worker:
+        working = asyncio.create_task(worker.run())
 
-        print("jobs done:", sum(await asyncio.gather(*workers)))  # jobs done: 100
-        print("the square of 12:", await r.hget(RESULTS, "12"))  # the square of 12: 144
-        await r.delete(RESULTS)
+        jobs = [await square.enqueue(number) for number in range(100)]
+        print("sum of the squares:", sum([await job.result(timeout=10) for job in jobs]))  # sum of the squares: 328350
+
+        print(await (await unsteady.enqueue()).result(timeout=10))  # done at attempt 3
+        later = await square.options(delay=0.2).enqueue(12)
+        print((await later.info()).state, await later.result(timeout=10))  # delayed 144
+        worker.stop()
+        await working
+        print(await queue.counts())  # Counts(waiting=0, delayed=0, running=0, dead=0)
 
 
 if __name__ == "__main__":

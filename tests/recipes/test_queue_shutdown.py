@@ -118,12 +118,13 @@ async def check_left(r: Client[str]) -> None:
     """A worker that is left by an exception goes back to nobody's hands."""
     naps = Naps(r)
     ids = await naps.put(3)
+    runs: list[asyncio.Task[None]] = []
     with pytest.raises(ZeroDivisionError):
         async with naps.queue.worker(concurrency=2, grace=0.1) as worker:
-            run = asyncio.create_task(worker.run())
+            runs.append(asyncio.create_task(worker.run()))
             await naps.until_begun(2)
             raise ZeroDivisionError
-    await end_of(run)
+    await end_of(*runs)
     assert await naps.queue.counts() == Counts(3, 0, 0, 0), "jobs did not go back"
     assert await naps.attempts(ids) == [0, 0, 0]
 

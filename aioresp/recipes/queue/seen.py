@@ -80,11 +80,13 @@ class JobMiddleware(Protocol):
 
     def enqueue(self, queue: str, task: str, job: str, headers: dict[str, str]) -> AbstractContextManager[object]:
         """Return the context of an enqueue. What it adds to `headers` when entered travels with the job."""
+        ...
 
     def run(
         self, queue: str, task: str, job: str, attempt: int, headers: dict[str, str]
     ) -> AbstractContextManager[object]:
-        """Return the context of an attempt. The exception of the job leaves it, with CancelledError among them."""
+        """Return the context of an attempt. An exception of the job passes through it, CancelledError too."""
+        ...
 
 
 class Seen:
