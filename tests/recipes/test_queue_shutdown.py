@@ -124,7 +124,7 @@ async def check_left(r: Client[str]) -> None:
             runs.append(asyncio.create_task(worker.run()))
             await naps.until_begun(2)
             raise ZeroDivisionError
-    await end_of(*runs)
+    await end_of(runs[0])
     assert await naps.queue.counts() == Counts(3, 0, 0, 0), "jobs did not go back"
     assert await naps.attempts(ids) == [0, 0, 0]
 
