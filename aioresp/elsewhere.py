@@ -134,6 +134,7 @@ SHARED: Final[dict[str, str]] = {
     **COMMON,
     "pubsub": "it is `async with client.subscribe(...) as s` here, and `async for message in s`",
     "lock": LOCK,
+    "enqueue_job": "jobs are another object's: `from aioresp.recipes import Queue`, and `await task.enqueue(...)`",
     "keyspace_notifications": "it is `keyspace_events(...)` here",
     "client": "it is `async with client.connection() as c` here",
     "watch": "it belongs to a pipeline: `async with client.pipeline() as p`, then `await p.watch(...)`",

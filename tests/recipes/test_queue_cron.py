@@ -57,6 +57,11 @@ class Crons:
             worker.stop()
             await task
 
+    async def restart(self) -> None:
+        """Do what a worker does when it starts, and run all that waits."""
+        await cron.Ticker(self.queue.books, self.queue._around.crons)._tick()
+        await self.queue.drain()
+
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
@@ -90,7 +95,7 @@ async def check_of_those_missed_the_last_counts(r: Client[str], name: str) -> No
     key = f"{{{name}}}:cron:tidy:{SELDOM} UTC"
     async with Crons(r, name, SELDOM, ran).working():  # the first worker ever: the schedule has no past
         await until_key(r, key)
-        await asyncio.sleep(0.05)
+    await Crons(r, name, SELDOM, ran).queue.drain()
     assert ran == [], "a schedule without a past has no ticks in it"
     assert await r.pttl(key) > cron.KEPT
 
@@ -98,12 +103,11 @@ async def check_of_those_missed_the_last_counts(r: Client[str], name: str) -> No
     id = f"cron:tidy:{last(SELDOM)}"
     async with Crons(r, name, SELDOM, ran).working(), Crons(r, name, SELDOM, ran).working():
         await until(lambda: bool(ran))
-        await asyncio.sleep(0.05)
+    await Crons(r, name, SELDOM, ran).restart()
     assert ran == [id], "not the last tick of those missed, once"
 
     await r.delete(f"{{{name}}}:job:{id}")  # its result has expired
-    async with Crons(r, name, SELDOM, ran).working():
-        await asyncio.sleep(0.1)
+    await Crons(r, name, SELDOM, ran).restart()
     assert ran == [id], "a tick came again after a restart"
 
 
@@ -122,7 +126,7 @@ async def check_the_server_clock_counts(r: Client[str], name: str, monkeypatch: 
         monkeypatch.setattr(time, "time", lambda off=hours * 3600: real() + off)
         async with Crons(r, name, "0 * * * *", ran).working():
             await until_key(r, key)
-            await asyncio.sleep(0.05)
+        await Crons(r, name, "0 * * * *", ran).restart()
     assert ran == [], "a tick came by the clock of a worker"
 
 

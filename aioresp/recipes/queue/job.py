@@ -15,11 +15,13 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from aioresp.elsewhere import advising
 from aioresp.misuse import Bound
 from aioresp.pubsub.topics import Gap
 from aioresp.recipes.errors import JobCancelled, JobFailed, JobGone
 from aioresp.recipes.queue.books import Books, Standing
 from aioresp.recipes.queue.checks import seconds
+from aioresp.recipes.queue.elsewhere import JOB
 from aioresp.record import Record
 
 if TYPE_CHECKING:
@@ -144,6 +146,7 @@ def waiters(books: Books) -> Waiters:
     return found
 
 
+@advising(JOB)
 class Job(Bound, Generic[T]):
     """A job in the queue; `id` names it, and `queue.job(id)` returns it elsewhere."""
 

@@ -11,10 +11,12 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from aioresp.client import Client
+from aioresp.elsewhere import advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
 from aioresp.recipes.encoding import Signature
 from aioresp.recipes.queue.books import Books
+from aioresp.recipes.queue.elsewhere import QUEUE
 from aioresp.recipes.queue.job import Job, JobInfo, info
 from aioresp.recipes.queue.schedule import Schedule
 from aioresp.recipes.queue.seen import Around, JobHook, JobMiddleware, Seen
@@ -61,6 +63,7 @@ class Scheduler:
         return task
 
 
+@advising(QUEUE)
 class Queue(Bound):
     """A queue of jobs, on keys `{name}:...` of a client's server.
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar
 
+from aioresp.elsewhere import advising
 from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
 from aioresp.recipes.encoding import Signature, encode
 from aioresp.recipes.queue.books import KEEP, LEASE, PRIORITIES, REMEMBERED, Books
 from aioresp.recipes.queue.checks import count, seconds
 from aioresp.recipes.queue.cron import Cron
+from aioresp.recipes.queue.elsewhere import TASK
 from aioresp.recipes.queue.job import Job
 from aioresp.recipes.queue.schedule import Schedule
 from aioresp.recipes.queue.seen import JobMiddleware
@@ -74,6 +76,7 @@ class Call(Bound, Generic[P, T]):
         return await self._task.put(self._times, args, kwargs)
 
 
+@advising(TASK)
 class Task(Bound, Generic[P, T]):
     """A coroutine function of a queue. A plain call runs it here; `enqueue` lets a worker run it."""
 
