@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from aioresp import Cluster
-from aioresp.recipes import JobCancelled
+from aioresp.recipes import JobCancelled, running
 from aioresp.testing import ClusterServers
 from tests.recipes.queue_kit import SOON, Lab
 from tests.recipes.queue_laws import fresh
@@ -42,3 +42,21 @@ async def test_a_worker_survives_a_failover_of_its_node(cluster: ClusterServers)
             late = await lab.quick.options(delay=0.2).enqueue(2)
             assert await late.result(SOON) == 2
         assert lab.ran == dict.fromkeys(range(3), 1)
+
+
+async def test_ticks_and_drain_on_a_cluster(cluster: ClusterServers) -> None:
+    async with Cluster(cluster.url) as redis:
+        lab = Lab(redis, fresh(), lease=15)
+        ran: list[str] = []
+
+        @lab.queue.cron("* * * * * *")
+        async def tidy() -> None:
+            ran.append(running().id)
+
+        async with lab.working(), asyncio.timeout(SOON):
+            while len(ran) < 2:
+                await asyncio.sleep(0.02)
+        first, second = (int(id.rpartition(":")[2]) for id in ran[:2])
+        assert second - first == 1000
+        await lab.quick.options(delay=3600).enqueue(1)
+        assert await lab.queue.drain(delayed=True) == 1

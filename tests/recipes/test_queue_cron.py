@@ -144,6 +144,11 @@ async def test_ticks(r: Client[str], name: str, check: Check, monkeypatch: pytes
     await check(r, name, monkeypatch)
 
 
+async def test_ticks_under_resp2(server: Server, name: str) -> None:
+    async with Client(server.url, protocol=2) as r:
+        await check_of_those_missed_the_last_counts(r, name)
+
+
 # --- Mutations --------------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,13 @@ async def r(server: Server) -> AsyncIterator[Client[str]]:
         yield client
 
 
-def make(r: Client[str], hook: Callable[[JobEvent], object] | None = None, middleware: Any = None) -> Queue:
+@pytest.fixture
+async def bytes_of_resp2(server: Server) -> AsyncIterator[Client[bytes]]:
+    async with Client(server.url, protocol=2, decode_responses=False) as client:
+        yield client
+
+
+def make(r: Client[Any], hook: Callable[[JobEvent], object] | None = None, middleware: Any = None) -> Queue:
     queue = Queue(r, f"seen-{os.urandom(4).hex()}", events=hook, middleware=middleware)
 
     @queue.task(retries=1)
@@ -239,6 +245,15 @@ async def test_the_span_of_a_run_is_linked_to_that_of_its_enqueue(r: Client[str]
     assert context(run).trace_id != context(send).trace_id
     assert {span.status.status_code for span in (send, run)} == {StatusCode.UNSET}
     assert "secret" not in send.to_json() + run.to_json()
+
+
+async def test_headers_under_resp2(bytes_of_resp2: Client[bytes]) -> None:
+    collected = Collected(follow=True)
+    queue = make(bytes_of_resp2, middleware=collected.middleware)
+    await enqueue(queue, "works")
+    assert await queue.drain() == 1
+    send, run = collected.spans
+    assert context(send).trace_id == context(run).trace_id
 
 
 async def test_a_trace_that_follows_the_job(r: Client[str]) -> None:
