@@ -1,0 +1,34 @@
+"""SAQ: a queue and a worker with `concurrency`; all else by default."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from measured import Clock, Done, Finished, Job, enqueued, main, spread
+from saq import Queue, Worker
+
+
+async def enqueue(job: Job) -> Done:
+    queue = Queue.from_url(job["url"])
+    await queue.connect()
+    return await enqueued(lambda: queue.enqueue("noop"), job)
+
+
+async def work(job: Job) -> Done:
+    queue = Queue.from_url(job["url"])
+    await queue.connect()
+    await spread(lambda _: queue.enqueue("noop"), job["count"], 50)
+    finished = Finished(job["count"])
+
+    async def noop(_: dict[str, Any]) -> None:
+        finished.one()
+
+    worker = Worker(queue, functions=[("noop", noop)], concurrency=job["tasks"])
+    with Clock() as finished.clock:
+        _running = asyncio.create_task(worker.start())
+        await finished.done.wait()
+    return finished.clock.told(job["count"])
+
+
+main(enqueue=enqueue, work=work)
