@@ -150,7 +150,7 @@ def _measure(scenario: Scenario, names: Sequence[str] | None, rounds: int, url_o
         for peer in random.sample(peers, len(peers)):
             if peer.name not in results:
                 continue
-            url_of.execute("FLUSHALL")
+            url_of.flush()
             try:
                 results[peer.name].append(_run(peer, scenario, url_of.url, core))
             except RuntimeError as error:

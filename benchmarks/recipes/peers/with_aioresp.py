@@ -7,13 +7,12 @@ import time
 
 from measured import Clock, Done, Finished, Job, enqueued, hits, limited, locked, main, spread, stampede
 
-from aioresp import Client
-from aioresp.recipes import Cache, Limiter, Lock, Queue
+from aioresp import Client, recipes
 
 
 async def enqueue(job: Job) -> Done:
     async with Client(job["url"]) as redis:
-        queue = Queue(redis, "jobs")
+        queue = recipes.Queue(redis, "jobs")
 
         @queue.task
         async def noop() -> None: ...
@@ -23,7 +22,7 @@ async def enqueue(job: Job) -> Done:
 
 async def work(job: Job) -> Done:
     async with Client(job["url"]) as redis:
-        queue, finished = Queue(redis, "jobs"), Finished(job["count"])
+        queue, finished = recipes.Queue(redis, "jobs"), Finished(job["count"])
 
         @queue.task
         async def noop() -> None:
@@ -43,7 +42,7 @@ async def lock(job: Job) -> Done:
     async with Client(job["url"]) as redis:
 
         async def hold(key: str, seconds: float) -> float:
-            async with Lock(redis, key, ttl=10):
+            async with recipes.Lock(redis, key, ttl=10):
                 got = time.perf_counter()
                 if seconds:
                     await asyncio.sleep(seconds)
@@ -54,7 +53,7 @@ async def lock(job: Job) -> Done:
 
 async def limit(job: Job) -> Done:
     async with Client(job["url"]) as redis:
-        limiter = Limiter(redis, job["limit"], per=60)
+        limiter = recipes.Limiter(redis, job["limit"], per=60)
 
         async def hit(key: str) -> bool:
             return (await limiter.hit(key)).allowed
@@ -67,7 +66,7 @@ loads = 0
 
 async def _cached(what: str, job: Job) -> Done:
     async with Client(job["url"]) as redis:
-        cache = Cache(redis, prefix="cache:", ttl=60)
+        cache = recipes.Cache(redis, prefix="cache:", ttl=60)
 
         @cache
         async def read(number: int) -> str:
