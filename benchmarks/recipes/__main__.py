@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import subprocess
 import sys
@@ -54,7 +53,10 @@ class Target:
 SCENARIOS: Final = (
     Scenario("enqueue-1", "enqueue, 1 task", {"what": "enqueue", "count": 2_000, "tasks": 1}, QUEUES),
     Scenario(
-        "enqueue-50", "enqueue, 50 tasks", {"what": "enqueue", "count": 5_000, "tasks": 50}, [p for p in QUEUES if p.name != "RQ"]
+        "enqueue-50",
+        "enqueue, 50 tasks",
+        {"what": "enqueue", "count": 5_000, "tasks": 50},
+        [p for p in QUEUES if p.name != "RQ"],
     ),
     Scenario(
         "work-50",
@@ -68,11 +70,14 @@ SCENARIOS: Final = (
         "work, 1 at a time",
         {"what": "work", "count": 2_000, "tasks": 1},
         [p for p in QUEUES if p.name != "RQ"],
-        less={"arq": 6, "SAQ": 1_000, "taskiq-redis": 1_000, "streaq": 500},
+        less={"arq": 10, "SAQ": 1_000, "taskiq-redis": 1_000, "streaq": 500},
     ),
     Scenario("lock-1", "lock, 1 task", {"what": "lock", "count": 2_000, "tasks": 1, "keys": 1, "held": 0}, LOCKS),
     Scenario(
-        "lock-50", "lock, 50 tasks on 50 keys", {"what": "lock", "count": 10_000, "tasks": 50, "keys": 50, "held": 0}, LOCKS
+        "lock-50",
+        "lock, 50 tasks on 50 keys",
+        {"what": "lock", "count": 10_000, "tasks": 50, "keys": 50, "held": 0},
+        LOCKS,
     ),
     Scenario(
         "lock-shared",
@@ -83,11 +88,18 @@ SCENARIOS: Final = (
         figure="longest",
     ),
     Scenario("limit-1", "limiter, 1 task", {"what": "limit", "count": 2_000, "tasks": 1, "limit": 10_000}, LIMITERS),
-    Scenario("limit-50", "limiter, 50 tasks", {"what": "limit", "count": 10_000, "tasks": 50, "limit": 10_000}, LIMITERS),
+    Scenario(
+        "limit-50", "limiter, 50 tasks", {"what": "limit", "count": 10_000, "tasks": 50, "limit": 10_000}, LIMITERS
+    ),
     Scenario("warm-50", "cache, 50 tasks, found", {"what": "warm", "count": 10_000, "tasks": 50, "load": 0}, CACHES),
     Scenario("cold-1", "1,000 callers", {"what": "cold", "callers": 1_000, "load": 0.1}, CACHES, figure="loads"),
     Scenario(
-        "cold-3", "3,000 callers in 3 processes", {"what": "cold", "callers": 1_000, "load": 0.1}, CACHES, 3, figure="loads"
+        "cold-3",
+        "3,000 callers in 3 processes",
+        {"what": "cold", "callers": 1_000, "load": 0.1},
+        CACHES,
+        3,
+        figure="loads",
     ),
 )
 
@@ -143,7 +155,9 @@ def _run(peer: Peer, scenario: Scenario, url: str, core: int | None) -> Result:
     return whole
 
 
-def _measure(scenario: Scenario, names: Sequence[str] | None, rounds: int, url_of: Server, core: int | None) -> dict[str, list[Result]]:
+def _measure(
+    scenario: Scenario, names: Sequence[str] | None, rounds: int, url_of: Server, core: int | None
+) -> dict[str, list[Result]]:
     peers = [peer for peer in scenario.peers if names is None or peer is AIORESP or peer.name in names]
     results: dict[str, list[Result]] = {peer.name: [] for peer in peers}
     for _ in range(rounds):

@@ -1,7 +1,8 @@
-"""arq: a pool that enqueues, and a worker in burst mode with `max_jobs`; all else by default."""
+"""arq: a pool that enqueues, and a worker with `max_jobs`; all else by default."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from arq import create_pool
@@ -24,9 +25,10 @@ async def work(job: Job) -> Done:
     async def noop(_: dict[str, Any]) -> None:
         finished.one()
 
-    worker = Worker([noop], redis_settings=settings, burst=True, max_jobs=job["tasks"], handle_signals=False)
+    worker = Worker([noop], redis_settings=settings, max_jobs=job["tasks"], handle_signals=False)
     with Clock() as finished.clock:
-        await worker.main()
+        _running = asyncio.create_task(worker.main())
+        await finished.done.wait()
     return finished.clock.told(job["count"])
 
 
