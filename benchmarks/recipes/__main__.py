@@ -50,13 +50,17 @@ class Target:
     ratio: float
 
 
+_ASYNC: Final = [peer for peer in QUEUES if peer.name != "RQ"]
+_LOCKING: Final = {"what": "lock", "keys": 1, "held": 0}
+_COLD: Final = {"what": "cold", "callers": 1_000, "load": 0.1}
+
 SCENARIOS: Final = (
     Scenario("enqueue-1", "enqueue, 1 task", {"what": "enqueue", "count": 2_000, "tasks": 1}, QUEUES),
     Scenario(
         "enqueue-50",
         "enqueue, 50 tasks",
         {"what": "enqueue", "count": 5_000, "tasks": 50},
-        [p for p in QUEUES if p.name != "RQ"],
+        _ASYNC,
     ),
     Scenario(
         "work-50",
@@ -69,20 +73,20 @@ SCENARIOS: Final = (
         "work-1",
         "work, 1 at a time",
         {"what": "work", "count": 2_000, "tasks": 1},
-        [p for p in QUEUES if p.name != "RQ"],
+        _ASYNC,
         less={"arq": 10, "SAQ": 1_000, "taskiq-redis": 1_000, "streaq": 500},
     ),
-    Scenario("lock-1", "lock, 1 task", {"what": "lock", "count": 2_000, "tasks": 1, "keys": 1, "held": 0}, LOCKS),
+    Scenario("lock-1", "lock, 1 task", {**_LOCKING, "count": 2_000, "tasks": 1}, LOCKS),
     Scenario(
         "lock-50",
         "lock, 50 tasks on 50 keys",
-        {"what": "lock", "count": 10_000, "tasks": 50, "keys": 50, "held": 0},
+        {**_LOCKING, "count": 10_000, "tasks": 50, "keys": 50},
         LOCKS,
     ),
     Scenario(
         "lock-shared",
         "lock, 50 tasks on one key, held 2 ms",
-        {"what": "lock", "count": 500, "tasks": 50, "keys": 1, "held": 0.002},
+        {**_LOCKING, "count": 500, "tasks": 50, "held": 0.002},
         LOCKS,
         less={"redis-py": 250, "pottery": 250},
         figure="longest",
@@ -92,7 +96,7 @@ SCENARIOS: Final = (
         "limit-50", "limiter, 50 tasks", {"what": "limit", "count": 10_000, "tasks": 50, "limit": 10_000}, LIMITERS
     ),
     Scenario("warm-50", "cache, 50 tasks, found", {"what": "warm", "count": 10_000, "tasks": 50, "load": 0}, CACHES),
-    Scenario("cold-1", "1,000 callers", {"what": "cold", "callers": 1_000, "load": 0.1}, CACHES, figure="loads"),
+    Scenario("cold-1", "1,000 callers", _COLD, CACHES, figure="loads"),
     Scenario(
         "cold-3",
         "3,000 callers in 3 processes",
@@ -114,6 +118,7 @@ TARGETS: Final = (
 )
 
 Result = dict[str, Any]
+Results = dict[str, list[Result]]
 
 
 @contextlib.contextmanager
@@ -156,17 +161,17 @@ def _run(peer: Peer, scenario: Scenario, url: str, core: int | None) -> Result:
 
 
 def _measure(
-    scenario: Scenario, names: Sequence[str] | None, rounds: int, url_of: Server, core: int | None
-) -> dict[str, list[Result]]:
+    scenario: Scenario, names: Sequence[str] | None, rounds: int, servers: Server, core: int | None
+) -> Results:
     peers = [peer for peer in scenario.peers if names is None or peer is AIORESP or peer.name in names]
-    results: dict[str, list[Result]] = {peer.name: [] for peer in peers}
+    results: Results = {peer.name: [] for peer in peers}
     for _ in range(rounds):
         for peer in random.sample(peers, len(peers)):
             if peer.name not in results:
                 continue
-            url_of.flush()
+            servers.flush()
             try:
-                results[peer.name].append(_run(peer, scenario, url_of.url, core))
+                results[peer.name].append(_run(peer, scenario, servers.url, core))
             except RuntimeError as error:
                 print(f"{scenario.name}: {peer.name} failed: {error}", file=sys.stderr, flush=True)
                 del results[peer.name]
@@ -178,12 +183,12 @@ def _per_second(result: Result, by: str) -> float:
     return value
 
 
-def _ratio(results: dict[str, list[Result]], peer: str, by: str) -> float:
+def _ratio(results: Results, peer: str, by: str) -> float:
     pairs = zip(results[AIORESP.name], results[peer], strict=False)
     return median(_per_second(ours, by) / _per_second(theirs, by) for ours, theirs in pairs)
 
 
-def _row(scenario: Scenario, results: dict[str, list[Result]]) -> list[list[str]]:
+def _row(scenario: Scenario, results: Results) -> list[list[str]]:
     rows = []
     for peer, told in results.items():
         against = "" if peer == AIORESP.name else f"{_ratio(results, peer, 'wall'):.1f}"
@@ -210,7 +215,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def _targets(measured: dict[str, dict[str, list[Result]]]) -> tuple[str, bool]:
+def _targets(measured: dict[str, Results]) -> tuple[str, bool]:
     rows, met = [], True
     for target in TARGETS:
         results = measured.get(target.scenario)
@@ -253,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if names is None or peer.name in names:
             peer.install()
     cores = None if options.free else measure.cores()
-    measured: dict[str, dict[str, list[Result]]] = {}
+    measured: dict[str, Results] = {}
     rows: list[list[str]] = []
     with _servers(options.server, cores[1] if cores else None) as running:
         for scenario in scenarios:

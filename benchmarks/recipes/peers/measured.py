@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 Job = dict[str, Any]
@@ -40,19 +40,29 @@ class Clock:
 
 
 class Finished:
-    """Counts the runs of a job, and tells the clock when the last one ends."""
+    """Counts the runs of a job, and stops the clock when the last one ends."""
 
     def __init__(self, count: int) -> None:
-        self.left = count
-        self.clock: Clock | None = None
-        self.done = asyncio.Event()
+        self._count = self._left = count
+        self._clock = Clock()
+        self._done = asyncio.Event()
 
     def one(self) -> None:
-        self.left -= 1
-        if not self.left:
-            if self.clock is not None:
-                self.clock.stop()
-            self.done.set()
+        self._left -= 1
+        if not self._left:
+            self._clock.stop()
+            self._done.set()
+
+    async def worked(self, worker: Coroutine[Any, Any, object]) -> Done:
+        """Run a worker until all jobs have run, and measure that."""
+        with self._clock:
+            running = asyncio.create_task(worker)
+            last = asyncio.create_task(self._done.wait())
+            await asyncio.wait([running, last], return_when="FIRST_COMPLETED")
+        if not last.done():
+            running.result()
+            raise RuntimeError("the worker ended early")
+        return self._clock.told(self._count)
 
 
 async def spread(call: Callable[[int], Awaitable[object]], count: int, tasks: int) -> None:

@@ -14,9 +14,14 @@ loads = 0
 
 def _read(job: Job):  # type: ignore[no-untyped-def]
     at = urlsplit(job["url"])
-    settings = dict(
-        ttl=60, cache=Cache.REDIS, endpoint=at.hostname, port=at.port, password=at.password, serializer=JsonSerializer()
-    )
+    settings = {
+        "ttl": 60,
+        "cache": Cache.REDIS,
+        "endpoint": at.hostname,
+        "port": at.port,
+        "password": at.password,
+        "serializer": JsonSerializer(),
+    }
     decorate = cached_stampede(lease=2, **settings) if job.get("variant") == "stampede" else cached(**settings)
 
     @decorate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from measured import Clock, Done, Finished, Job, enqueued, hits, limited, locked, main, spread, stampede
+from measured import Done, Finished, Job, enqueued, hits, limited, locked, main, spread, stampede
 
 from aioresp import Client, recipes
 
@@ -30,12 +30,7 @@ async def work(job: Job) -> Done:
 
         await spread(lambda _: noop.enqueue(), job["count"], 50)
         async with queue.worker(concurrency=job["tasks"]) as worker:
-            with Clock() as finished.clock:
-                running = asyncio.create_task(worker.run())
-                await finished.done.wait()
-            worker.stop()
-            await running
-        return finished.clock.told(job["count"])
+            return await finished.worked(worker.run())
 
 
 async def lock(job: Job) -> Done:

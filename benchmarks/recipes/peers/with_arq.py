@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from arq import create_pool
 from arq.connections import RedisSettings
 from arq.worker import Worker
-from measured import Clock, Done, Finished, Job, enqueued, main, spread
+from measured import Done, Finished, Job, enqueued, main, spread
 
 
 async def enqueue(job: Job) -> Done:
@@ -26,10 +25,7 @@ async def work(job: Job) -> Done:
         finished.one()
 
     worker = Worker([noop], redis_settings=settings, max_jobs=job["tasks"], handle_signals=False)
-    with Clock() as finished.clock:
-        _running = asyncio.create_task(worker.main())
-        await finished.done.wait()
-    return finished.clock.told(job["count"])
+    return await finished.worked(worker.main())
 
 
 main(enqueue=enqueue, work=work)

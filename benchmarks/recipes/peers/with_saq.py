@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from measured import Clock, Done, Finished, Job, enqueued, main, spread
+from measured import Done, Finished, Job, enqueued, main, spread
 from saq import Queue, Worker
 
 
@@ -25,10 +24,7 @@ async def work(job: Job) -> Done:
         finished.one()
 
     worker = Worker(queue, functions=[("noop", noop)], concurrency=job["tasks"])
-    with Clock() as finished.clock:
-        _running = asyncio.create_task(worker.start())
-        await finished.done.wait()
-    return finished.clock.told(job["count"])
+    return await finished.worked(worker.start())
 
 
 main(enqueue=enqueue, work=work)

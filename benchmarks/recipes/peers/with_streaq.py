@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from measured import Clock, Done, Finished, Job, enqueued, main, spread
+from measured import Done, Finished, Job, enqueued, main, spread
 from streaq import Worker
 
 
@@ -34,10 +32,7 @@ async def work(job: Job) -> Done:
 
     async with worker:
         await spread(one, job["count"], 50)
-    with Clock() as finished.clock:
-        _running = asyncio.create_task(worker.run_async())
-        await finished.done.wait()
-    return finished.clock.told(job["count"])
+    return await finished.worked(worker.run_async())
 
 
 main(enqueue=enqueue, work=work)

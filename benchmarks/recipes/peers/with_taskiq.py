@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from measured import Clock, Done, Finished, Job, enqueued, main, spread
+from measured import Done, Finished, Job, enqueued, main, spread
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
@@ -38,10 +36,7 @@ async def work(job: Job) -> Done:
 
     await sender.startup()
     await spread(lambda _: sent.kiq(), job["count"], 50)
-    with Clock() as finished.clock:
-        _running = asyncio.create_task(run_receiver_task(broker, max_async_tasks=job["tasks"], run_startup=True))
-        await finished.done.wait()
-    return finished.clock.told(job["count"])
+    return await finished.worked(run_receiver_task(broker, max_async_tasks=job["tasks"], run_startup=True))
 
 
 main(enqueue=enqueue, work=work)
