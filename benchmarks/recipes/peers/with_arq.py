@@ -6,7 +6,7 @@ from typing import Any
 
 from arq import create_pool
 from arq.connections import RedisSettings
-from arq.worker import Worker
+from arq.worker import Worker, func
 from measured import Done, Finished, Job, enqueued, main, spread
 
 
@@ -24,7 +24,7 @@ async def work(job: Job) -> Done:
     async def noop(_: dict[str, Any]) -> None:
         finished.one()
 
-    worker = Worker([noop], redis_settings=settings, max_jobs=job["tasks"], handle_signals=False)
+    worker = Worker([func(noop, name="noop")], redis_settings=settings, max_jobs=job["tasks"], handle_signals=False)
     return await finished.worked(worker.main())
 
 
