@@ -69,7 +69,7 @@ async def spread(call: Callable[[int], Awaitable[object]], count: int, tasks: in
     """Have `tasks` tasks make `count` calls, one after the other, each told the number of its task."""
 
     async def one(task: int) -> None:
-        for _ in range(count // tasks):
+        for _ in range(task, count, tasks):
             await call(task)
 
     await asyncio.gather(*(one(task) for task in range(tasks)))
