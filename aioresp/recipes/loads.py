@@ -167,15 +167,12 @@ class Loads:
         if self._newest.get(place) is load:
             del self._newest[place]
         load.task = None
-        if not load.outcome.done():  # cancelled before its first turn
+        if not load.outcome.done():  # the task was cancelled
             load.outcome.set_result(LoadCancelled(f"the load of {shown(place[1])} was cancelled"))
 
     async def _run(self, load: Load, job: Job) -> None:
         try:
             outcome: bytes | BaseException | None = await self._load(load, job)
-        except asyncio.CancelledError:
-            load.outcome.set_result(LoadCancelled(f"the load of {shown(job.key)} was cancelled"))
-            raise
         except Exception as error:
             if load.how == "early":
                 log.warning(
