@@ -586,3 +586,20 @@ async def test_a_server_without_memory(prefix: str, caplog: pytest.LogCaptureFix
             assert await r.dbsize() == 1
             assert len([record for record in caplog.records if record.name == "aioresp"]) == 1
             await cache.delete("there")
+
+
+@pytest.mark.soak
+async def test_writers_in_several_processes(prefix: str) -> None:
+    """K2, while connections are killed and callers cancelled."""
+    with start_server() as own:
+        children = []
+        for seed in range(3):
+            words = [own.url, prefix, seed, 20, int(seed == 0)]
+            children.append(
+                await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "tests.recipes.writers", *map(str, words), stdout=asyncio.subprocess.PIPE
+                )
+            )
+        said = [(await child.communicate())[0].split() for child in children]
+    assert [int(stale) for _, stale in said] == [0] * 3
+    assert all(int(writes) > 50 for writes, _ in said)
