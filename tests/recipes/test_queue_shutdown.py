@@ -6,6 +6,7 @@ Also the mutations that these checks must catch, and the signals of a process.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from aioresp.recipes.queue import books
 from aioresp.recipes.queue.hand import Hand
 from aioresp.recipes.queue.process import Process
 from aioresp.testing import Server
+from aioresp.testing import server as start_server
 
 
 class Naps:
@@ -301,3 +303,26 @@ async def test_an_idle_worker_ends_at_once(r: Client[str]) -> None:
     process.signal(signal.SIGTERM)
     await end_of(process.run)
     assert process.run.result() == 0
+
+
+async def test_a_worker_without_a_server_waits_says_so_once_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aioresp")
+    with start_server() as away:
+        async with Client(away.url, timeout=1) as r:
+            away.kill()
+            naps = Naps(r)
+            process = Signalled(naps, 60)
+            said = f"worker of {naps.queue.name}: cannot take jobs, tries again: "
+            async with asyncio.timeout(20):
+                while said not in caplog.text:
+                    await asyncio.sleep(0.02)
+            await asyncio.to_thread(away.start)
+            naps.go.set()
+            await (await naps.nap.enqueue()).result(timeout=20)
+            away.kill()
+            process.signal(signal.SIGTERM)
+            await end_of(process.run, 15)
+    assert process.run.result() == 0
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith(said) for line in lines) <= 2, "it repeats itself"
+    assert f"worker of {naps.queue.name}: the server answers" in lines

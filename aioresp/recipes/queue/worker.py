@@ -52,6 +52,10 @@ _BATCH: Final = 500
 _SUSPECT: Final = 2
 
 
+#: Begin of the notes about a server that is away, which are deleted when it is back.
+_AWAY: Final = "away: "
+
+
 class _Patience:
     """Context that logs an error and goes on: a server that comes back needs no person."""
 
@@ -67,10 +71,11 @@ class _Patience:
         if not isinstance(error, Exception):
             return False
         said = f"{self._what}: {type(error).__name__}: {error}"
-        is_news = not isinstance(error, ResponseError) or said not in self._said  # what a server refuses is said once
-        self._said.add(said)
+        # What a server refuses is said once, and once in a while without one what cannot be done.
+        note = said if isinstance(error, ResponseError) else f"{_AWAY}{self._what}"
         level = logging.WARNING if isinstance(error, (RedisError, OSError)) else logging.ERROR
-        log.log(level if is_news else logging.DEBUG, "%s", said)
+        log.log(logging.DEBUG if note in self._said and level == logging.WARNING else level, "%s", said)
+        self._said.add(note)
         return True
 
 
@@ -217,7 +222,8 @@ class Worker(Entered):
 
     def _is_late(self) -> bool:
         """Whether a worker that stops has no more time for a server that does not answer."""
-        return time.monotonic() > self._stopped + self.grace + _GIVE_BACK / 2
+        grace = self.grace if self._hand or self._outcomes else 0.0
+        return time.monotonic() > self._stopped + grace + _GIVE_BACK / 2
 
     # --- Take, begin, settle --------------------------------------------------------------------------------------
 
@@ -264,6 +270,7 @@ class Worker(Entered):
         while True:
             with self._patient("take jobs"):
                 due, jobs = await self._books.take(0 if self.is_stopping else free, token, self.id, LEASE, suspect)
+                self._is_back()
                 break
             # Asked again even if it stops: the books may hold jobs under this token, and tell them again.
             if self._is_late():
@@ -398,6 +405,13 @@ class Worker(Entered):
             with self._patient(step.__name__.strip("_").replace("_", " ")):
                 return await step()
             pause = await self._pause(_PAUSES[0] if time.monotonic() - began > LOOK else pause)
+
+    def _is_back(self) -> None:
+        """Note that the server answers."""
+        notes = [note for note in self._said if note.startswith(_AWAY)]
+        if notes:
+            log.info("worker of %s: the server answers", self.name)
+            self._said.difference_update(notes)
 
     def _patient(self, what: str) -> _Patience:
         return _Patience(self.name, what, self._said)
