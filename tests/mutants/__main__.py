@@ -68,6 +68,10 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "aioresp/recipes/entries.py": ("tests/recipes/test_cached.py", "tests/recipes/test_cache.py"),
     "aioresp/recipes/loads.py": ("tests/recipes/test_cached.py", "tests/recipes/test_cache.py"),
     "aioresp/recipes/cache.py": ("tests/recipes/test_cached.py", "tests/recipes/test_cache.py"),
+    "aioresp/recipes/queue/schedule.py": ("tests/recipes/test_schedule.py",),
+    "aioresp/recipes/queue/cron.py": ("tests/recipes/test_queue_cron.py",),
+    "aioresp/recipes/queue/process.py": ("tests/recipes/test_queue_shutdown.py",),
+    "aioresp/recipes/queue/seen.py": ("tests/recipes/test_queue_seen.py",),
     "aioresp/retry.py": (
         "tests/test_retry.py",
         f"tests/test_client.py tests/streams/test_reader.py {_CONTEXTS}pipeline.py tests/security/test_credentials.py",

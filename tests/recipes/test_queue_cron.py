@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -231,6 +231,19 @@ async def test_between_ticks_nothing_is_asked(r: Client[str], name: str) -> None
     ticker = cron.Ticker(crons.queue.books, crons.queue._around.crons)
     for _ in range(3):
         assert await ticker._tick() == 3600
+    asked = 0
+    script = ticker._script
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await script(*arguments)
+
+    setattr(ticker, "_script", counted)  # noqa: B010
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await ticker.run()
+    assert asked == 1
     assert await r.delete(*[key async for key in r.scan_iter(match=f"{{{name}}}:*")]) == 10
 
 

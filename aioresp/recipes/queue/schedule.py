@@ -15,9 +15,8 @@ from cronsim import CronSim, CronSimError
 
 from aioresp.errors import ArgumentError, ArgumentTypeError
 
-#: Clocks change by less than this, in any zone. Searches begin so far off: of a time of day that comes twice, cronsim
-#: knows the first coming only.
-_TWICE: Final = timedelta(hours=3)
+#: Time around a change of the clocks, in which some times come twice or never; more than any zone's change.
+_NEAR: Final = timedelta(hours=3)
 
 #: Fields of an expression without seconds.
 _FIELDS: Final = 5
@@ -59,31 +58,26 @@ class Schedule:
     def last(self, until: int) -> int:
         """Return the last tick up to that time, that time included."""
         end = _moment(until)
-        off = _TWICE if self._is_daily else timedelta(seconds=1)
-        for tick in CronSim(self.expression, (end + off).astimezone(self.zone), reverse=True):
+        for tick in CronSim(self.expression, (end + timedelta(seconds=1)).astimezone(self.zone), reverse=True):
             if (found := _milliseconds(tick)) > until:
                 continue
-            start = _moment(found) - _TWICE
-            if self._changes(start, end + _TWICE) and self.expression.count(" ") == _FIELDS - 1:
-                # Backwards, cronsim finds other ticks than forwards where clocks are changed by half an hour.
-                ticks = takewhile(lambda each: each <= until, map(_milliseconds, self._from(start)))
+            start = _moment(found)
+            if self.expression.count(" ") == _FIELDS - 1 and (self._changes(start) or self._changes(end)):
+                # Backwards, cronsim finds other ticks than forwards: of a time that comes twice it skips the first
+                # coming, and clocks that change by half an hour confuse it.
+                ticks = takewhile(lambda each: each <= until, map(_milliseconds, self._from(start - _NEAR)))
                 found = max(ticks, default=until + 1)
             if found <= until:
                 return found
         raise AssertionError("an expression with one tick has more")
 
-    @property
-    def _is_daily(self) -> bool:
-        """Whether cronsim takes it to name times of the day: a time that comes twice ticks once."""
-        minute, hour, *others = self.expression.split()
-        return len(others) == _FIELDS - 2 and not minute.startswith("*") and not hour.startswith("*")
-
     def _from(self, start: datetime) -> CronSim:
         return CronSim(self.expression, start.astimezone(self.zone))
 
-    def _changes(self, start: datetime, end: datetime) -> bool:
-        """Return whether clocks are changed between these times."""
-        return start.astimezone(self.zone).utcoffset() != end.astimezone(self.zone).utcoffset()
+    def _changes(self, moment: datetime) -> bool:
+        """Return whether clocks are changed near that time."""
+        before, after = ((moment + off).astimezone(self.zone) for off in (-_NEAR, _NEAR))
+        return before.utcoffset() != after.utcoffset()
 
     def __str__(self) -> str:
         return f"{self.expression} {self.zone.key}"
