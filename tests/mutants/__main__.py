@@ -76,6 +76,9 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/test_retry.py",
         f"tests/test_client.py tests/streams/test_reader.py {_CONTEXTS}pipeline.py tests/security/test_credentials.py",
     ),
+    "aioresp/recipes/leases.py": ("tests/recipes/test_leases.py", "tests/recipes/test_lock_laws.py"),
+    "aioresp/recipes/gate.py": ("tests/recipes/test_lock_laws.py", "tests/recipes/test_lock.py"),
+    "aioresp/recipes/holding.py": ("tests/recipes/test_lock_laws.py", "tests/recipes/test_lock.py"),
 }
 
 
