@@ -38,7 +38,7 @@ class Decoder(Generic[T]):
         except TypeError as error:
             raise ArgumentTypeError(f"{annotation} cannot be decoded from JSON: {error}") from None
 
-    def decode(self, data: bytes | str, where: str) -> T:
+    def decode(self, data: bytes | str | msgspec.Raw, where: str) -> T:
         """Return the value. Raise DecodeError, which names `where` and the place, never the data."""
         try:
             value: T = self._decoder.decode(data)
@@ -55,6 +55,8 @@ class Signature(Generic[T]):
         self._function = function
         self._signature = inspect.signature(function)
         self._decoders: dict[str, Decoder[Any]] | None = None
+        #: The least and the most arguments of a call by position that binding would leave as it is: most calls.
+        self._plain = _plain(self._signature)
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Return the arguments of a call as JSON, `[[positional], {by name}]`, equal for equal calls.
@@ -62,6 +64,12 @@ class Signature(Generic[T]):
         Defaults are not sent: the worker's own apply. Raise ArgumentTypeError for arguments that the function does not
         take, or that JSON cannot hold.
         """
+        least, most = self._plain
+        if not kwargs and least <= len(args) <= most:
+            try:
+                return _encoder.encode((args, {}))
+            except Exception:
+                pass  # the other way names the argument
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -82,29 +90,39 @@ class Signature(Generic[T]):
             raise DecodeError(
                 f"the payload of {self.name} is not of the form [[...], {{...}}]: {_reason(error)}"
             ) from None
+        decoders = self._decoders or self.resolve()
+        least, most = self._plain
+        if not raw_kwargs and least <= len(raw_args) <= most:
+            return [
+                decoder.decode(raw, f"the argument {place} of {self.name}")
+                for raw, (place, decoder) in zip(raw_args, decoders.items(), strict=False)
+            ], {}
         try:
             bound = self._signature.bind(*raw_args, **raw_kwargs)
         except TypeError as error:
             raise DecodeError(f"the payload of {self.name} does not fit the function: {error}") from None
-        decoders = self._decoders or self._resolve()
         for place, value in bound.arguments.items():
             kind = self._signature.parameters[place].kind
             decoder = decoders[place]
             where = f"the argument {place} of {self.name}"
             if kind is inspect.Parameter.VAR_POSITIONAL:
-                bound.arguments[place] = tuple(decoder.decode(bytes(one), where) for one in value)
+                bound.arguments[place] = tuple(decoder.decode(one, where) for one in value)
             elif kind is inspect.Parameter.VAR_KEYWORD:
-                bound.arguments[place] = {key: decoder.decode(bytes(one), where) for key, one in value.items()}
+                bound.arguments[place] = {key: decoder.decode(one, where) for key, one in value.items()}
             else:
-                bound.arguments[place] = decoder.decode(bytes(value), where)
+                bound.arguments[place] = decoder.decode(value, where)
         return list(bound.args), dict(bound.kwargs)
 
     def result(self, data: bytes) -> T:
         """Return the result, decoded by the annotation of the function."""
-        value: T = (self._decoders or self._resolve())["return"].decode(data, f"the result of {self.name}")
+        value: T = (self._decoders or self.resolve())["return"].decode(data, f"the result of {self.name}")
         return value
 
-    def _resolve(self) -> dict[str, Decoder[Any]]:
+    def resolve(self) -> dict[str, Decoder[Any]]:
+        """Return the decoders of the parameters in order, and of "return".
+
+        Raise ArgumentError if an annotation cannot be read, ArgumentTypeError if JSON cannot be decoded into it.
+        """
         try:
             hints = get_type_hints(self._function, include_extras=True)
         except NameError as error:
@@ -115,6 +133,20 @@ class Signature(Generic[T]):
         names = (*self._signature.parameters, "return")
         self._decoders = {name: Decoder(hints.get(name, Any)) for name in names}
         return self._decoders
+
+
+def _plain(signature: inspect.Signature) -> tuple[float, float]:
+    """Return the least and the most arguments that a call by position may have; (1, 0) if such calls are not plain."""
+    kinds = inspect.Parameter
+    positional = [each for each in signature.parameters.values() if each.kind <= kinds.POSITIONAL_OR_KEYWORD]
+    others = [each for each in signature.parameters.values() if each.kind > kinds.POSITIONAL_OR_KEYWORD]
+    if any(each.kind == kinds.VAR_POSITIONAL or _is_needed(each) for each in others):
+        return 1, 0
+    return sum(each.default is kinds.empty for each in positional), len(positional)
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.kind == inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty
 
 
 _envelope: Final = msgspec.json.Decoder(tuple[list[msgspec.Raw], dict[str, msgspec.Raw]])

@@ -400,6 +400,34 @@ async def test_a_client_of_bytes(server: Server, protocol: Literal[2, 3]) -> Non
             assert await (await lab.quick.enqueue(3)).result(SOON) == 3
 
 
+async def test_types_that_cannot_be_used_are_errors_of_the_worker(lab: Lab) -> None:
+    """They are found before a job is taken, and a type that refuses its value ends one job, not the worker."""
+
+    @dataclass
+    class Odd:
+        x: int
+
+        def __post_init__(self) -> None:
+            raise LookupError("secret")
+
+    @lab.queue.task
+    async def odd(value: Any) -> None: ...
+
+    odd.function.__annotations__["value"] = Odd
+    async with lab.working():
+        job = await odd.enqueue({"x": 1})
+        with pytest.raises(JobFailed, match="DecodeError: the payload of odd was refused by LookupError"):
+            await job.result(SOON)
+        assert await (await lab.quick.enqueue(1)).result(SOON) == 1
+
+    @lab.queue.task
+    async def wrong(value: list[int] | set[int]) -> None: ...
+
+    async with lab.queue.worker() as worker:
+        with pytest.raises(ArgumentTypeError, match="cannot be decoded from JSON"):
+            await worker.run()
+
+
 def test_errors_say_no_arguments() -> None:
     error = JobFailed("job i failed", "i", "ValueError", "no")
     assert error.id == "i"

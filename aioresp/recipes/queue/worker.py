@@ -143,9 +143,14 @@ class Worker(Entered):
             self._loop.call_soon_threadsafe(self._stop_here)
 
     async def run(self) -> None:
-        """Run jobs until `stop` is called. If this is cancelled, jobs in hand are cancelled and given back at once."""
+        """Run jobs until `stop` is called. If this is cancelled, jobs in hand are cancelled and given back at once.
+
+        Raises ArgumentError for a task with an annotation that cannot be read, or decoded from JSON.
+        """
         if self._main is not None:
             raise RuntimeError("a worker runs once; call queue.worker() for another")
+        for task in self.tasks.values():
+            task.signature.resolve()
         self._loop = asyncio.get_running_loop()
         self._main = self._loop.create_task(self._run(), name=f"aioresp-worker-{self.name}", context=Context())
         try:
@@ -296,6 +301,9 @@ class Worker(Entered):
             args, kwargs = task.signature.decode(taken.payload)
         except DecodeError as error:
             self._bury(taken, "DecodeError", str(error))
+            return
+        except Exception as error:  # a type of the user's refuses what it is made of, and may show it
+            self._bury(taken, "DecodeError", f"the payload of {task.name} was refused by {type(error).__name__}")
             return
         hand = Hand(taken, task.settings.lease, task.settings.timeout)
         self._hand.add(hand)
