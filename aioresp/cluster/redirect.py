@@ -33,7 +33,7 @@ from aioresp.facts.traits import Traits, traits
 from aioresp.options import Terms
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
-from aioresp.retry import NEVER, has_not_run, may_connect_again, may_repeat, not_now
+from aioresp.retry import NEVER, has_not_run, may_connect_again, may_repeat, not_now, wrong_server
 from aioresp.wire.batch import Batch, joined
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack, unpack
@@ -208,6 +208,8 @@ class Course:
         step = step or step_after(error, self._facts, self._slot, self._terms)
         try:
             if step is Step.STOP:
+                if wrong_server(error):
+                    self.router.refresh()  # the next call shall not meet the same node
                 if isinstance(error, CommandTimeout) and self._answer:
                     error.args = (f"{error.args[0]}; the answer before was: {self._answer}",)
                 raise self._told(error)

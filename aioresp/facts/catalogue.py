@@ -109,16 +109,16 @@ _READ_ONLY: Final = """
 #: Commands that the servers themselves flag as read-only.
 READ_ONLY: Final[frozenset[str]] = frozenset(_named(_READ_ONLY))
 
-# Commands that run no code, in addition to those with keys and those that only read. Their subcommands run none either.
+# Commands that run no code, in addition to those with keys and those that only read. Their subcommands run none either:
+# FUNCTION LOAD and RESTORE run that of a library, but what it says stands behind "ERR Error registering functions".
 _OWN_WORDS_TOO: Final = """
     ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER COMMAND COMMANDLOG CONFIG ECHO FAILOVER FLUSHALL FLUSHDB
-    FUNCTION|DELETE FUNCTION|DUMP FUNCTION|FLUSH FUNCTION|KILL FUNCTION|LIST FUNCTION|STATS HOTKEYS INFO LASTSAVE
-    LATENCY MEMORY OBJECT PING PUBLISH PUBSUB REPLICAOF ROLE SAVE SCRIPT SLAVEOF SLOWLOG SWAPDB TIME XGROUP XINFO
-    XREADGROUP
+    FUNCTION HOTKEYS INFO LASTSAVE LATENCY MEMORY OBJECT PING PUBLISH PUBSUB REPLICAOF ROLE SAVE SCRIPT SLAVEOF SLOWLOG
+    SWAPDB TIME XGROUP XINFO XREADGROUP
 """
 
-# Commands that run code, or pass on errors of another server. FUNCTION LOAD, FUNCTION RESTORE, EXEC, DEBUG, MODULE and
-# commands of modules do so, too: they are in no list above.
+# Commands that run code, or pass on errors of another server. EXEC, DEBUG, MODULE and commands of modules do so, too:
+# they are in no list above.
 _FOREIGN_WORDS: Final = "EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO MIGRATE"
 
 #: Commands that run no code of users: an error that says that they have not run is the server's own, and true.

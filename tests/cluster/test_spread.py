@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from aioresp import CommandRefused, CrossSlotError, ResponseError
+from aioresp import CommandRefused, CrossSlotError, ReadOnlyError, ResponseError
 from aioresp.cluster import Cluster
 from aioresp.testing import ClusterServers
 
@@ -33,6 +33,41 @@ async def test_commands_with_keys_of_any_slots_do_as_a_dict_does(fresh: ClusterS
             gone = {name for name in some if name in model}
             assert await (r.delete if step % 2 else r.unlink)(*some) == len(gone)
             model = {name: value for name, value in model.items() if name not in gone}
+
+
+async def test_commands_to_all_primaries_follow_a_failover(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """The former primary says READONLY, and no key's redirect has told of the new one before."""
+    library = (
+        "#!lua name=spread\nredis.register_function{function_name='f', callback=function() return 'ran' end, flags={}}"
+    )
+    new = fresh.nodes[0].version >= (7,)
+    await r.ping()
+    for call in ("function_load", "flushall", "script_flush"):
+        await asyncio.to_thread(fresh.failover, "a")
+        if call == "function_load" and new:
+            assert await r.function_load(library, replace=True) == "spread"
+            assert [await node.fcall("f", 0) for node in await r.primaries()] == ["ran"] * 3
+            assert await r.function_delete("spread")
+        elif call != "function_load":
+            assert await getattr(r, call)()
+    await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_a_script_without_keys_meets_a_former_primary_at_most_once(
+    fresh: ClusterServers, r: Cluster[str]
+) -> None:
+    """Whether it has run is not known to the client: the caller gets the error, and the topology is asked for."""
+    await r.ping()
+    await asyncio.to_thread(fresh.failover, "a")
+    refused = 0
+    for _ in range(60):
+        try:
+            assert await r.eval("redis.call('FLUSHDB') return 1", 0) == 1
+        except ReadOnlyError:
+            refused += 1
+            await asyncio.sleep(1)
+    assert refused <= 1
+    await asyncio.to_thread(fresh.wait_until_ok)
 
 
 async def test_bytes_stay_bytes(fresh: ClusterServers, r: Cluster[str]) -> None:
