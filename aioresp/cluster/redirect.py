@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from aioresp.cluster.router import Router
 from aioresp.cluster.topology import Topology
 from aioresp.command import told
+from aioresp.contexts.suspicion import WITHIN
 from aioresp.errors import (
     AskError,
     ClusterDownError,
@@ -208,7 +209,7 @@ class Course:
         step = step or step_after(error, self._facts, self._slot, self._terms)
         try:
             if step is Step.STOP:
-                if wrong_server(error):
+                if wrong_server(error) or any(word in str(error) for word in WITHIN):
                     self.router.refresh()  # the next call shall not meet the same node
                 if isinstance(error, CommandTimeout) and self._answer:
                     error.args = (f"{error.args[0]}; the answer before was: {self._answer}",)

@@ -161,7 +161,7 @@ class Script(Bound):
                     # it if the client has gone to another server, where others load it at the same time.
                     or (
                         begun[self.sha] == before
-                        and not _has_moved(client, self._client, place)
+                        and not _has_moved(client, self._client, place, rest)
                         and await self._is_loaded(client) is not False
                         and begun[self.sha] == before
                     )
@@ -298,9 +298,14 @@ def _place(client: Executor[Any], registered: Executor[Any]) -> Place:
     return client, 0
 
 
-def _has_moved(client: Executor[Any], registered: Executor[Any], place: Place | None) -> bool:
-    """Return whether `client` has left the pool of `place`, because it uses another server now."""
+def _has_moved(client: Executor[Any], registered: Executor[Any], place: Place | None, rest: Arguments) -> bool:
+    """Return whether `client` has left the pool of `place`, because it uses another server now.
+
+    A cluster does so for the slot of the first key, of the call whose count of keys and keys are `rest`.
+    """
     now = _place(client, registered)
+    if now is None and rest[0] and isinstance(client, Scripts):
+        now = client._place_of(cast("Key", rest[1]))
     return place is not None and now is not None and place[0] is not now[0]
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 10.0
 
 #: Codes of errors that up to 6.2 the server reports of a script under the code ERR.
-_WITHIN: Final = ("-READONLY ", "-MASTERDOWN ", "-LOADING ")
+WITHIN: Final = ("-READONLY ", "-MASTERDOWN ", "-LOADING ")
 
 
 def heed(pool: Pool[Connection], error: object, command: Traits, *, queued: bool = False, leased: bool = False) -> None:
@@ -120,7 +120,7 @@ def _doubt(pool: Pool[Connection], error: ResponseError, origin: int, leased: bo
 
     Not on a connection that someone else has leased by now: the question could come into a transaction.
     """
-    within = error.code == "ERR" and any(code in str(error) for code in _WITHIN)
+    within = error.code == "ERR" and any(code in str(error) for code in WITHIN)
     connection = pool.find(origin) if within or isinstance(error, WRONG_SERVER) else None
     if connection is None or not connection.viable or (connection.lent and not leased):
         return

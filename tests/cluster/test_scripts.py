@@ -46,5 +46,22 @@ async def test_the_whole_script_goes_to_each_node_once(fresh: ClusterServers, r:
         await asyncio.to_thread(fresh.migrate, names[0], home)
 
 
+async def test_a_script_that_a_new_primary_lacks_is_sent_there(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """A redirect has told of the new one, and the topology has not: the former one, which is asked, has the script."""
+    name = "script:0"
+    add = r.register_script(ADD)
+    for _ in range(2):  # by the second call, the client knows that the nodes have it
+        await asyncio.gather(*(add([f"script:{number}"], [1]) for number in range(30)))
+    router = r.fleet.pools.here()
+    router.refresh = lambda *_: None  # type: ignore[method-assign]  # it comes later
+    try:
+        await asyncio.to_thread(fresh.failover, name)
+        await asyncio.to_thread(_forget, fresh.primary_of(name))
+        assert await add([name], [1]) == 3
+    finally:
+        del router.refresh
+    await asyncio.to_thread(fresh.wait_until_ok)
+
+
 def _forget(node: ClusterNode) -> None:
     node.call("SCRIPT", "FLUSH")
