@@ -110,7 +110,9 @@ def _at(fleet: Fleet, facts: Traits, terms: Terms, node: ClusterNode) -> Awaitab
 
     def find() -> Pool[Connection]:
         now = () if router.topology is None else router.topology.primaries
-        heir = next((primary for primary in now if primary.id in kin), node)
-        return router.pool_at(heir.address)
+        heir = next((primary for primary in now if primary.id in kin), None)
+        # In the middle of a failover, a view may have left its replica out: then the one that has its slots by now.
+        taken = router.pool(shard.slots[0][0]) if heir is None and shard is not None and shard.slots else None
+        return taken or router.pool_at((heir or node).address)
 
     return fleet.send(pack(tuple(facts.arguments)), None, terms, find)

@@ -53,6 +53,18 @@ async def test_commands_to_all_primaries_follow_a_failover(fresh: ClusterServers
     await asyncio.to_thread(fresh.wait_until_ok)
 
 
+async def test_an_heir_that_the_view_did_not_know_as_a_replica_is_found(fresh: ClusterServers, r: Cluster[str]) -> None:
+    """In the middle of a failover, a node may tell of a shard without its replica."""
+    await r.ping()
+    known = r.topology()
+    r.fleet.nodes.topology = known.replace(shards=tuple(shard.replace(replicas=()) for shard in known.shards))
+    assert not r.fleet.pools.here().catch_up()  # the table is the same
+    assert r.topology().replicas == ()
+    await asyncio.to_thread(fresh.failover, "a")
+    assert await r.flushall()
+    await asyncio.to_thread(fresh.wait_until_ok)
+
+
 async def test_a_script_without_keys_meets_a_former_primary_at_most_once(
     fresh: ClusterServers, r: Cluster[str]
 ) -> None:
