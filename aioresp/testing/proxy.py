@@ -16,6 +16,9 @@ from aioresp.testing.faults import Change, Cut, Delay, Direction, Faults, Split
 from aioresp.testing.relay import Link, Side
 from aioresp.testing.sockets import HOST, credentials
 
+#: Turns of the loop in which a connection that has just been accepted arrives.
+TURNS = 3
+
 
 class Proxy(Bound):
     """A TCP proxy whose network can be broken; use it with `async with`, from one event loop.
@@ -221,7 +224,10 @@ class Proxy(Bound):
         listener, self._listener, self._port = self._listener, None, 0
         if listener is None:
             return
-        listener.close()
+        try:
+            await _accept_no_more(listener)
+        finally:
+            listener.close()
         for link in list(self._links):
             link.abort()
         while self._links:
@@ -233,7 +239,8 @@ class Proxy(Bound):
         """Return the protocol for a connection that comes in."""
         self._accepted += 1
         link = Link(asyncio.get_running_loop(), self._up, self._down, self._made, self._gone)
-        self._links.add(link)
+        if self._listener is not None:  # else nobody may ever hear of its end
+            self._links.add(link)
         return link.client
 
     def _made(self, link: Link) -> None:
@@ -264,6 +271,15 @@ class Proxy(Bound):
         for link in list(self._links):
             link.up.settle(redraw)
             link.down.settle(redraw)
+
+
+async def _accept_no_more(listener: asyncio.Server) -> None:
+    """Let connections that are being accepted arrive: asyncio leaves their sockets open if the server closes first."""
+    loop = asyncio.get_running_loop()
+    for each in listener.sockets:
+        loop.remove_reader(each.fileno())  # new ones stay with the kernel, which resets them
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def _natural(value: int, name: str) -> int:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
 from aioresp import Client, ConnectionLost, ConnectTimeout
 from aioresp.testing import ClusterNode, ClusterServers, Proxy, SentinelServers
-from aioresp.testing.gates import Gate
+from aioresp.testing.gates import Gate, Gates
+from aioresp.testing.sockets import HOST
 from tests.testing.processes import PROGRAMS
 
 # The oldest server has no `bind-source-addr`; the default one stands for the others.
@@ -131,3 +136,29 @@ def test_a_proxy_of_a_server_of_ones_own_has_no_other_methods() -> None:
 def test_without_proxies_there_are_none() -> None:
     with pytest.raises(RuntimeError, match="make the ClusterServers with proxies=True"):
         _ = ClusterServers().proxies
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_connections_that_come_while_gates_close_leave_no_socket_open(
+    recwarn: pytest.WarningsRecorder, count: int
+) -> None:
+    """As those of a client while `restart(elsewhere=True)` puts other proxies before the nodes."""
+    warnings.simplefilter("always", ResourceWarning)
+    unraisable = sys.unraisablehook
+    lost: list[str] = []
+    sys.unraisablehook = lambda found: lost.append(str(found.exc_value))
+    try:
+        for _ in range(10):
+            gates = Gates()
+            gate = gates.open()
+            clients = [socket.socket() for _ in range(count)]
+            for each in clients:
+                each.connect((HOST, gate.port))
+            gates.close()
+            for each in clients:
+                each.close()
+            del gates, gate
+        gc.collect()
+    finally:
+        sys.unraisablehook = unraisable
+    assert lost + [str(each.message) for each in recwarn if each.category is ResourceWarning] == []
