@@ -427,7 +427,7 @@ def reshard(cluster: ClusterServers, source: ClusterNode, target: ClusterNode, m
             source.call("CLUSTER", "SETSLOT", slot, "NODE", target.id)
 
 
-@pytest.mark.parametrize("most", [100, pytest.param(16384, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("most", [100, pytest.param(16384, marks=[pytest.mark.soak, pytest.mark.timeout(400)])])
 async def test_slots_and_nodes_go_under_load(no_debug: None, most: int) -> None:
     """A new primary takes slots over; a replica is forgotten and reset, and at last the primary without slots, too."""
     async with ClusterServers(primaries=2, replicas=1, full_coverage=False) as cluster:
