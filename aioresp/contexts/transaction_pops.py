@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from aioresp.contexts.background import end_of
 from aioresp.contexts.large import Replies
@@ -28,14 +28,13 @@ from aioresp.pool.pool import Pool
 class TransactionPops:
     """Pops of one transaction, each with its number in it. The pool holds them as work, in case the loop ends."""
 
-    #: No connection is theirs: a transaction shares one with others.
-    connection: Final = None
-
     def __init__(
         self, pops: list[tuple[int, Traits]], on_lost: Callable[[Lost], object] | None, pool: Pool[Any]
     ) -> None:
         #: Always empty: closing the pool spares no future of a transaction.
         self.in_line: set[Any] = set()
+        #: Always None: a transaction shares its connection with others.
+        self.connection: Any = None
         self._pops = pops
         self._on_lost = on_lost
         self._pool = pool
