@@ -49,6 +49,9 @@ async def test_a_connection_on_which_an_unblock_may_still_come_is_not_used_again
 ) -> None:
     # The server is not asked first who it is, as for a user who may not ask: the question would be stalled, too.
     monkeypatch.setattr("aioresp.contexts.background.question", lambda *_: None)
+    monkeypatch.setattr(
+        "aioresp.contexts.blocking.guard", lambda *_: None
+    )  # nor is the guard sent, which would be, too
     async with Client(server.url) as direct, Proxy(server.host, server.port) as proxy, Client(proxy.url) as r:
         async with r.connection() as c:
             await asyncio.gather(r.ping(), c.ping())

@@ -292,7 +292,8 @@ async def test_the_leading_sentinel_dies_in_the_middle(
         await asyncio.to_thread(servers.restore)
         counting.cancel()
         assert counter.errors == []
-        assert await r.get("counter") == str(counter.acknowledged)
+        under_way = int(await r.get("counter") or 0) - counter.acknowledged  # when it was cancelled
+        assert under_way in (0, 1)
 
 
 async def test_a_name_is_removed_from_the_sentinels_and_monitored_again(servers: SentinelServers) -> None:

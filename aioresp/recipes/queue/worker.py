@@ -434,7 +434,7 @@ class Worker(Entered):
         if timer is not None:
             timer.cancel()
         if delay is not None:
-            self._timers[name] = asyncio.get_running_loop().call_later(delay, call)
+            self._timers[name] = asyncio.get_running_loop().call_later(delay, call, context=Context())
 
     def _watch_deadlines(self) -> None:
         """Cancel jobs whose timeout has passed, and set the timer to the next."""
