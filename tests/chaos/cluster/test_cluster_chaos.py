@@ -42,17 +42,9 @@ def check(report: Report) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_a_short_chaos_in_a_cluster_breaks_no_law() -> None:
-    """The deck is dealt with one of each fault first, so that `check()` finds them all."""
-    report = await ClusterRun(25, SEED, pause=1.0).go()
-    check(report)
-    assert report.commands > 1000
-
-
-@pytest.mark.ci
-@pytest.mark.timeout(240)
 async def test_a_minute_of_chaos_in_a_cluster_breaks_no_law() -> None:
-    report = await ClusterRun(60, SEED, pause=0.6).go()
+    """The deck is dealt with one of each fault first, so that `check()` finds them all."""
+    report = await ClusterRun(60, SEED, pause=1.0).go()
     check(report)
     assert report.commands > 2000
 
