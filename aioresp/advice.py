@@ -1,7 +1,7 @@
 """Advice on attributes of other clients, for the objects of aioresp that not every program needs.
 
-Owns the texts for leases, pipelines, subscriptions, clusters and Sentinels, and the error for a name that the package
-does not have. Never stands between an attribute that exists and its caller.
+Owns the texts for leases, pipelines, subscriptions, clusters and Sentinels, and the errors for a name that the package
+does not have, or whose extra is not installed. Never stands between an attribute that exists and its caller.
 """
 
 from __future__ import annotations
@@ -215,7 +215,14 @@ SENTINEL: Final[dict[str, str]] = {
 }
 
 #: Modules of the package that it does not import itself.
-MODULES: Final = ("events", "otel", "testing")
+MODULES: Final = ("events", "otel", "recipes", "testing")
+
+#: Names that users of recipes import from the package itself.
+_RECIPES: Final = (
+    *("Queue", "Job", "Task", "Worker", "Cache", "Limiter", "Hit", "Semaphore", "RecipeError", "running"),
+    *("Again", "Snooze", "Discard", "JobError", "JobFailed", "JobCancelled", "JobGone"),
+    *("LockLost", "LockTimeout", "LimitTimeout"),
+)
 
 #: Advice of the package.
 PACKAGE: Final[dict[str, str]] = {
@@ -247,6 +254,8 @@ PACKAGE: Final[dict[str, str]] = {
     "RedisClusterException": "it is `ClusterError` here",
     "ClusterCrossSlotError": "it is `CrossSlotError` here",
     **dict.fromkeys(("Lock", "lock", "LockError", "LockNotOwnedError"), LOCK),
+    **{name: f"it is `from aioresp.recipes import {name}` here" for name in _RECIPES},
+    "RateLimiter": "it is `from aioresp.recipes import Limiter` here",
     "backoff": "it is `Retry(base=..., cap=...)` here",
     "default_backoff": "it is `Retry()` here",
     "ExponentialBackoff": "it is `Retry(base=..., cap=...)` here",
@@ -267,6 +276,14 @@ def absent(package: str, name: str, offered: list[str]) -> Exception:
     if name not in MODULES and _is_import(sys._getframe(2)):
         return ImportError(f"cannot import name {name!r} from {package!r}: {text}", name=package)
     return AttributeError(f"{said}: {text}")
+
+
+def extra(name: str, error: ModuleNotFoundError, wanted: str) -> ModuleNotFoundError:
+    """Return the error for a name whose module needs a package of an extra."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "aioresp"):
+        return error
+    return ModuleNotFoundError(f"{name} needs the package {package}: pip install 'aioresp[{wanted}]'", name=package)
 
 
 def _is_import(frame: Any) -> bool:

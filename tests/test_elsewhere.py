@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pickle
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,7 +16,7 @@ from unittest import mock
 import pytest
 
 import aioresp
-from aioresp import Client, Cluster, Sentinel
+from aioresp import Client, Cluster, Sentinel, recipes
 from aioresp.advice import CLUSTER, LEASE, MONITOR, PACKAGE, PIPELINE, SENTINEL, SUBSCRIPTION
 from aioresp.contexts.lease import Lease
 from aioresp.contexts.pipeline import Pipeline, Queued
@@ -121,7 +122,9 @@ def test_names_of_the_package() -> None:
     assert not set(PACKAGE) & set(aioresp.__all__)
 
 
-@pytest.mark.parametrize("name", ["Redis", "StrictRedis", "from_url", "exceptions", "ConnectionError"])
+@pytest.mark.parametrize(
+    "name", ["Redis", "StrictRedis", "from_url", "exceptions", "ConnectionError", "Queue", "Lock", "Cache", "JobFailed"]
+)
 def test_an_import_from_the_package(name: str) -> None:
     with pytest.raises(ImportError, match=f"^cannot import name '{name}' from 'aioresp': {re.escape(PACKAGE[name])}$"):
         exec(f"from aioresp import {name}")
@@ -129,6 +132,19 @@ def test_an_import_from_the_package(name: str) -> None:
         exec("from aioresp import nonsense")
     assert importlib.import_module("aioresp.testing") is not None
     exec("from aioresp import testing, events")
+
+
+def test_names_of_recipes_are_those_of_recipes() -> None:
+    for name, advice in PACKAGE.items():
+        if found := re.search(r"from aioresp\.recipes import (\w+)` here", advice):
+            assert found[1] in recipes.__all__, name
+
+
+def test_a_recipe_without_its_extra() -> None:
+    program = "import sys; sys.modules['msgspec'] = None; from aioresp.recipes import Queue"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    said = "ModuleNotFoundError: aioresp.recipes.Queue needs the package msgspec: pip install 'aioresp[recipes]'"
+    assert done.stderr.splitlines()[-1] == said
 
 
 def test_a_misspelt_name_of_the_package() -> None:

@@ -92,7 +92,12 @@ else:
     def __getattr__(name):
         for module, names in _LATER.items():
             if name in names:
-                return getattr(__import__(module, fromlist=names), name)
+                try:
+                    return getattr(__import__(module, fromlist=names), name)
+                except ModuleNotFoundError as error:
+                    from aioresp.advice import extra  # noqa: PLC0415 (needed for a mistake only)
+
+                    raise extra(f"{__name__}.{name}", error, "recipes") from error
         from aioresp.advice import absent  # noqa: PLC0415 (needed for a mistake only)
 
         raise absent(__name__, name, __all__)
