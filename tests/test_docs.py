@@ -40,7 +40,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    with start_server() as running:
+    with start_server(config={"appendonly": "yes"}) as running:  # without it, workers warn
         yield running
 
 
