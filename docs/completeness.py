@@ -15,8 +15,8 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parent.parent
 
-#: Names of the package that a definition list of reference/client.md explains: type aliases, and the version.
-EXPLAINED: Final = {"CredentialProvider", "Key", "Result", "Value", "__version__"}
+#: Names of the package that the reference explains in its text: type aliases, and the version.
+EXPLAINED: Final = {"CredentialProvider", "JobHook", "Key", "Result", "Value", "__version__"}
 
 #: Methods without an underscore that the package calls on its own public classes.
 INTERNAL: Final = {
@@ -73,7 +73,7 @@ def public() -> dict[str, set[str]]:
     sys.path.insert(0, str(ROOT))
     try:
         import aioresp  # noqa: PLC0415 (the hook is loaded before the path is set)
-        from aioresp import testing  # noqa: PLC0415
+        from aioresp import recipes, testing  # noqa: PLC0415
     finally:
         sys.path.remove(str(ROOT))
     names = {
@@ -81,6 +81,7 @@ def public() -> dict[str, set[str]]:
         for name in set(aioresp.__all__) - EXPLAINED
     }
     names |= {f"testing.{name}": {f"aioresp.testing.{name}"} for name in testing.__all__}
+    names |= {f"recipes.{name}": {f"aioresp.recipes.{name}"} for name in set(recipes.__all__) - EXPLAINED}
     for name in filter(partial(hasattr, aioresp.Client), dir(aioresp.Client)):  # without the names of other clients
         if not name.startswith("_") and name not in INTERNAL:
             homes = [kind for kind in aioresp.Client.__mro__ if name in vars(kind)]
