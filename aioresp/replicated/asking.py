@@ -50,7 +50,9 @@ async def ask_all(
         return answers, errors
     finally:
         for task in tasks:
-            if not task.done() and not loop.is_closed():
+            if task.done():
+                _ignore(task)  # it has failed in the moment in which the caller was cancelled
+            elif not loop.is_closed():
                 task.cancel()
                 task.add_done_callback(_ignore)
         tasks.clear()
