@@ -11,6 +11,7 @@ from aioresp.cluster import Cluster
 from aioresp.cluster.nodes import retire
 from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.testing import ClusterNode, ClusterServers
+from tests.rest import until
 
 
 def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
@@ -123,6 +124,40 @@ async def test_a_pop_is_asked_for_at_the_target_of_a_move(fresh: ClusterServers,
         assert await popping == ("{pop}q", "x")
     finally:
         migration.end()
+        fresh.migrate("{pop}q", home)
+
+
+@pytest.mark.parametrize("refusal", ["MOVED", "ASK"])
+async def test_a_node_that_holds_a_pop_back_survives_its_end_though_the_slot_has_gone(
+    fresh: ClusterServers, r: Cluster[str], refusal: str
+) -> None:
+    """It refuses the guard before CLIENT UNBLOCK, which would crash it (Redis 6.2 to 8.0)."""
+    home, target = fresh.primary_of("{pop}q"), other_than(fresh, "{pop}q")
+    await r.llen("{pop}q")
+    process = home.pid
+    home.call("CLIENT", "PAUSE", 10_000, "WRITE")
+    try:
+        popping = asyncio.create_task(r.blpop(["{pop}q"], timeout=60))
+        await asyncio.sleep(0.1)
+        migration = await asyncio.to_thread(fresh.begin_migration, "{pop}q", target)
+        if refusal == "MOVED":
+            await asyncio.to_thread(migration.end)
+        popping.cancel()
+        await asyncio.sleep(0.2)
+        assert home.running
+        assert home.pid == process
+        home.call("CLIENT", "UNPAUSE")
+        await asyncio.wait((popping,))
+        assert popping.cancelled()
+        await until(lambda: r.stats().in_flight == r.stats().leased == 0)
+        assert home.errorstats()[refusal] >= 1
+        migration.end()
+    finally:
+        if home.running:
+            home.call("CLIENT", "UNPAUSE")
+        else:
+            home.start()
+            fresh.wait_until_ok()
         fresh.migrate("{pop}q", home)
 
 
