@@ -39,6 +39,11 @@ class Fake:
         for writer in list(self._open):
             writer.close()
 
+    def push(self, raw: str) -> None:
+        """Send what nobody has asked for, on all connections."""
+        for writer in self._open:
+            writer.write(raw.encode())
+
     def _shards(self) -> str:
         size = 16384 // len(self.owners)
         said = f"*{len(self.owners)}\r\n"

@@ -14,6 +14,8 @@ from aioresp import CommandRefused, Gap, Message, MonitoredCommand, Subscription
 from aioresp.cluster import Cluster
 from aioresp.pubsub.topics import Moment
 from aioresp.testing import ClusterNode, ClusterServers
+from tests.cluster.fakes import HOST, fakes
+from tests.rest import until
 
 
 def other_than(cluster: ClusterServers, place: str) -> ClusterNode:
@@ -318,3 +320,34 @@ async def test_messages_of_a_channel_go_through_one_node_and_keep_their_order(
     assert sum(published.values()) == 60
     homes = {fresh.primary_of("news"), fresh.primary_of("other")}
     assert {node for node, count in published.items() if count} == homes
+
+
+async def test_a_channel_that_has_moved_hears_nothing_more_of_its_old_node() -> None:
+    """Otherwise an older message could come behind a newer one. Servers may do that; the client does not."""
+
+    def answer(words: list[bytes]) -> str:
+        return _push(words[0].lower(), words[1], 1) if words[0] == b"SSUBSCRIBE" else "+OK\r\n"
+
+    async with fakes(answer, answer) as nodes, Cluster(f"redis+cluster://{HOST}:{nodes[0].port}") as r:
+        async with r.ssubscribe("news", gaps=True) as s:
+            old = next(node for node in nodes if node.asked[b"SSUBSCRIBE"])
+            new = next(node for node in nodes if node is not old)
+            old.push(_push(b"smessage", b"news", "1"))
+            assert await s.get(5) == Message("news", "1")
+            for node in nodes:
+                node.owners = list(reversed(node.owners))
+            await r.fleet.pools.here().renew()
+            await until(lambda: new.asked[b"SSUBSCRIBE"])
+            new.push(_push(b"smessage", b"news", "3"))
+            assert isinstance(await s.get(5), Gap)
+            assert await s.get(5) == Message("news", "3")
+            old.push(_push(b"smessage", b"news", "2"))
+            await asyncio.sleep(0.05)
+            new.push(_push(b"smessage", b"news", "4"))
+            assert await s.get(5) == Message("news", "4")
+        assert old.asked[b"SSUBSCRIBE"] == 1
+
+
+def _push(kind: bytes, name: bytes, last: str | int) -> str:
+    end = f":{last}\r\n" if isinstance(last, int) else f"${len(last)}\r\n{last}\r\n"
+    return f">3\r\n+{kind.decode()}\r\n+{name.decode()}\r\n{end}"
