@@ -54,6 +54,26 @@ async def test_closing_ends_all_connections_and_tasks(shared: SentinelServers) -
     await at_rest(r)
 
 
+async def test_a_client_that_is_closed_at_any_turn_of_its_first_call_leaves_no_error(shared: SentinelServers) -> None:
+    loop, said = asyncio.get_running_loop(), list[str]()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+    try:
+        for turns in range(60):
+            r = Client(shared.url)
+            call = asyncio.create_task(r.get("k"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await r.aclose()
+            await asyncio.wait([call])
+            assert call.exception() is None or isinstance(call.exception(), ClientClosed)
+            gc.collect()
+            await asyncio.sleep(0)
+        assert said == []
+    finally:
+        loop.set_exception_handler(before)
+
+
 async def test_a_client_that_is_forgotten_is_collected(shared: SentinelServers) -> None:
     r = Client(shared.url)
     await r.set("k", "1")
