@@ -1,13 +1,11 @@
-"""A process that hits a limiter as fast as it can, with a wall clock that may be wrong.
+"""A process that hits a limiter as fast as it can, and is one of several: see `clocks`.
 
-`python -m tests.recipes.hammer URL PREFIX LIMIT PER BURST SECONDS SHIFT` prints, for each hit that was allowed, when it
-was sent and answered, by the monotonic clock of the machine.
+It prints, for each hit that was allowed, when it was sent and answered, by the monotonic clock of the machine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 
 from aioresp import Client
@@ -38,10 +36,3 @@ async def main(url: str, prefix: str, limit: int, per: float, burst: int, second
                 group.create_task(hit())
     for sent, answered in allowed:
         print(sent, answered)
-
-
-if __name__ == "__main__":
-    url, prefix, limit, per, burst, seconds, shift = sys.argv[1:]
-    right = time.time
-    time.time = lambda: right() + float(shift)
-    asyncio.run(main(url, prefix, int(limit), float(per), int(burst), float(seconds)))

@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import pytest
@@ -21,7 +21,8 @@ from aioresp.recipes.entries import Entries
 from aioresp.recipes.loads import Job, Load, Loads
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.recipes.mutated import break_script
+from tests.recipes.clocks import Wrong
+from tests.recipes.mutated import TIME, Mutation, break_script
 from tests.rest import at_rest, tasks_besides, until
 
 Check = Callable[[Client[Any], Server, str], Awaitable[None]]
@@ -462,19 +463,37 @@ async def test_a_mutated_method_is_noticed(
 # --- Processes and faults ---------------------------------------------------------------------------------------------
 
 
-async def test_three_processes_with_wrong_clocks_load_once(server: Server, other: Client[str], prefix: str) -> None:
+@pytest.fixture(scope="module")
+def wrong() -> Iterator[Wrong]:
+    with Wrong() as running:
+        yield running
+
+
+async def test_three_processes_with_wrong_clocks_load_once(
+    wrong: Wrong, server: Server, other: Client[str], prefix: str
+) -> None:
     """K1 and C1, with a thousand callers each; the load takes longer than its lease."""
-    children = []
-    for shift in (-3600, 0, 3600):
-        words = [server.url, prefix, 1000, 2.5, shift, 1.2]
-        children.append(
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.recipes.loader", *map(str, words), stdout=asyncio.subprocess.PIPE
-            )
-        )
-    said = [(await child.communicate())[0].decode().split() for child in children]
+    said = await wrong.run("load", server.url, prefix, 1000, 2.5, 1.2)
     assert sorted(said) == [["1"], ["1"], ["loading", "1"]]
     assert await other.get(f"{prefix}loads") == "1"
+
+
+async def c1(wrong: Wrong, server: Server, prefix: str, mutations: Iterable[Mutation] = ()) -> None:
+    """Processes with wrong clocks see one refresh of a stale value, and none sees the value after its end."""
+    async with Client(server.url) as r:
+        await Cache(r, prefix=prefix).set("k", 0, ttl=0.02, stale=0.3)
+        dies = time.monotonic() + 0.32
+        await asyncio.sleep(0.03)
+        said = await wrong.run("refresh", server.url, prefix, 0.7, 0.6, dies, mutations=mutations)
+    assert sorted(said) == [[], [], ["load"]]
+
+
+async def test_wrong_clocks(wrong: Wrong, server: Server, prefix: str) -> None:
+    """C1."""
+    await c1(wrong, server, prefix)
+    for name in ("scripts/", "scripts/read"):  # all of them, and one
+        with pytest.raises(AssertionError):
+            await c1(wrong, server, prefix + name, [(name, *TIME)])
 
 
 async def test_an_error_of_the_past_is_none(prefix: str) -> None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
 
-from aioresp import Client, CommandTimeout, ConnectionLost, NoPermissionError, Retry, WrongTypeError
+from aioresp import Client, CommandTimeout, ConnectionLost, NoPermissionError, NoScriptError, Retry, WrongTypeError
 from aioresp.errors import ArgumentError, ConnectError
-from aioresp.recipes import Hit, Limiter, LimitTimeout
+from aioresp.recipes import Hit, Limiter, LimitTimeout, checks
+from aioresp.recipes.lua import Call
+from aioresp.recipes.outage import Outage
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
-from tests.recipes.mutated import break_script
+from tests.recipes.clocks import Wrong
+from tests.recipes.mutated import TIME, Mutation, break_script
 
 Check = Callable[[Client[Any], Server, str], Awaitable[None]]
 
@@ -32,19 +34,9 @@ def check_of() -> dict[str, Check]:
 # --- The laws ---------------------------------------------------------------------------------------------------------
 
 
-async def hammered(server: Server, prefix: str, processes: int, seconds: float, *rate: float) -> list[Any]:
-    """Return when each allowed hit was sent and answered, from processes whose wall clocks are hours apart."""
-    children = []
-    for number in range(processes):
-        words = [server.url, prefix, *rate, seconds, 3600 * (number % 3 - 1)]
-        children.append(
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.recipes.hammer", *map(str, words), stdout=asyncio.subprocess.PIPE
-            )
-        )
-    said = [await child.communicate() for child in children]
-    assert [child.returncode for child in children] == [0] * processes
-    return sorted(tuple(map(float, line.split())) for out, _ in said for line in out.decode().splitlines())
+def hammered(said: list[list[str]]) -> list[Any]:
+    """Return when each allowed hit of several processes was sent and answered."""
+    return sorted(tuple(map(float, line.split())) for lines in said for line in lines)
 
 
 def check_windows(hits: list[tuple[float, float]], per: float, most: int) -> None:
@@ -58,14 +50,18 @@ def check_windows(hits: list[tuple[float, float]], per: float, most: int) -> Non
         assert inside <= most
 
 
-async def g1_of(server: Server, prefix: str, processes: int, seconds: float) -> int:
+async def c1(wrong: Wrong, server: Server, prefix: str, mutations: Iterable[Mutation] = ()) -> None:
+    """G1, and processes whose clocks are hours apart all get places, to the end."""
     limit, per, burst = 100, 0.4, 30
-    hits = await hammered(server, prefix, processes, seconds, limit, per, burst)
+    words = (server.url, prefix, limit, per, burst, 0.8)
+    said = await wrong.run("hammer", *words, mutations=mutations)
+    hits = hammered(said)
     check_windows(hits, per, limit + burst)
     lasted = hits[-1][1] - hits[0][0]
     assert len(hits) <= burst + math.ceil(lasted * limit / per) + 1
     assert len(hits) >= burst + limit  # and they are not refused without need
-    return len(hits)
+    late, _ = hits[len(hits) // 4]
+    assert all(any(sent >= late for sent, _ in hammered([lines])) for lines in said)
 
 
 async def g1(r: Client[Any], server: Server, prefix: str) -> None:
@@ -229,15 +225,24 @@ async def test_a_mutation_is_noticed(
         await check_of[law](other, server, prefix)
 
 
-async def test_several_processes_with_wrong_clocks(server: Server, prefix: str) -> None:
+@pytest.fixture(scope="module")
+def wrong() -> Iterator[Wrong]:
+    with Wrong() as running:
+        yield running
+
+
+async def test_several_processes_with_wrong_clocks(wrong: Wrong, server: Server, prefix: str) -> None:
     """G1 and C1."""
-    await g1_of(server, prefix, 3, 1.0)
+    await c1(wrong, server, prefix)
+    with pytest.raises(AssertionError):
+        await c1(wrong, server, prefix + "m", [("hit", *TIME)])
 
 
 @pytest.mark.soak
-async def test_ten_processes(server: Server, prefix: str) -> None:
+async def test_ten_processes(wrong: Wrong, server: Server, prefix: str) -> None:
     limit, per, burst = 20_000, 2.0, 5_000
-    hits = await hammered(server, prefix, 10, 8.0, limit, per, burst)
+    clocks = [3600 * (number % 3 - 1) for number in range(10)]
+    hits = hammered(await wrong.run("hammer", server.url, prefix, limit, per, burst, 8.0, clocks=clocks))
     lasted = hits[-1][1] - hits[0][0]
     assert len(hits) <= burst + math.ceil(lasted * limit / per) + 1
     sent = sorted(begin for begin, _ in hits)
@@ -246,26 +251,44 @@ async def test_ten_processes(server: Server, prefix: str) -> None:
         assert inside <= limit + burst
 
 
-async def test_an_error_of_the_past_is_none(prefix: str) -> None:
-    """G4: NOSCRIPT, a restart, CLIENT KILL and FLUSHALL are no errors."""
+async def g4(own: Server) -> None:
+    """NOSCRIPT, a restart, CLIENT KILL and FLUSHALL are no errors."""
+    async with Client(own.url) as r, Client(own.url) as other:
+        await other.flushall()
+        limiter = Limiter(r, 10, 60)
+        assert (await limiter.hit("k")).remaining == 9
+        await other.script_flush()
+        assert (await limiter.hit("k")).remaining == 8
+        await other.call("CLIENT KILL", "TYPE", "normal")
+        assert (await limiter.hit("k")).remaining == 7
+        await other.flushall()
+        assert (await limiter.hit("k")).remaining == 9
+        await asyncio.to_thread(own.stop)
+        await asyncio.to_thread(own.start)
+        assert await limiter.hit("k")
+
+
+async def once(self: Call, key: Any, *args: Any) -> Any:
+    """Load the script once, and never look whether the server still has it."""
+    loaded = vars(self._script).setdefault("loaded_by_this_test", [])
+    if not loaded:
+        loaded.append(await self._send("EVAL", self._script.script, key, args))
+        return loaded[0]
+    return await self._send("EVALSHA", self._script.sha, key, args)
+
+
+async def test_an_error_of_the_past_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G4."""
     with start_server() as own:
-        async with Client(own.url) as r, Client(own.url) as other:
-            limiter = Limiter(r, 10, 60)
-            assert (await limiter.hit("k")).remaining == 9
-            await other.script_flush()
-            assert (await limiter.hit("k")).remaining == 8
-            await other.call("CLIENT KILL", "TYPE", "normal")
-            assert (await limiter.hit("k")).remaining == 7
-            await other.flushall()
-            assert (await limiter.hit("k")).remaining == 9
-            await asyncio.to_thread(own.stop)
-            await asyncio.to_thread(own.start)
-            assert await limiter.hit("k")
+        await g4(own)
+        monkeypatch.setattr(Call, "__call__", once)
+        with pytest.raises(NoScriptError):
+            await g4(own)
 
 
-@pytest.mark.parametrize("fault", ["refuse", "stall"])
-async def test_the_server_is_away(fault: str, server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
-    """G5: what was said happens, within the timeout, and is logged once."""
+async def g5(server: Server, prefix: str, caplog: pytest.LogCaptureFixture, fault: str) -> None:
+    """What was said happens, within the timeout, and is logged once."""
+    caplog.clear()
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url, retry=None) as r:
         raising = Limiter(r, 10, prefix=prefix, timeout=0.05)
         allowing = Limiter(r, 10, prefix=prefix, on_error="allow", timeout=timedelta(milliseconds=50))
@@ -298,6 +321,46 @@ async def test_the_server_is_away(fault: str, server: Server, prefix: str, caplo
         "",
     ]
     assert "answers again" in said[-1]
+
+
+@pytest.mark.parametrize("fault", ["refuse", "stall"])
+async def test_the_server_is_away(fault: str, server: Server, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+    """G5."""
+    await g5(server, prefix, caplog, fault)
+
+
+@pytest.mark.parametrize("wrong", ["raise", "allow", "deny"])
+async def test_an_ignored_choice_is_noticed(
+    wrong: str, server: Server, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G5: whatever the caller says, it is always the same."""
+    monkeypatch.setattr(checks, "choice", lambda *_: wrong)
+    with pytest.raises((AssertionError, CommandTimeout, ConnectError, ConnectionLost, pytest.fail.Exception)):
+        await g5(server, prefix, caplog, "refuse")
+
+
+async def test_a_noisy_outage_is_noticed(
+    server: Server, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Outage.begin
+
+    def forgetful(self: Outage, *arguments: Any) -> None:
+        self.lasts, self._logged = False, float("-inf")
+        begin(self, *arguments)
+
+    monkeypatch.setattr(Outage, "begin", forgetful)
+    with pytest.raises(AssertionError):
+        await g5(server, prefix, caplog, "refuse")
+
+
+@pytest.mark.ci
+async def test_an_ignored_timeout_is_noticed(
+    server: Server, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = checks.seconds
+    monkeypatch.setattr(checks, "seconds", lambda name, *rest: 0.8 if name == "timeout" else seconds(name, *rest))
+    with pytest.raises(AssertionError):
+        await g5(server, prefix, caplog, "stall")
 
 
 async def test_mistakes_are_raised_whatever_on_error_says(server: Server, other: Client[str], prefix: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Final, Literal
 
 import pytest
 
@@ -19,7 +18,9 @@ from aioresp.recipes.wake import Wake
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.recipes import holders
+from tests.recipes.clocks import Wrong
 from tests.recipes.holders import KINDS, Make
+from tests.recipes.mutated import TIME, Mutation
 
 pytestmark = pytest.mark.usefixtures("no_debug")
 
@@ -373,21 +374,45 @@ async def test_mutation_a_lost_reply_is_taken_for_a_loss(
         await holders.each_script_may_be_lost(holders.lock, server.port, r, prefix)
 
 
-async def test_the_clocks_of_clients_do_not_matter(
-    monkeypatch: pytest.MonkeyPatch, clients: list[Client[str]], prefix: str
+async def c1(wrong: Wrong, server: Server, kind: str, prefix: str, mutations: Iterable[Mutation] = ()) -> None:
+    """Processes with wrong clocks take turns, one keeps it beyond its first lease, and the tokens grow."""
+    said = await wrong.run("hold", server.url, kind, prefix, 1.2, 0.6, mutations=mutations)
+    turns = sorted(tuple(map(int, line.split())) for lines in said for line in lines)
+    assert {inside for _, inside, _ in turns} == {1}, "two were inside, or it was lost"
+    assert all(said)
+    tokens = [token for *_, token in turns]
+    assert tokens == sorted(set(tokens)), "a token is not greater"
+
+
+@pytest.fixture(scope="module")
+def wrong() -> Iterator[Wrong]:
+    with Wrong() as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_clocks_of_clients_do_not_matter(wrong: Wrong, server: Server, kind: str, prefix: str) -> None:
+    await c1(wrong, server, kind, prefix)
+
+
+#: A lease that ends at a time of the client's clock.
+END: Final = ("'PX', ARGV[2])", "'PXAT', string.format('%.0f', (redis.call('TIME')[1] + (CLOCK)) * 1000 + ARGV[2]))")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mutation", "word"),
+    [
+        ("lock", ("lock_take", *TIME), "not greater"),
+        ("lock", ("lock_take", *END), "lost"),
+        ("semaphore", ("semaphore_take", *TIME), "lost"),
+        ("semaphore", ("semaphore_renew", *TIME), "lost"),
+    ],
+)
+async def test_mutation_the_clock_of_the_client_counts(
+    wrong: Wrong, server: Server, kind: str, mutation: Mutation, word: str, prefix: str
 ) -> None:
-    """Half of the calls see a clock that is an hour ahead, the others one that is an hour behind."""
-    clock, calls = time.time, 0
-
-    def wrong() -> float:
-        nonlocal calls
-        calls += 1
-        return clock() + (3600 if calls % 2 else -3600)
-
-    monkeypatch.setattr(time, "time", wrong)
-    for make in KINDS.values():
-        await holders.two_never_hold_it(make, clients, prefix, 30)
-    await holders.a_deleted_one_is_told(holders.lock, clients[0], prefix, 0.9)
+    with pytest.raises(AssertionError, match=word):
+        await c1(wrong, server, kind, prefix, [mutation])
 
 
 async def test_both_protocols(server: Server, resp: Literal[2, 3], make: Make, prefix: str) -> None:
