@@ -75,7 +75,7 @@ class Limiter(Bound):
         per: seconds, or a timedelta.
         burst: number of hits that may come at once.
         on_error: what becomes of a hit while the server is away: its error is raised, or it is allowed or refused.
-        prefix: beginning of all keys. Rates are part of the keys, so limiters with different rates do not meet.
+        prefix: beginning of all keys. Rate and burst are part of the keys: limiters that differ in them do not meet.
         timeout: seconds that the server may take for a hit; by default as the client says.
 
     Raises ArgumentError, naming the argument, for a value that does not fit.
@@ -107,7 +107,7 @@ class Limiter(Bound):
         if self._step * self._places > checks.LONGEST * 1_000_000:
             raise ArgumentError(f"burst is {self.burst}, which takes more than {checks.LONGEST:g} s to become free")
         self._on_error = checks.choice("on_error", on_error, tuple(_INSTEAD))
-        self._prefix = f"{checks.text('prefix', prefix)}{self.limit}/{self.per:g}:"
+        self._prefix = f"{checks.text('prefix', prefix)}{self.limit}/{self.per:.15g}+{self.burst}:"
         self._view = view
         self._hit = Call(view, "scripts/hit")
         self._outage = Outage(f"the limiter {self._prefix}", _INSTEAD[self._on_error])
@@ -124,7 +124,7 @@ class Limiter(Bound):
         A hit that is sent again, because the connection was lost before the answer, counts once. The server knows the
         last four hits of a key; if more came in between, the hit counts twice. A cancelled hit may have counted.
         """
-        if cost != 1:
+        if cost != 1 or type(cost) is not int:
             self._check_cost(cost)
         return await self._ask(self._key(key), cost, os.urandom(_TOKEN))
 

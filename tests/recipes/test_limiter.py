@@ -149,13 +149,13 @@ async def tokens(r: Client[Any], server: Server, prefix: str) -> None:
     limiter = Limiter(r, 100, 60, prefix=prefix)
     for _ in range(20):
         await limiter.hit("k")
-    assert await r.strlen(f"{prefix}100/60:k") == 16 + 4 * 6
+    assert await r.strlen(f"{prefix}100/60+100:k") == 16 + 4 * 6
 
 
 async def peek(r: Client[Any], server: Server, prefix: str) -> None:
     limiter = Limiter(r, 3, 60, prefix=prefix)
     assert await limiter.peek("k") == Hit(True, 3, 0.0, 0.0)
-    assert not await r.exists(f"{prefix}3/60:k")
+    assert not await r.exists(f"{prefix}3/60+3:k")
     await limiter.hit("k", cost=2)
     for _ in range(3):
         seen = await limiter.peek("k")
@@ -170,10 +170,14 @@ async def clock(r: Client[Any], server: Server, prefix: str) -> None:
     """After the server's clock has gone back an hour, a caller is not refused for an hour."""
     limiter = Limiter(r, 10, 1, prefix=prefix)
     seconds, micros = await r.time()
-    await r.set(f"{prefix}10/1:k", f"{(seconds + 3600) * 1_000_000 + micros:016}", ex=3600)
+    await r.set(f"{prefix}10/1+10:k", f"{(seconds + 3600) * 1_000_000 + micros:016}", ex=3600)
     hit = await limiter.hit("k")
     assert not hit
     assert hit.retry_after <= 0.1001
+    while hit.retry_after:  # a caller who does as the answers say gets in
+        await asyncio.sleep(hit.retry_after)
+        hit, last = await limiter.hit("k"), hit.retry_after
+        assert hit or hit.retry_after < last / 2
 
 
 @pytest.mark.parametrize("law", ["G1", "G2", "G3", "C2", "C4", "tokens", "peek", "clock"])
@@ -193,7 +197,7 @@ MUTATIONS = [
     ("G1", "math.ceil((free - now) / 1000)", "1"),
     ("G1", "free = free + cost * step", "free = now + cost * step"),
     ("G1", "tonumber(ARGV[2]) * step", "(tonumber(ARGV[2]) + 1) * step"),
-    ("G2", "not seen and wait == 0 then", "not seen then"),
+    ("G2", "not seen and (wait == 0 or ahead) then\n  if wait == 0 then", "not seen then\n  do"),
     (
         "G3",
         "return {wait == 0 and 1 or 0, math.floor((now + most - free) / step), wait,",
@@ -205,7 +209,8 @@ MUTATIONS = [
     ("C4", ", 'PX', math.ceil((free - now) / 1000)", ""),
     ("tokens", "string.sub(token .. tokens, 1, 24)", "token .. tokens"),
     ("peek", "if token ~= '' and", "if"),
-    ("clock", ", now + most)", ", now * 2)"),
+    ("clock", "if ahead then free = now + most end", ""),
+    ("clock", " or ahead) then", ") then"),
 ]
 
 
@@ -365,7 +370,7 @@ async def test_an_ignored_timeout_is_noticed(
 
 async def test_mistakes_are_raised_whatever_on_error_says(server: Server, other: Client[str], prefix: str) -> None:
     limiter = Limiter(other, 10, prefix=prefix, on_error="allow")
-    await other.rpush(f"{prefix}10/60:list", "a")
+    await other.rpush(f"{prefix}10/60+10:list", "a")
     with pytest.raises(WrongTypeError):
         await limiter.hit("list")
     await other.acl_setuser("limited", enabled=True, nopass=True, commands=["-@all", "+ping"])
@@ -451,6 +456,10 @@ async def test_rates_do_not_meet(other: Client[str], prefix: str) -> None:
     second, hour = Limiter(other, 2, 1, prefix=prefix), Limiter(other, 3, 3600, prefix=prefix)
     assert [bool(await second.hit("k")) for _ in range(3)] == [True, True, False]
     assert [bool(await hour.hit("k")) for _ in range(4)] == [True, True, True, False]
+    seconds, micros = (Limiter(other, 1, 1e6 + more, burst=2, prefix=prefix) for more in (1, 1e-6))
+    assert await seconds.hit("k", 2)
+    assert await micros.hit("k", 2)  # all digits count
+    assert await Limiter(other, 2, 1, burst=1, prefix=prefix).hit("k")
 
 
 async def test_no_burst(other: Client[str], prefix: str) -> None:
@@ -507,6 +516,8 @@ async def test_wrong_calls() -> None:
             await method("k", 4)
         with pytest.raises(ArgumentError, match="cost is 0"):
             await method("k", 0)
+        with pytest.raises(ArgumentError, match="cost is bool"):
+            await method("k", True)
         with pytest.raises(ArgumentError, match="key is int, not str or bytes"):
             await method(5)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="timeout is -1"):
