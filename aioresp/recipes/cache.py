@@ -62,6 +62,9 @@ _POLL: Final = 0.05
 #: Types whose JSON no other type has, so that keys need not name them.
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
+#: Those of them of which that is true of each value.
+_EASY: Final = _PLAIN - {float}
+
 _ANY: Final = Decoder[Any](Any)
 
 #: Seconds after an error of the server in which functions are called without asking it.
@@ -402,8 +405,8 @@ class Cached(Bound, Generic[P, T]):
         if self._key is not None:
             return prefix + checks.text("the result of key", self._key(*args, **kwargs))
         try:
-            text = encode([value if type(value) in _PLAIN else _typed(value) for value in values], "")
-        except ArgumentTypeError:
+            text = encode([value if type(value) in _EASY else _typed(value) for value in values], "")
+        except (ArgumentTypeError, RecursionError):
             for place, value in zip(self._signature.parameters, values, strict=True):  # again, to name the argument
                 encode(value, f"{self._function.__qualname__}(): the argument {place}")
             raise
@@ -416,13 +419,25 @@ class Cached(Bound, Generic[P, T]):
 def _typed(value: Any) -> Any:
     """Return a value with the names of the types that JSON does not tell apart, as bytes and str."""
     kind = type(value)
-    if kind in _PLAIN:
+    if kind is float and not math.isfinite(value):
+        value = str(value)  # JSON writes null
+    elif kind in _PLAIN:
         return value
-    if kind is list or kind is tuple:
+    elif kind is list or kind is tuple:
         return [_typed(each) for each in value]
-    if kind is dict:
-        return {key: _typed(each) for key, each in value.items()}
+    elif isinstance(value, (list, tuple)):
+        value = [_typed(each) for each in value]
+    elif isinstance(value, dict):
+        value = sorted(([_typed(key), _typed(each)] for key, each in value.items()), key=_order)
+    elif isinstance(value, (set, frozenset)):
+        value = sorted(map(_typed, value), key=_order)
+    elif fields := getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", None):
+        value = {name: _typed(getattr(value, name)) for name in fields if hasattr(value, name)}
     return {f"{kind.__module__}.{kind.__qualname__}": value}
+
+
+def _order(value: Any) -> bytes:
+    return encode(value, "")
 
 
 def _result_of(function: Callable[..., Any]) -> Decoder[Any]:

@@ -17,11 +17,20 @@ T = TypeVar("T")
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
+#: It takes what the other refuses: dicts whose keys are numbers, dates or enums. Their order is that of the dict.
+_unordered: Final = msgspec.json.Encoder()
+
 
 def encode(value: object, where: str) -> bytes:
-    """Return a value as JSON, the same bytes for equal values; `where` names it in the ArgumentTypeError."""
+    """Return a value as JSON; `where` names it in the ArgumentTypeError.
+
+    Equal values have the same bytes, unless their dicts have other keys than text and another order.
+    """
     try:
-        return _encoder.encode(value)
+        try:
+            return _encoder.encode(value)
+        except TypeError:
+            return _unordered.encode(value)
     except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
         raise ArgumentTypeError(
             f"{where} is {type(value).__name__}, which cannot be written as JSON: {_reason(error)}; pass numbers, text,"
@@ -76,8 +85,8 @@ class Signature(Generic[T]):
             raise ArgumentTypeError(f"{self.name}(): {error}") from None
         positional, named = bound.args, bound.kwargs
         try:
-            return _encoder.encode((positional, named))
-        except Exception:
+            return encode((positional, named), self.name)
+        except ArgumentTypeError:
             for place, value in bound.arguments.items():  # again, one by one, to name the argument
                 encode(value, f"{self.name}(): the argument {place}")
             raise

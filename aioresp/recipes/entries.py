@@ -5,7 +5,7 @@ Owns their form and the scripts that change them. Never loads, never waits for o
 While there is no value, a lease is the key's whole content: `\\0acL` and the token of the load. A value begins with
 `\\0acV` and the token of its load. Then come token and end (13 digits) of the lease of a refresh, and when the value
 ends if the key lives longer for the lease's sake (13 digits). The last are the milliseconds for which it may be stale
-(10 digits), and those that its load took (9 digits). What follows is JSON. Times are the server's, in milliseconds.
+(13 digits), and those that its load took (9 digits). What follows is JSON. Times are the server's, in milliseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aioresp.recipes.lua import Call
 _LEASE: Final = b"\0acL"
 _VALUE: Final = b"\0acV"
 _IDLE: Final = bytes(8) + b"0" * 26
-_HEAD: Final = 4 + 8 + 8 + 13 + 13 + 10 + 9
+_HEAD: Final = 4 + 8 + 8 + 13 + 13 + 13 + 9
 
 #: Bytes of the token of a load.
 TOKEN: Final = 8
@@ -68,8 +68,8 @@ class Entries:
         data, left, busy = found
         kind = data[:4]
         if kind == _VALUE and len(data) > _HEAD:
-            fresh = (left - int(data[46:56])) / 1000
-            return Value(data[4:12], data[_HEAD:], fresh, int(data[56:_HEAD]) / 1000, busy == 1)
+            fresh = (left - int(data[46:59])) / 1000
+            return Value(data[4:12], data[_HEAD:], fresh, int(data[59:_HEAD]) / 1000, busy == 1)
         if kind == _LEASE:
             return Lease(data[4:], max(left, 0) / 1000)
         raise RecipeError(f"{shown(key)} holds what no cache has written: choose another prefix, or delete it")
@@ -90,7 +90,7 @@ class Entries:
         self, key: str, token: bytes, payload: bytes, ttl: float, stale: float, took: float, *, always: bool = False
     ) -> bool:
         """Store a value if the load still has its lease, or `always`; return whether it was stored."""
-        numbers = b"%010d%09d" % (_milliseconds(stale), min(_milliseconds(took), 10**9 - 1))
+        numbers = b"%013d%09d" % (_milliseconds(stale), min(_milliseconds(took), 10**9 - 1))
         entry = b"".join((_VALUE, token, _IDLE, numbers, payload))
         return bool(await self._store(key, b"" if always else token, entry, _milliseconds(ttl + stale)) == 1)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import enum
 import inspect
+import math
 import threading
 import traceback
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType
 
 import anyio
 import msgspec
@@ -23,7 +26,7 @@ from aioresp.testing import Server
 from tests.rest import until
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    from fractions import Fraction
 
 
 @dataclass
@@ -31,6 +34,15 @@ class User:
     id: int
     name: str
     seen: datetime | None = None
+
+
+class Pair(NamedTuple):
+    a: object
+    b: object
+
+
+class Color(enum.Enum):
+    RED = 1
 
 
 class Point(msgspec.Struct):
@@ -108,10 +120,56 @@ async def test_equal_calls_have_equal_keys(cache: Cache, prefix: str) -> None:
     given: list[Any] = [1, "1", True, None, 1.5, b"MQ==", "MQ==", [1], {"a": 1}, Point(1)]
     number = uuid.UUID(int=1)
     given += [number, str(number), timedelta(1), datetime(2026, 1, 1)]
+    given += [1.0, math.nan, math.inf, -math.inf, "nan", [math.nan], [None], 0.5, "", [], {}, {"a": True}]
+    given += [{1: "a"}, {"1": "a"}, {"builtins.bytes": "MQ=="}, {1: 2, "1": 2}, User(True, "x"), User(1, "x")]
+    given += [frozenset({b"a"}), frozenset({"YQ=="}), Point(1, 2), Point(True, 2), Color.RED, Pair(1, b"MQ==")]
+    given += [Pair(1, "MQ=="), Decimal(1), Decimal(2)]
     assert len({g.key(each) for each in given}) == len(given)
     assert g.key(User(1, "a")) == g.key(User(1, "a"))
+    assert g.key({1: 2, "b": {3, 4, "5"}}) == g.key({"b": {"5", 4, 3}, 1: 2})
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ArgumentTypeError, match="the argument args is tuple, .*: nested too deep"):
+        g.key(endless)
     assert len(g.key("x" * 100_000)) < 200
     assert g.key("x" * 1000) != g.key("x" * 1001)
+
+
+UserId = NewType("UserId", int)
+
+
+async def test_unusual_types_come_back(cache: Cache) -> None:
+    given: list[tuple[Any, Any]] = [
+        (dict[int, str], {2: "b", 1: "a"}),
+        (dict[datetime, User], {datetime(2026, 1, 1, tzinfo=UTC): User(1, "a")}),
+        (dict[Color, int], {Color.RED: 1}),
+        (User | None, None),
+        (int | str | None, "1"),
+        (Decimal, Decimal("1.10")),
+        (bytes, b"\xff"),
+        (UserId, 3),
+        (list[tuple[int, ...]], [(1, 2), ()]),
+        (set[str], {"a", "b"}),
+        (Color, Color.RED),
+        (timedelta, timedelta(days=-1, microseconds=1)),
+        (Pair, Pair(1, "a")),
+        (None, None),
+    ]
+    for number, (kind, value) in enumerate(given):
+
+        async def load(value: Any = value) -> Any:
+            return value
+
+        assert [await cache.get(str(number), load, type=kind) for _ in range(2)] == [value, value], kind
+
+
+@pytest.mark.parametrize("days", [100, 116, 5_000])
+async def test_it_may_be_stale_for_long(cache: Cache, days: int) -> None:
+    @cache(stale=timedelta(days=days))
+    async def f() -> int:
+        return await count()
+
+    assert [await f(), await f(), calls] == [1, 1, 1]
 
 
 async def test_a_key_of_ones_own(cache: Cache, other: Client[str], prefix: str) -> None:
@@ -469,10 +527,10 @@ async def test_wrong_use() -> None:
         await cache.set("k", object())
 
     @cache
-    async def unknown() -> Decimal:
+    async def unknown() -> Fraction:
         raise NotImplementedError
 
-    with pytest.raises(ArgumentError, match="an annotation cannot be read at run time: name 'Decimal' is not defined"):
+    with pytest.raises(ArgumentError, match="an annotation cannot be read at run time: name 'Fraction' is not defined"):
         await unknown()
     with pytest.raises(TypeError, match="cannot be pickled"):
         cache.__reduce__()

@@ -11,7 +11,7 @@ import pytest
 
 from aioresp import ArgumentError, ArgumentTypeError
 from aioresp.errors import DecodeError
-from aioresp.recipes.encoding import Signature
+from aioresp.recipes.encoding import Signature, encode
 
 
 @dataclass
@@ -59,6 +59,17 @@ def test_a_call_arrives(function: Callable[..., Any], args: tuple[Any, ...], kwa
     assert signature.decode(payload) == (found, names)
     bound = signature._signature.bind(*args, **kwargs)
     assert (tuple(found), names) == (bound.args, bound.kwargs)
+
+
+def test_keys_of_dicts_may_be_numbers() -> None:
+    def f(a: dict[int, str], b: int = 0) -> dict[int, int]: ...
+
+    signature: Signature[dict[int, int]] = Signature(f, "f")
+    for data in (signature.encode(({1: "a"},), {}), signature.encode((), {"b": 0, "a": {1: "a"}})):
+        args, kwargs = signature.decode(data)
+        assert args[0] == {1: "a"}
+    assert not kwargs
+    assert signature.result(encode({1: 2}, "")) == {1: 2}
 
 
 def test_equal_calls_are_equal_bytes() -> None:
