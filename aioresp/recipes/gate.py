@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict
 from contextvars import Context
 from typing import Final, TypeAlias
 
@@ -32,7 +32,8 @@ class Gate:
     def __init__(self, place: _Place) -> None:
         self.loop = place[0]
         self._place = place
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        #: Turns in order. A dict, as thousands may be cancelled at once, of which each leaves from anywhere in it.
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self.is_taken = False  # set by the task that enters, cleared when one leaves and nobody waits
         self.is_refused = False  # set when the server has refused the head, cleared when one leaves
         self.lease: Lease | None = None  # of the task that holds the lock, while it is at the head
@@ -46,14 +47,14 @@ class Gate:
             self.is_taken = True
             return
         turn = self.loop.create_future()
-        self._waiters.append(turn)
+        self._waiters[turn] = None
         try:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self.leave()  # its turn came together with the cancellation
-            elif turn in self._waiters:
-                self._waiters.remove(turn)
+            else:
+                self._waiters.pop(turn, None)
             raise
 
     def leave(self) -> None:
@@ -61,7 +62,7 @@ class Gate:
         self.is_refused = False
         self.lease = None
         while self._waiters:
-            turn = self._waiters.popleft()
+            turn, _ = self._waiters.popitem(last=False)
             if not turn.done():
                 turn.set_result(None)
                 return

@@ -36,7 +36,7 @@ from aioresp.recipes.checks import client, seconds
 from aioresp.recipes.errors import LockLost, LockMisused, LockTimeout
 from aioresp.recipes.gate import Gate, gate
 from aioresp.recipes.leases import Lease, keep, later
-from aioresp.recipes.lua import script
+from aioresp.recipes.lua import script, within
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -328,9 +328,9 @@ class Holding(Entered, Generic[H]):
             since = time.monotonic()
             try:
                 token, rest = await self._answer(line, identity)
-            except Exception:
+            except BaseException:
                 if attempt:
-                    self._free_aside(identity)
+                    self._free_aside(identity)  # the answer before gave it to nobody
                 raise
             if not token:
                 return None, rest / 1000 if rest >= 0 else None
@@ -368,7 +368,7 @@ class Holding(Entered, Generic[H]):
             if not isinstance(error, _NOT_RUN):
                 self._free_aside(identity, min(_LATE, self.ttl / 4))
             if not answer.done():
-                answer.set_exception(error)
+                answer.set_exception(within(error))
         except BaseException:  # the loop ends: the question may be on its way
             self._free_aside(identity, min(_LATE, self.ttl / 4))
             answer.cancel()

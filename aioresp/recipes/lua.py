@@ -31,6 +31,14 @@ def script(redis: Client[bytes], name: str) -> Script:
     return redis.register_script(text(name))
 
 
+def within(error: Exception, command: str = "EVALSHA") -> Exception:
+    """Return the error of a command within a script, of its own type, where the server has hidden it in another."""
+    if not isinstance(error, ResponseError):
+        return error
+    found = _INNER.match(str(error.args[0]))
+    return error if found is None else about(response_error(found[1]), command, error.key)
+
+
 class Call:
     """Call of a script by its SHA1. The whole text is sent only to a server that says it does not know the script.
 
@@ -53,8 +61,7 @@ class Call:
         try:
             return await self._redis.execute((command, code, 1, key, *args), as_is)
         except ResponseError as error:
-            found = _INNER.match(str(error.args[0]))
-            if found is None:
+            found = within(error, command)
+            if found is error:
                 raise
-            inner = about(response_error(found[1]), command, error.key)
-        raise inner
+        raise found

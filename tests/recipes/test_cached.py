@@ -129,7 +129,7 @@ async def test_equal_calls_have_equal_keys(cache: Cache, prefix: str) -> None:
     assert g.key({1: 2, "b": {3, 4, "5"}}) == g.key({"b": {"5", 4, 3}, 1: 2})
     endless: list[Any] = []
     endless.append(endless)
-    with pytest.raises(ArgumentTypeError, match="the argument args is tuple, .*: nested too deep"):
+    with pytest.raises(ArgumentTypeError, match=r"the argument args is tuple, .*: nested too deep"):
         g.key(endless)
     assert len(g.key("x" * 100_000)) < 200
     assert g.key("x" * 1000) != g.key("x" * 1001)

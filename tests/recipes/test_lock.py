@@ -25,7 +25,7 @@ import pytest
 
 import aioresp
 from aioresp import Client, Cluster
-from aioresp.errors import ArgumentError, ArgumentTypeError, RedisError
+from aioresp.errors import ArgumentError, ArgumentTypeError, RedisError, WrongTypeError
 from aioresp.recipes import Lock, LockLost, LockMisused, LockTimeout, Semaphore, gate, leases
 from aioresp.testing import ClusterServers, Proxy, SentinelServers, Server
 from aioresp.testing import server as start_server
@@ -569,6 +569,13 @@ async def test_a_user_who_may_not_publish_or_subscribe(
 
 
 # --- Several servers -------------------------------------------------------------------------------------------------
+
+
+async def test_keys_of_another_type(make: Make, r: Client[str], prefix: str) -> None:
+    for kind in ("lock", "semaphore"):
+        await r.hset(f"{{{prefix}}}:{kind}", "a", "b")
+    with pytest.raises(WrongTypeError):  # also of Redis 6.2, which hides it in another error
+        await make(r, prefix).acquire()
 
 
 async def test_a_cluster(prefix: str) -> None:
