@@ -77,11 +77,25 @@ class Job:
 class Load:
     """A load that is under way. Its outcome is the JSON, None if another load has come first, or the error."""
 
-    __slots__ = ("__weakref__", "callers", "has_begun", "how", "is_obsolete", "outcome", "task", "token", "traceback")
+    __slots__ = (
+        "__weakref__",
+        "callers",
+        "has_begun",
+        "how",
+        "is_obsolete",
+        "key",
+        "loop",
+        "outcome",
+        "task",
+        "token",
+        "traceback",
+    )
 
-    def __init__(self, how: How) -> None:
+    def __init__(self, key: str, how: How) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.key = key
         self.how = how
-        self.outcome: asyncio.Future[bytes | BaseException | None] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[bytes | BaseException | None] = self.loop.create_future()
         self.task: asyncio.Task[None] | None = None
         self.token = b""
         self.traceback: TracebackType | None = None  # that of the error, which grows where it is raised
@@ -111,27 +125,28 @@ class Loads:
         self._lease = lease
         self._is_strict = is_strict  # whether the error of a server that is away is raised
         self._cancels_abandoned = cancels_abandoned
-        self._newest: dict[tuple[asyncio.AbstractEventLoop, str], Load] = {}
+        #: By key first: thousands of loads may be under way when a value is deleted.
+        self._newest: dict[str, dict[asyncio.AbstractEventLoop, Load]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def find(self, key: str) -> Load | None:
         """Return the newest load of an entry in this event loop."""
-        return self._newest.get((asyncio.get_running_loop(), key))
+        of_key = self._newest.get(key)
+        return of_key.get(asyncio.get_running_loop()) if of_key else None
 
     def begin(self, job: Job, how: How) -> Load:
         """Begin a load, in a copy of the caller's context."""
-        load = Load(how)
-        place = asyncio.get_running_loop(), job.key
-        self._newest[place] = load
-        task = load.task = asyncio.get_running_loop().create_task(self._run(load, job))
+        load = Load(job.key, how)
+        self._newest.setdefault(job.key, {})[load.loop] = load
+        task = load.task = load.loop.create_task(self._run(load, job))
         self._tasks.add(task)  # a task that nothing refers to may be collected
-        task.add_done_callback(partial(self._ended, place, load))
+        task.add_done_callback(partial(self._ended, load))
         return load
 
     def forget(self, key: str) -> None:
         """Note that an entry was deleted: no load of it that has begun is joined any more."""
-        for (_, name), load in list(self._newest.items()):
-            if name == key and load.has_begun:
+        for load in list(self._newest.get(key, {}).values()):
+            if load.has_begun:
                 load.is_obsolete = True
 
     async def join(self, load: Load) -> bytes | None:
@@ -158,17 +173,21 @@ class Loads:
     def _cancel(self, load: Load) -> None:
         if load.task is not None and load.how != "early":
             load.task.cancel()
-            for place, newest in list(self._newest.items()):
-                if newest is load:
-                    del self._newest[place]  # nobody joins it any more
+            self._remove(load)  # nobody joins it any more
 
-    def _ended(self, place: tuple[asyncio.AbstractEventLoop, str], load: Load, task: asyncio.Task[None]) -> None:
+    def _remove(self, load: Load) -> None:
+        of_key = self._newest.get(load.key)
+        if of_key is not None and of_key.get(load.loop) is load:
+            del of_key[load.loop]
+            if not of_key:
+                self._newest.pop(load.key, None)
+
+    def _ended(self, load: Load, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._newest.get(place) is load:
-            del self._newest[place]
+        self._remove(load)
         load.task = None
         if not load.outcome.done():  # the task was cancelled
-            load.outcome.set_result(LoadCancelled(f"the load of {shown(place[1])} was cancelled"))
+            load.outcome.set_result(LoadCancelled(f"the load of {shown(load.key)} was cancelled"))
 
     async def _run(self, load: Load, job: Job) -> None:
         try:
@@ -266,4 +285,6 @@ def _own(error: BaseException, traceback: TracebackType | None) -> BaseException
     if own is not error:
         own.__cause__, own.__context__ = error.__cause__, error.__context__
         own.__suppress_context__ = error.__suppress_context__
+        if hasattr(error, "__notes__"):
+            own.__notes__ = list(error.__notes__)
     return own.with_traceback(traceback)

@@ -345,7 +345,9 @@ async def test_errors_do_not_grow(cache: Cache) -> None:
         try:
             raise OSError("the database")
         except OSError as error:
-            raise ValueError("no user") from error
+            failed = ValueError("no user")
+            failed.add_note("of the loader")
+            raise failed from error
 
     results = await asyncio.gather(*(cache.get("b", broken) for _ in range(30)), return_exceptions=True)
     for error in (*errors, *results):
@@ -353,6 +355,8 @@ async def test_errors_do_not_grow(cache: Cache) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         assert len(frames) < 8
         assert frames[-1].name in ("fail", "broken")
+        error.add_note("of a caller")
+        assert error.__notes__.count("of a caller") == 1 or error is original
     assert all(isinstance(error, ValueError) and isinstance(error.__cause__, OSError) for error in results)
 
 

@@ -62,7 +62,8 @@ def test_a_call_arrives(function: Callable[..., Any], args: tuple[Any, ...], kwa
 
 
 def test_keys_of_dicts_may_be_numbers() -> None:
-    def f(a: dict[int, str], b: int = 0) -> dict[int, int]: ...
+    def f(a: dict[int, str], b: int = 0) -> dict[int, int]:
+        return {}
 
     signature: Signature[dict[int, int]] = Signature(f, "f")
     for data in (signature.encode(({1: "a"},), {}), signature.encode((), {"b": 0, "a": {1: "a"}})):

@@ -195,11 +195,16 @@ async def test_mutation_a_turn_is_lost(monkeypatch: pytest.MonkeyPatch, r: Clien
             self.is_taken = True
             return
         turn = self._place[0].create_future()
-        self._waiters.append(turn)
+        self._waiters[turn] = None
         await turn
 
     monkeypatch.setattr(Gate, "enter", careless)
-    monkeypatch.setattr(Gate, "leave", lambda self: self._waiters.popleft().set_result(None) if self._waiters else None)
+
+    def blind(self: Gate) -> None:
+        if self._waiters:
+            self._waiters.popitem(last=False)[0].set_result(None)
+
+    monkeypatch.setattr(Gate, "leave", blind)
     with pytest.raises((AssertionError, TimeoutError, asyncio.InvalidStateError)):
         await holders.a_cancelled_waiter_lets_others_in(holders.lock, r, prefix)
     for each in gate._gates.values():
@@ -281,7 +286,8 @@ async def test_it_is_given_in_order(make: Make, r: Client[str], prefix: str, mon
     await holders.in_order(make, r, prefix)
 
     def unfair(self: Gate) -> None:
-        self._waiters.reverse()
+        for turn in reversed(list(self._waiters)):
+            self._waiters.move_to_end(turn)
         leave(self)
 
     leave = Gate.leave
