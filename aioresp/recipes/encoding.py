@@ -15,10 +15,32 @@ from aioresp.errors import ArgumentError, ArgumentTypeError, DecodeError
 
 T = TypeVar("T")
 
-_encoder: Final = msgspec.json.Encoder(order="deterministic")
+
+def _write(value: Any) -> Any:
+    """Return a model of pydantic as what JSON can hold."""
+    if not callable(getattr(value, "model_dump", None)) or isinstance(value, type):
+        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")  # as msgspec says it
+    return value.model_dump(mode="json", by_alias=True)
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """Return a model of pydantic, made of what JSON has held."""
+    if not callable(getattr(kind, "model_validate_json", None)):
+        if isinstance(kind, type) and isinstance(value, kind):
+            return value  # as of `object`
+        raise TypeError(f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`")
+    try:
+        return kind.model_validate_json(_unordered.encode(value))
+    except ValueError as error:
+        details: list[Any] = getattr(error, "errors", list)()  # the text of pydantic shows the data
+        where = ", ".join(".".join(map(str, each["loc"])) or kind.__name__ for each in details[:3])
+    raise ValueError(f"{kind.__name__} refuses {where or 'it'}")
+
+
+_encoder: Final = msgspec.json.Encoder(order="deterministic", enc_hook=_write)
 
 #: It takes what the other refuses: dicts whose keys are numbers, dates or enums. Their order is that of the dict.
-_unordered: Final = msgspec.json.Encoder()
+_unordered: Final = msgspec.json.Encoder(enc_hook=_write)
 
 
 def encode(value: object, where: str) -> bytes:
@@ -34,7 +56,7 @@ def encode(value: object, where: str) -> bytes:
     except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
         raise ArgumentTypeError(
             f"{where} is {type(value).__name__}, which cannot be written as JSON: {_reason(error)}; pass numbers, text,"
-            " bytes, lists, dicts, dates, enums, dataclasses or msgspec structs"
+            " bytes, lists, dicts, dates, enums, dataclasses, msgspec structs or pydantic models"
         ) from None
 
 
@@ -43,7 +65,7 @@ class Decoder(Generic[T]):
 
     def __init__(self, annotation: Any) -> None:
         try:
-            self._decoder = msgspec.json.Decoder(annotation)
+            self._decoder = msgspec.json.Decoder(annotation, dec_hook=_read)
         except TypeError as error:
             raise ArgumentTypeError(f"{annotation} cannot be decoded from JSON: {error}") from None
 

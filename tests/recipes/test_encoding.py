@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 
 from aioresp import ArgumentError, ArgumentTypeError
 from aioresp.errors import DecodeError
-from aioresp.recipes.encoding import Signature, encode
+from aioresp.recipes.encoding import Decoder, Signature, encode
 
 
 @dataclass
@@ -113,6 +114,34 @@ def test_payloads_that_do_not_fit(payload: bytes) -> None:
         Signature(plain, "plain").decode(payload)
     assert "plain" in str(failed.value)
     assert "secret" not in str(failed.value).replace("argument 'secret'", "")
+
+
+def test_models_of_pydantic() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    model: Any = pydantic.create_model(
+        "Model",
+        __config__={"strict": True},
+        id=(int, ...),
+        when=(datetime, pydantic.Field(alias="At")),
+        b=(bytes, b"x"),
+    )
+    value = model(id=1, At=datetime(2026, 1, 1, tzinfo=UTC))
+    for kind, given in [(model, value), (dict[int, model], {1: value}), (model | None, None), (list[model], [value])]:
+        assert Decoder(kind).decode(encode(given, "it"), "it") == given
+    with pytest.raises(DecodeError, match="the result does not fit its type: Model refuses id, At") as caught:
+        Decoder(model).decode(encode({"id": "se" + "cret", "b": ["se" + "cret"]}, "it"), "the result")
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+class Strange:
+    pass
+
+
+def test_types_that_json_does_not_hold() -> None:
+    with pytest.raises(ArgumentTypeError, match=r"it is Strange, .*: Encoding objects of type Strange is unsupported"):
+        encode(Strange(), "it")
+    with pytest.raises(DecodeError, match="Expected `Strange`, got `dict`"):
+        Decoder(Strange).decode(b"{}", "it")
 
 
 def test_annotations_that_cannot_be_read() -> None:
