@@ -450,6 +450,8 @@ class Holding(Entered, Generic[H]):
 
         If the server cannot be reached, the failure is logged, and the lease ends by itself.
         """
+        if self._held is not None and self._held._task is not None:
+            raise LockMisused(f"{self._what} is given back by the end of its block: leave the block to do it earlier")
         held = self._taken()
         reason = await self._give_back(held)
         if reason:
@@ -539,7 +541,7 @@ def _lost(what: str, reason: str) -> LockLost:
 
 
 def _late(what: str, wait: float, rest: float | None) -> LockTimeout:
-    known = "" if rest is None else f"; the lease in the way ends in {rest:.3g} s, unless it is renewed"
+    known = "; the server has not told for how long" if rest is None else f"; the lease in the way ends in {rest:.3g} s, unless it is renewed"
     return LockTimeout(f"{what} was not free within {wait:g} s{known}", rest)
 
 

@@ -86,6 +86,15 @@ async def test_without_a_block(make: Make, r: Client[str], prefix: str) -> None:
         await lock.release()
 
 
+async def test_the_end_of_the_block_gives_it_back(make: Make, r: Client[str], prefix: str) -> None:
+    lock = make(r, prefix)
+    async with lock:
+        with pytest.raises(LockMisused, match="is given back by the end of its block"):
+            await lock.release()
+        assert await lock.owned()
+    assert await is_free(r, prefix)
+
+
 async def test_it_is_used_by_one_at_a_time(make: Make, r: Client[str], prefix: str) -> None:
     lock = make(r, prefix)
     async with lock:
