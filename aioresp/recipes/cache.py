@@ -119,7 +119,7 @@ class Cache(Bound):
         self._prefix = checks.text("prefix", prefix)
         self._ttl = checks.seconds("ttl", ttl)
         self._stale = checks.seconds("stale", stale, 0)
-        self._is_early = early
+        self._is_early = checks.flag("early", early)
         self._is_strict = checks.choice("on_error", on_error, ("load", "raise")) == "raise"
         self._entries = Entries(view)
         self._outage = Outage(f"the cache {prefix}", "values are loaded and not stored")
@@ -128,7 +128,7 @@ class Cache(Bound):
             self._outage,
             checks.seconds("lease", lease, 0.1, 3600),
             is_strict=self._is_strict,
-            cancels_abandoned=cancel_abandoned,
+            cancels_abandoned=checks.flag("cancel_abandoned", cancel_abandoned),
         )
         self._unfit: set[str] = set()  # what was logged not to fit its type
 

@@ -5,7 +5,6 @@ Owns numbers, durations, names and clients. Never shows a value that may be secr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ def seconds(name: str, value: Any, least: float = 0.001, most: float = LONGEST) 
     value = as_seconds(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ArgumentTypeError(f"{name} is {type(value).__name__}, not seconds or a timedelta")
-    if not math.isfinite(value) or not least <= value <= most:
+    if not least <= value <= most:  # nan is not, either
         raise ArgumentError(f"{name} is {numeral(value)}, not {least:g} to {most:g} seconds")
     return float(value)
 
@@ -41,6 +40,13 @@ def count(name: str, value: Any, least: int, most: int = 2**31) -> int:
     if not least <= value <= most:
         raise ArgumentError(f"{name} is {numeral(value)}, not {least} to {most}")
     return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} is {type(value).__name__}, not bool")
+    return value
 
 
 def text(name: str, value: Any) -> str:

@@ -484,6 +484,10 @@ def test_it_runs_in_a_runner_of_anyio(server: Server, prefix: str) -> None:
         ({"prefix": None}, "prefix is NoneType, not str"),
         ({"on_error": "allow"}, "on_error is 'allow', not one of load, raise"),
         ({"timeout": 0}, "timeout is 0, not"),
+        ({"ttl": 10**400}, r"ttl is .*, not 0.001 to 1e\+09 seconds"),
+        ({"ttl": float("nan")}, "ttl is nan, not"),
+        ({"early": 1}, "early is int, not bool"),
+        ({"cancel_abandoned": None}, "cancel_abandoned is NoneType, not bool"),
     ],
 )
 async def test_wrong_options(options: Any, message: str) -> None:
