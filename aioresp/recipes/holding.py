@@ -541,12 +541,10 @@ def _lost(what: str, reason: str) -> LockLost:
 
 
 def _late(what: str, wait: float, rest: float | None) -> LockTimeout:
-    known = (
-        "; the server has not told for how long"
-        if rest is None
-        else f"; the lease in the way ends in {rest:.3g} s, unless it is renewed"
-    )
-    return LockTimeout(f"{what} was not free within {wait:g} s{known}", rest)
+    known = "the server has not told for how long"
+    if rest is not None:
+        known = f"the lease in the way ends in {rest:.3g} s, unless it is renewed"
+    return LockTimeout(f"{what} was not free within {wait:g} s; {known}", rest)
 
 
 def tag(name: str | bytes) -> bytes:
