@@ -6,6 +6,7 @@ Owns how a file becomes a script of a client, and the shortest way to run one. N
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -45,23 +46,31 @@ class Call:
     No script here returns NOSCRIPT, so that error means it has not run. `Script` cannot know that, and asks before.
     """
 
-    def __init__(self, redis: Client[bytes], name: str) -> None:
+    def __init__(self, redis: Client[bytes], name: str, whole: str | None = None) -> None:
         self._redis = redis
-        self._script = script(redis, name)
+        self._whole = text(name) if whole is None else whole
+        self._sha = redis.register_script(self._whole).sha
 
     async def __call__(self, key: Key, *args: Value) -> Any:
         """Run the script on one key and return its result."""
         try:
-            return await self._send("EVALSHA", self._script.sha, key, args)
-        except NoScriptError:
-            pass
-        return await self._send("EVAL", self._script.script, key, args)
-
-    async def _send(self, command: str, code: str | bytes, key: Key, args: tuple[Value, ...]) -> Any:
-        try:
-            return await self._redis.execute((command, code, 1, key, *args), as_is)
+            return await self._redis.execute(("EVALSHA", self._sha, 1, key, *args), as_is)
         except ResponseError as error:
-            found = within(error, command)
-            if found is error:
-                raise
-        raise found
+            if not isinstance(error, NoScriptError):
+                raise within(error, "EVALSHA") from None
+        return await self._send_whole((1, key, *args))
+
+    async def on(self, keys: Sequence[Key], args: Iterable[Value] = ()) -> Any:
+        """Run the script on several keys and return its result. What is iterated over may not change meanwhile."""
+        try:
+            return await self._redis.execute(("EVALSHA", self._sha, len(keys), *keys, *args), as_is)
+        except ResponseError as error:
+            if not isinstance(error, NoScriptError):
+                raise within(error, "EVALSHA") from None
+        return await self._send_whole((len(keys), *keys, *args))
+
+    async def _send_whole(self, rest: tuple[Value, ...]) -> Any:
+        try:
+            return await self._redis.execute(("EVAL", self._whole, *rest), as_is)
+        except ResponseError as error:
+            raise within(error, "EVAL") from None

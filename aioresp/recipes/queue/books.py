@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from aioresp.client import Client
-from aioresp.contexts.scripts import Script
 from aioresp.errors import ResponseError
-from aioresp.recipes.lua import text
+from aioresp.recipes.lua import Call, text
 
 #: Priorities, from the first that is taken to the last.
 PRIORITIES: Final = (2, 1, 0, -1, -2)
@@ -27,6 +26,10 @@ REMEMBERED: Final = 30.0
 
 #: Seconds that a call may take if the client has no limit.
 _TIMEOUT: Final = 10.0
+
+
+#: Why a job is dead whose id, or count of deaths, a stranger has written.
+_STRANGE: Final = b'{"type":"DecodeError","message":"its id is not UTF-8, or a field of its hash is no number"}'
 
 
 class Taken(NamedTuple):
@@ -77,13 +80,15 @@ class Books:
         self.cancelled = self.root + "cancel"
         #: Dangers of the server that a worker of this process has warned of.
         self.warned: set[str] = set()
-        self._scripts: dict[str, Script] = {}
+        self._scripts: dict[str, Call] = {}
+        #: The call of the script, with its keys, that needs to be short.
+        self._enqueue = self._script("enqueue").on
 
-    def _script(self, name: str) -> Script:
+    def _script(self, name: str) -> Call:
         found = self._scripts.get(name)
         if found is None:
             whole = text("queue/scripts/books") + text(f"queue/scripts/{name}")
-            found = self._scripts[name] = self.view.register_script(whole)
+            found = self._scripts[name] = Call(self.view, name, whole)
         return found
 
     async def enqueue(
@@ -100,8 +105,9 @@ class Books:
         more: Iterable[str | bytes | int] = (),
     ) -> str:
         """Put a job in line; return the id of the job that is in the queue. `due` and `delay` in ms."""
-        arguments = (id, due, delay, priority, unique, on_duplicate, "fn", function, "args", payload, *more)
-        found: bytes = await self._script("enqueue")(self.keys, arguments)
+        found: bytes = await self._enqueue(
+            self.keys, (id, due, delay, priority, unique, on_duplicate, "fn", function, "args", payload, *more)
+        )
         return found.decode()
 
     async def take(self, count: int, token: str, worker: str, lease: int, suspect: bool) -> tuple[int, list[Taken]]:
@@ -110,32 +116,39 @@ class Books:
         Sent twice with one token, it returns the same jobs.
         """
         keys = (*self.keys, f"{self.root}take:{worker}")
-        found: list[Any] = await self._script("take")(keys, (count, token, lease, int(suspect)))
-        return found[0], [
-            Taken(id.decode(), name.decode(errors="replace"), payload, attempt, int(deaths or 0), headers or b"", token)
-            for id, name, payload, attempt, deaths, headers in found[1:]
-        ]
+        found: list[Any] = await self._script("take").on(keys, (count, token, lease, int(suspect)))
+        try:
+            return found[0], [
+                Taken(
+                    id.decode(), name.decode(errors="replace"), load, attempt, int(deaths or 0), headers or b"", token
+                )
+                for id, name, load, attempt, deaths, headers in found[1:]
+            ]
+        except ValueError:  # a stranger has put something else in line; the jobs beside it are taken again
+            strange: list[bytes] = [job[0] for job in found[1:] if _is_strange(job)]
+            await self.settle((id, token, "dead", _STRANGE, 0) for id in strange)
+            return await self.take(count, token, worker, lease, suspect)
 
-    async def settle(self, outcomes: Iterable[tuple[str, str, str, bytes, int]]) -> list[str]:
+    async def settle(self, outcomes: Iterable[tuple[str | bytes, str, str, bytes, int]]) -> list[str]:
         """Settle jobs (id, token, outcome, data, delay in ms); return the ids whose token was not valid any more."""
         arguments = [each for outcome in outcomes for each in outcome]
-        refused: list[bytes] = await self._script("settle")(self.keys, arguments)
-        return [id.decode() for id in refused]
+        refused: list[bytes] = await self._script("settle").on(self.keys, arguments)
+        return [id.decode(errors="replace") for id in refused]
 
     async def renew(self, held: Iterable[tuple[str, str, int]]) -> list[tuple[str, str]]:
         """Renew leases (id, token, lease in ms); return the ids that are "lost", or to be cancelled ("cancel")."""
         arguments = [each for job in held for each in job]
-        news: list[list[bytes]] = await self._script("renew")(self.keys, arguments)
+        news: list[list[bytes]] = await self._script("renew").on(self.keys, arguments)
         return [(id.decode(), what.decode()) for id, what in news]
 
     async def tend(self) -> tuple[int, list[str], list[str]]:
         """Put back jobs whose lease has ended; return ms to the next end (-1: none), those put back, those buried."""
-        after, back, buried = await self._script("tend")(self.keys)
-        return after, [id.decode() for id in back], [id.decode() for id in buried]
+        after, back, buried = await self._script("tend").on(self.keys)
+        return after, [id.decode(errors="replace") for id in back], [id.decode(errors="replace") for id in buried]
 
     async def nudge(self, worker: str = "") -> None:
         """Wake one worker, or that one."""
-        await self._script("nudge")((*self.keys, self.own_wake(worker)) if worker else self.keys)
+        await self._script("nudge").on((*self.keys, self.own_wake(worker)) if worker else self.keys)
 
     def own_wake(self, worker: str) -> str:
         """Return the list at which that worker alone waits for a word."""
@@ -143,16 +156,16 @@ class Books:
 
     async def cancel(self, id: str) -> str:
         """Cancel a job; return its state, "gone" if there is none."""
-        state: bytes = await self._script("cancel")(self.keys, (id,))
+        state: bytes = await self._script("cancel").on(self.keys, (id,))
         return state.decode()
 
     async def revive(self, id: str) -> bool:
         """Put a dead job back in line."""
-        return bool(await self._script("revive")(self.keys, (id,)))
+        return bool(await self._script("revive").on(self.keys, (id,)))
 
     async def look(self, id: str, *, waiting: bool = False) -> Standing | None:
         """Return the state of a job, None if there is none; with `waiting`, its end is told on the channel."""
-        found: list[Any] = await self._script("wait")(self.keys, (id, int(waiting)))
+        found: list[Any] = await self._script("wait").on(self.keys, (id, int(waiting)))
         if not found:
             return None
         state, due, function, data, attempts, deaths, enqueued, ended, unique, priority = found
@@ -171,22 +184,22 @@ class Books:
 
     async def counts(self) -> list[int]:
         """Return the numbers of waiting, delayed, running and dead jobs."""
-        found: list[int] = await self._script("counts")(self.keys)
+        found: list[int] = await self._script("counts").on(self.keys)
         return found
 
     async def purge(self, state: str) -> tuple[int, bool]:
         """Drop up to a hundred jobs of one state; return how many, and whether those were all."""
-        count, is_all = await self._script("purge")(self.keys, (state,))
+        count, is_all = await self._script("purge").on(self.keys, (state,))
         return count, bool(is_all)
 
     async def hasten(self) -> int:
         """Make up to a hundred delayed jobs due now; return how many."""
-        found: int = await self._script("hasten")(self.keys)
+        found: int = await self._script("hasten").on(self.keys)
         return found
 
-    async def dead(self, start: int, count: int) -> list[str]:
+    async def dead(self) -> list[str]:
         """Return ids of the dead letters, the oldest first."""
-        return [id.decode() for id in await self.view.zrange(self.keys[2], start, start + count - 1)]
+        return [id.decode(errors="replace") for id in await self.view.zrange(self.keys[2], 0, -1)]
 
     async def dangers(self) -> list[str]:
         """Return what makes the server forget jobs, in words; nothing if it does not say."""
@@ -202,3 +215,13 @@ class Books:
         if persistence.get("aof_enabled") == 0:
             found.append("the server forgets the newest jobs if it ends (no AOF); set appendonly yes")
         return found
+
+
+def _is_strange(job: list[Any]) -> bool:
+    """Return whether a job that was taken cannot be read."""
+    try:
+        job[0].decode()
+        int(job[4] or 0)
+    except ValueError:
+        return True
+    return False

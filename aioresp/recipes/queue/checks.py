@@ -1,4 +1,4 @@
-"""Checks of numbers that users give: seconds and counts.
+"""Checks of what users give: seconds, counts and names.
 
 Owns the words of these errors, which name the call and the argument.
 """
@@ -30,4 +30,13 @@ def count(value: int, where: str, name: str, least: int) -> int:
         raise ArgumentTypeError(f"{where}: {name} is {type(value).__name__}, not int")
     if value < least:
         raise ArgumentError(f"{where}: {name} is {value}, not {least} or more")
+    return value
+
+
+def encodable(value: str, where: str, name: str) -> str:
+    """Return text that has a form in UTF-8; half of a surrogate pair has none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ArgumentError(f"{where}: {name} has no form in UTF-8") from None
     return value

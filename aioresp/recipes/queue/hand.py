@@ -11,6 +11,7 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from aioresp.errors import ArgumentTypeError
 from aioresp.recipes.encoding import encode
 from aioresp.recipes.queue.books import Taken
 from aioresp.recipes.queue.job import Reason
@@ -19,6 +20,9 @@ from aioresp.recipes.queue.seen import Around, Seen, headers
 
 if TYPE_CHECKING:
     from aioresp.recipes.queue.task import Task
+
+#: Bytes of a result, at most: half of what a server takes by default.
+_RESULT: Final = 256 * 2**20
 
 #: Characters of the message of an exception that the books hold.
 _MESSAGE: Final = 2000
@@ -40,7 +44,7 @@ Outcome = tuple[str, str, str, bytes, int]
 class Hand:
     """One job in hand."""
 
-    __slots__ = ("began", "deadline", "failure", "lease", "runner", "taken", "why")
+    __slots__ = ("began", "deadline", "failure", "has_begun", "lease", "runner", "taken", "why")
 
     def __init__(self, taken: Taken, lease: float, timeout: float) -> None:
         self.taken = taken
@@ -48,6 +52,7 @@ class Hand:
         self.deadline = self.began + timeout  # its lease is not renewed after it
         self.lease = round(lease * 1000)
         self.runner: asyncio.Task[None] | None = None
+        self.has_begun = False  # set by the first step of the task: one that is cancelled before takes no step
         self.failure: BaseException | None = None  # set by an attempt that fails
         self.why: Why | None = None  # set by the worker that cancels it
 
@@ -55,7 +60,8 @@ class Hand:
         """Cancel the job for a reason; the first reason stays."""
         if self.why is None and self.runner is not None:
             self.why = why
-            self.runner.cancel()
+            if self.has_begun:
+                self.runner.cancel()
 
     def outcome(self, what: str, data: bytes = b"", delay: float = 0.0) -> Outcome:
         """Return an outcome of this job for the books; `delay` in seconds."""
@@ -63,7 +69,9 @@ class Hand:
 
     async def run(self, task: Task[Any, Any], args: list[Any], kwargs: dict[str, Any], around: Around) -> Outcome:
         """Run the function; return the outcome, also if it was cancelled."""
-        taken = self.taken
+        taken, self.has_begun = self.taken, True
+        if self.why is not None:
+            return self._cancelled(task)
         around.seen.started(taken.id, task.name, taken.attempt)
         try:
             if around.middleware is None:
@@ -72,15 +80,24 @@ class Hand:
                 carried = headers(taken.headers)
                 with around.middleware.run(around.queue, task.name, taken.id, taken.attempt, carried):
                     value = await task.function(*args, **kwargs)
-            if value is not None and not task.settings.keep_result:
-                return self.outcome("done")
-            return self.outcome("done", encode(value, f"the result of {task.name}"))
         except asyncio.CancelledError:
             return self._cancelled(task)
         except Snooze as snooze:
-            return self.outcome("back", delay=snooze.delay)
-        except Exception as error:
+            return self.outcome("back", delay=max(snooze.delay, 0.001))  # behind the others, not before them
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit: a job ends itself, not the worker
             return self._failed(task, error)
+        if value is not None and not task.settings.keep_result:
+            return self.outcome("done")
+        try:
+            data = encode(value, f"the result of {task.name}")
+        except ArgumentTypeError as error:
+            return self._failed(task, error, is_final=True)
+        if len(data) > _RESULT:
+            long = ArgumentTypeError(f"the result of {task.name} has {len(data)} bytes, more than {_RESULT}")
+            return self._failed(task, long, is_final=True)
+        return self.outcome("done", data)
 
     def _cancelled(self, task: Task[Any, Any]) -> Outcome:
         if self.why is Why.CANCELLED:
@@ -91,11 +108,11 @@ class Hand:
             return self._failed(task, asyncio.CancelledError("it cancelled itself"))
         return self.outcome("back")  # its worker, or its event loop, ends
 
-    def _failed(self, task: Task[Any, Any], error: BaseException) -> Outcome:
+    def _failed(self, task: Task[Any, Any], error: BaseException, *, is_final: bool = False) -> Outcome:
         taken = self.taken
         self.failure = error
         reason = encode(Reason(type(error).__name__, message_of(error)), "the reason")
-        if isinstance(error, Discard) or taken.attempt > task.settings.retries:
+        if is_final or isinstance(error, Discard) or taken.attempt > task.settings.retries:
             return self.outcome("dead", reason)
         delay = error.delay if isinstance(error, Again) else None
         if delay is None:

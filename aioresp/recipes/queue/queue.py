@@ -16,6 +16,7 @@ from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
 from aioresp.recipes.encoding import Signature
 from aioresp.recipes.queue.books import Books
+from aioresp.recipes.queue.checks import encodable
 from aioresp.recipes.queue.elsewhere import QUEUE
 from aioresp.recipes.queue.job import Job, JobInfo, info
 from aioresp.recipes.queue.schedule import Schedule
@@ -30,9 +31,6 @@ T = TypeVar("T")
 Backlog = Literal["waiting", "delayed", "dead"]
 
 _BACKLOGS: Final[tuple[Backlog, ...]] = ("waiting", "delayed", "dead")
-
-#: Dead letters that are asked for at once.
-_PAGE: Final = 100
 
 
 class Counts(Record):
@@ -86,6 +84,7 @@ class Queue(Bound):
             raise ArgumentTypeError(f"Queue(): name is {type(name).__name__}, not str")
         if not name or any(each in "{}" or each.isspace() for each in name):
             raise ArgumentError("Queue(): name is empty, or has a space or a brace in it")
+        encodable(name, "Queue()", "name")
         self.name = name
         self.redis = redis
         self.books = Books(redis, name)
@@ -145,8 +144,9 @@ class Queue(Bound):
             known = function.__name__ if name is None else name
             if not isinstance(known, str):
                 raise ArgumentTypeError(f"task(): name is {type(known).__name__}, not str")
-            if not known or ":" in known:
-                raise ArgumentError("task(): name is empty, or has a colon in it")
+            if not known or ":" in known or any(each.isspace() for each in known):
+                raise ArgumentError("task(): name is empty, or has a colon or a space in it")
+            encodable(known, "task()", "name")
             if known in self.tasks:
                 raise ArgumentError(f"task(): the queue {self.name} has a task named {known} already; pass name=")
             task: Task[Any, Any] = Task(self.books, function, known, options, self._around.middleware)
@@ -207,13 +207,10 @@ class Queue(Bound):
 
     async def dead(self) -> AsyncIterator[JobInfo]:
         """Iterate over the dead letters, the oldest first: the last 10,000, for 30 days."""
-        start = 0
-        while ids := await self.books.dead(start, _PAGE):
-            start += len(ids)
-            for id in ids:
-                standing = await self.books.look(id)
-                if standing is not None:
-                    yield info(id, standing)
+        for id in await self.books.dead():  # all at once: the caller may revive some, and others would move up
+            standing = await self.books.look(id)
+            if standing is not None:
+                yield info(id, standing)
 
     async def revive(self, id: str) -> bool:
         """Put a dead letter back in line, with all its attempts; return False if there is none of that id."""

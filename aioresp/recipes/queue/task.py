@@ -17,7 +17,7 @@ from aioresp.errors import ArgumentError, ArgumentTypeError
 from aioresp.misuse import Bound
 from aioresp.recipes.encoding import Signature, encode
 from aioresp.recipes.queue.books import KEEP, LEASE, PRIORITIES, REMEMBERED, Books
-from aioresp.recipes.queue.checks import count, seconds
+from aioresp.recipes.queue.checks import count, encodable, seconds
 from aioresp.recipes.queue.cron import Cron
 from aioresp.recipes.queue.elsewhere import TASK
 from aioresp.recipes.queue.job import Job
@@ -205,7 +205,7 @@ def _text(value: object, name: str) -> str:
         raise ArgumentTypeError(f"options(): {name} is {type(value).__name__}, not str")
     if not value:
         raise ArgumentError(f"options(): {name} is empty")
-    return value
+    return encodable(value, "options()", name)
 
 
 def _id(value: object) -> str | None:

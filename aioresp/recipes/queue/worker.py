@@ -46,7 +46,10 @@ _GIVE_BACK: Final = 5.0
 _PAUSES: Final = (0.1, 2.0)
 
 #: Jobs in one call that renews, or settles.
-_BATCH: Final = 500
+_BATCH: Final = 100
+
+#: Bytes of results after which a call that settles takes no more.
+_BYTES: Final = 2**20
 
 #: The number of deaths from which a job is suspected to kill its worker.
 _SUSPECT: Final = 2
@@ -193,6 +196,9 @@ class Worker(Entered):
         runners = [hand.runner for hand in self._hand if hand.runner is not None]
         if runners:
             await asyncio.wait(runners, timeout=_GIVE_BACK / 2)
+        for hand in [hand for hand in self._hand if hand.runner is not None and hand.runner.done()]:
+            self._hand.discard(hand)  # the loop has cancelled it before its first step
+            self._outcomes.append(hand.outcome("back"))
         if self._hand:
             log.warning("worker of %s: %d jobs ignore that it stops; their leases end", self.name, len(self._hand))
         with self._patient("give back jobs"):
@@ -321,21 +327,22 @@ class Worker(Entered):
         self._signal.set()
 
     async def _perform(self, hand: Hand, task: Task[Any, Any], args: list[Any], kwargs: dict[str, Any]) -> None:
-        outcome = hand.outcome("back")
+        outcome = None
         try:
             outcome = await hand.run(task, args, kwargs, self._around)
         finally:
             self._hand.discard(hand)
-            self._outcomes.append(outcome)
             self.ended += 1
-            hand.report(outcome, self._around.seen)
             if hand.taken.deaths >= _SUSPECT:
                 self._look = True  # the next suspect may be taken
             self._signal.set()
+            if outcome is not None:  # else KeyboardInterrupt ends the process: the end of the lease counts as a death
+                self._outcomes.append(outcome)
+                hand.report(outcome, self._around.seen)
 
     async def _settle(self) -> None:
         """Settle jobs that have ended, however long the server is away; leases that end meanwhile are others'."""
-        pause, batch = _PAUSES[0], self._outcomes[:_BATCH]
+        pause, batch = _PAUSES[0], self._outcomes[: self._batch()]
         while True:
             with self._patient("settle jobs"):
                 refused = await self._books.settle(batch)
@@ -346,6 +353,15 @@ class Worker(Entered):
         del self._outcomes[: len(batch)]
         for id in refused:
             log.warning("job %s: its lease was lost, and its outcome is refused", id)
+
+    def _batch(self) -> int:
+        """Return how many outcomes are settled at once: not many long results, so that the server is free soon."""
+        size = 0
+        for index, outcome in enumerate(self._outcomes[:_BATCH], 1):
+            size += len(outcome[3])
+            if size > _BYTES:
+                return index
+        return _BATCH
 
     # --- Words and times ------------------------------------------------------------------------------------------
 

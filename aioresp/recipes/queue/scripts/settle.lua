@@ -5,8 +5,8 @@ for i = 1, #ARGV, 5 do
   local id, token, outcome, data, delay = unpack(ARGV, i, i + 4)
   local by, cancel = unpack(call('HMGET', key(id), 'by', 'cancel'))
   if by == token then
+    call('ZREM', LEASES, id) -- first: a script that has written may go on when memory is short
     call('HSET', key(id), 'by', token .. '!')
-    call('ZREM', LEASES, id)
     if outcome == 'dead' then
       bury(id, data)
     elseif outcome == 'done' or outcome == 'cancelled' or cancel then

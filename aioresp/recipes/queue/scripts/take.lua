@@ -13,6 +13,8 @@ local function give(id)
     if job[8] == token then jobs[#jobs + 1] = { id, job[1], job[2], tonumber(job[3]), job[4], job[5] } end
   elseif job[7] then
     call('PEXPIRE', key(id), job[9] or KEEP) -- it was cancelled while it waited
+  elseif (job[8] or ''):match('[^!]$') and call('ZSCORE', LEASES, id) then
+    return -- it is in hand: its id is twice in line, because its hash was deleted and it was enqueued again
   elseif not (job[1] and job[2]) then
     bury(id, '{"type":"PayloadLost","message":"its payload was evicted or deleted"}')
   else
