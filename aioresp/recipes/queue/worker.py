@@ -45,7 +45,7 @@ _GIVE_BACK: Final = 5.0
 #: Seconds between attempts to reach a server that fails: the shortest and the longest.
 _PAUSES: Final = (0.1, 2.0)
 
-#: Jobs in one call that renews, or settles.
+#: Jobs in one call that takes, renews, or settles: the server is not held up for long.
 _BATCH: Final = 100
 
 #: Bytes of results after which a call that settles takes no more.
@@ -241,7 +241,7 @@ class Worker(Entered):
     async def _work(self) -> None:
         while True:
             self._signal.clear()
-            free = self.concurrency - len(self._hand) if self._look and not self.is_stopping else 0
+            free = min(self.concurrency - len(self._hand), _BATCH) if self._look and not self.is_stopping else 0
             if self._outcomes or free > 0:
                 await self._turn(free)
                 await asyncio.sleep(0)  # a job that has just begun may end at once, and is settled with the others
