@@ -95,7 +95,9 @@ class Signature(Generic[T]):
         Defaults are not sent: the worker's own apply. Raise ArgumentTypeError for arguments that the function does not
         take, or that JSON cannot hold.
         """
-        least, most = self._plain
+        least, most, places = self._plain
+        if kwargs:
+            args, kwargs = _in_places(args, kwargs, places)
         if not kwargs and least <= len(args) <= most:
             try:
                 return _encoder.encode((args, {}))
@@ -122,7 +124,7 @@ class Signature(Generic[T]):
                 f"the payload of {self.name} is not of the form [[...], {{...}}]: {_reason(error)}"
             ) from None
         decoders = self._decoders or self.resolve()
-        least, most = self._plain
+        least, most, _ = self._plain
         if not raw_kwargs and least <= len(raw_args) <= most:
             return [
                 decoder.decode(raw, f"the argument {place} of {self.name}")
@@ -166,14 +168,30 @@ class Signature(Generic[T]):
         return self._decoders
 
 
-def _plain(signature: inspect.Signature) -> tuple[float, float]:
-    """Return the least and the most arguments that a call by position may have; (1, 0) if such calls are not plain."""
+def _plain(signature: inspect.Signature) -> tuple[int, int, tuple[str | None, ...]]:
+    """Return the least and the most arguments that a call by position may have; (1, 0) if such calls are not plain.
+
+    Also return the names of those that may be given by name, too.
+    """
     kinds = inspect.Parameter
     positional = [each for each in signature.parameters.values() if each.kind <= kinds.POSITIONAL_OR_KEYWORD]
     others = [each for each in signature.parameters.values() if each.kind > kinds.POSITIONAL_OR_KEYWORD]
     if any(each.kind == kinds.VAR_POSITIONAL or _is_needed(each) for each in others):
-        return 1, 0
-    return sum(each.default is kinds.empty for each in positional), len(positional)
+        return 1, 0, ()
+    names = tuple(each.name if each.kind == kinds.POSITIONAL_OR_KEYWORD else None for each in positional)
+    return sum(each.default is kinds.empty for each in positional), len(positional), names
+
+
+def _in_places(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], places: tuple[str | None, ...]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return a call with arguments by name put in their places, as binding does; as it is if some have none there."""
+    found = list(args)
+    for name in places[len(args) :]:
+        if name is None or name not in kwargs:
+            break
+        found.append(kwargs[name])
+    return (tuple(found), {}) if len(found) - len(args) == len(kwargs) else (args, kwargs)
 
 
 def _is_needed(parameter: inspect.Parameter) -> bool:

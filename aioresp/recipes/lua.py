@@ -63,7 +63,7 @@ class Call:
     async def on(self, keys: Sequence[Key], args: Iterable[Value] = ()) -> Any:
         """Run the script on several keys and return its result. What is iterated over may not change meanwhile."""
         try:
-            return await self._redis.execute(("EVALSHA", self._sha, len(keys), *keys, *args), as_is)
+            return await self._redis.execute(("EVALSHA", self._sha, str(len(keys)), *keys, *args), as_is)
         except ResponseError as error:
             if not isinstance(error, NoScriptError):
                 raise within(error, "EVALSHA") from None

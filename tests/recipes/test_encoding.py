@@ -55,7 +55,7 @@ def test_a_call_arrives(function: Callable[..., Any], args: tuple[Any, ...], kwa
     signature: Signature[Any] = Signature(function, function.__name__)
     payload = signature.encode(args, kwargs)
     found, names = signature.decode(payload)
-    signature._plain = (1, 0)  # no short way
+    signature._plain = (1, 0, ())  # no short way
     assert signature.encode(args, kwargs) == payload
     assert signature.decode(payload) == (found, names)
     bound = signature._signature.bind(*args, **kwargs)
@@ -152,3 +152,30 @@ def test_annotations_that_cannot_be_read() -> None:
         Signature(later, "later").resolve()
     with pytest.raises(ArgumentTypeError, match="cannot be decoded from JSON"):
         Signature(odd, "odd").resolve()
+
+
+def test_arguments_by_name_travel_in_their_places() -> None:
+    """However a call is written, its bytes are those of the call with binding."""
+
+    async def f(a: int, b: int = 2, /, c: int = 3, d: int = 4) -> None: ...
+
+    async def g(a: int, b: int = 2, *, c: int = 3) -> None: ...
+
+    def encoded(function: Any, *args: int, **kwargs: int) -> bytes:
+        return Signature(function, "f").encode(args, kwargs)
+
+    assert encoded(f, 1, 2, c=3) == encoded(f, 1, 2, d=4, c=3)[:-7] + b"],{}]" == b"[[1,2,3],{}]"
+    assert encoded(f, 1, 2, 3, d=4) == encoded(f, 1, 2, d=4, c=3) == b"[[1,2,3,4],{}]"
+    assert encoded(f, 1, 2, d=4) == b'[[1,2],{"d":4}]'
+    assert encoded(g, b=1, a=2) == b"[[2,1],{}]"
+    assert encoded(g, a=2, c=1) == b'[[2],{"c":1}]'
+    wrong: list[tuple[Any, tuple[int, ...], dict[str, int]]] = [
+        (f, (), {"a": 1}),
+        (f, (1, 2, 3, 4, 5), {"d": 1}),
+        (f, (1, 2, 3), {"c": 3}),
+        (g, (1,), {"e": 3}),
+        (g, (), {"b": 3}),
+    ]
+    for function, args, kwargs in wrong:
+        with pytest.raises(ArgumentTypeError, match=r"f\(\)"):
+            encoded(function, *args, **kwargs)

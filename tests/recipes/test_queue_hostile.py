@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import time
 from collections import Counter
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from aioresp import ArgumentError, Client
 from aioresp.recipes import Again, JobFailed, Queue, Snooze, Worker
 from aioresp.recipes.queue import hand as hand_module
+from aioresp.recipes.queue import task as task_module
 from aioresp.recipes.queue import worker as worker_module
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
@@ -259,3 +262,20 @@ async def test_a_server_without_memory_lets_jobs_end(no_debug: None) -> None:
                 await redis.config_set("maxmemory", 0)
             assert [await job.result(SOON) for job in jobs] == list(range(8))
             assert lab.ran == {**dict.fromkeys(range(8), 1), 1: 2}
+
+
+def test_ids_differ_in_a_forked_child_and_under_a_seed() -> None:
+    ids = set()
+    for _ in range(3):
+        random.seed(1)
+        ids.add(task_module.fresh_id())
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        os.write(writing, task_module.fresh_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    ids |= {os.read(reading, 100).decode(), task_module.fresh_id()}
+    os.close(reading)
+    os.close(writing)
+    assert len(ids) == 5
+    assert {len(id) for id in ids} == {24}

@@ -74,6 +74,10 @@ class Books:
                 *(f"ready:{priority}" for priority in PRIORITIES),
             )
         )
+        #: Those of the script `enqueue`, by priority.
+        self.keys_of: dict[int, tuple[str, ...]] = {
+            priority: (*self.keys[:6], self.keys[8 - priority]) for priority in PRIORITIES
+        }
         self.wake = self.root + "wake"
         #: Channels with the ids of jobs that have ended and are waited for, and of those to be cancelled.
         self.done = self.root + "done"
@@ -81,7 +85,6 @@ class Books:
         #: Dangers of the server that a worker of this process has warned of.
         self.warned: set[str] = set()
         self._scripts: dict[str, Call] = {}
-        #: The call of the script, with its keys, that needs to be short.
         self._enqueue = self._script("enqueue").on
 
     def _script(self, name: str) -> Call:
@@ -105,9 +108,12 @@ class Books:
         more: Iterable[str | bytes | int] = (),
     ) -> str:
         """Put a job in line; return the id of the job that is in the queue. `due` and `delay` in ms."""
-        found: bytes = await self._enqueue(
-            self.keys, (id, due, delay, priority, unique, on_duplicate, "fn", function, "args", payload, *more)
-        )
+        fields = (id, due, delay, priority, unique, on_duplicate, "fn", function, "args", payload, *more)
+        return await self.put(priority, fields)
+
+    async def put(self, priority: int, fields: tuple[str | bytes | int, ...]) -> str:
+        """Run the script `enqueue`; return the id of the job that is in the queue."""
+        found: bytes = await self._enqueue(self.keys_of[priority], fields)
         return found.decode()
 
     async def take(self, count: int, token: str, worker: str, lease: int, suspect: bool) -> tuple[int, list[Taken]]:

@@ -37,6 +37,7 @@ class Cron(NamedTuple):
 
     task: str
     schedule: Schedule
+    priority: int
     fields: tuple[str | bytes | int, ...]
     """Arguments of the script `enqueue` behind the id."""
 
@@ -56,7 +57,7 @@ class Ticker:
     def __init__(self, books: Books, crons: Sequence[Cron]) -> None:
         words, enqueue, tick = (text(f"queue/scripts/{name}") for name in ("books", "enqueue", "tick"))
         self._script = books.view.register_script(f"{words}\nlocal function enqueue(ARGV)\n{enqueue}\nend\n{tick}")
-        self._root, self._keys = books.root, books.keys
+        self._root, self._keys = books.root, books.keys_of
         self._ticks: dict[Cron, int] = dict.fromkeys(crons, 0)  # the last tick of each that was told to the server
         self._since = 0  # the server's time when it was first asked
 
@@ -72,7 +73,7 @@ class Ticker:
 
     async def _tick(self) -> float:
         """Enqueue what is due; return the seconds until the server is asked again."""
-        now: int = (await self._script(self._keys, ()))[0]
+        now: int = (await self._script(self._keys[0], ()))[0]
         read = time.monotonic()
         self._since = self._since or now - 1
         first = None
@@ -80,7 +81,8 @@ class Ticker:
             tick, following = cron.schedule.last(now), cron.schedule.next(now)
             if tick != told:
                 arguments = (tick, self._since, following - now + KEPT, cron.id(tick), *cron.fields)
-                clock: int = (await self._script((*self._keys, self._root + cron.key), arguments))[0]
+                keys = (*self._keys[cron.priority], self._root + cron.key)
+                clock: int = (await self._script(keys, arguments))[0]
                 if clock >= tick:  # after a failover, another clock may be behind
                     self._ticks[cron] = tick
             first = following if first is None else min(first, following)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import random
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar
@@ -46,6 +47,20 @@ class TaskOptions(Record):
         shortest, longest = self.backoff
         whole = min(longest, shortest * 2.0 ** min(attempt - 1, 64))
         return whole * (0.5 + jitter / 2)
+
+
+#: Bytes of a payload up to which it travels as text.
+_SHORT: Final = 1024
+
+#: Random numbers for ids. Those of `random` are the same in two processes that have set the same seed.
+_random: Final = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
+
+
+def fresh_id() -> str:
+    """Return an id that no other job has; `os.urandom` takes several times as long."""
+    return f"{_random.getrandbits(96):024x}"
 
 
 class Times(Record):
@@ -97,12 +112,14 @@ class Task(Bound, Generic[P, T]):
         self.settings = options
         self.signature: Signature[T] = Signature(function, name)
         #: Fields of each job's hash, where they differ from what the scripts assume.
-        self._more: list[str | bytes | int] = []
+        self._more: list[str] = []
         lease, keep = round(options.lease * 1000), round(max(options.keep_result, REMEMBERED) * 1000)
         if lease != LEASE:
-            self._more += ["lease", lease]
+            self._more += ["lease", str(lease)]
         if keep != KEEP:
-            self._more += ["keep", keep]
+            self._more += ["keep", str(keep)]
+        #: Arguments of the script `enqueue` between the id and the payload, without options of the enqueue.
+        self._plain: tuple[str, ...] = ("0", "0", str(options.priority), "", "keep", "fn", name, "args")
         functools.update_wrapper(self, function)
 
     def __repr__(self) -> str:
@@ -153,34 +170,31 @@ class Task(Bound, Generic[P, T]):
 
     async def put(self, times: Times, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[T]:
         """Put a call in the queue, with the options of this enqueue."""
-        payload = self.signature.encode(args, kwargs)
-        id = times.id or os.urandom(12).hex()
+        data = self.signature.encode(args, kwargs)
+        # Arguments that are all text, and short, are packed faster.
+        payload = data.decode() if len(data) < _SHORT else data
+        id = times.id or fresh_id()
+        if times is PLAIN:
+            priority = self.settings.priority
+            fields = self._plain
+        else:
+            priority = self.settings.priority if times.priority is None else times.priority
+            moments = str(round(times.at * 1000)), str(round(times.delay * 1000))
+            fields = (*moments, str(priority), times.unique, times.on_duplicate, *self._plain[5:])
         if self._middleware is None:
-            return await self._put(id, times, payload, self._more)
-        headers: dict[str, str] = {}
-        with self._middleware.enqueue(self._books.name, self.name, id, headers):
-            return await self._put(id, times, payload, [*self._more, "headers", encode(headers, "the headers")])
-
-    async def _put(self, id: str, times: Times, payload: bytes, more: list[str | bytes | int]) -> Job[T]:
-        priority = self.settings.priority if times.priority is None else times.priority
-        found = await self._books.enqueue(
-            id,
-            function=self.name,
-            payload=payload,
-            due=round(times.at * 1000),
-            delay=round(times.delay * 1000),
-            priority=priority,
-            unique=times.unique,
-            on_duplicate=times.on_duplicate,
-            more=more,
-        )
+            found = await self._books.put(priority, (id, *fields, payload, *self._more))
+        else:
+            headers: dict[str, str] = {}
+            with self._middleware.enqueue(self._books.name, self.name, id, headers):
+                more = (*self._more, "headers", encode(headers, "the headers").decode())
+                found = await self._books.put(priority, (id, *fields, payload, *more))
         return Job(self._books, found, self._signature)
 
     def cron(self, schedule: Schedule) -> Cron:
         """Return the task with a schedule; raise ArgumentTypeError if its function needs arguments."""
         payload = self.signature.encode((), {})
-        fields = (0, 0, self.settings.priority, "", "keep", "fn", self.name, "args", payload, *self._more)
-        return Cron(self.name, schedule, fields)
+        fields: tuple[str | bytes | int, ...] = (*self._plain, payload, *self._more)
+        return Cron(self.name, schedule, self.settings.priority, fields)
 
     def _signature(self, function: str) -> Signature[T]:
         return self.signature

@@ -1,6 +1,6 @@
 -- Enqueue a job. ARGV: id, due (0: now), delay, priority, unique or '', keep or replace, then fields of the job's hash.
--- Returns the id of the job that is in the queue. Sent twice, the second finds the first.
-local id, unique, list = ARGV[1], ARGV[5], KEYS[9 - ARGV[4]]
+-- KEYS[7]: the list of its priority. Returns the id of the job that is in the queue. Sent twice, the second finds the first.
+local id, unique = ARGV[1], ARGV[5]
 if call('EXISTS', key(id)) == 1 then return id end
 if unique ~= '' then
   local other = call('HGET', UNIQUE, unique)
@@ -18,5 +18,5 @@ if unique ~= '' then
 end
 if ARGV[4] ~= '0' then call('HSET', key(id), 'priority', ARGV[4]) end
 call('HSET', key(id), 'at', now, unpack(ARGV, 7))
-put(id, list, math.max(tonumber(ARGV[2]), now + ARGV[3]))
+put(id, KEYS[7], math.max(tonumber(ARGV[2]), now + ARGV[3]))
 return id
