@@ -16,7 +16,7 @@ from aioresp.recipes import Again, JobFailed, Queue, Snooze, Worker
 from aioresp.recipes.queue import hand as hand_module
 from aioresp.recipes.queue import task as task_module
 from aioresp.recipes.queue import worker as worker_module
-from aioresp.testing import Server
+from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.recipes.queue_kit import SOON, Lab
 from tests.recipes.queue_laws import fresh
@@ -279,3 +279,37 @@ def test_ids_differ_in_a_forked_child_and_under_a_seed() -> None:
     os.close(writing)
     assert len(ids) == 5
     assert {len(id) for id in ids} == {24}
+
+
+@pytest.mark.parametrize("when", ["before the subscription", "in a gap"])
+async def test_a_cancellation_without_a_word_is_heard_soon(
+    server: Server, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not have to wait for the next renewal of the leases."""
+    monkeypatch.setattr(Worker, "_keep_leases", lambda _: None)
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as far, Client(server.url) as near:
+        lab, aside = Lab(far, fresh(), lease=60, aside=near), Queue(near, "unused")
+        job = await lab.hold.enqueue(1)
+        aside.books = lab.queue.books.__class__(near, lab.name)
+        listen = Worker._listen
+
+        async def listen_late(self: Worker) -> None:
+            await lab.until("began 1")
+            assert await aside.job(job.id).cancel()
+            await listen(self)
+
+        if when == "before the subscription":
+            monkeypatch.setattr(Worker, "_listen", listen_late)
+        async with lab.working():
+            await lab.until("began 1")
+            if when == "in a gap":
+                async with asyncio.timeout(SOON):
+                    while not dict(await near.pubsub_numsub(lab.queue.books.cancelled))[lab.queue.books.cancelled]:
+                        await asyncio.sleep(0.01)
+                proxy.refuse()
+                proxy.cut()
+                assert await aside.job(job.id).cancel()
+                proxy.accept()
+            async with asyncio.timeout(SOON / 2):
+                while (await aside.job(job.id).info()).state != "cancelled":
+                    await asyncio.sleep(0.02)

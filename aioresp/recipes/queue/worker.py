@@ -21,6 +21,7 @@ import anyio
 
 from aioresp.errors import DecodeError, RedisError, ResponseError
 from aioresp.misuse import Entered
+from aioresp.pubsub.topics import Gap
 from aioresp.recipes.encoding import encode
 from aioresp.recipes.leases import Lease, keep
 from aioresp.recipes.queue.books import LEASE, Books, Taken
@@ -394,10 +395,14 @@ class Worker(Entered):
                         self._signal.clear()
 
     async def _listen(self) -> None:
-        """Hear which jobs are to be cancelled. A word that is missed comes with the next renewal."""
-        async with self._books.view.subscribe(self._books.cancelled) as words:
+        """Hear which jobs are to be cancelled. A renewal tells of words from before the subscription, or in a gap."""
+        async with self._books.view.subscribe(self._books.cancelled, gaps=True) as words:
+            await self._renew()
             async for word in words:
-                self._told(word.data.decode(errors="replace"), "", Why.CANCELLED)
+                if isinstance(word, Gap):
+                    await self._renew()
+                else:
+                    self._told(word.data.decode(errors="replace"), "", Why.CANCELLED)
 
     async def _tend(self) -> None:
         """Put back the jobs of workers that died, when their leases end."""
@@ -472,7 +477,7 @@ class Worker(Entered):
         return min([LEASE / 1000, *(task.settings.lease for task in self.tasks.values())])
 
     async def _renew(self) -> bool:
-        """Renew the leases of all jobs in hand, in the thread of the leases; True, whichever are lost."""
+        """Renew the leases of all jobs in hand, by default in the thread of the leases; True, whichever are lost."""
         now, loop = time.monotonic(), self._loop
         held = [(hand.taken.id, hand.taken.token, hand.lease) for hand in list(self._hand) if now < hand.deadline]
         tokens = {id: token for id, token, _ in held}
