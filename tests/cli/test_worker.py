@@ -135,6 +135,12 @@ def test_what_cannot_be_worked(folder: Path) -> None:
     done = CliRunner().invoke(app, ["worker", "shop:mails", "shop:mails"])
     assert done.exit_code == 1
     assert "the queue mails is named twice; raise --concurrency instead" in done.output
+    with (folder / "shop.py").open("a") as module:
+        module.write("\nagain = Queue(mails.redis, 'mails')\n")
+    sys.modules.pop("shop", None)
+    done = CliRunner().invoke(app, ["worker", "shop:mails", "shop:again"])
+    assert done.exit_code == 1
+    assert "two queues have the name mails, and each knows only its own tasks" in done.output
 
 
 def test_without_the_extra(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aioresp import ArgumentError, Client
-from aioresp.recipes import Again, JobFailed, Queue, Snooze, Worker
+from aioresp.recipes import Again, JobCancelled, JobFailed, Queue, Snooze, Worker
 from aioresp.recipes.queue import hand as hand_module
 from aioresp.recipes.queue import task as task_module
 from aioresp.recipes.queue import worker as worker_module
@@ -20,6 +20,7 @@ from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.recipes.queue_kit import SOON, Lab
 from tests.recipes.queue_laws import fresh
+from tests.snippets import ROOT
 
 
 @pytest.fixture
@@ -47,6 +48,9 @@ async def test_an_exception_of_any_kind_is_a_failed_attempt(lab: Lab, error: Bas
         job = await wild.enqueue()
         with pytest.raises(JobFailed):
             await job.result(SOON)
+        assert (await job.info()).error in {"SystemExit: 1", "GeneratorExit", "BaseException: odd"} or isinstance(
+            error, (BaseExceptionGroup, StopIteration)
+        )
         assert await (await lab.quick.enqueue(1)).result(SOON) == 1
     assert ran["wild"] == 2
 
@@ -313,3 +317,56 @@ async def test_a_cancellation_without_a_word_is_heard_soon(
             async with asyncio.timeout(SOON / 2):
                 while (await aside.job(job.id).info()).state != "cancelled":
                     await asyncio.sleep(0.02)
+
+
+async def test_the_least_rights(server: Server, r: Client[str]) -> None:
+    """Those that the page of the queue tells are enough."""
+    page = (ROOT / "docs/queue.md").read_text(encoding="utf-8")
+    words = page.partition("ACL SETUSER jobs ")[2].partition("```")[0].split()
+    name = fresh()
+    await r.call("ACL", "SETUSER", "jobs", *(word.replace("pictures", name) for word in words))
+    try:
+        url = f"redis://jobs:secret@{server.host}:{server.port}"
+        async with Client(url, lib_name=None) as redis:
+            lab = Lab(redis, name)
+            queue = lab.queue
+            ran: Counter[str] = Counter()
+
+            @queue.task(retries=1, backoff=(0, 0))
+            async def act(how: str) -> str:
+                ran[how] += 1
+                if how == "fails":
+                    raise ValueError
+                if how == "sleeps":
+                    await asyncio.sleep(SOON)
+                if how == "snoozes" and ran[how] == 1:
+                    raise Snooze(0)
+                return how
+
+            @queue.cron("* * * * * *")
+            async def tick() -> None:
+                ran["tick"] += 1
+
+            async with lab.working():
+                options: list[dict[str, Any]] = [{}, {"delay": 0.05}, {"unique": "u"}, {"priority": 2}]
+                for each in options:
+                    assert await (await act.options(**each).enqueue("works")).result(SOON) == "works"
+                assert await (await act.enqueue("snoozes")).result(SOON) == "snoozes"
+                failed, sleeping = await act.enqueue("fails"), await act.enqueue("sleeps")
+                with pytest.raises(JobFailed):
+                    await failed.result(SOON)
+                async with asyncio.timeout(SOON):
+                    while not (ran["sleeps"] and ran["tick"]):
+                        await asyncio.sleep(0.01)
+                assert await sleeping.cancel()
+                with pytest.raises(JobCancelled):
+                    await sleeping.result(SOON)
+                assert [each.id async for each in queue.dead()] == [failed.id]
+                assert await queue.revive(failed.id)
+                replaced = await act.options(unique="r", delay=60).enqueue("works")
+                await act.options(unique="r", delay=60, on_duplicate="replace").enqueue("works")
+                assert (await replaced.info()).state == "cancelled"
+            await queue.purge()
+            assert [each async for each in queue.dead()] == []
+    finally:
+        await r.acl_deluser("jobs")

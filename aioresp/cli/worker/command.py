@@ -29,14 +29,24 @@ def work(names: Sequence[str], concurrency: int, grace: float, level: str) -> in
     except CannotLoad as error:
         typer.echo(f"aioresp worker: {error}", err=True)
         return 1
-    doubled = {queue.name for queue in queues if queues.count(queue) > 1}
-    if doubled:
-        typer.echo(f"aioresp worker: the queue {doubled.pop()} is named twice; raise --concurrency instead", err=True)
+    if said := _doubled(queues):
+        typer.echo(f"aioresp worker: {said}", err=True)
         return 1
     for queue in queues:
         tasks = ", ".join(sorted(queue.tasks)) or "no task: are they defined in a module that is not imported?"
         log.info("aioresp %s works the queue %s: %s", VERSION, queue.name, tasks)
     return asyncio.run(_run(queues, concurrency, grace))
+
+
+def _doubled(queues: Sequence[Queue]) -> str:
+    """Return what is wrong with two queues on the same keys: each would bury the jobs of the other's tasks."""
+    for index, queue in enumerate(queues):
+        for other in queues[:index]:
+            if queue is other:
+                return f"the queue {queue.name} is named twice; raise --concurrency instead"
+            if queue.name == other.name and queue.redis is other.redis:
+                return f"two queues have the name {queue.name}, and each knows only its own tasks; make it one queue"
+    return ""
 
 
 async def _run(queues: Sequence[Queue], concurrency: int, grace: float) -> int:

@@ -177,8 +177,8 @@ class Job(Bound, Generic[T]):
             raise JobCancelled(f"job {self.id} was cancelled, or replaced", self.id)
         if standing.state == "dead":
             reason = _reason(standing.data) or Reason()
-            said = ": ".join(each for each in (reason.type, reason.message) if each)
-            raise JobFailed(f"job {self.id} ({standing.function}) failed: {said}", self.id, reason.type, reason.message)
+            said = f"job {self.id} ({standing.function}) failed: {_said(reason)}"
+            raise JobFailed(said, self.id, reason.type, reason.message)
         if not standing.data:
             raise JobGone(f"job {self.id} ({standing.function}) is done, and its task keeps no result", self.id)
         signature = self._signature(standing.function)
@@ -217,8 +217,12 @@ def info(id: str, standing: Standing) -> JobInfo:
         enqueued_at=_date(standing.enqueued),
         due_at=_date(standing.due) if standing.due else None,
         ended_at=_date(standing.ended) if standing.ended else None,
-        error=None if reason is None else f"{reason.type}: {reason.message}",
+        error=None if reason is None else _said(reason),
     )
+
+
+def _said(reason: Reason) -> str:
+    return ": ".join(each for each in (reason.type, reason.message) if each)
 
 
 def _date(seconds: float) -> datetime:
