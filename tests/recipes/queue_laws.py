@@ -421,11 +421,11 @@ async def enqueue_cancelled_at_each_turn(url: str, most: int = 25) -> None:
             await asyncio.wait({waiting})
             assert waiting.cancelled()
         assert await job.cancel()
-        counts = await lab.queue.counts()
         async with lab.working():
             await lab.at_rest()
-        assert lab.ran.total() == counts.waiting
-        assert set(lab.ran.values()) <= {1}
+        # Which of them are in the queue is asked after the work: a cancelled call may be on its way until then.
+        there = [n for n in range(most) if await redis.exists(f"{lab.queue.books.root}job:i{n}")]
+        assert lab.ran == dict.fromkeys(there, 1)
         assert await lab.keys_without_owner() == []
 
 

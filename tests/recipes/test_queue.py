@@ -304,7 +304,8 @@ async def test_a_server_that_may_forget_is_told_of_once(r: Client[str], caplog: 
     finally:
         await r.config_set("maxmemory", "0")
         await r.config_set("maxmemory-policy", "noeviction")
-    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING and record.name == "aioresp"]
+    said = [record.getMessage() for record in warnings if "the server" in record.getMessage()]
     assert len(said) == 2
     assert "may evict jobs (maxmemory-policy allkeys-lru)" in said[0]
     assert "no AOF" in said[1]
