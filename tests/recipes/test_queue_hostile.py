@@ -370,3 +370,27 @@ async def test_the_least_rights(server: Server, r: Client[str]) -> None:
             assert [each async for each in queue.dead()] == []
     finally:
         await r.acl_deluser("jobs")
+
+
+async def test_a_job_whose_lease_ended_on_its_way_does_not_begin(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply of its take came late, or the loop was blocked: another worker has it."""
+    take, late = lab.queue.books.take, asyncio.Event()
+
+    async def take_late(*arguments: Any) -> Any:
+        found = await take(*arguments)
+        if found[1] and not late.is_set():
+            late.set()
+            await lab.until("began 1")
+        return found
+
+    monkeypatch.setattr(lab.queue.books, "take", take_late)
+    job = await lab.hold.enqueue(1)
+    async with lab.working():
+        await asyncio.wait_for(late.wait(), SOON)
+        async with lab.working():
+            await lab.until("began 1")
+            assert await (await lab.quick.enqueue(2)).result(SOON) == 2
+            await asyncio.sleep(0.1)
+            assert (await lab.journal()).count("began 1") == 1
+            await lab.redis.rpush(f"{lab.name}:go:1", "")
+            assert await job.result(SOON) == 1

@@ -277,11 +277,13 @@ class Worker(Entered):
     async def _take(self, free: int) -> None:
         self._takes += 1
         self._look = False
-        token, pause = f"{self.id}.{self._takes}", _PAUSES[0]
+        token, pause, began = f"{self.id}.{self._takes}", _PAUSES[0], time.monotonic()
         suspect = not any(hand.taken.deaths >= _SUSPECT for hand in self._hand)
         while True:
             with self._patient("take jobs"):
                 due, jobs = await self._books.take(0 if self.is_stopping else free, token, self.id, LEASE, suspect)
+                if jobs and time.monotonic() - began > self._ttl() / 3:
+                    jobs = await self._still_held(jobs)
                 self._is_back()
                 break
             # Asked again even if it stops: the books may hold jobs under this token, and tell them again.
@@ -298,6 +300,16 @@ class Worker(Entered):
         else:
             self._idle.set()
         self._time("due", None if due < 0 else due / 1000, self._look_again)
+
+    async def _still_held(self, jobs: list[Taken]) -> list[Taken]:
+        """Return those of jobs that were taken a while ago whose leases have not ended meanwhile, and renew these."""
+        held = [(taken.id, taken.token, self._lease_of(taken.function)) for taken in jobs]
+        lost = {id for id, what in await self._books.renew(held) if what == "lost"}
+        return [taken for taken in jobs if taken.id not in lost]
+
+    def _lease_of(self, function: str) -> int:
+        task = self.tasks.get(function)
+        return LEASE if task is None else round(task.settings.lease * 1000)
 
     def _begin(self, taken: Taken) -> None:
         task = self.tasks.get(taken.function)
