@@ -394,3 +394,27 @@ async def test_a_job_whose_lease_ended_on_its_way_does_not_begin(lab: Lab, monke
             assert (await lab.journal()).count("began 1") == 1
             await lab.redis.rpush(f"{lab.name}:go:1", "")
             assert await job.result(SOON) == 1
+
+
+@pytest.mark.parametrize(("lease", "attempts"), [(15.0, 1), (0.5, 2)])
+async def test_the_lease_of_one_task_says_nothing_about_those_of_others(
+    server: Server, lease: float, attempts: int, no_debug: None
+) -> None:
+    """A server that is away for longer than the shortest lease costs no job whose lease is longer."""
+    async with Client(server.url, timeout=0.3) as redis, Client(server.url) as aside:
+        lab = Lab(redis, fresh(), lease=lease, aside=aside)
+
+        @lab.queue.task(lease=0.5)
+        async def short() -> None: ...
+
+        job = await lab.hold.enqueue(1)
+        async with lab.working():
+            await lab.until("began 1")
+            await aside.client_pause(1500, all=True)
+            if attempts == 2:
+                await lab.until("began 1", "began 1")
+            else:
+                await asyncio.sleep(2)
+            await lab.redis.rpush(f"{lab.name}:go:1", "", "")
+            assert await Queue(aside, lab.name).job(job.id).result(SOON) == 1
+        assert (await lab.journal()).count("began 1") == attempts

@@ -119,6 +119,7 @@ class Worker(Entered):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lease: Lease | None = None
+        self._renewed = 0.0  # monotonic time before the last renewal of all leases that the server has confirmed
         self._main: asyncio.Task[None] | None = None
         self._said: set[str] = set()  # warnings that are not repeated
 
@@ -497,6 +498,7 @@ class Worker(Entered):
             for id, what in await self._books.renew(held[start : start + _BATCH]):
                 if loop is not None and not loop.is_closed():
                     loop.call_soon_threadsafe(self._told, id, tokens[id], Why.LOST if what == "lost" else Why.CANCELLED)
+        self._renewed = now
         return True
 
     def _told(self, id: str, token: str, why: Why) -> None:
@@ -505,8 +507,12 @@ class Worker(Entered):
                 hand.cancel(why)
 
     def _lost_all(self, reason: str) -> None:
-        if self._hand:
-            log.warning("worker of %s: its leases are lost: %s; its jobs are cancelled", self.name, reason)
-        for hand in list(self._hand):
+        """Cancel the jobs whose leases end before this is called again; the shortest says nothing about the others."""
+        rest = time.monotonic() + self._ttl()
+        held = [hand for hand in self._hand if hand.why is None]
+        lost = [hand for hand in held if max(self._renewed, hand.began) + hand.lease / 1000 <= rest]
+        if lost:
+            log.warning("worker of %s: %d of its leases are lost: %s", self.name, len(lost), reason)
+        for hand in lost:
             hand.cancel(Why.LOST)
         self._keep_leases()
