@@ -14,16 +14,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from aioresp import Client
 from aioresp.recipes import Again, Discard, Queue, Snooze, Worker, running
 from aioresp.recipes.queue import books
+from aioresp.recipes.queue.hand import Hand
 from tests.snippets import ROOT
 
-#: Script, text and another text in its place.
+#: Script, text and another text in its place. CLOCK in it stands for the seconds by which a worker's clock is off.
 Mutation = tuple[str, str, str]
 
 #: Seconds within which anything happens on a busy machine.
@@ -66,6 +67,11 @@ class Lab:
             return n
 
         @task
+        async def relay(n: int) -> None:
+            await asyncio.sleep(0.3)  # the hands of one worker are full meanwhile
+            await note.options(delay=0.1).enqueue(n)
+
+        @task
         async def poison() -> None:
             await self._write("began poison")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -92,6 +98,7 @@ class Lab:
             return how
 
         self.note, self.quick, self.hold, self.poison, self.hog, self.ends = note, quick, hold, poison, hog, ends
+        self.relay = relay
         #: How often `quick` has run, by its argument, in this process.
         self.ran: Counter[int] = Counter()
 
@@ -169,6 +176,31 @@ def broken(mutation: Mutation | None) -> Iterator[None]:
         setattr(books, "text", real)  # noqa: B010
 
 
+def _forget_deadlines() -> None:
+    """Jobs have no deadline: neither the timer nor the renewal of leases watches it."""
+    made: Callable[..., None] = vars(Hand)["__init__"]
+    setattr(Hand, "__init__", lambda self, taken, lease, _: made(self, taken, lease, float("inf")))  # noqa: B010
+
+
+def _reckon_delays() -> None:
+    """An enqueue adds its delay to the client's clock, as queues of others do."""
+    right: Callable[..., Awaitable[str]] = vars(books.Books)["enqueue"]
+
+    async def enqueue(self: books.Books, id: str, *, delay: int = 0, **options: Any) -> str:
+        if delay:
+            options["due"] = round(time.time() * 1000) + delay
+        return await right(self, id, **options)
+
+    setattr(books.Books, "enqueue", enqueue)  # noqa: B010
+
+
+#: Mutations that are no text of a script, by a word that a process can be told.
+CHANGES: Final[dict[str, Callable[[], None]]] = {
+    "forget deadlines": _forget_deadlines,
+    "reckon delays": _reckon_delays,
+}
+
+
 # --- Workers in processes of their own --------------------------------------------------------------------------------
 
 
@@ -219,11 +251,16 @@ class Nursery:
 
 async def _child(
     url: str, name: str, concurrency: int = 5, lease: float = 0.5, timeout: float = 30.0, clock: float = 0.0,
-    mutation: Mutation | None = None,
+    mutation: Mutation | str | None = None,
 ) -> None:  # fmt: skip
     if clock:
         real = time.time
         time.time = lambda: real() + clock
+    if isinstance(mutation, str):
+        CHANGES[mutation]()
+        mutation = None
+    elif mutation is not None:
+        mutation = mutation[0], mutation[1], mutation[2].replace("CLOCK", f"{clock:.0f}")
     with broken(mutation):
         async with Client(url) as redis:
             lab = Lab(redis, name, lease=lease, timeout=timeout)

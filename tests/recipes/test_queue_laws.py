@@ -15,6 +15,7 @@ from aioresp.recipes.queue.hand import Hand
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.recipes import queue_laws as laws
+from tests.recipes.mutated import TIME
 from tests.recipes.queue_kit import Mutation, Nursery, broken
 
 #: Each law, with the mutations of scripts that its check must find: script, text, and what stands in its place.
@@ -65,21 +66,36 @@ LAWS: Final[dict[Any, list[Mutation]]] = {
 }
 
 #: Laws about workers in processes of their own.
-FLEETS: Final[dict[Any, list[Mutation]]] = {
+FLEETS: Final[dict[Any, list[Mutation | str]]] = {
     laws.stopped_beyond_its_lease: [("tend", "call('ZREM', LEASES, id)", "if true then break end")],
     laws.killed: [("tend", "call('ZREM', LEASES, id)", "if true then break end")],
     laws.poisoned: [
         ("tend", "deaths == DEATHS - 1 and SUSPECTS or line(id)", "line(id)"),
         ("tend", "deaths >= DEATHS", "deaths > DEATHS"),
     ],
-    laws.other_clocks: [],
+    laws.other_clocks: [("books", *TIME), "reckon delays"],
     laws.blocked_loop: [("renew", "call('ZADD', LEASES, now + lease, id)", "")],
-    laws.hung_until_its_timeout: [],
+    laws.hung_until_its_timeout: ["forget deadlines"],
 }
 
 
 #: Laws whose checks end connections, or the server.
 SERVERS: Final = (laws.cut_at_each_byte, laws.told_after_a_gap, laws.survives)
+
+
+#: Mutations for which a connection has to end at the right place.
+CUTS: Final[list[Mutation]] = [
+    ("take", "known:match('^%S+') == token", "false"),
+    ("enqueue", "if call('EXISTS', key(id)) == 1 then return id end", ""),
+]
+
+#: Laws whose checks take long to find their mutations, but for the first one.
+SLOW: Final = (laws.on_time, laws.told)
+
+
+def ci(*arguments: Any, unless: bool = False) -> Any:
+    """Return the arguments of a test of which a short form is left in `make test`."""
+    return pytest.param(*arguments, marks=() if unless else pytest.mark.ci)
 
 
 def name_of(value: Any) -> str:
@@ -119,6 +135,7 @@ METHODS: Final[list[tuple[Any, Any, str, Any]]] = [
     (laws.cancelled_at_each_turn, Hand, "_cancelled", lambda self, _: self.outcome("again", b"{}")),
     (laws.told_after_a_gap, job_module.Waiters, "_read", _deaf_to_gaps),
     (laws.on_time, Worker, "_look_again", lambda _: None),
+    (laws.survives, worker_module._Patience, "__exit__", lambda *_: False),
 ]
 
 
@@ -135,15 +152,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(laws, "SOON", 1.0)
 
 
-@pytest.mark.usefixtures("no_looking")
-@pytest.mark.parametrize("law", LAWS, ids=name_of)
+@pytest.mark.usefixtures("no_looking", "either")
+@pytest.mark.parametrize(
+    ("law", "resp"),
+    [ci(law, resp, unless=resp == 3 or law is not laws.cancelled_at_each_turn) for law in LAWS for resp in (3, 2)],
+    ids=name_of,
+)
 async def test_law(law: Any, laboratory: Server, no_debug: None) -> None:
     await law(laboratory.url)
 
 
 @pytest.mark.usefixtures("no_looking", "impatient")
 @pytest.mark.parametrize(
-    ("law", "mutation"), [(law, each) for law, found in LAWS.items() for each in found], ids=name_of
+    ("law", "mutation"),
+    [ci(law, each, unless=each is found[0] or law not in SLOW) for law, found in LAWS.items() for each in found],
+    ids=name_of,
 )
 async def test_its_check_finds_a_mutation(law: Any, mutation: Mutation, laboratory: Server) -> None:
     with broken(mutation), pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception)):
@@ -151,12 +174,14 @@ async def test_its_check_finds_a_mutation(law: Any, mutation: Mutation, laborato
 
 
 @pytest.mark.usefixtures("no_looking", "impatient")
-@pytest.mark.parametrize(("law", "owner", "name", "instead"), METHODS, ids=name_of)
+@pytest.mark.parametrize(
+    ("law", "owner", "name", "instead"), [ci(*each, unless=each[0] in SERVERS) for each in METHODS], ids=name_of
+)
 async def test_its_check_finds_a_change(
     law: Any, owner: Any, name: str, instead: Any, laboratory: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, instead)
-    with pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, TimeoutError, pytest.fail.Exception, ExceptionGroup)):
         await law(laboratory if law in SERVERS else laboratory.url)
 
 
@@ -165,20 +190,33 @@ async def test_law_of_a_fleet(law: Any, laboratory: Server, nursery: Nursery) ->
     await law(laboratory.url, nursery, None)
 
 
-@pytest.mark.soak
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("law", "mutation"), [(law, each) for law, found in FLEETS.items() for each in found], ids=name_of
 )
 async def test_its_check_finds_a_mutation_in_a_fleet(
-    law: Any, mutation: Mutation, laboratory: Server, nursery: Nursery
+    law: Any, mutation: Mutation | str, laboratory: Server, nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(laws, "SOON", 4.0)
     with pytest.raises((AssertionError, TimeoutError, JobFailed)):
         await law(laboratory.url, nursery, mutation)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("mutation", [ci(each, unless=each[0] == "enqueue") for each in CUTS], ids=name_of)
+async def test_its_check_finds_a_mutation_with_cuts(mutation: Mutation, laboratory: Server, no_debug: None) -> None:
+    with broken(mutation), pytest.raises((AssertionError, TimeoutError)):
+        await laws.cut_at_each_byte(laboratory)
 
 
 @pytest.mark.parametrize("law", SERVERS, ids=name_of)
 async def test_law_with_a_server(law: Any, laboratory: Server, no_debug: None) -> None:
     await law(laboratory)
+
+
+@pytest.mark.ci
+async def test_cut_at_more_bytes(laboratory: Server, no_debug: None) -> None:
+    await laws.cut_at_each_byte(laboratory, 67)
 
 
 @pytest.mark.soak
