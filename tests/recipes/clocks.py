@@ -87,6 +87,8 @@ class Wrong:
             text=True,
             cwd=ROOT,
         )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
 
     def __enter__(self) -> Wrong:
         return self
@@ -133,6 +135,7 @@ def _child(what: str, words: list[Any], clock: float, mutations: list[Mutation],
 
 def _boot() -> None:
     logging.disable(logging.CRITICAL)
+    print("ready", flush=True)
     for line in sys.stdin:
         what, words, clocks, mutations = json.loads(line)
         children = []

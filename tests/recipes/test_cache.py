@@ -493,10 +493,10 @@ async def test_three_processes_with_wrong_clocks_load_once(
 async def c1(wrong: Wrong, server: Server, prefix: str, mutations: Iterable[Mutation] = ()) -> None:
     """Processes with wrong clocks see one refresh of a stale value, and none sees the value after its end."""
     async with Client(server.url) as r:
-        await Cache(r, prefix=prefix).set("k", 0, ttl=0.02, stale=0.3)
-        dies = time.monotonic() + 0.32
+        await Cache(r, prefix=prefix).set("k", 0, ttl=0.02, stale=0.8)
+        dies = time.monotonic() + 0.82
         await asyncio.sleep(0.03)
-        said = await wrong.run("refresh", server.url, prefix, 0.7, 0.6, dies, mutations=mutations)
+        said = await wrong.run("refresh", server.url, prefix, 1.2, 1.1, dies, mutations=mutations)
     assert sorted(said) == [[], [], ["load"]]
 
 
