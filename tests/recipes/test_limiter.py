@@ -18,6 +18,7 @@ from aioresp.errors import ArgumentError, ConnectError
 from aioresp.recipes import Hit, Limiter, LimitTimeout, checks
 from aioresp.recipes.lua import Call
 from aioresp.recipes.outage import Outage
+from aioresp.replies import as_is
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.recipes.clocks import Wrong
@@ -281,11 +282,11 @@ async def g4(own: Server) -> None:
 
 async def once(self: Call, key: Any, *args: Any) -> Any:
     """Load the script once, and never look whether the server still has it."""
-    loaded = vars(self._script).setdefault("loaded_by_this_test", [])
+    loaded = vars(self).setdefault("loaded_by_this_test", [])
     if not loaded:
-        loaded.append(await self._send("EVAL", self._script.script, key, args))
+        loaded.append(await self._send_whole((1, key, *args)))
         return loaded[0]
-    return await self._send("EVALSHA", self._script.sha, key, args)
+    return await self._redis.execute(("EVALSHA", self._sha, 1, key, *args), as_is)
 
 
 async def test_an_error_of_the_past_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
