@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Final
 
 import pytest
@@ -35,6 +36,9 @@ def break_script(monkeypatch: pytest.MonkeyPatch, name: str, *changes: tuple[str
 def break_all(mutations: list[Mutation], clock: float) -> None:
     """Replace texts of scripts for good, in a process of their own, wherever they stand."""
     right: Callable[[str], str] = lua.text
+    names = [f"scripts/{file.name[:-4]}" for file in files("aioresp.recipes").joinpath("scripts").iterdir()]
+    for part, old, _ in mutations:
+        assert any(part in name and old in right(name) for name in names), f"{old!r} stands in no {part}"
 
     def text(asked: str) -> str:
         code = right(asked)
