@@ -23,34 +23,38 @@ from tests.recipes import hammer, loader
 from tests.recipes.mutated import Mutation, break_all
 from tests.snippets import ROOT
 
-#: An hour behind, right, an hour ahead.
-HOURS: Final = (-3600.0, 0.0, 3600.0)
+#: An hour ahead, right, an hour behind.
+HOURS: Final = (3600.0, 0.0, -3600.0)
 
 
-async def hold(url: str, kind: str, name: str, seconds: float, ttl: float) -> None:
-    """Take it again and again, the first time for longer than its lease; print turn, number of holders and token.
+async def hold(url: str, kind: str, name: str, turns: int, ttl: float) -> None:
+    """Take it again and again, until all have had so many turns; print turn, number of holders and token.
 
-    The fence is deleted each time: a token must grow without it, too.
+    A process whose clock is wrong keeps it for longer than its lease at first. The fence is deleted each time: a token
+    must grow without it, too.
     """
     async with Client(url) as r:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        turn, end = 0, time.monotonic() + 20
+        is_long = abs(time.time() - (await r.time())[0]) > 1000
+        while turn < turns and time.monotonic() < end:
             each = Lock(r, name, ttl=ttl, wait=5) if kind == "lock" else Semaphore(r, name, 1, ttl=ttl, wait=5)
             try:
                 async with each as held:
                     inside, turn = await r.incr(f"{name}:inside"), await r.incr(f"{name}:turn")
                     print(turn, inside, getattr(held, "token", turn))
                     await r.delete(f"{{{name}}}:fence")
-                    await asyncio.sleep(1.5 * ttl if turn == 1 else 0.002)
+                    await asyncio.sleep(1.5 * ttl if is_long else 0.002)
+                    is_long = False
                     await r.decr(f"{name}:inside")
             except (LockLost, LockTimeout):
                 print(0, 0, 0)
+                return
 
 
 async def refresh(url: str, prefix: str, seconds: float, load: float, dies: float) -> None:
     """Read a stale value again and again, while its refresh takes longer than it lives, until the monotonic `dies`.
 
-    Print "load" for each load, and "dead" for the dead value.
+    Print "load" for each load, "dead" for the dead value, and "waited" if the stale one was not served at once.
     """
     async with Client(url) as r:
         cache = Cache(r, prefix=prefix, ttl=60, lease=5)
@@ -60,10 +64,14 @@ async def refresh(url: str, prefix: str, seconds: float, load: float, dies: floa
             await asyncio.sleep(load)
             return 1
 
+        await r.ping()
         end = time.monotonic() + seconds
         while (began := time.monotonic()) < end:
-            if await cache.get("k", fetch) == 0 and began > dies:
+            value = await cache.get("k", fetch)
+            if value == 0 and began > dies:
                 print("dead")
+            if value == 1 and began < dies - 0.5:
+                print("waited")
             await asyncio.sleep(0.02)
 
 

@@ -385,8 +385,8 @@ async def test_mutation_a_lost_reply_is_taken_for_a_loss(
 
 
 async def c1(wrong: Wrong, server: Server, kind: str, prefix: str, mutations: Iterable[Mutation] = ()) -> None:
-    """Processes with wrong clocks take turns, one keeps it beyond its first lease, and the tokens grow."""
-    said = await wrong.run("hold", server.url, kind, prefix, 1.2, 0.6, mutations=mutations)
+    """Processes with wrong clocks take turns, two keep it beyond a lease, and the tokens grow."""
+    said = await wrong.run("hold", server.url, kind, prefix, 40, 0.6, mutations=mutations)
     turns = sorted(tuple(map(int, line.split())) for lines in said for line in lines)
     assert {inside for _, inside, _ in turns} == {1}, "two were inside, or it was lost"
     assert all(said)
