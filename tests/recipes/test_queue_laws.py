@@ -86,7 +86,7 @@ SERVERS: Final = (laws.cut_at_each_byte, laws.told_after_a_gap, laws.survives)
 #: Mutations for which a connection has to end at the right place.
 CUTS: Final[list[Mutation]] = [
     ("take", "known:match('^%S+') == token", "false"),
-    ("enqueue", "if call('EXISTS', key(id)) == 1 then return id end", ""),
+    ("enqueue", "if call('EXISTS', key(id)) == 1 then return id end", "id = id .. now"),
 ]
 
 #: Laws whose checks take long to find their mutations, but for the first one.
