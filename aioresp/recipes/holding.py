@@ -36,7 +36,7 @@ from aioresp.recipes.checks import client, seconds
 from aioresp.recipes.errors import LockLost, LockMisused, LockTimeout
 from aioresp.recipes.gate import Gate, gate
 from aioresp.recipes.leases import Lease, keep, later
-from aioresp.recipes.lua import script, within
+from aioresp.recipes.lua import Call
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -73,10 +73,10 @@ class Books:
         own = math.inf if redis.terms.timeout is None else redis.terms.timeout
         # Nobody waits longer for a release than the lease lasts.
         once, again = plain.with_options(timeout=min(own, ttl)), self.redis.with_options(timeout=min(own, ttl))
-        self.take = script(self.redis, f"scripts/{kind}_take")
-        self.renew = script(again.with_options(timeout=min(own, ttl * _ATTEMPT)), f"scripts/{kind}_renew")
-        self.free_once = script(once, f"scripts/{kind}_free")
-        self.free = script(again, f"scripts/{kind}_free")
+        self.take = Call(self.redis, f"scripts/{kind}_take").on
+        self.renew = Call(again.with_options(timeout=min(own, ttl * _ATTEMPT)), f"scripts/{kind}_renew").on
+        self.free_once = Call(once, f"scripts/{kind}_free").on
+        self.free = Call(again, f"scripts/{kind}_free").on
 
     async def free_late(self, keys: tuple[bytes, ...], arguments: tuple[str | bytes, ...], pause: float) -> None:
         """Give back what may have been taken, and again after a pause if the acquisition may still be on its way."""
@@ -368,7 +368,7 @@ class Holding(Entered, Generic[H]):
             if not isinstance(error, _NOT_RUN):
                 self._free_aside(identity, min(_LATE, self.ttl / 4))
             if not answer.done():
-                answer.set_exception(within(error))
+                answer.set_exception(error)
         except BaseException:  # the loop ends: the question may be on its way
             self._free_aside(identity, min(_LATE, self.ttl / 4))
             answer.cancel()

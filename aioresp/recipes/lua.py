@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from aioresp.client import Client
 from aioresp.command import Key, Value
-from aioresp.contexts.scripts import Script
 from aioresp.errors import NoScriptError, ResponseError, about, response_error
 from aioresp.replies import as_is
 
@@ -25,11 +24,6 @@ _INNER: Final = re.compile(r"ERR Error running script .*?: @user_script: ?\d+: -
 def text(name: str) -> str:
     """Return the text of a script: `text("queue/scripts/take")` reads `aioresp/recipes/queue/scripts/take.lua`."""
     return files("aioresp.recipes").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-
-
-def script(redis: Client[bytes], name: str) -> Script:
-    """Return the script of that name on a client, usually a view that may send it twice."""
-    return redis.register_script(text(name))
 
 
 def within(error: Exception, command: str = "EVALSHA") -> Exception:
