@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aioresp import Client
+from aioresp import Client, Retry
 from aioresp.recipes import JobCancelled, JobFailed, JobGone
 from aioresp.recipes.queue.books import Books, Taken
 from aioresp.testing import Proxy, Server
@@ -336,6 +336,36 @@ async def cut_at_each_byte(server: Server, step: int = 193, most: int = 4000) ->
                 assert Counter(await lab.journal()) == {"fails once 1": 1, "fails once 2": 1}, offset
                 assert await lab.keys_without_owner() == []
             proxy.heal()
+
+
+async def replies_lost(server: Server) -> None:
+    """C2: a script whose reply is lost is sent again by itself, and has the outcome of once."""
+    async with Proxy(server.host, server.port) as proxy, Client(proxy.url, retry=Retry(20, base=0.001)) as redis:
+        lab = Lab(redis, fresh())
+        books = lab.queue.books
+
+        async def lost(call: Callable[[], Awaitable[Any]]) -> Any:
+            await redis.ping()
+            cuts = proxy.cuts
+            proxy.cut_after(0, "down")
+            found = await call()
+            assert proxy.cuts > cuts
+            return found
+
+        for _ in range(2):  # the server is asked for the scripts no more
+            await books.enqueue("first", function="note", payload=b"[[1],{}]")
+            assert await _take(books, 0, "a") == []
+            assert await books.settle([]) == []
+        for n in range(3):
+            await lost(lambda n=n: lab.note.enqueue(n))  # type: ignore[misc]
+        assert (await lab.queue.counts()).waiting == 4
+        jobs: list[Taken] = await lost(lambda: _take(books, 3, "a"))
+        assert len(jobs) == 3
+        assert (await lab.queue.counts()).waiting == 1
+        for job in jobs:
+            assert await lost(lambda job=job: books.settle([(job.id, job.token, "again", b"{}", 0)])) == []  # type: ignore[misc]
+        counts = await lab.queue.counts()
+        assert (counts.waiting, counts.running) == (4, 0)
 
 
 async def each_script_twice(url: str) -> None:

@@ -80,13 +80,14 @@ FLEETS: Final[dict[Any, list[Mutation | str]]] = {
 
 
 #: Laws whose checks end connections, or the server.
-SERVERS: Final = (laws.cut_at_each_byte, laws.told_after_a_gap, laws.survives)
+SERVERS: Final = (laws.replies_lost, laws.cut_at_each_byte, laws.told_after_a_gap, laws.survives)
 
 
-#: Mutations for which a connection has to end at the right place.
+#: Mutations that a lost reply shows.
 CUTS: Final[list[Mutation]] = [
     ("take", "known:match('^%S+') == token", "false"),
-    ("enqueue", "if call('EXISTS', key(id)) == 1 then return id end", "id = id .. now"),
+    ("enqueue", "if call('EXISTS', key(id)) == 1 then return id end", ""),
+    ("settle", "call('HSET', key(id), 'by', token .. '!')", ""),
 ]
 
 #: Laws whose checks take long to find their mutations, but for the first one.
@@ -202,16 +203,21 @@ async def test_its_check_finds_a_mutation_in_a_fleet(
         await law(laboratory.url, nursery, mutation)
 
 
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("mutation", [ci(each, unless=each[0] == "enqueue") for each in CUTS], ids=name_of)
+@pytest.mark.parametrize("mutation", CUTS, ids=name_of)
 async def test_its_check_finds_a_mutation_with_cuts(mutation: Mutation, laboratory: Server, no_debug: None) -> None:
-    with broken(mutation), pytest.raises((AssertionError, TimeoutError)):
-        await laws.cut_at_each_byte(laboratory)
+    with broken(mutation), pytest.raises(AssertionError):
+        await laws.replies_lost(laboratory)
 
 
 @pytest.mark.parametrize("law", SERVERS, ids=name_of)
 async def test_law_with_a_server(law: Any, laboratory: Server, no_debug: None) -> None:
     await law(laboratory)
+
+
+@pytest.mark.ci
+async def test_its_check_finds_a_mutation_at_some_byte(laboratory: Server, no_debug: None, impatient: None) -> None:
+    with broken(CUTS[0]), pytest.raises((AssertionError, TimeoutError)):
+        await laws.cut_at_each_byte(laboratory, 67)
 
 
 @pytest.mark.ci
