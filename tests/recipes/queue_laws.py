@@ -20,7 +20,7 @@ from aioresp import Client, Retry
 from aioresp.recipes import JobCancelled, JobFailed, JobGone
 from aioresp.recipes.queue.books import Books, Taken
 from aioresp.testing import Proxy, Server
-from tests.recipes.queue_kit import SOON, Lab, Mutation, Nursery
+from tests.recipes.queue_kit import RELAYS, SOON, Lab, Mutation, Nursery
 
 
 def fresh() -> str:
@@ -82,7 +82,7 @@ async def stopped_beyond_its_lease(url: str, nursery: Nursery, mutation: Mutatio
         await lab.until("began 1")
         nursery.kill(pid, signal.SIGSTOP)
         other = nursery.worker(url, lab.name, mutation=mutation)
-        await lab.until("began 1", "began 1")
+        await lab.until("began 1", "began 1", seconds=SOON)
         nursery.kill(pid, signal.SIGCONT)
         await lab.redis.rpush(f"{lab.name}:go:1", "", "")  # both end
         assert await job.result(SOON) == 1
@@ -472,7 +472,7 @@ async def other_clocks(url: str, nursery: Nursery, mutation: Mutation | str | No
         held = await lab.hold.enqueue(1)
         late = await lab.note.options(delay=60).enqueue(9)
         jobs = [await lab.note.options(delay=0.05 * n).enqueue(n) for n in range(4)]
-        relayed = range(10, 24)  # as many as two workers have in hand, and more
+        relayed = range(10, 10 + RELAYS)
         for n in relayed:
             await lab.relay.enqueue(n)
         assert [await job.result(SOON) for job in jobs] == list(range(4))
