@@ -49,8 +49,8 @@ async def test_nothing_is_lost_of_a_hundred_thousand(tmp_path: Path, no_debug: N
     "mutation",
     [
         ("tend", "put(id, deaths == DEATHS - 1 and SUSPECTS or line(id), 0, 'LPUSH')", "call('DEL', key(id))"),
-        ("take", "call('ZADD', LEASES, now + (job[6] or lease), id)", "call('ZADD', LEASES, now - 1, id)"),
-        ("books", "call('PEXPIRE', key(id), age or job[3] or KEEP)", ""),
+        ("give", "call('ZADD', LEASES, now + (job[6] or lease), id)", "call('ZADD', LEASES, now - 1, id)"),
+        ("ends", "call('PEXPIRE', key(id), age or job[3] or KEEP)", ""),
     ],
     ids=["the job of a dead worker goes", "a lease that has ended", "a job that stays"],
 )

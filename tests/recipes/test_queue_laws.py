@@ -37,25 +37,25 @@ LAWS: Final[dict[Any, list[Mutation]]] = {
         ("take", "'LIMIT', 0, 100)", "'LIMIT', 0, 1000)"),
     ],
     laws.unique_ends: [
-        ("books", "release(id, job[1])\n", ""),
-        ("books", "call('HGET', UNIQUE, unique) == id", "true"),
+        ("ends", "release(id, job[1])\n", ""),
+        ("ends", "call('HGET', UNIQUE, unique) == id", "true"),
         ("purge", "release(id, job[1])", ""),
         ("enqueue", "if ARGV[6] == 'keep' then return other end", ""),
         ("enqueue", "close(other, 'cancelled', '')", ""),
         ("enqueue", "if not delayed then call('PERSIST', key(other)) end", ""),
-        ("take", "call('PEXPIRE', key(id), job[9] or KEEP)", "local _"),
+        ("give", "call('PEXPIRE', key(id), job[9] or KEEP)", "local _"),
     ],
     laws.told: [
-        ("books", "if job[2] then call('PUBLISH', ROOT .. 'done', id) end", ""),
+        ("ends", "if job[2] then call('PUBLISH', ROOT .. 'done', id) end", ""),
         ("wait", "call('HSET', key(id), 'waited', 1)", "local _"),
         ("cancel", "call('PUBLISH', ROOT .. 'cancel', id)", ""),
         ("purge", "call('PUBLISH', ROOT .. 'done', id)", "local _"),
     ],
     laws.to_the_dead_letters: [
-        ("take", 'bury(id, \'{"type":"PayloadLost"', 'local _ = (id .. \'{"type":"PayloadLost"'),
+        ("give", 'bury(id, \'{"type":"PayloadLost"', 'local _ = (id .. \'{"type":"PayloadLost"'),
     ],
     laws.each_script_twice: [
-        ("take", "known:match('^%S+') == token", "false"),
+        ("give", "known:match('^%S+') == token", "false"),
         ("settle", "elseif by ~= token .. '!' then", "else"),
         ("settle", "call('HSET', key(id), 'by', token .. '!')", ""),
     ],
@@ -85,7 +85,7 @@ SERVERS: Final = (laws.replies_lost, laws.cut_at_each_byte, laws.told_after_a_ga
 
 #: Mutations that a lost reply shows.
 CUTS: Final[list[Mutation]] = [
-    ("take", "known:match('^%S+') == token", "false"),
+    ("give", "known:match('^%S+') == token", "false"),
     ("enqueue", "if call('EXISTS', key(id)) == 1 then return id end", ""),
     ("settle", "call('HSET', key(id), 'by', token .. '!')", ""),
 ]

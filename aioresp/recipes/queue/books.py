@@ -16,6 +16,9 @@ from aioresp.recipes.lua import Call, text
 #: Priorities, from the first that is taken to the last.
 PRIORITIES: Final = (2, 1, 0, -1, -2)
 
+#: Files that stand before that of a script, besides those that stand before all.
+_PARTS: Final = {"take": ("give",)}
+
 #: Milliseconds that the scripts assume for a job that says nothing else; see books.lua.
 KEEP: Final = 600_000
 LEASE: Final = 15_000
@@ -90,7 +93,7 @@ class Books:
     def _script(self, name: str) -> Call:
         found = self._scripts.get(name)
         if found is None:
-            whole = text("queue/scripts/books") + text(f"queue/scripts/{name}")
+            whole = "".join(text(f"queue/scripts/{part}") for part in ("books", "ends", *_PARTS.get(name, ()), name))
             found = self._scripts[name] = Call(self.view, name, whole)
         return found
 

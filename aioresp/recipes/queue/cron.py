@@ -55,8 +55,10 @@ class Ticker:
     """The timer of one worker."""
 
     def __init__(self, books: Books, crons: Sequence[Cron]) -> None:
-        words, enqueue, tick = (text(f"queue/scripts/{name}") for name in ("books", "enqueue", "tick"))
-        self._script = books.view.register_script(f"{words}\nlocal function enqueue(ARGV)\n{enqueue}\nend\n{tick}")
+        words, ends, enqueue, tick = (text(f"queue/scripts/{name}") for name in ("books", "ends", "enqueue", "tick"))
+        self._script = books.view.register_script(
+            f"{words}{ends}\nlocal function enqueue(ARGV)\n{enqueue}\nend\n{tick}"
+        )
         self._root, self._keys = books.root, books.keys_of
         self._ticks: dict[Cron, int] = dict.fromkeys(crons, 0)  # the last tick of each that was told to the server
         self._since = 0  # the server's time when it was first asked
