@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import builtins
 import contextlib
 import importlib
 import json
@@ -32,6 +33,12 @@ from .scenarios import SCENARIOS, data
 HERE = Path(__file__).resolve().parent.parent
 SLICE = 0.03  # seconds
 DEFAULT = "get-50,get-500,tasks-10000"
+
+#: Modules that a version imports at their first use, here when it is loaded; and the modules of each version.
+LATE = ("aioresp.wire.outflow",)
+LOADED: dict[str, dict[str, Any]] = {}
+IMPORT: Any = builtins.__import__
+
 PAIRS = (("before", "floor"), ("after", "floor"), ("after", "before"))
 
 
@@ -57,12 +64,25 @@ def _no_pipelines() -> None:
     raise SystemExit("this version has no pipelines")
 
 
+def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+    """Import a module as Python does, but give functions of a version the modules of that version."""
+    if fromlist and name in LATE and globals is not None:
+        for directory, modules in LOADED.items():
+            if Path(globals["__file__"]).is_relative_to(directory):
+                return modules[name]
+    return IMPORT(name, globals, locals, fromlist, level)
+
+
 def _version(name: str, directory: str) -> Adapter:
     """Load the package from `directory`, whatever other version is loaded already."""
     _forget()
     sys.path.insert(0, directory)
     module: Any = importlib.import_module("aioresp")
+    for late in LATE:
+        with contextlib.suppress(ModuleNotFoundError):  # which an older version may not have
+            importlib.import_module(late)
     sys.path.remove(directory)
+    LOADED[directory] = {name: part for name, part in sys.modules.items() if name.partition(".")[0] == "aioresp"}
     if Path(module.__file__).resolve().parent.parent != Path(directory):
         raise SystemExit(f"found {module.__file__} instead of {directory}")
 
@@ -93,6 +113,7 @@ def _worker(options: argparse.Namespace, names: list[str]) -> None:
     order = sorted(versions, reverse=os.getpid() % 2 == 0)
     adapters = [ADAPTERS["floor"], *(_version(name, versions[name]) for name in order)]
     _forget()
+    builtins.__import__ = _import
     with asyncio.Runner(loop_factory=measure.new_loop("uvloop" if options.uvloop else "asyncio")) as runner:
         ratios = runner.run(_work(options.worker, adapters, names, options.rounds))
     if _forget():
