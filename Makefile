@@ -36,8 +36,8 @@ demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways, o
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, then the quick"
-	@echo "part on uvloop. It takes six minutes of processor time: less than four minutes on two cores that are free. The"
-	@echo "long tests: make soak."
+	@echo "part on uvloop. It takes seven minutes of processor time: five to six minutes on two cores that are free. The long"
+	@echo "tests: make soak."
 	@$(BIN)/python -m pytest -m "$(TESTS)" $(WORKERS) $(ARGS); first=$$?; \
 	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and $(TESTS)" $(QUICK_WORKERS) $(ARGS); second=$$?; \
 	said() { if [ $$2 -eq 0 ]; then echo "$$1: passed"; else echo "$$1: failed, with status $$2"; fi; }; \
