@@ -264,8 +264,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for scenario in scenarios:
             core = cores[0] if cores else None
             measured[scenario.name] = results = _measure(scenario, names, options.rounds, running, core)
-            rows += _row(scenario, results)
-            print("\n".join(" | ".join(row) for row in _row(scenario, results)), file=sys.stderr, flush=True)
+            rows += (found := _row(scenario, results))
+            print("\n".join(" | ".join(row) for row in found), file=sys.stderr, flush=True)
     table, met = _targets(measured)
     head = ["work", "library", "a second", "µs of processor time each", "aioresp, times", "by processor time", ""]
     text = f"{report.machine()}; {options.rounds} rounds.\n\n{_table(head, rows)}\n\n{table}\n"

@@ -130,6 +130,32 @@ async def hits(read: Callable[[int], Awaitable[object]], job: Job) -> Done:
     return clock.told(job["count"])
 
 
+Read = Callable[[int], Awaitable[object]]
+
+
+def cache(decorated: Callable[[Job, Callable[[int], Awaitable[str]]], Read]) -> None:
+    """Do a job of a cache: `decorated(job, read)` puts the peer's cache before a loader that counts its loads."""
+
+    def prepared(job: Job) -> tuple[Read, Callable[[], int]]:
+        loads = 0
+
+        async def read(number: int) -> str:
+            nonlocal loads
+            loads += 1
+            await asyncio.sleep(job["load"])
+            return "v" * 100
+
+        return decorated(job, read), lambda: loads
+
+    async def cold(job: Job) -> Done:
+        return await stampede(*prepared(job), job)
+
+    async def warm(job: Job) -> Done:
+        return await hits(prepared(job)[0], job)
+
+    main(cold=cold, warm=warm)
+
+
 def main(**jobs: Callable[[Job], Awaitable[Done] | Done]) -> None:
     """Do the job that the arguments tell, and print its result."""
     job: Job = json.loads(sys.argv[1])

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
+import measured
 from cashews import cache
-from measured import Done, Job, hits, main, stampede
-
-loads = 0
+from measured import Job, Read
 
 
-def _read(job: Job):  # type: ignore[no-untyped-def]
+def decorated(job: Job, read: Read) -> Read:
     cache.setup(job["url"], client_side=False)
-
-    @cache(ttl="60s", key="value:{number}", lock=job.get("variant") == "lock")
-    async def read(number: int) -> str:
-        global loads
-        loads += 1
-        await asyncio.sleep(job["load"])
-        return "v" * 100
-
-    return read
+    return cache(ttl="60s", key="value:{number}", lock=job.get("variant") == "lock")(read)  # type: ignore[no-any-return]
 
 
-async def cold(job: Job) -> Done:
-    return await stampede(_read(job), lambda: loads, job)
-
-
-async def warm(job: Job) -> Done:
-    return await hits(_read(job), job)
-
-
-main(cold=cold, warm=warm)
+measured.cache(decorated)
