@@ -181,7 +181,7 @@ H = TypeVar("H", bound=Held)
 
 
 class Holding(Entered, Generic[H]):
-    """What locks and semaphores have in common. One of them is held by one block at a time."""
+    """Base of Lock and Semaphore. One block at a time holds one of them."""
 
     _kind: str
     _keeps_turn: bool

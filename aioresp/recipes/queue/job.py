@@ -45,20 +45,20 @@ class Reason(msgspec.Struct):
 
 
 class JobInfo(Record):
-    """What the books say about a job."""
+    """State of a job in the books."""
 
     id: str
     function: str
     state: State
     attempts: int
-    """How many attempts were begun; one that was given back or snoozed is not counted."""
+    """Number of attempts that were begun, without those given back or snoozed."""
     deaths: int
-    """How often its worker died, or lost its lease, since the last attempt that ended."""
+    """Number of times that its worker died, or lost its lease, since the last attempt that ended."""
     priority: int
     unique: str | None
     enqueued_at: datetime
     due_at: datetime | None
-    """When a delayed job becomes due; None for others."""
+    """Time at which a delayed job becomes due; None for others."""
     ended_at: datetime | None
     error: str | None
     """Type and message of the last failure; None without one."""

@@ -34,7 +34,7 @@ _BACKLOGS: Final[tuple[Backlog, ...]] = ("waiting", "delayed", "dead")
 
 
 class Counts(Record):
-    """How many jobs a queue has, by state. Jobs that were cancelled while they waited count until they are met."""
+    """Numbers of jobs by state. A job that is cancelled while it waits counts until a worker meets it."""
 
     waiting: int
     delayed: int

@@ -21,7 +21,7 @@ class Running(Record):
     attempt: int
     """1 for the first attempt; one that was given back or snoozed is not counted."""
     deaths: int
-    """How often its worker died, or lost its lease, since the job's last attempt that ended."""
+    """Number of times that its worker died, or lost its lease, since the job's last attempt that ended."""
     queue: str
 
 

@@ -138,7 +138,7 @@ class Worker(Entered):
 
     @property
     def running(self) -> int:
-        """How many jobs it runs."""
+        """Number of jobs that it runs."""
         return len(self._hand)
 
     def stop(self) -> None:
