@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix servers pythons soak fuzz check format docs bench clean
+.PHONY: help demo judge analytics tasks cached-db test matrix servers pythons soak fuzz check format docs bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -29,10 +29,22 @@ CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3.15 python3
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways, or with ARGS=cluster a failover.
 	@$(BIN)/aioresp demo $(ARGS)
+
+judge: .venv/.examples ## Run the coding judge: web servers, workers and a page; ends with Ctrl-C.
+	@$(BIN)/python -m examples.judge $(ARGS)
+
+analytics: .venv/.examples ## Run the analytics pipeline: API, worker, database and a live page; ends with Ctrl-C.
+	@$(BIN)/python -m examples.analytics $(ARGS)
+
+tasks: .venv/.examples ## Run the lab of task lists: clients and workers in several processes; ends with Ctrl-C.
+	@$(BIN)/python -m examples.tasks $(ARGS)
+
+cached-db: .venv/.examples ## Run an API over SQLite with its cache, and a page; ends with Ctrl-C.
+	@$(BIN)/python -m examples.cached_db $(ARGS)
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, then the quick"
@@ -88,7 +100,7 @@ clean: ## Remove everything that was made here, .venv included.
 
 # Without an interpreter behind the link, as after an upgrade of the system, all of it is made again.
 ifeq ($(shell test -e $(BIN)/python && echo there),)
-.PHONY: .venv/.made .venv/.demo .venv/.dev .venv/.docs .venv/.bench
+.PHONY: .venv/.made .venv/.demo .venv/.examples .venv/.dev .venv/.docs .venv/.bench
 endif
 
 .venv/.made:
@@ -108,9 +120,13 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	$(INSTALL) -e '.[server,cli]'
 	@touch $@
 
+.venv/.examples: pyproject.toml | .venv/.made
+	$(INSTALL) -e '.[examples,cli]'
+	@touch $@
+
 .venv/.dev: pyproject.toml | .venv/.made
 	$(INSTALL) -e '.[dev]'
-	@touch $@ .venv/.demo
+	@touch $@ .venv/.demo .venv/.examples
 
 .venv/.docs: pyproject.toml | .venv/.made
 	$(INSTALL) -e '.[docs]'
