@@ -66,6 +66,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp",),
     ("aioresp.recipes", "aioresp.recipes.*"),
     ("aioresp.otel", "aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
+    ("aioresp.__main__",),
 )
 
 #: Edges that the layers would allow, or that lead out of the package: (who, what, why not).
@@ -161,9 +162,16 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",
     ("aioresp.cli.worker.load", "path"): "the command line names it",
-    ("aioresp.cli.app", "aioresp.cli.worker.command"): "the other commands need no recipes",
-    ("aioresp.cli.app", "aioresp.cli.failover.plot"): "matplotlib is slow to import, and needed for --plot only",
-    ("aioresp.cli.app", "aioresp.cli.demo.plot"): "matplotlib is slow to import, and needed for --plot only",
+    ("aioresp.cli", "aioresp.cli.faults"): "as aioresp.cli.app",
+    ("aioresp.cli", "package"): "as aioresp.cli.app",
+    ("aioresp.cli.worker.command", "aioresp.cli.worker.work"): "the other commands need no recipes",
+    ("aioresp.cli.demo.command", "aioresp.cli.demo.show"): "the other commands start fast",
+    ("aioresp.cli.demo.command", "aioresp.cli.failover.show"): "the other commands start fast",
+    (
+        "aioresp.cli.failover.show",
+        "aioresp.cli.failover.plot",
+    ): "matplotlib is slow to import, and needed for --plot only",
+    ("aioresp.cli.demo.show", "aioresp.cli.demo.plot"): "matplotlib is slow to import, and needed for --plot only",
 }
 
 #: Modules that type checkers alone know, written by a generator.

@@ -29,7 +29,7 @@ from aioresp.cli.demo.progress import Phase, Progress, planned
 from aioresp.cli.demo.threads import ROUNDS, THREADS, run_threads
 from aioresp.cli.demo.ways import LIMIT, WAYS
 from aioresp.cli.display import Display
-from aioresp.options import settings
+from aioresp.cli.target import Target
 from aioresp.testing import server
 from aioresp.version import VERSION
 
@@ -47,23 +47,23 @@ class View(Display[Progress], Protocol):
         """Show that a phase is done."""
 
 
-async def run(url: str | None, count: int, view: View, warn: Callable[[str], None]) -> tuple[Figures, Progress]:
-    """Run everything against the server at `url`, or against one of its own, and return what was found.
+async def run(target: Target | None, count: int, view: View, warn: Callable[[str], None]) -> tuple[Figures, Progress]:
+    """Run everything against the server of `target`, or against one of its own, and return what was found.
 
     `warn` takes a line about keys that could not be deleted. Raises ServerNotFound or ServerFailed if there is no
     server of its own, RedisError or an ExceptionGroup of them if the server fails.
     """
     async with AsyncExitStack() as stack:
-        embedded = url is None
-        if url is None:
-            url = (await stack.enter_async_context(server())).url
-        client = await stack.enter_async_context(Client(url, limit=1, timeout=_PATIENCE, retry=None))
-        facts = await _facts(client, url, embedded)
+        embedded = target is None
+        if target is None:
+            target = Target((await stack.enter_async_context(server())).url)
+        client = await stack.enter_async_context(target.client(limit=1, timeout=_PATIENCE, retry=None))
+        facts = await _facts(client, target.shown, embedded)
         progress = planned(facts, count, sets_of_threads(count))
         keys = Keys()
         try:
             with view.showing(progress):
-                ways, rounds = await _measure(url, progress, keys, Monitor(client, progress), view)
+                ways, rounds = await _measure(target, progress, keys, Monitor(client, progress), view)
         except BaseException:
             await _delete_after_failure(client, keys, None if embedded else warn)
             raise
@@ -79,14 +79,14 @@ def sets_of_threads(count: int) -> int:
     return THREADS * ROUNDS * max(2 * LIMIT, count // (THREADS * ROUNDS))
 
 
-async def _facts(client: Client[str], url: str, embedded: bool) -> ServerFacts:
+async def _facts(client: Client[str], address: str, embedded: bool) -> ServerFacts:
     said = await client.info("server")
     flavour = "valkey" if "valkey_version" in said else "redis"
-    return ServerFacts(str(settings(url, {}).endpoint), flavour, str(said.get(f"{flavour}_version", "?")), embedded)
+    return ServerFacts(address, flavour, str(said.get(f"{flavour}_version", "?")), embedded)
 
 
 async def _measure(
-    url: str, progress: Progress, keys: Keys, monitor: Monitor, view: View
+    target: Target, progress: Progress, keys: Keys, monitor: Monitor, view: View
 ) -> tuple[tuple[WayFigures, ...], tuple[RoundFigures, ...]]:
     """Go through all phases, while the monitor samples and the view repaints."""
     ways: list[WayFigures] = []
@@ -98,14 +98,14 @@ async def _measure(
             names = keys.fresh(phase.total)
             gc.collect()  # no way pays for what the one before left behind
             await monitor.begin(phase)
-            made = await way(url, names, phase.latencies.append)
+            made = await way(target, names, phase.latencies.append)
             await monitor.end(phase)
             ways.append(_figures(phase, made, ways[0].ops_per_second if ways else None))
             view.finished(phase)
         phase = progress.phases[-1]
         names = keys.fresh(phase.total)
         await monitor.begin(phase)
-        rounds = await run_threads(url, names, phase.latencies.append, monitor.received)
+        rounds = await run_threads(target, names, phase.latencies.append, monitor.received)
         await monitor.end(phase)
         view.finished(phase)
         for task in beside:

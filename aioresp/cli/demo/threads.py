@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from aioresp import Client
 from aioresp.cli.demo.figures import RoundFigures
 from aioresp.cli.demo.ways import LIMIT, Done, all_at_once
+from aioresp.cli.target import Target
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class LoopThread:
 
 
 async def run_threads(
-    url: str, keys: Sequence[str], done: Done, received: Callable[[], Awaitable[int]]
+    target: Target, keys: Sequence[str], done: Done, received: Callable[[], Awaitable[int]]
 ) -> tuple[RoundFigures, ...]:
     """Send a SET for each key in two rounds, a fifth of each round in each thread, all through one client.
 
@@ -82,7 +83,7 @@ async def run_threads(
     with ExitStack() as stack:
         threads = [stack.enter_context(LoopThread(f"aioresp demo {n}")) for n in range(1, THREADS + 1)]
         # Left before the threads are: it closes the pool of each loop in that loop.
-        async with Client(url, limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
+        async with target.client(limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
             connections, made = await received(), 0
             for _ in range(ROUNDS):
                 began = perf_counter()

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from aioresp import Client
 from aioresp.cli.demo.keys import TTL, VALUE
+from aioresp.cli.target import Target
 
 #: Callers that may connect at a time in the ways without a pool: more would want for descriptors, or for `maxclients`.
 AT_A_TIME = 100
@@ -29,10 +30,10 @@ LIMIT = 10
 Done: TypeAlias = Callable[[float], None]
 
 #: Sends a SET for each key and returns how many connections its clients made.
-Way: TypeAlias = Callable[[str, Sequence[str], Done], Awaitable[int]]
+Way: TypeAlias = Callable[[Target, Sequence[str], Done], Awaitable[int]]
 
 
-async def fresh_connections(url: str, keys: Sequence[str], done: Done) -> int:
+async def fresh_connections(target: Target, keys: Sequence[str], done: Done) -> int:
     """A fresh connection for each command: a client is made, connects, sends one SET and is closed."""
     turn = asyncio.Semaphore(AT_A_TIME)
     made = 0
@@ -41,7 +42,7 @@ async def fresh_connections(url: str, keys: Sequence[str], done: Done) -> int:
         nonlocal made
         wanted = perf_counter()
         async with turn:
-            async with Client(url, retry=None) as client:
+            async with target.client(retry=None) as client:
                 await client.set(key, VALUE, ex=TTL)
             done(perf_counter() - wanted)
             made += client.stats().made
@@ -52,7 +53,7 @@ async def fresh_connections(url: str, keys: Sequence[str], done: Done) -> int:
     return made
 
 
-async def client_for_each_job(url: str, keys: Sequence[str], done: Done) -> int:
+async def client_for_each_job(target: Target, keys: Sequence[str], done: Done) -> int:
     """A new client for each job of 20 SETs, sent one after another."""
     turn = asyncio.Semaphore(AT_A_TIME)
     made = 0
@@ -61,7 +62,7 @@ async def client_for_each_job(url: str, keys: Sequence[str], done: Done) -> int:
         nonlocal made
         wanted = perf_counter()
         async with turn:
-            async with Client(url, retry=None) as client:
+            async with target.client(retry=None) as client:
                 for key in names:
                     await client.set(key, VALUE, ex=TTL)
                     now = perf_counter()
@@ -75,17 +76,17 @@ async def client_for_each_job(url: str, keys: Sequence[str], done: Done) -> int:
     return made
 
 
-async def persistent_pool(url: str, keys: Sequence[str], done: Done) -> int:
+async def persistent_pool(target: Target, keys: Sequence[str], done: Done) -> int:
     """One client with the classic pool: at most 10 connections, one command on each at a time."""
     # No timeout, because the last caller queues for long. The monitor notices a server that is gone.
-    async with Client(url, limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
+    async with target.client(limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
         await all_at_once(client, keys, done)
     return client.stats().made
 
 
-async def shared_pool(url: str, keys: Sequence[str], done: Done) -> int:
+async def shared_pool(target: Target, keys: Sequence[str], done: Done) -> int:
     """One default client: all callers share a connection or two, and their commands are written together."""
-    async with Client(url, retry=None) as client:
+    async with target.client(retry=None) as client:
         await all_at_once(client, keys, done)
     return client.stats().made
 
