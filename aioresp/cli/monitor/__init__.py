@@ -1,0 +1,1 @@
+"""Live monitor of servers: readings, rates, warnings, records, and the screens that show them."""
