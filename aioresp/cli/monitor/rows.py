@@ -5,7 +5,7 @@ Owns their fields. Never asks a server.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -228,9 +228,11 @@ class Notice:
     node: str = ""
 
 
-def in_all(listings: Iterator[Listing[T]]) -> Listing[T]:
+def in_all(listings: Iterable[Listing[T]]) -> Listing[T]:
     """Return one listing out of those of several nodes."""
     found = list(listings)
+    if len(found) == 1:
+        return found[0]
     return Listing(
         max(each.at for each in found),
         tuple(row for each in found for row in each.rows),

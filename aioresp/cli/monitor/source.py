@@ -22,6 +22,7 @@ from aioresp.cli.monitor.rows import (
     SlowRow,
     Tail,
 )
+from aioresp.cli.monitor.words import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,20 @@ class NodeMoment:
     rates: Rates | None
     """None at the first reading, after a gap, and while there is trouble."""
     trouble: str = ""
-    """Why there is no reading of this moment, in a sentence, such as "does not answer since 12 s; trying again"."""
+    """What ails the server, such as "does not answer"; `sentence` makes a sentence of it. "" if all is well."""
     since: float | None = None
     """Unix time at which the trouble began."""
+    lacks: str = ""
+    """What the user may not read, in a sentence, if there is no reading for want of a right; else ""."""
     remark: str = ""
     """What happened since the previous moment, such as "the server was restarted"; else ""."""
+
+    def sentence(self, address: str, now: float) -> str:
+        """Return the trouble as a sentence: "the server at ... does not answer since 12 s; trying again"."""
+        if not self.trouble:
+            return ""
+        since = "" if self.since is None or now - self.since < 1 else f" since {duration(now - self.since)}"
+        return f"the server at {self.node or address} {self.trouble}{since}; trying again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,142 @@
+"""Queues of the recipes on one server: found by a budgeted scan, and counted by plain reads.
+
+Owns the scan's place and the names that it has found. Never writes a key, and runs no script.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aioresp import Client
+from aioresp.cli.monitor.own import Account
+from aioresp.cli.monitor.rows import Listing, QueueRow
+from aioresp.cli.monitor.words import is_refusal, lacking
+from aioresp.errors import RedisError, WrongTypeError
+from aioresp.recipes.queue.books import PRIORITIES
+from aioresp.replies import as_is, shown
+
+#: Keys that are looked at a second, while queues are looked for in the background and while they are shown.
+BACKGROUND: Final = 300
+SHOWN: Final = 2000
+#: Seconds after which the search begins again.
+AGAIN: Final = 60.0
+#: Queues that are counted.
+MOST: Final = 100
+
+_KEY: Final = re.compile(rb"\{([^{}\s]+)\}:(?:ready:-?[0-2]|delayed|leases|dead|suspects|job:.*)", re.DOTALL)
+
+
+class Search:
+    """Search for queues on one server."""
+
+    def __init__(self, node: str, client: Client[Any], account: Account, named: Iterable[str] = ()) -> None:
+        self.node = node
+        self.client = client
+        self.account = account
+        self.named = tuple(named)
+        #: Names that were found or given, each with a key by which it was found.
+        self.names: dict[str, bytes] = dict.fromkeys(named, b"")
+        #: Those that are queues for sure; of the others a key looks like one.
+        self._sure: set[str] = set()
+        #: Names whose keys turned out to be of something else.
+        self._others: set[str] = set()
+        self.lacks = ""
+        self._cursor = 0
+        self._seen = self._total = 0
+        self._ended = 0.0
+        self._asked = 0.0
+
+    async def advance(self, keys_a_second: int) -> None:
+        """Look at some more keys, as many as the time since the last call allows; never raises for the server."""
+        now = time.monotonic()
+        passed, self._asked = min(now - self._asked, 2.0), now
+        if self.named or self.lacks or (self._ended and now - self._ended < AGAIN):
+            return
+        try:
+            await self._look(max(int(keys_a_second * passed), 10))
+        except RedisError as error:
+            if is_refusal(error):
+                self.lacks = f"{lacking(error, 'scan')} Name queues with --queue NAME."
+
+    async def _look(self, keys: int) -> None:
+        if self._cursor == 0:
+            self._seen, self._ended = 0, 0.0
+            self._total = int(await self.client.execute(("DBSIZE",), as_is))
+            self.account.note("dbsize")
+        # Redis looks at COUNT keys, and returns those that match.
+        words = ("SCAN", self._cursor, "MATCH", "{*}:*", "COUNT", keys)
+        cursor, found = await self.client.execute(words, as_is)
+        self.account.note("scan")
+        self._cursor, self._seen = int(cursor), self._seen + keys
+        for key in found:
+            key = key if isinstance(key, bytes) else str(key).encode()
+            match = _KEY.fullmatch(key)
+            name = match[1].decode(errors="replace") if match else ""
+            if name and len(self.names) < MOST and name not in self._others:
+                self.names.setdefault(name, key)
+        if self._cursor == 0:
+            self._ended = time.monotonic()
+
+    @property
+    def progress(self) -> float:
+        """Share of the keys that were looked at, 0 to 1."""
+        return 1.0 if self._ended or self.named else min(self._seen / (self._total or 1), 0.99)
+
+    async def count(self, client: Client[Any] | None = None) -> Listing[QueueRow]:
+        """Count the jobs of the queues that are known; `client` reaches all keys of a cluster."""
+        rows, lacks = [], self.lacks
+        for name in list(self.names):
+            try:
+                row = await self._count(client or self.client, name)
+            except WrongTypeError:
+                row = None
+            except RedisError as error:
+                lacks = lacks or lacking(error, "llen")
+                continue
+            if row is not None:
+                rows.append(row)
+            elif name not in self.named:
+                self._others.add(name)
+                del self.names[name]
+        note = "" if self.progress == 1.0 else f"Looking for queues: {self.progress:.0%} of the keys were looked at."
+        return Listing(time.time(), tuple(sorted(rows, key=lambda row: row.name)), lacks, note)
+
+    async def _count(self, client: Client[Any], name: str) -> QueueRow | None:
+        root = f"{{{name}}}:"
+        lists = [f"{root}ready:{priority}" for priority in PRIORITIES]
+        async with client.pipeline() as p:
+            lengths = [p.llen(key) for key in (f"{root}suspects", *lists)]
+            cards = [p.zcard(root + key) for key in ("delayed", "leases", "dead")]
+            first = [p.lindex(key, 0) for key in lists]
+        self.account.note("llen", 6)
+        self.account.note("zcard", 3)
+        self.account.note("lindex", 5)
+        waiting = sum(length.result() for length in lengths)
+        delayed, running, dead = (card.result() for card in cards)
+        oldest = await self._oldest(client, root, [shown(each.result()) for each in first if each.result() is not None])
+        if waiting or delayed or running or dead or name in self.named:
+            self._sure.add(name)
+        elif name not in self._sure and not await self._has_jobs(client, name):
+            return None
+        return QueueRow(self.node, name, waiting, delayed, running, dead, oldest)
+
+    async def _oldest(self, client: Client[Any], root: str, ids: list[str]) -> float | None:
+        """Return how long the first jobs in line have waited at most."""
+        if not ids:
+            return None
+        async with client.pipeline() as p:
+            times = [p.hget(f"{root}job:{id}", "at") for id in ids]
+        self.account.note("hget", len(ids))
+        known = [float(each.result()) / 1000 for each in times if each.result() is not None]
+        return max(time.time() - min(known), 0.0) if known else None
+
+    async def _has_jobs(self, client: Client[Any], name: str) -> bool:
+        """Return whether the key by which an idle queue was found is a job of the recipe."""
+        key = self.names[name]
+        if b":job:" not in key:
+            return False
+        self.account.note("hexists")
+        return bool(await client.execute(("HEXISTS", key, "fn"), as_is))

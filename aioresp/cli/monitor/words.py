@@ -1,0 +1,103 @@
+"""Sentences of the monitor about servers that do not answer, and about rights that its user lacks.
+
+Owns these words. Never asks a server.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aioresp.errors import (
+    AuthenticationError,
+    BusyError,
+    ClusterError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    LoadingError,
+    MasterDownError,
+    MaxClientsError,
+    NoPermissionError,
+    RedisError,
+    UnknownCommandError,
+)
+
+#: What ails a server, by the error of a command; the first that fits.
+_AILMENTS: Final[tuple[tuple[type[RedisError], str], ...]] = (
+    (LoadingError, "loads its data"),
+    (BusyError, "is busy with a script"),
+    (MaxClientsError, "has no room for another connection (maxclients)"),
+    (CommandTimeout, "does not answer"),
+    (ConnectTimeout, "does not answer"),
+    (MasterDownError, "has lost its primary"),
+)
+
+
+def ailment(error: RedisError) -> str:
+    """Return what ails the server, for "the server at ... ": "does not answer", "cannot be reached", ..."""
+    cause = error.__cause__
+    for each in (error, cause):
+        for kind, words in _AILMENTS:
+            if isinstance(each, kind):
+                return words
+    for each in (error, cause):
+        if isinstance(each, AuthenticationError):
+            return f"refuses the password ({first_line(each)})"
+        if isinstance(each, NoPermissionError):
+            return f"refuses the user ({first_line(each)})"
+    if isinstance(error, ClusterError):
+        return f"is no help: {first_line(error)}"
+    if isinstance(error, ConnectError):
+        return f"cannot be reached ({reason(error)})"
+    if isinstance(error, ConnectionLost):
+        return "closed the connection"
+    return f"answers with an error ({first_line(error)})"
+
+
+def lacking(error: RedisError, command: str) -> str:
+    """Return why a command is refused, in a sentence; `command` is "client|list" or the like."""
+    spelled = command.replace("|", " ").upper()
+    if isinstance(error, NoPermissionError):
+        return f"The user may not run {spelled}: the right +{command} is missing."
+    if isinstance(error, UnknownCommandError):
+        return f"The server has no {spelled}."
+    return f"{spelled} failed: the server {ailment(error)}."
+
+
+def is_refusal(error: RedisError) -> bool:
+    """Return whether the server answers, and refuses this one command to this user."""
+    return isinstance(error, (NoPermissionError, UnknownCommandError)) and error.code in ("NOPERM", "ERR")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the message of an error without its advice."""
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return text.splitlines()[0].strip()[:200] if text.strip() else type(error).__name__
+
+
+def reason(error: ConnectError) -> str:
+    """Return the system's word for a failure to connect: "Connection refused"."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as a person says it: "12 s", "3 min", "4 h", "12 d"."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (size > 3600 and seconds >= size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes as a person reads it: "412 MB", of units of 1,000."""
+    for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= limit * 0.9995:
+            number = size / limit
+            return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"
+    return f"{size:.0f} B"
