@@ -161,6 +161,8 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.testing.fixtures", "aioresp"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.testing.fixtures", "aioresp.testing"): "the plugin is loaded by every run of pytest, wanted or not",
     ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",
+    ("aioresp.cli.monitor.command", "aioresp.cli.monitor.run"): "the other commands read no figures",
+    ("aioresp.cli.monitor.run", "_SCREENS"): "Textual takes a second to import, and --once needs none",
     ("aioresp.cli.worker.load", "path"): "the command line names it",
     ("aioresp.cli", "aioresp.cli.faults"): "as aioresp.cli.app",
     ("aioresp.cli", "package"): "as aioresp.cli.app",

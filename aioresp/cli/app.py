@@ -13,10 +13,11 @@ import typer
 
 from aioresp.cli.demo.command import demo
 from aioresp.cli.faults import told
+from aioresp.cli.monitor.command import monitor
 from aioresp.cli.worker.command import worker
 from aioresp.version import VERSION
 
-COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, worker)
+COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, monitor, worker)
 
 app = typer.Typer(
     name="aioresp",

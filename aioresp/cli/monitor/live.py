@@ -126,7 +126,7 @@ class Live:
             now = time.monotonic()
             if self._places and now - self._looked > TOPOLOGY:
                 self._looked = now
-                client.fleet.routers.here().refresh()
+                client.fleet.pools.here().refresh()
             nodes = await client.nodes()
         except RedisError as error:
             at = time.time()
@@ -171,13 +171,15 @@ class Live:
         period = PERIOD if opened <= MANY else LONG_PERIOD
         if opened > TOO_MANY and not now:
             latest = self._clients.latest
-            note = f"{opened:,} clients: to list them stops the server for {opened / 1000:.0f} ms, so it is done on key."
+            note = (
+                f"{opened:,} clients: to list them stops the server for {opened / 1000:.0f} ms, so it is done on key."
+            )
             return Listing(time.time(), (), note=note) if latest is None else latest
         return await self._clients.get(0.0 if now else period)
 
-    async def commands(self) -> Listing[CommandRow]:
+    async def commands(self, now: bool = False) -> Listing[CommandRow]:
         """List the commands."""
-        return await self._commands.get(PERIOD)
+        return await self._commands.get(0.0 if now else PERIOD)
 
     async def slow(self) -> Listing[SlowRow]:
         """List the slow commands and the latency events."""

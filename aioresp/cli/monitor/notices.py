@@ -114,9 +114,7 @@ class Watchman:
             if notice.name in _SHORT:
                 self._stays[notice.name] = (moment.at, notice)
         there = {notice.name for notice in found}
-        found += [
-            notice for name, (at, notice) in self._stays.items() if name not in there and moment.at - at < STAYS
-        ]
+        found += [notice for name, (at, notice) in self._stays.items() if name not in there and moment.at - at < STAYS]
         return sorted(found, key=lambda notice: notice.level != "critical")
 
     def _usual(self, at: float) -> float | None:
@@ -322,7 +320,9 @@ def _output(seen: Seen) -> Iterator[Notice]:
         )
     elif seen.reading.connections.largest_output >= OUTPUT:
         size = amount(seen.reading.connections.largest_output)
-        yield Notice("output", "warning", f"{size} of replies wait for one client, which reads too slowly", "subscriptions")
+        yield Notice(
+            "output", "warning", f"{size} of replies wait for one client, which reads too slowly", "subscriptions"
+        )
 
 
 def _failed(seen: Seen) -> Iterator[Notice]:
@@ -333,9 +333,7 @@ def _failed(seen: Seen) -> Iterator[Notice]:
     total = sum(names.values())
     if total >= FAILED_A_SECOND and total >= FAILED * rates.commands:
         most = max(names, key=lambda name: names[name])
-        yield Notice(
-            "failed", "warning", f"{_number(total)} calls a second fail, most with {most}", "errors"
-        )
+        yield Notice("failed", "warning", f"{_number(total)} calls a second fail, most with {most}", "errors")
 
 
 #: Errors that clients expect, and mend by themselves.
@@ -352,6 +350,6 @@ def _number(rate: float) -> str:
 
 
 def _often(rate: float) -> str:
-    if rate >= 1:
+    if rate >= 0.95:
         return f"{_number(rate)} times a second"
-    return "once in some seconds"
+    return f"{max(rate * 60, 1):.0f} times a minute"

@@ -47,6 +47,4 @@ def since(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int
     Redis 6.2 counts the subcommands of a command together.
     """
     start = f"{name}|"
-    return sum(
-        count - before.get(each, 0) for each, count in after.items() if each == name or each.startswith(start)
-    )
+    return sum(count - before.get(each, 0) for each, count in after.items() if each == name or each.startswith(start))

@@ -241,7 +241,8 @@ class Place:
                 rows += await ask()
             except RedisError as error:
                 lacks.append(lacking(error, "latency|latest" if ask == self._events else self._log_command()))
-        return Listing(time.time(), tuple(sorted(rows, key=lambda row: -row.at)), " ".join(lacks))
+        others = [row for row in rows if row.client != NAME]
+        return Listing(time.time(), tuple(sorted(others, key=lambda row: -row.at)), " ".join(lacks))
 
     def _log_command(self) -> str:
         return "commandlog|get" if self._has_commandlog else "slowlog|get"
@@ -254,9 +255,8 @@ class Place:
                 return [row for kind in _LOGS for row in await self._log(kind)]
             except UnknownCommandError:  # Valkey before 8.1
                 self._has_commandlog = False
-        return [
-            self._slow_row(each, "slow", each.duration) for each in await self._ask(slow_commands, "SLOWLOG", "GET", SLOW)
-        ]
+        found = await self._ask(slow_commands, "SLOWLOG", "GET", SLOW)
+        return [self._slow_row(each, "slow", each.duration) for each in found]
 
     async def _log(self, kind: str) -> list[SlowRow]:
         count = SLOW if kind == "slow" else SLOW // 4

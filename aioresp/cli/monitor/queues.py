@@ -15,11 +15,13 @@ from aioresp.cli.monitor.own import Account
 from aioresp.cli.monitor.rows import Listing, QueueRow
 from aioresp.cli.monitor.words import is_refusal, lacking
 from aioresp.errors import RedisError, WrongTypeError
-from aioresp.recipes.queue.books import PRIORITIES
 from aioresp.replies import as_is, shown
 
+#: Priorities of the recipe, which is in an extra of its own; tests compare them.
+PRIORITIES: Final = (2, 1, 0, -1, -2)
+
 #: Keys that are looked at a second, while queues are looked for in the background and while they are shown.
-BACKGROUND: Final = 300
+BACKGROUND: Final = 1000
 SHOWN: Final = 2000
 #: Seconds after which the search begins again.
 AGAIN: Final = 60.0
@@ -108,15 +110,18 @@ class Search:
         root = f"{{{name}}}:"
         lists = [f"{root}ready:{priority}" for priority in PRIORITIES]
         async with client.pipeline() as p:
-            lengths = [p.llen(key) for key in (f"{root}suspects", *lists)]
-            cards = [p.zcard(root + key) for key in ("delayed", "leases", "dead")]
-            first = [p.lindex(key, 0) for key in lists]
+            for key in (f"{root}suspects", *lists):
+                p.llen(key)
+            for key in ("delayed", "leases", "dead"):
+                p.zcard(root + key)
+            for key in lists:
+                p.lindex(key, 0)
+            said = await p.execute()
         self.account.note("llen", 6)
         self.account.note("zcard", 3)
         self.account.note("lindex", 5)
-        waiting = sum(length.result() for length in lengths)
-        delayed, running, dead = (card.result() for card in cards)
-        oldest = await self._oldest(client, root, [shown(each.result()) for each in first if each.result() is not None])
+        waiting, (delayed, running, dead), first = sum(said[:6]), said[6:9], said[9:]
+        oldest = await self._oldest(client, root, [shown(each) for each in first if each is not None])
         if waiting or delayed or running or dead or name in self.named:
             self._sure.add(name)
         elif name not in self._sure and not await self._has_jobs(client, name):
@@ -128,9 +133,11 @@ class Search:
         if not ids:
             return None
         async with client.pipeline() as p:
-            times = [p.hget(f"{root}job:{id}", "at") for id in ids]
+            for id in ids:
+                p.hget(f"{root}job:{id}", "at")
+            times = await p.execute()
         self.account.note("hget", len(ids))
-        known = [float(each.result()) / 1000 for each in times if each.result() is not None]
+        known = [float(each) / 1000 for each in times if each is not None]
         return max(time.time() - min(known), 0.0) if known else None
 
     async def _has_jobs(self, client: Client[Any], name: str) -> bool:

@@ -5,7 +5,11 @@ Owns the names of INFO's fields, in all servers from Redis 6.2 and Valkey 7.2 on
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Final
+
+from aioresp.replies.server import Info
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ class KeyScan:
         async with place.client.pipeline() as p:
             for key in keys:
                 for ask in asks:
-                    p.execute(_WORDS[ask](key), as_is)
+                    p.execute(_words(ask, key), as_is)
             said = await p.execute(raise_on_error=False)
         for ask in asks:
             place.account.note(_NAMES[ask], len(keys))
@@ -250,10 +250,14 @@ def _version(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in said.split(".")[:2] if part.isdecimal())
 
 
-_WORDS: Final = {
-    "MEMORY": lambda key: ("MEMORY", "USAGE", key, "SAMPLES", SAMPLES),
-    "TYPE": lambda key: ("TYPE", key),
-    "PTTL": lambda key: ("PTTL", key),
-    "OBJECT": lambda key: ("OBJECT", "FREQ", key),
-}
+def _words(ask: str, key: bytes) -> tuple[str | bytes | int, ...]:
+    match ask:
+        case "MEMORY":
+            return "MEMORY", "USAGE", key, "SAMPLES", SAMPLES
+        case "OBJECT":
+            return "OBJECT", "FREQ", key
+        case _:
+            return ask, key
+
+
 _NAMES: Final = {"MEMORY": "memory|usage", "TYPE": "type", "PTTL": "pttl", "OBJECT": "object|freq"}

@@ -102,8 +102,10 @@ class Source(Protocol):
 
     address: str
     """The address without credentials."""
-    timeline: Timeline | None
-    """None for live servers."""
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """Playback of a recording; None for live servers."""
 
     async def read(self) -> Moment:
         """Read the figures now. Call it once a period: the rates are those since the previous call."""
@@ -111,8 +113,8 @@ class Source(Protocol):
     async def clients(self, now: bool = False) -> Listing[ClientRow]:
         """List the connections, each 2 s; each 10 s above 1,000 clients, and above 10,000 only if `now`."""
 
-    async def commands(self) -> Listing[CommandRow]:
-        """List the commands, each 2 s."""
+    async def commands(self, now: bool = False) -> Listing[CommandRow]:
+        """List the commands, each 2 s, or `now`."""
 
     async def slow(self) -> Listing[SlowRow]:
         """List the slow commands and the latency events, each 2 s, the latest first."""

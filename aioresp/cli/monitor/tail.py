@@ -78,7 +78,9 @@ class Listening:
             self._lacks = lacking(error, "monitor")
 
     def _note(self, node: str, command: MonitoredCommand[Any]) -> None:
-        words = [each.decode(errors="backslashreplace") if isinstance(each, bytes) else each for each in command.arguments]
+        words = [
+            each.decode(errors="backslashreplace") if isinstance(each, bytes) else each for each in command.arguments
+        ]
         if not words:
             return
         name = words[0].upper()

@@ -5,6 +5,7 @@ Owns these words. Never asks a server.
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from aioresp.errors import (
@@ -80,8 +81,8 @@ def reason(error: ConnectError) -> str:
     """Return the system's word for a failure to connect: "Connection refused"."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
+        if isinstance(cause, OSError) and not isinstance(cause, RedisError) and cause.errno:
+            return os.strerror(cause.errno).lower() if cause.errno > 0 else str(cause.strerror)
         cause = cause.__cause__ or cause.__context__
     return first_line(error)
 
@@ -95,9 +96,11 @@ def duration(seconds: float) -> str:
 
 
 def amount(size: float) -> str:
-    """Return a number of bytes as a person reads it: "412 MB", of units of 1,000."""
-    for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= limit * 0.9995:
-            number = size / limit
-            return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"
-    return f"{size:.0f} B"
+    """Return a number of bytes as a person reads it: "412 MB". A kB is 1,024 bytes, as for the server."""
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        size /= 1024
+        if size < 999.5 or unit == "TB":
+            break
+    return f"{size:.1f} {unit}" if size < 9.95 else f"{size:,.0f} {unit}"
