@@ -31,10 +31,10 @@ from aioresp.cli.monitor.scan import KeyScan
 from aioresp.cli.monitor.source import Moment, NodeMoment, Timeline
 from aioresp.cli.monitor.tail import Listening
 from aioresp.cli.monitor.whole import whole
-from aioresp.cli.monitor.words import ailment
+from aioresp.cli.monitor.words import ailment, arrived
 from aioresp.cli.target import Target
 from aioresp.errors import RedisError
-from aioresp.events import ConnectionMade, Event, MasterChanged
+from aioresp.events import ConnectFailed, ConnectionMade, Event, MasterChanged
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class Live:
         """Count the connections that the client makes, and note a failover."""
         if isinstance(event, MasterChanged):
             self._moved = f"another server is the primary now: {event.primary}"
-        elif isinstance(event, ConnectionMade):
+        elif isinstance(event, ConnectionMade) or (isinstance(event, ConnectFailed) and arrived(event.error)):
             node = event.server.rpartition("/")[2] if isinstance(self._client, Cluster) else ""
             if node in self._places:
                 self._places[node].account.made += 1
@@ -153,9 +153,12 @@ class Live:
     def _notices(self, found: list[NodeMoment]) -> tuple[Notice, ...]:
         notices: list[Notice] = []
         for each in found:
+            if each.node and each.trouble:
+                text = each.sentence("", each.at).removesuffix("; trying again")
+                notices.append(Notice("node", "critical", text, "cluster", each.node))
             commands, clients = _of(self._commands, each.node), _of(self._clients, each.node)
-            queues = () if self._queues.latest is None else self._queues.latest.rows
-            for notice in self._watchmen[each.node].look(each, commands, clients, queues if not notices else ()):
+            queues = _of(self._queues, each.node)
+            for notice in self._watchmen[each.node].look(each, commands, clients, queues):
                 notices.append(
                     Notice(notice.name, notice.level, notice.text, notice.page, each.node) if each.node else notice
                 )

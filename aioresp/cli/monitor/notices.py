@@ -5,6 +5,7 @@ Owns the rules. Never asks a server: the rules look at what was read anyway.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from aioresp.cli.monitor.words import amount, duration
 #: New connections a second, on average over `CONNECTIONS_FOR` seconds.
 CONNECTIONS: Final = 0.5
 CONNECTIONS_FOR: Final = 10.0
-#: Seconds after which they say something. Before, the average since the start of the server must be as high.
+#: Seconds of a span, of which three in a row must have seen new connections. A monitor that is younger than these asks
+#: the average since the start of the server, which must have run for so long.
+SPAN: Final = 2.0
 LONG: Final = 3.0
 #: Share of maxclients and of maxmemory that is in use.
 NEAR: Final = 0.9
@@ -69,6 +72,8 @@ class Seen:
     queues: tuple[QueueRow, ...]
     errors: dict[str, float]
     """Error replies a second by their first word."""
+    is_fresh: bool
+    """Whether the monitor has just begun."""
 
 
 Rule = Callable[[Seen], Iterable[Notice]]
@@ -81,6 +86,8 @@ class Watchman:
         self._rates: deque[tuple[float, Rates]] = deque(maxlen=600)
         self._errors: dict[str, int] | None = None
         self._stays: dict[str, tuple[float, Notice]] = {}
+        #: Seconds that have been watched; infinite after the first gap.
+        self._watched = 0.0
 
     def look(
         self,
@@ -94,6 +101,7 @@ class Watchman:
             self._errors = None
             return []
         if moment.rates is None:
+            self._watched = math.inf if self._rates else self._watched
             self._rates.clear()
             self._stays.clear()
         else:
@@ -108,7 +116,9 @@ class Watchman:
             clients,
             queues,
             self._errors_a_second(moment),
+            self._watched < 3 * SPAN,
         )
+        self._watched += moment.rates.seconds if moment.rates is not None else 0.0
         found = [notice for rule in RULES for notice in rule(seen)]
         for notice in found:
             if notice.name in _SHORT:
@@ -141,17 +151,27 @@ def _connections(seen: Seen) -> Iterator[Notice]:
     made = sum(each.received * each.seconds for each in seen.recent)
     if not seconds or made / seconds < CONNECTIONS:
         return
-    # A pool that grows makes some at once, and then none.
-    steady = sum(each.received > 0 for each in seen.recent) * 2 >= len(seen.recent)
     c, uptime = seen.reading.connections, seen.reading.identity.uptime
     always = uptime >= LONG and c.received >= CONNECTIONS * uptime and made >= 1
-    if (steady and made >= 3 and seconds >= LONG * 0.8) or (always and seconds < LONG):
+    if _is_steady(seen.recent) or (seen.is_fresh and always):
         yield Notice(
             "connections",
             "warning",
             f"{_number(made / seconds)} new connections a second: something makes a client for each job",
             "pool",
         )
+
+
+def _is_steady(recent: tuple[Rates, ...]) -> bool:
+    """Return whether connections come all the time. Clients that connect again after a failover come in one burst."""
+    spans: list[float] = []
+    made = passed = 0.0
+    for each in reversed(recent):
+        made, passed = made + each.received, passed + each.seconds
+        if passed >= SPAN - 0.1:
+            spans.append(made)
+            made = passed = 0.0
+    return len(spans) >= 3 and sum(not each for each in spans) <= (1 if len(spans) > 3 else 0)
 
 
 def _rejected(seen: Seen) -> Iterator[Notice]:

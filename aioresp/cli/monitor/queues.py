@@ -103,7 +103,11 @@ class Search:
             elif name not in self.named:
                 self._others.add(name)
                 del self.names[name]
-        note = "" if self.progress == 1.0 else f"Looking for queues: {self.progress:.0%} of the keys were looked at."
+        note = (
+            ""
+            if self.progress == 1.0 or lacks
+            else f"Looking for queues: {self.progress:.0%} of the keys were looked at."
+        )
         return Listing(time.time(), tuple(sorted(rows, key=lambda row: row.name)), lacks, note)
 
     async def _count(self, client: Client[Any], name: str) -> QueueRow | None:

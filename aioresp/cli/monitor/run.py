@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def source(
     target: Target, queues: Sequence[str], record: Path | None = None, replay: Path | None = None, speed: float = 1.0
 ) -> Source:
     """Return what the options ask for. Raises Fault for a file that cannot be used."""
+    # The monitor says by itself what ails the server; lines of a log would spoil the screens.
+    logging.getLogger("aioresp").addHandler(logging.NullHandler())
     if replay is not None:
         return Replay(replay, speed)
     live = Live(target, queues)

@@ -22,7 +22,7 @@ from aioresp.cli.monitor.rows import (
     SlowRow,
     Tail,
 )
-from aioresp.cli.monitor.words import duration
+from aioresp.cli.monitor.words import duration, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class NodeMoment:
         if not self.trouble:
             return ""
         since = "" if self.since is None or now - self.since < 1 else f" since {duration(now - self.since)}"
-        return f"the server at {self.node or address} {self.trouble}{since}; trying again"
+        where = self.node or place(address)
+        return f"the server {'' if ' at ' in where else 'at '}{where} {self.trouble}{since}; trying again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final
 from aioresp.cli.monitor.reading import Reading
 from aioresp.cli.monitor.rows import ClientRow, CommandRow, Listing, QueueRow, SlowRow
 from aioresp.cli.monitor.source import Moment, NodeMoment
-from aioresp.cli.monitor.words import amount, duration
+from aioresp.cli.monitor.words import amount, duration, place
 
 WIDTH: Final = 80
 _LABEL: Final = 14
@@ -63,7 +63,7 @@ def text(
 def _head(moment: Moment) -> str:
     whole = moment.whole
     said = ["aioresp monitor"]
-    address = moment.address.rpartition("//")[2]
+    address = place(moment.address)
     if whole.reading is None:
         return f"{said[0]}  {address}"
     identity, replication = whole.reading.identity, whole.reading.replication

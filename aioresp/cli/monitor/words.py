@@ -44,7 +44,7 @@ def ailment(error: RedisError) -> str:
                 return words
     for each in (error, cause):
         if isinstance(each, AuthenticationError):
-            return f"refuses the password ({first_line(each)})"
+            return f"refuses the password ({each.code})"
         if isinstance(each, NoPermissionError):
             return f"refuses the user ({first_line(each)})"
     if isinstance(error, ClusterError):
@@ -59,6 +59,8 @@ def ailment(error: RedisError) -> str:
 def lacking(error: RedisError, command: str) -> str:
     """Return why a command is refused, in a sentence; `command` is "client|list" or the like."""
     spelled = command.replace("|", " ").upper()
+    if isinstance(error, NoPermissionError) and " key" in str(error):
+        return f"The user may not run {spelled} on some keys: the right to them (such as ~*) is missing."
     if isinstance(error, NoPermissionError):
         return f"The user may not run {spelled}: the right +{command} is missing."
     if isinstance(error, UnknownCommandError):
@@ -75,6 +77,16 @@ def first_line(error: BaseException) -> str:
     """Return the message of an error without its advice."""
     text = str(error.args[0]) if error.args else type(error).__name__
     return text.splitlines()[0].strip()[:200] if text.strip() else type(error).__name__
+
+
+def arrived(error: BaseException) -> bool:
+    """Return whether a failed attempt to connect has reached the server, which counts it then."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, TimeoutError):
+            return False
+        cause = cause.__cause__ or cause.__context__
+    return True
 
 
 def reason(error: ConnectError) -> str:
@@ -104,3 +116,11 @@ def amount(size: float) -> str:
         if size < 999.5 or unit == "TB":
             break
     return f"{size:.1f} {unit}" if size < 9.95 else f"{size:,.0f} {unit}"
+
+
+def place(address: str) -> str:
+    """Return an address without its scheme, shortened if it is one of many servers."""
+    hosts, slash, name = address.rpartition("//")[2].partition("/")
+    first, *others = hosts.split(",")
+    many = f" and {len(others)} more" if others else ""
+    return f"{name} at {first}{many}" if name and others else f"{first}{many}{slash}{name}"
