@@ -21,9 +21,10 @@ from typing import IO, Final, Literal, NamedTuple
 
 SECONDS: Final = float(os.environ.get("JUDGE_SECONDS", "2"))
 OUTPUT: Final = 64 << 10
-LIMITS: Final = ("--cpu=2", f"--as={256 << 20}", f"--fsize={OUTPUT}", "--nofile=32", "--core=0")
+CPU: Final = 2
+LIMITS: Final = (f"--cpu={CPU}", f"--as={256 << 20}", f"--fsize={OUTPUT}", "--nofile=32", "--core=0")
 #: Without prlimit, what every shell has; macOS knows no limit of memory.
-SHELL: Final = ("sh", "-c", 'ulimit -t 2; ulimit -f 128; ulimit -n 32; ulimit -c 0; exec "$@"', "sh")
+SHELL: Final = ("sh", "-c", f'ulimit -t {CPU}; ulimit -f 128; ulimit -n 32; ulimit -c 0; exec "$@"', "sh")
 
 End = Literal["ok", "error", "timeout", "too much output", "too much memory"]
 
@@ -72,7 +73,7 @@ async def run(program: str, given: str) -> Run:
     if max(len(output), len(errors)) >= OUTPUT:  # the limit of its files has stopped it
         end = "too much output"
     elif end == "ok" and status:
-        end = _reason(status, errors)
+        end = _reason(status, errors, seconds)
     return Run(end, output, errors.replace('File "<string>"', 'File "program.py"'), seconds)
 
 
@@ -81,9 +82,9 @@ def _read(file: IO[bytes]) -> str:
     return file.read(OUTPUT).decode(errors="replace")
 
 
-def _reason(status: int, errors: str) -> End:
-    if status in (-signal.SIGXCPU, -signal.SIGKILL):
-        return "timeout"
+def _reason(status: int, errors: str, seconds: float) -> End:
+    if status == -signal.SIGXCPU or (status == -signal.SIGKILL and seconds > CPU / 2):
+        return "timeout"  # of processor time, of which several processes use more in a second than there is
     last = errors.rstrip().rpartition("\n")[2]
     return "too much memory" if last.startswith("MemoryError") else "error"
 

@@ -15,9 +15,11 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import FastAPI, HTTPException, Query, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, HTTPException, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, field_validator
 
 from aioresp import Gap, RedisError
@@ -51,6 +53,12 @@ app.add_middleware(CORSMiddleware, allow_origins=ORIGINS, allow_methods=["GET", 
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))
 
 
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+    """Say what is wrong, without the program, which may hold what JSON cannot."""
+    return JSONResponse({"detail": "; ".join(each["msg"] for each in error.errors())}, 422)
+
+
 class Program(BaseModel):
     """Body of a submission."""
 
@@ -61,9 +69,9 @@ class Program(BaseModel):
 
     @field_validator("source")
     @classmethod
-    def _is_text(cls, source: str) -> str:
-        if "\0" in source or any("\ud800" <= each <= "\udfff" for each in source):
-            raise ValueError("a program is text, without zero characters")
+    def _fits_a_command_line(cls, source: str) -> str:
+        if "\0" in source:
+            raise ValueError("a program has no zero characters")
         return source
 
 
