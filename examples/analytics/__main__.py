@@ -1,0 +1,34 @@
+"""Starter of the pipeline: `make analytics`, or `python -m examples.analytics --workers 2`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from examples.shared.fleet import Fleet, arguments
+
+
+def main() -> int:
+    about = "Events from an API over a stream into a database, and onto a live page."
+    parser = arguments("analytics", about, apis=1, workers=1)
+    parser.add_argument("--rate", type=float, default=200, help="events a second of the load generator; 0 starts none")
+    parser.add_argument("--dir", type=Path, help="folder that keeps SQLite's file (default: a temporary one)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="analytics-") as temporary:
+        if not os.environ.get("ANALYTICS_DATABASE_URL"):
+            folder = given.dir or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ["ANALYTICS_DATABASE_URL"] = f"sqlite+aiosqlite:///{folder.absolute()}/analytics.db"
+        fleet = Fleet("analytics", port=given.port)
+        fleet.add("ui", "examples.analytics.ui", web=True)
+        fleet.add("api", "examples.analytics.api", count=given.apis, web=True)
+        fleet.add("worker", "examples.analytics.worker", count=given.workers)
+        if given.rate:
+            fleet.add("load", "examples.analytics.load", "--rate", f"{given.rate:g}", "--wave")
+        return fleet.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
