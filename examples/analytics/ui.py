@@ -92,12 +92,11 @@ class Board:
             point.waiting = books.waiting
         self.points.append(point)
 
-    def rate(self, name: str, total: int) -> float:
-        """Return by how much a sum grew in a second since the last reading."""
-        now = time.monotonic()
-        since, before = self.before.get(name, (now, total))
+    def rate(self, name: str, total: int) -> float | None:
+        """Return by how much a sum has grown a second since the last reading, or None at the first."""
+        now, last = time.monotonic(), self.before.get(name)
         self.before[name] = now, total
-        return round(max(0, total - before) / max(now - since, 0.001), 1)
+        return None if last is None else round(max(0, total - last[1]) / max(now - last[0], 0.001), 1)
 
     async def ask_database(self) -> Summary:
         """Return the sums and the latest events; raises RuntimeError with a word for the page."""
@@ -113,7 +112,7 @@ class Board:
         """Begin the curve with what the database knows of the time before this process."""
         known = await self.database.history(WINDOW)
         now = int(time.time())
-        for second in range(now - WINDOW + 1, now) if known else ():
+        for second in range(max(now - WINDOW + 1, min(known)), now) if known else ():
             count = known.get(second, 0)
             self.points.append(Point(second, count, count, 0))
 
@@ -127,7 +126,13 @@ class Board:
                 for one in await self.redis.xinfo_consumers(STREAM, GROUP):
                     idle = one.idle / 1000
                     if one.pending or idle < FORGOTTEN:
-                        workers.append({"name": one.name.decode(errors="replace"), "holds": one.pending, "silent": idle if idle > SILENT else 0})
+                        workers.append(
+                            {
+                                "name": one.name.decode(errors="replace"),
+                                "holds": one.pending,
+                                "silent": idle if idle > SILENT else 0,
+                            }
+                        )
             return Books(int(await accepted or 0), await waiting, await dead, max(0, await pause), workers)
         except RedisError as error:
             logger.info("%s", error)

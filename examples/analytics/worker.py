@@ -118,7 +118,7 @@ class Worker:
         await self.patiently(self.tidy)
 
     async def tidy(self) -> None:
-        """Delete all entries before the oldest that is pending: also those of a worker that died after its last XACK."""
+        """Delete all entries before the oldest that is pending: also what a dead worker has left."""
         for group in await self.redis.xinfo_groups(STREAM):
             if group.name != GROUP.encode():
                 continue
