@@ -39,7 +39,10 @@ class Stream:
         # To send an entry twice is harmless, as the database knows its event by the id.
         self.redis = redis.with_options(idempotent=True)
         self.bound = bound
-        self.waiting = 0
+        #: Events whose push has begun, and those whose push has ended, since the start.
+        self.begun = self.ended = 0
+        #: What the stream held when it was asked, less all that this process had pushed by then.
+        self.others = 0
         self.asked = self.failed = float("-inf")
 
     async def push(self, events: list[Event]) -> None:
@@ -50,14 +53,18 @@ class Stream:
         try:
             if now > self.asked + FRESH:
                 self.asked = now  # first, so that of many requests at a time one asks
-                self.waiting = await self.redis.xlen(STREAM)
-            if self.waiting + len(events) > self.bound:
-                raise Busy(f"{self.waiting} events wait for the database", 2)
-            self.waiting += len(events)
-            async with self.redis.pipeline() as p:
-                for event in events:
-                    p.xadd(STREAM, {FIELD: msgspec.json.encode(event)})
-                p.incrby(ACCEPTED, len(events))
+                ended = self.ended  # what is under way may not be in the answer
+                self.others = await self.redis.xlen(STREAM) - ended
+            if self.others + self.begun + len(events) > self.bound:
+                raise Busy(f"{self.others + self.begun} events wait for the database", 2)
+            self.begun += len(events)
+            try:
+                async with self.redis.pipeline() as p:
+                    for event in events:
+                        p.xadd(STREAM, {FIELD: msgspec.json.encode(event)})
+                    p.incrby(ACCEPTED, len(events))
+            finally:
+                self.ended += len(events)
         except RedisError as error:
             self.failed = time.monotonic()
             raise Busy("the server of the stream is away", 1) from error
