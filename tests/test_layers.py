@@ -112,7 +112,7 @@ ONLY: Final[tuple[tuple[str, *tuple[str, ...]], ...]] = (
     ("pytest", "aioresp.testing.fixtures"),
     ("typer", "aioresp.cli*"),
     ("rich", "aioresp.cli*"),
-    ("matplotlib", "aioresp.cli.*.plot"),
+    ("matplotlib", "aioresp.cli.plot", "aioresp.cli.*.plot"),
 )
 
 #: Imports inside functions, each with its reason; there are no others.
@@ -173,6 +173,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
         "aioresp.cli.failover.show",
         "aioresp.cli.failover.plot",
     ): "matplotlib is slow to import, and needed for --plot only",
+    ("aioresp.cli.demo.peer", "redis.asyncio"): "the demo does without it, where it is not installed",
     ("aioresp.cli.demo.show", "aioresp.cli.demo.plot"): "matplotlib is slow to import, and needed for --plot only",
 }
 

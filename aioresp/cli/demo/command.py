@@ -44,7 +44,7 @@ def demo(
     scene: Annotated[
         Scene,
         typer.Argument(
-            help="pool: the same SETs four ways, with the connections and the time that each takes. "
+            help="pool: the same SETs in several ways that race, with the connections and the time that each takes. "
             "cluster: 10,000 tasks use a cluster of six servers, and one of its primaries is killed."
         ),
     ] = Scene.POOL,
@@ -56,9 +56,13 @@ def demo(
         typer.Option(
             metavar="FILE",
             callback=_plottable,
-            help="Write a chart of the connections, or of each shard's throughput: .png or .svg.",
+            help="Write a chart of the connections and the seconds, or of each shard's throughput: .png or .svg.",
         ),
     ] = None,
+    at_once: Annotated[
+        bool,
+        typer.Option("--at-once", help="Run all ways at the same time, on the same cores, instead of each alone."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")] = False,
 ) -> None:
     """Show what the pool saves, or what a cluster's callers see when a primary dies, each in about 15 seconds.
@@ -76,4 +80,4 @@ def demo(
         return
     from aioresp.cli.demo.show import show  # noqa: PLC0415 (see the docstring above)
 
-    show(target, count, plot, json)
+    show(target, count, plot, json, in_turn=not at_once)

@@ -37,13 +37,17 @@ class WayFigures:
     seconds: float
     ops_per_second: float
     connections: int
-    """How far the server's `total_connections_received` rose meanwhile."""
+    """Connections that the clients of this way made. `race.received` is the server's count of all."""
     made: int
-    """How many of them the clients of this way say they made; fewer if others connected meanwhile."""
+    """The same, under the name of earlier versions."""
     p50_ms: float
     p99_ms: float
     times_first: float
     """`ops_per_second` as a multiple of the first way's."""
+    place: int
+    """Place in the order of arrival, from 1."""
+    cpu_seconds: float
+    """Processor time of its process, without the server's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,19 @@ class ThreadFigures:
     limit: int
     sets_a_round: int
     rounds: tuple[RoundFigures, ...]
+    lane: WayFigures
+    """Both rounds together."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaceFigures:
+    """The race as a whole."""
+
+    in_turn: bool
+    """Whether one lane ran at a time, or all at once."""
+    seconds: float
+    received: int
+    """How far the server's `total_connections_received` rose meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +100,24 @@ class Figures:
     server: ServerFacts
     count: int
     ways: tuple[WayFigures, ...]
+    """The four ways of this client."""
     threads: ThreadFigures
+    peers: tuple[WayFigures, ...]
+    """Other clients, as far as they are installed."""
+    redis_py: str | None
+    """Version of redis-py, if it has a lane."""
+    race: RaceFigures
     keys: KeyFigures
+
+    @property
+    def lanes(self) -> list[WayFigures]:
+        """All lanes, in the order of arrival."""
+        return sorted((*self.ways, self.threads.lane, *self.peers), key=lambda lane: lane.place)
 
     @property
     def strangers(self) -> int:
         """How many connections others made to the server meanwhile, as far as that shows."""
-        counted: tuple[WayFigures | RoundFigures, ...] = (*self.ways, *self.threads.rounds)
-        return sum(each.connections - each.made for each in counted)
+        return self.race.received - sum(lane.made for lane in self.lanes)
 
     def to_json(self) -> str:
         """Return the figures as a JSON object, floats with as many digits as mean something."""

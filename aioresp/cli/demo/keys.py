@@ -6,7 +6,9 @@ others.
 
 from __future__ import annotations
 
+import random
 import secrets
+from collections.abc import Iterable, Mapping
 
 from aioresp import Client
 
@@ -20,30 +22,34 @@ _BATCH = 1000
 _PASSES = 3
 
 
-class Keys:
-    """The names handed out so far."""
+def new_prefix() -> str:
+    """Return a prefix that no one has used."""
+    return f"aioresp:demo:{secrets.token_hex(6)}:"
 
-    def __init__(self) -> None:
-        self.prefix = f"aioresp:demo:{secrets.token_hex(6)}:"
-        self.names: list[str] = []
 
-    def fresh(self, count: int) -> list[str]:
-        """Return `count` names that no one has used."""
-        names = [f"{self.prefix}{secrets.token_hex(8)}" for _ in range(count)]
-        self.names += names
-        return names
+def names(prefix: str, lane: int, count: int) -> list[str]:
+    """Return the keys of a lane: the process that sets them and the one that deletes them name the same."""
+    known = random.Random(f"{prefix}{lane}")
+    return [f"{prefix}{known.getrandbits(64):016x}" for _ in range(count)]
 
-    async def delete(self, client: Client[str]) -> int:
-        """Delete them all and return how many there were.
 
-        Again, until none is found: after an interruption a SET may still have been in flight on another connection.
-        """
-        deleted = 0
-        for _ in range(_PASSES):
-            found = 0
-            for start in range(0, len(self.names), _BATCH):
-                found += await client.unlink(*self.names[start : start + _BATCH])
-            deleted += found
-            if not found:
-                break
-        return deleted
+async def delete(client: Client[str], keys: Iterable[str]) -> int:
+    """Delete the keys and return how many there were.
+
+    Again, until none is found: after an interruption a SET may still have been in flight on another connection.
+    """
+    known = list(keys)
+    deleted = 0
+    for _ in range(_PASSES):
+        found = 0
+        for start in range(0, len(known), _BATCH):
+            found += await client.unlink(*known[start : start + _BATCH])
+        deleted += found
+        if not found:
+            break
+    return deleted
+
+
+def all_names(prefix: str, counts: Mapping[int, int]) -> list[str]:
+    """Return the keys of all lanes, by the number of each and how many it sets."""
+    return [name for lane, count in counts.items() for name in names(prefix, lane, count)]

@@ -1,127 +1,98 @@
-"""Display of a demo run: live on a terminal, plain lines elsewhere.
+"""Display of the race: live on a terminal, plain lines elsewhere.
 
-Owns the output while the demo runs. Never measures, and never paints more than a few times a second, because the event
-loop that is measured pays for it.
+Owns the output while the demo runs. Never measures, and never paints more than a few times a second, because the lanes
+want the same cores.
 """
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aioresp.cli.demo.progress import Phase, Progress
-from aioresp.cli.demo.sparkline import sparkline
+from aioresp.cli.demo.progress import HERO, Lane, Progress
+from aioresp.cli.demo.words import how, place
+from aioresp.cli.display import Picture, PlainLines
+from aioresp.cli.sparkline import sparkline
 
-#: Seconds between two paintings.
-PERIOD = 0.2
+#: Columns of the picture at the most: longer bars say nothing more.
+WIDEST = 120
 
 
-class Screen:
-    """Progress bars and a sparkline, repainted in place."""
+class Screen(Picture[Progress]):
+    """Bars of all lanes, and the curve of the server's own count."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False)
-        self._progress: Progress | None = None
+    PERIOD = 0.1
+    TRANSIENT = True  # the table at the end has all of it
 
-    def showing(self, progress: Progress) -> AbstractContextManager[Any]:
-        """Show the progress until the context is left; the last picture stays."""
-        self._progress = progress
-        self._live.update(self._picture(progress))
-        return self._live
+    def finished(self, lane: Lane) -> None:
+        """Paint the arrival of a lane."""
+        self.paint()
 
-    async def repaint(self) -> None:
-        """Paint again and again, until cancelled."""
-        while True:
-            self._paint()
-            await asyncio.sleep(PERIOD)
+    def picture(self, progress: Progress) -> Group:
+        """Return the lanes as they stand: first each alone, then those that have run beside the last that runs."""
+        width = min(self.console.width, WIDEST)
+        title = Text.assemble(("aioresp demo", "bold"), f"  {progress.count:,} SETs a lane, {self._what(progress)}")
+        title.truncate(width)
+        server = Text(str(progress.server), style="dim")
+        server.truncate(width)
+        return Group(title, server, "", self._bars(progress, width), "", self._curve(progress, width))
 
-    def finished(self, phase: Phase) -> None:
-        """Paint the last state of a phase."""
-        self._paint()
+    @staticmethod
+    def _what(progress: Progress) -> str:
+        if not progress.in_turn:
+            return "all at once"
+        return "each alone, then side by side" if progress.clock is None else "side by side, each as it runs alone"
 
-    def _paint(self) -> None:
-        if self._progress is not None:
-            self._live.update(self._picture(self._progress), refresh=True)
-
-    def _picture(self, progress: Progress) -> Group:
-        return Group(
-            Text.assemble(("aioresp demo", "bold"), "  ", (str(progress.server), "dim")),
-            "",
-            self._bars(progress),
-            "",
-            *self._curve(progress),
-            "",
-        )
-
-    def _bars(self, progress: Progress) -> Table:
-        table = Table(box=None, expand=True, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        table.add_column(f"{progress.count:,} SETs each", no_wrap=True)
-        table.add_column(ratio=1)
-        table.add_column("seconds", justify="right", no_wrap=True)
-        table.add_column("connections", justify="right", no_wrap=True)
-        for phase in progress.phases:
-            waiting = phase.began is None
-            done = len(phase.latencies)
+    def _bars(self, progress: Progress, width: int) -> Table:
+        table = Table(box=None, width=width, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column("", min_width=3, no_wrap=True)
+        table.add_column("", no_wrap=True)
+        table.add_column("", ratio=1)
+        for heading in ("SETs/s", "connections", "seconds"):
+            table.add_column(heading, justify="right", min_width=7, no_wrap=True)
+        clock = progress.clock
+        for lane in progress.lanes:
+            now = lane.samples[-1] if clock is None else lane.at(clock)
+            arrived = bool(lane.result) and now.done == lane.total
+            seconds = lane.seconds if arrived or clock is None else min(clock, lane.seconds)
+            style = f"bold {lane.colour}" if lane.number == HERO else "" if lane.began else "dim"
             table.add_row(
-                Text(f"{phase.number} {phase.name}", style="dim" if waiting else ""),
-                ProgressBar(phase.total, done, complete_style=phase.colour, finished_style=phase.colour),
-                "" if waiting else f"{phase.seconds:.2f}",
-                "" if waiting else f"{phase.connections:,}",
+                Text(place(progress.place(lane)) if arrived and clock is not None else "", style=f"bold {lane.colour}"),
+                Text(lane.name, style=style),
+                ProgressBar(lane.total, now.done, complete_style=lane.colour, finished_style=lane.colour),
+                f"{now.done / now.at:,.0f}" if now.done else "",
+                Text(f"{now.made:,}" if lane.began else "", style="bold" if arrived else ""),
+                Text(f"{seconds:.2f}" if lane.began else "", style="bold" if arrived else ""),
             )
         return table
 
-    def _curve(self, progress: Progress) -> tuple[Text, Text]:
-        total = progress.samples[-1].total if progress.samples else 0
-        words = Text.assemble(("total_connections_received  ", "dim"), (f"+{total:,}", "bold"))
-        colours = {phase.number: phase.colour for phase in progress.phases}
-        width = self._console.width - 1
-        ascii_only = self._console.options.ascii_only
-        return words, sparkline(progress.samples, width, colours, ascii_only=ascii_only)
+    def _curve(self, progress: Progress, width: int) -> Text:
+        total = progress.received[-1]
+        text = Text.assemble(("total_connections_received  ", "dim"), (f"+{total:,}  ", "bold"))
+        ascii_only = self.console.options.ascii_only
+        return text.append(sparkline(progress.received, width - len(text), total, ascii_only=ascii_only), style="dim")
 
 
-class Lines:
-    """A line for each phase that is done."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
+class Lines(PlainLines):
+    """A line for each lane that has arrived."""
 
     def showing(self, progress: Progress) -> AbstractContextManager[Any]:
         """Say what is going to be done."""
-        self._say(f"aioresp demo, {progress.count:,} SETs four ways: {progress.server}")
+        lanes = f"{len(progress.lanes)} lanes, {how(progress.in_turn)}"
+        self.say(f"aioresp demo, {progress.count:,} SETs in each of {lanes}: {progress.server}")
         return nullcontext()
 
     async def repaint(self) -> None:
         """Do nothing: lines do not change."""
 
-    def finished(self, phase: Phase) -> None:
-        """Print the line of a phase."""
-        rate = phase.total / phase.seconds
-        self._say(
-            f"{phase.number} {phase.name}: {phase.seconds:.2f} s, {rate:,.0f} SETs/s, {phase.connections:,} connections"
+    def finished(self, lane: Lane) -> None:
+        """Print the line of a lane."""
+        self.say(
+            f"{lane.name}: {lane.seconds:.2f} s, {lane.total / lane.seconds:,.0f} SETs/s, "
+            f"{lane.made:,} connection{'' if lane.made == 1 else 's'}"
         )
-
-    def _say(self, line: str) -> None:
-        # One line each, however long, for whatever reads them.
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class Nothing:
-    """For `--json`: the figures are all there is."""
-
-    def showing(self, progress: Progress) -> AbstractContextManager[Any]:
-        """Show nothing."""
-        return nullcontext()
-
-    async def repaint(self) -> None:
-        """Do nothing."""
-
-    def finished(self, phase: Phase) -> None:
-        """Show nothing."""

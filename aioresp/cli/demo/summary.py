@@ -1,4 +1,4 @@
-"""Summary table at the end of a demo run.
+"""Summary at the end of a demo run.
 
 Owns the layout and the wording of the figures on a terminal. Never measures.
 """
@@ -11,52 +11,60 @@ from rich.table import Table
 from rich.text import Text
 
 from aioresp.cli.demo.figures import Figures
-from aioresp.cli.demo.progress import NAMES_AND_COLOURS
+from aioresp.cli.demo.progress import HERO, NAMES_AND_COLOURS
+from aioresp.cli.demo.words import how, place, sentence
+
+#: What to type next, and what for.
+NEXT = (
+    ("aioresp serve", "a server at hand, without Docker"),
+    ("aioresp monitor URL", "a live picture of a server: connections, commands, keys"),
+    ("aioresp bench URL", "the same comparison on your own server"),
+    ("make judge", "an application: a coding judge on a queue"),
+)
 
 
 def print_summary(console: Console, figures: Figures) -> None:
-    """Print the table of the ways, and what the threads and the keys came to."""
+    """Print the table of the lanes, what the threads and the keys came to, and the sentence."""
     console.print(_table(figures))
     threads = figures.threads
-    rounds = ", ".join(
-        f"{each.connections:,} connections in round {number}" for number, each in enumerate(threads.rounds, 1)
-    )
-    lines = [
-        "",
-        f"{threads.threads} threads, an event loop each, one Client(limit={threads.limit}, concurrency=1):",
-        f"{rounds}, of {threads.sets_a_round:,} SETs each.",
-        "",
-    ]
+    made = ", ".join(f"{each.connections:,} in round {number}" for number, each in enumerate(threads.rounds, 1))
+    lines = [f"Connections of the {threads.threads} threads: {made}, of {threads.sets_a_round:,} SETs each."]
     if figures.strangers > 0:
-        lines.append(f"{figures.strangers:,} of the connections counted were made by others meanwhile.")
+        lines.append(f"The server counted {figures.strangers:,} connections more, which others made meanwhile.")
     lines.append(f"The {figures.keys.deleted:,} keys under {figures.keys.prefix} are deleted.")
-    for line in lines:
-        console.print(Text(line), highlight=False)
+    console.print(Text("\n".join(("", *lines, "")), style="dim"), highlight=False)
+    console.print(Text(sentence(figures), style="bold"), highlight=False)
+    console.print(Text("\nNext:", style="dim"))
+    for command, purpose in NEXT:
+        console.print(Text.assemble("  ", (f"{command:<20}", "bold"), "  ", (purpose, "dim")), highlight=False)
 
 
 def _table(figures: Figures) -> Table:
     table = Table(
-        title=f"{figures.count:,} SETs of fresh random keys from concurrent tasks",
+        title=f"{figures.count:,} SETs from concurrent tasks in each lane, {how(figures.race.in_turn)}",
         title_justify="left",
         title_style="bold",
         caption="p50, p99: from wanting a SET to its reply, the wait in line included",
         caption_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
-    table.add_column("")
-    for heading in ("time", "ops/s", "connections", "p50 ms", "p99 ms", "speed"):
+    for heading in ("", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seconds", "CPU s", "ops/s", "connections", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for way in figures.ways:
+    for lane in figures.lanes:
+        colour = NAMES_AND_COLOURS[lane.number - 1][1]
         table.add_row(
-            Text(f"{way.number} {way.name}", style=NAMES_AND_COLOURS[way.number - 1][1]),
-            f"{way.seconds:.2f} s",
-            f"{way.ops_per_second:,.0f}",
-            f"{way.connections:,}",
-            _milliseconds(way.p50_ms),
-            _milliseconds(way.p99_ms),
-            f"{way.times_first:.1f}x",
+            Text(place(lane.place), style=colour),
+            Text(lane.name, style=f"bold {colour}" if lane.number == HERO else colour),
+            f"{lane.seconds:.2f}",
+            f"{lane.cpu_seconds:.2f}",
+            f"{lane.ops_per_second:,.0f}",
+            f"{lane.connections:,}",
+            _milliseconds(lane.p50_ms),
+            _milliseconds(lane.p99_ms),
         )
     return table
 

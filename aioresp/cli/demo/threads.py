@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
 from aioresp import Client
-from aioresp.cli.demo.figures import RoundFigures
-from aioresp.cli.demo.ways import LIMIT, Done, all_at_once
+from aioresp.cli.demo.tally import Tally
+from aioresp.cli.demo.ways import LIMIT, all_at_once
 from aioresp.cli.target import Target
 
 T = TypeVar("T")
@@ -70,34 +70,34 @@ class LoopThread:
             self._loop.close()
 
 
-async def run_threads(
-    target: Target, keys: Sequence[str], done: Done, received: Callable[[], Awaitable[int]]
-) -> tuple[RoundFigures, ...]:
+async def run_threads(target: Target, keys: Sequence[str], tally: Tally) -> list[tuple[float, int]]:
     """Send a SET for each key in two rounds, a fifth of each round in each thread, all through one client.
 
-    `received` asks the server how many connections it has received.
+    Return the seconds of each round, and the connections that the client made in it.
     """
     share = len(keys) // (THREADS * ROUNDS)
     shares = [keys[start : start + share] for start in range(0, len(keys), share)]
-    rounds: list[RoundFigures] = []
+    rounds: list[tuple[float, int]] = []
     with ExitStack() as stack:
         threads = [stack.enter_context(LoopThread(f"aioresp demo {n}")) for n in range(1, THREADS + 1)]
         # Left before the threads are: it closes the pool of each loop in that loop.
         async with target.client(limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
-            connections, made = await received(), 0
+            tally.watch(client)
             for _ in range(ROUNDS):
-                began = perf_counter()
-                await _round(threads, client, [shares.pop() for _ in threads], done)
-                seconds = perf_counter() - began
-                now, now_made = await received(), client.stats().made
-                rounds.append(RoundFigures(seconds, now - connections, now_made - made))
-                connections, made = now, now_made
-    return tuple(rounds)
+                began, made = perf_counter(), tally.made
+                await _round(threads, client, [shares.pop() for _ in threads], tally)
+                rounds.append((perf_counter() - began, tally.made - made))
+    return rounds
 
 
 async def _round(
-    threads: Sequence[LoopThread], client: Client[str], shares: Sequence[Sequence[str]], done: Done
+    threads: Sequence[LoopThread], client: Client[str], shares: Sequence[Sequence[str]], tally: Tally
 ) -> None:
     async with asyncio.TaskGroup() as group:
         for thread, share in zip(threads, shares, strict=True):
-            group.create_task(thread.run(all_at_once(client, share, done)))
+            group.create_task(thread.run(all_at_once(client, share, tally)))
+
+
+def sets_of_threads(count: int) -> int:
+    """Return how many SETs the threads send in all: about `count`, and for each at least what fills its pool."""
+    return THREADS * ROUNDS * max(2 * LIMIT, count // (THREADS * ROUNDS))

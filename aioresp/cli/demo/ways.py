@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from aioresp import Client
 from aioresp.cli.demo.keys import TTL, VALUE
+from aioresp.cli.demo.tally import Tally
 from aioresp.cli.target import Target
 
 #: Callers that may connect at a time in the ways without a pool: more would want for descriptors, or for `maxclients`.
@@ -26,78 +27,69 @@ JOB = 20
 #: The limit of the classic pool: connections, each with one command at a time.
 LIMIT = 10
 
-#: Takes the seconds of one SET.
-Done: TypeAlias = Callable[[float], None]
-
-#: Sends a SET for each key and returns how many connections its clients made.
-Way: TypeAlias = Callable[[Target, Sequence[str], Done], Awaitable[int]]
+#: Sends a SET for each key.
+Way: TypeAlias = Callable[[Target, Sequence[str], Tally], Awaitable[None]]
 
 
-async def fresh_connections(target: Target, keys: Sequence[str], done: Done) -> int:
+async def fresh_connections(target: Target, keys: Sequence[str], tally: Tally) -> None:
     """A fresh connection for each command: a client is made, connects, sends one SET and is closed."""
     turn = asyncio.Semaphore(AT_A_TIME)
-    made = 0
 
     async def one(key: str) -> None:
-        nonlocal made
         wanted = perf_counter()
         async with turn:
             async with target.client(retry=None) as client:
                 await client.set(key, VALUE, ex=TTL)
-            done(perf_counter() - wanted)
-            made += client.stats().made
+            tally.latencies.append(perf_counter() - wanted)
+            tally.closed += client.stats().made
 
     async with asyncio.TaskGroup() as group:
         for key in keys:
             group.create_task(one(key))
-    return made
 
 
-async def client_for_each_job(target: Target, keys: Sequence[str], done: Done) -> int:
+async def client_for_each_job(target: Target, keys: Sequence[str], tally: Tally) -> None:
     """A new client for each job of 20 SETs, sent one after another."""
     turn = asyncio.Semaphore(AT_A_TIME)
-    made = 0
 
     async def job(names: Sequence[str]) -> None:
-        nonlocal made
         wanted = perf_counter()
         async with turn:
             async with target.client(retry=None) as client:
                 for key in names:
                     await client.set(key, VALUE, ex=TTL)
                     now = perf_counter()
-                    done(now - wanted)
+                    tally.latencies.append(now - wanted)
                     wanted = now
-            made += client.stats().made
+            tally.closed += client.stats().made
 
     async with asyncio.TaskGroup() as group:
         for start in range(0, len(keys), JOB):
             group.create_task(job(keys[start : start + JOB]))
-    return made
 
 
-async def persistent_pool(target: Target, keys: Sequence[str], done: Done) -> int:
+async def persistent_pool(target: Target, keys: Sequence[str], tally: Tally) -> None:
     """One client with the classic pool: at most 10 connections, one command on each at a time."""
     # No timeout, because the last caller queues for long. The monitor notices a server that is gone.
     async with target.client(limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
-        await all_at_once(client, keys, done)
-    return client.stats().made
+        tally.watch(client)
+        await all_at_once(client, keys, tally)
 
 
-async def shared_pool(target: Target, keys: Sequence[str], done: Done) -> int:
+async def shared_pool(target: Target, keys: Sequence[str], tally: Tally) -> None:
     """One default client: all callers share a connection or two, and their commands are written together."""
     async with target.client(retry=None) as client:
-        await all_at_once(client, keys, done)
-    return client.stats().made
+        tally.watch(client)
+        await all_at_once(client, keys, tally)
 
 
-async def all_at_once(client: Client[str], keys: Sequence[str], done: Done) -> None:
+async def all_at_once(client: Client[str], keys: Sequence[str], tally: Tally) -> None:
     """Send a SET for each key, each in a task of its own, all started together."""
 
     async def one(key: str) -> None:
         wanted = perf_counter()
         await client.set(key, VALUE, ex=TTL)
-        done(perf_counter() - wanted)
+        tally.latencies.append(perf_counter() - wanted)
 
     async with asyncio.TaskGroup() as group:
         for key in keys:

@@ -1,20 +1,19 @@
 """Chart of the throughput of each shard over time, as PNG or SVG.
 
-Owns the drawing. Never imported but for `--plot`, because no other module imports matplotlib.
+Owns the drawing. Never imported but for `--plot`.
 """
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from aioresp.cli.failover.figures import Figures, ShardFigures
 from aioresp.cli.failover.progress import Progress, Shard
+from aioresp.cli.plot import write
 
 _RED = "#B00020"
 _GREEN = "#00693E"
@@ -29,10 +28,7 @@ WINDOW = 0.5
 
 def draw(path: Path, figures: Figures, progress: Progress) -> None:
     """Write the chart to `path`, in the format of its suffix. Raises OSError."""
-    picture = io.BytesIO()
-    with rc_context({"font.family": "DejaVu Sans", "svg.fonttype": "path", "svg.hashsalt": "aioresp"}):
-        _chart(figures, progress).savefig(picture, format=path.suffix.lower().removeprefix("."), dpi=150)
-    path.write_bytes(picture.getvalue())
+    write(path, lambda: _chart(figures, progress))
 
 
 def _chart(figures: Figures, progress: Progress) -> Figure:

@@ -10,16 +10,15 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from aioresp.cli.demo.sparkline import blocks
+from aioresp.cli.display import Picture, PlainLines
 from aioresp.cli.failover.progress import Progress, Shard
+from aioresp.cli.sparkline import sparkline
 
-#: Seconds between two paintings, and between two lines.
-PERIOD = 0.25
+#: Seconds between two lines.
 LINE = 1.0
 
 #: Columns of the curve of a node: at least, and at most. All other columns take `REST`.
@@ -27,38 +26,13 @@ WIDTHS = (12, 60)
 REST = 66
 
 
-class Screen:
+class Screen(Picture[Progress]):
     """A line for each node, repainted in place."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False)
-        self._progress: Progress | None = None
+    PERIOD = 0.25
 
-    def say(self, line: str) -> None:
-        """Print a line above the table."""
-        self._console.print(Text(line), highlight=False)
-
-    def showing(self, progress: Progress) -> AbstractContextManager[Any]:
-        """Show the progress until the context is left; the last picture stays."""
-        self._progress = progress
-        self._live.update(self._picture(progress))
-        return self._live
-
-    async def repaint(self) -> None:
-        """Paint again and again, until cancelled."""
-        try:
-            while True:
-                self._paint()
-                await asyncio.sleep(PERIOD)
-        finally:
-            self._paint()
-
-    def _paint(self) -> None:
-        if self._progress is not None:
-            self._live.update(self._picture(self._progress), refresh=True)
-
-    def _picture(self, progress: Progress) -> Group:
+    def picture(self, progress: Progress) -> Group:
+        """Return the nodes as they are now."""
         words = Text.assemble(
             (f"{progress.clock():4.1f} s  ", "bold"), progress.step, (f"  ({progress.server})", "dim")
         )
@@ -79,7 +53,7 @@ class Screen:
         rates = shard.rates(address)
         serves = bool(shard.samples) and shard.samples[-1].serving == address
         errors = _errors_at(shard, address)
-        width = min(max(self._console.width - REST, WIDTHS[0]), WIDTHS[1])
+        width = min(max(self.console.width - REST, WIDTHS[0]), WIDTHS[1])
         return [
             Text(shard.name, style=f"bold {shard.colour}"),
             Text(address),
@@ -88,7 +62,7 @@ class Screen:
             Text(f"{shard.waiting:,}" if serves else ""),
             Text(f"{errors:,}" if serves or errors else "", style="bold red" if errors else ""),
             Text(
-                blocks(rates, width, highest, ascii_only=self._console.options.ascii_only) if any(rates) else "",
+                sparkline(rates, width, highest, ascii_only=self.console.options.ascii_only) if any(rates) else "",
                 style=shard.colour,
             ),
         ]
@@ -110,16 +84,10 @@ def _errors_at(shard: Shard, address: str) -> int:
     return sum(after.errors - before.errors for before, after in pairs if before.serving == address)
 
 
-class Lines:
+class Lines(PlainLines):
     """A line each second."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress: Progress | None = None
-
-    def say(self, line: str) -> None:
-        """Print a line, however long: something reads them."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _progress: Progress | None = None
 
     def showing(self, progress: Progress) -> AbstractContextManager[Any]:
         """Tell the nodes."""
@@ -143,17 +111,3 @@ def _told(shard: Shard) -> str:
     rates = shard.rates()
     told = f"{shard.name} {rates[-1] if rates else 0:,.0f}/s"
     return told + (f" ({shard.errors} errors)" if shard.errors else "")
-
-
-class Nothing:
-    """For `--json`: the figures are all there is."""
-
-    def say(self, line: str) -> None:
-        """Say nothing."""
-
-    def showing(self, progress: Progress) -> AbstractContextManager[Any]:
-        """Show nothing."""
-        return nullcontext()
-
-    async def repaint(self) -> None:
-        """Do nothing."""

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 
 from aioresp.cli.console import console
+from aioresp.cli.display import Nothing
 from aioresp.cli.failover import run as failover
-from aioresp.cli.failover.screen import Lines, Nothing, Screen
+from aioresp.cli.failover.screen import Lines, Screen
 from aioresp.cli.failover.summary import print_summary
 from aioresp.cli.interrupt import run
 
