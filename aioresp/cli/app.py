@@ -14,10 +14,11 @@ import typer
 from aioresp.cli.demo.command import demo
 from aioresp.cli.faults import told
 from aioresp.cli.monitor.command import monitor
+from aioresp.cli.serve.command import serve
 from aioresp.cli.worker.command import worker
 from aioresp.version import VERSION
 
-COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, monitor, worker)
+COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, monitor, serve, worker)
 
 app = typer.Typer(
     name="aioresp",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import select
 import ssl
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ R = TypeVar("R")
 FAILED: Final = 1
 INTERRUPTED: Final = 130
 UNREAD: Final = 141  # 128 and SIGPIPE, as of any program whose output is no longer read
+
+#: What stands before the text in a line of a server's log.
+_LOGGED: Final = re.compile(r"^\s*\d+:\w [\w :.]+ \W ")
 
 #: The extra that brings a package.
 EXTRAS: Final = {
@@ -119,6 +123,10 @@ def _text(leaf: BaseException) -> str:
     if isinstance(leaf, RedisError) and leaf.args:
         # Not str() of ours: it names the one command, of thousands, that happened to meet the error first.
         return str(leaf.args[0])
+    if isinstance(leaf, ServerFailed):
+        head, *log = str(leaf).splitlines()
+        said = [_LOGGED.sub("", line) for line in log if line.strip()]
+        return f"{head} {'; '.join(said[-2:])}" if said else head
     if isinstance(leaf, OSError) and leaf.strerror is not None and not isinstance(leaf, ssl.SSLError):
         return leaf.strerror if leaf.filename is None else f"{leaf.filename}: {leaf.strerror}"
     return str(leaf) or type(leaf).__name__

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one when the terminal is closed
 
 
 class Interrupted(Exception):
-    """The run was ended by Ctrl-C or SIGTERM, and has cleaned up."""
+    """The run was ended by Ctrl-C, SIGTERM or the end of its terminal, and has cleaned up."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}")
@@ -32,8 +32,8 @@ def ignore() -> None:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in an event loop of its own, as asyncio.run() does.
 
-    The first SIGINT or SIGTERM cancels it; more of them are ignored from then on, until the process ends: a second,
-    impatient Ctrl-C must not stop the tidying up. Raises Interrupted then, whatever `work` itself raised.
+    The first SIGINT, SIGTERM or SIGHUP cancels it; more of them are ignored from then on, until the process ends: a
+    second, impatient Ctrl-C must not stop the tidying up. Raises Interrupted then, from whatever `work` itself raised.
     """
     received: list[int] = []
 
@@ -61,7 +61,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(watched())
-    except (Exception, asyncio.CancelledError):
+    except (Exception, asyncio.CancelledError) as error:
         if received:
-            raise Interrupted(received[0]) from None
+            raise Interrupted(received[0]) from error
         raise

@@ -126,7 +126,7 @@ def _target(
     if password is None and not _has_password(url):
         password = os.environ.get(PASSWORD) or None
     if password is not None:
-        options["password"] = _asked() if password == ASK else password
+        options["password"] = asked() if password == ASK else password
     elif username is not None and not _has_password(url):
         raise Fault("--username needs a password: --password, or the environment variable REDISCLI_AUTH")
     try:
@@ -159,7 +159,7 @@ def _has_password(url: str) -> bool:
         return False
 
 
-def _asked() -> str:
+def asked() -> str:
     """Return the password that the user types, or that a pipe has."""
     if sys.stdin is not None and sys.stdin.isatty():
         asked: str = typer.prompt("Password", hide_input=True, err=True)

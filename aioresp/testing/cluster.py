@@ -28,7 +28,8 @@ PATIENCE = 5.5  # seconds until a failover that lacks votes is asked for again: 
 
 
 class ClusterServers(Ensemble[ClusterNode]):
-    """A cluster of real servers for `with` or `async with`, on free ports of 127.0.0.1.
+    """A cluster of real servers for `with` or `async with`, on free ports of 127.0.0.1
+    by default.
 
     It has `primaries` primaries, which share the slots, and `replicas` replicas, dealt out to them in turn. Entering
     takes two to three seconds, so a fixture for a module or the whole run should do it.
@@ -38,6 +39,8 @@ class ClusterServers(Ensemble[ClusterNode]):
     `server()`, for each node; with `tls` the nodes talk TLS among themselves, too.
 
     The nodes ask for a random password, as `server()` does, or for `password`; an empty one leaves them open.
+
+    `port` is the first of as many ports in a row as there are nodes; their bus needs the ports 10,000 above.
 
     `proxies` puts a `Proxy` before each node, and the nodes tell clients of its port: `c.proxies[node]`.
 
@@ -55,6 +58,7 @@ class ClusterServers(Ensemble[ClusterNode]):
         password: str | None = None,
         config: Mapping[str, str] | None = None,
         executable: str | None = None,
+        port: int | None = None,
         tls: tuple[str, str, str] | None = None,
         proxies: bool = False,
         timeout: float = 30.0,
@@ -80,8 +84,15 @@ class ClusterServers(Ensemble[ClusterNode]):
         if tls:
             settings |= {"tls-cluster": "yes", "tls-replication": "yes"}
         self._members = tuple(
-            ClusterNode(executable=executable, config=settings, password=password, tls=tls, timeout=timeout)
-            for _ in range(primaries + replicas)
+            ClusterNode(
+                executable=executable,
+                config=settings,
+                password=password,
+                tls=tls,
+                timeout=timeout,
+                port=port and port + number,
+            )
+            for number in range(primaries + replicas)
         )
 
     @property

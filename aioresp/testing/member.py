@@ -33,9 +33,12 @@ class Member(Server):
         password: str | None,
         tls: tuple[str, str, str] | None,
         timeout: float,
+        port: int | None = None,
     ) -> None:
         own = {} if password is None else dict.fromkeys(("requirepass", "masterauth"), password and quoted(password))
-        super().__init__(*arguments, executable=executable, config={**config, **own}, tls=tls, timeout=timeout)
+        super().__init__(
+            *arguments, executable=executable, config={**config, **own}, port=port, tls=tls, timeout=timeout
+        )
         self._own_password = password
         self._talk: Talk | None = None
         self._uncounted = 0  # connections of the kit's own since the counts were reset, which are not clients'
@@ -137,10 +140,10 @@ class Member(Server):
             self._frozen = False
             self.reset_stats()
 
-    def stop(self) -> None:
-        """End the server in good order; `start` brings it back."""
+    def stop(self, grace: float = 5.0) -> None:
+        """End the server in good order, after `grace` seconds as `kill` does; `start` brings it back."""
         self._ending()
-        super().stop()
+        super().stop(grace)
 
     def kill(self) -> None:
         """End the server at once, as a crash would (SIGKILL); `start` brings it back."""

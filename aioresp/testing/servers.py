@@ -214,11 +214,21 @@ class Server(Entered):
                     self._running = self._settled = True
                     return
 
-    def stop(self) -> None:
-        """End the server in good order (it saves what its configuration says); `start` brings it back."""
+    def stop(self, grace: float = 5.0) -> None:
+        """End the server in good order (it saves what its configuration says); `start` brings it back.
+
+        After `grace` seconds it is ended as `kill` does.
+        """
         with self._lock:
-            self._opened().stop(5)
+            self._opened().stop(grace)
             self._running = False
+
+    def exit_status(self) -> int | None:
+        """Return the exit status of a server that has ended, also by itself; None while it runs.
+
+        It is negative after a signal: -9 after SIGKILL.
+        """
+        return self._opened().exit_status()
 
     def kill(self) -> None:
         """End the server at once, as a crash would (SIGKILL); `start` brings it back."""

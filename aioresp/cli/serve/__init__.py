@@ -1,0 +1,1 @@
+"""`aioresp serve`: a server, or a cluster, in the foreground."""
