@@ -32,6 +32,14 @@ help: ## List the targets.
 
 demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways, or with ARGS=cluster a failover.
 	@$(BIN)/aioresp demo $(ARGS)
+	@if [ -t 1 ]; then \
+		echo; \
+		echo "Next, on your own server or on one of these:"; \
+		echo "  $(BIN)/aioresp serve     a server in the foreground, without Docker; --cluster: six of them"; \
+		echo "  $(BIN)/aioresp monitor   watch a server live, its connections first"; \
+		echo "  $(BIN)/aioresp bench     measure it: fresh connections, a classic pool, the shared one"; \
+		echo "  make judge               an application: a coding judge; others: make analytics tasks cached-db"; \
+	fi
 
 judge: .venv/.examples ## Run the coding judge: web servers, workers and a page; ends with Ctrl-C.
 	@$(BIN)/python -m examples.judge $(ARGS)
@@ -113,24 +121,28 @@ endif
 	echo "Install one (on Debian and Ubuntu also its package python3-venv), or name it: make PYTHON=/path/to/python" >&2; \
 	exit 1
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+comma := ,
+
+# pip shows what it does: the first time a minute or two would be silent.
+INSTALL = @echo "installing $(1) into .venv: this may take a minute or two, and is done once"; \
+	$(BIN)/python -m pip install --disable-pip-version-check $(2)
 
 .venv/.demo: pyproject.toml | .venv/.made
-	$(INSTALL) -e '.[server,cli]'
+	$(call INSTALL,aioresp with its command line,-e '.[server$(comma)cli]')
 	@touch $@
 
 .venv/.examples: pyproject.toml | .venv/.made
-	$(INSTALL) -e '.[examples,cli]'
+	$(call INSTALL,aioresp and what the applications need,-e '.[examples$(comma)cli]')
 	@touch $@
 
 .venv/.dev: pyproject.toml | .venv/.made
-	$(INSTALL) -e '.[dev]'
+	$(call INSTALL,aioresp and what its tests need,-e '.[dev]')
 	@touch $@ .venv/.demo .venv/.examples
 
 .venv/.docs: pyproject.toml | .venv/.made
-	$(INSTALL) -e '.[docs]'
+	$(call INSTALL,what the documentation needs,-e '.[docs]')
 	@touch $@
 
 .venv/.bench: pyproject.toml | .venv/.made
-	$(INSTALL) -e '.[bench,uvloop,server]' libvalkey
+	$(call INSTALL,the other clients,-e '.[bench$(comma)uvloop$(comma)server]' libvalkey)
 	@touch $@
