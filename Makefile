@@ -32,14 +32,6 @@ help: ## List the targets.
 
 demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways, or with ARGS=cluster a failover.
 	@$(BIN)/aioresp demo $(ARGS)
-	@if [ -t 1 ]; then \
-		echo; \
-		echo "Next, on your own server or on one of these:"; \
-		echo "  $(BIN)/aioresp serve     a server in the foreground, without Docker; --cluster: six of them"; \
-		echo "  $(BIN)/aioresp monitor   watch a server live, its connections first"; \
-		echo "  $(BIN)/aioresp bench     measure it: fresh connections, a classic pool, the shared one"; \
-		echo "  make judge               an application: a coding judge; others: make analytics tasks cached-db"; \
-	fi
 
 judge: .venv/.examples ## Run the coding judge: web servers, workers and a page; ends with Ctrl-C.
 	@$(BIN)/python -m examples.judge $(ARGS)
