@@ -18,6 +18,8 @@ _NEEDED = ("typer", "rich")
 def main() -> None:
     """Run the command line and exit with its status, which docs/cli.md explains."""
     _open_streams()
+    if "_AIORESP_COMPLETE" in os.environ:
+        os.environ["COLUMNS"] = "10000"  # Typer breaks lines of help, each of which a shell takes for a word
     output = os.dup(1)  # Rich puts the null device in the place of a pipe that is no longer read
     try:
         # Not at the top: without the extra this module must be importable, in order to say what is missing.
