@@ -82,7 +82,7 @@ def connecting(command: Callable[Concatenate[Any, P], R]) -> Callable[..., R]:
 
     @functools.wraps(command, updated=())
     def run(**given: Any) -> R:
-        url, *words = (given.pop(each.name) for each in (address, *_CONNECTION))
+        url, *words = (given.pop(each.name) for each in (address, *CONNECTION))
         target = None
         with telling(command.__name__):
             if url is not None or address is _ARGUMENT:
@@ -94,7 +94,7 @@ def connecting(command: Callable[Concatenate[Any, P], R]) -> Callable[..., R]:
 
     vars(run).pop("__wrapped__")  # its parameters would be read
     own_ones = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in others]
-    parameters = [address, *own_ones, *_CONNECTION]
+    parameters = [address, *own_ones, *CONNECTION]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
@@ -205,7 +205,8 @@ _OPTION: Final = _parameter(
     ],
 )
 
-_CONNECTION: Final = (
+#: The options of a connection.
+CONNECTION: Final = (
     _parameter(
         "username",
         Annotated[str | None, typer.Option(metavar="NAME", help="The name of the user.", rich_help_panel=_PANEL)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import signal
@@ -15,9 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from aioresp.cli.app import COMMANDS, app
-from aioresp.cli.faults import EXTRAS, Fault, one_line
+from aioresp.cli.faults import EXTRAS, FAILED, INTERRUPTED, UNREAD, Fault, one_line
+from aioresp.cli.serve.command import serve
+from aioresp.cli.target import ADDRESSES, CONNECTION, PASSWORD
 from aioresp.testing import Server, ServerFailed, server
-from tests.cli.test_command import ENVIRONMENT, listen_to_ctrl_c
+from aioresp.testing.executables import VARIABLE
+from tests.cli.test_command import ENVIRONMENT, ROOT, listen_to_ctrl_c
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -220,3 +224,21 @@ def test_bash_completes(tmp_path: Path) -> None:
     environment = {**ENVIRONMENT, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=40)
     assert done.stdout.splitlines() == ["complete -o default -F _aioresp_completion aioresp", "demo"]
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_names_every_command_option_of_a_connection_and_variable() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name in NAMES:
+        assert f"`aioresp {name}" in text
+    for parameter in CONNECTION:
+        assert f"`--{parameter.name}" in text
+    for variable in (*ADDRESSES, PASSWORD, VARIABLE):
+        assert f"`{variable}`" in text
+    for parameter_name in inspect.signature(serve).parameters:
+        option = {"folder": "dir"}.get(parameter_name, parameter_name).replace("_", "-")
+        assert f"`--{option}" in text
+    for code in (FAILED, INTERRUPTED, UNREAD):
+        assert re.search(rf"^\|.*\b{code}\b.*\|", text, re.MULTILINE)
