@@ -187,7 +187,7 @@ def _rejected(seen: Seen) -> Iterator[Notice]:
 
 def _maxclients(seen: Seen) -> Iterator[Notice]:
     c = seen.reading.connections
-    if c.limit and c.open >= NEAR * c.limit:
+    if c.limit and c.open + 1 >= NEAR * c.limit:  # the monitor's own takes a place as well
         yield Notice(
             "maxclients",
             "critical",
