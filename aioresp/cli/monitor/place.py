@@ -66,6 +66,8 @@ class Place:
         self.own: ClientInfo | None = None
         self.last = NodeMoment(node, 0.0, None, None)
         self._raw: Reading | None = None
+        #: The reading from which the next rates count; None before the first.
+        self._base: Reading | None = None
         self._made = 0
         self._asked_for_own = -1
         self._counted: _Counted | None = None
@@ -91,8 +93,11 @@ class Place:
         now = without(self.account.share(), raw)
         rates: Rates | None = None
         before = self.last
-        if before.reading is not None and not before.trouble and not remark:
-            rates = between(before.reading, now)
+        base = None if before.trouble or remark else self._base
+        if base is not None and (rates := between(base, now)) is None:
+            rates = before.rates  # two readings at nearly the same time: the next one counts from the first
+        else:
+            self._base = now
         self._raw = raw
         trouble = "loads its data" if raw.identity.loading else ""
         began = (before.since if before.trouble else at) if trouble else None
