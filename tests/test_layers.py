@@ -113,6 +113,7 @@ ONLY: Final[tuple[tuple[str, *tuple[str, ...]], ...]] = (
     ("typer", "aioresp.cli*"),
     ("rich", "aioresp.cli*"),
     ("matplotlib", "aioresp.cli.plot", "aioresp.cli.*.plot"),
+    ("textual", "aioresp.cli.monitor.screens*"),
 )
 
 #: Imports inside functions, each with its reason; there are no others.
