@@ -164,6 +164,8 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.cli", "aioresp.cli.app"): "without the extra, this module must be importable to say what is missing",
     ("aioresp.cli.monitor.command", "aioresp.cli.monitor.run"): "the other commands read no figures",
     ("aioresp.cli.monitor.run", "_SCREENS"): "Textual takes a second to import, and --once needs none",
+    ("aioresp.cli.bench.command", "aioresp.cli.bench.work"): "the other commands, and --help, need none of it",
+    ("aioresp.cli.bench.loops", "uvloop"): "it need not be installed",
     ("aioresp.cli.worker.load", "path"): "the command line names it",
     ("aioresp.cli", "aioresp.cli.faults"): "as aioresp.cli.app",
     ("aioresp.cli", "package"): "as aioresp.cli.app",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from aioresp.cli.bench.command import bench
 from aioresp.cli.demo.command import demo
 from aioresp.cli.faults import told
 from aioresp.cli.monitor.command import monitor
@@ -18,7 +19,7 @@ from aioresp.cli.serve.command import serve
 from aioresp.cli.worker.command import worker
 from aioresp.version import VERSION
 
-COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, monitor, serve, worker)
+COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, bench, monitor, serve, worker)
 
 app = typer.Typer(
     name="aioresp",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,8 +29,8 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in an event loop of its own, as asyncio.run() does.
+def run(work: Coroutine[Any, Any, T], factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
+    """Run `work` in an event loop of its own, as asyncio.run() does. `factory` makes the loop.
 
     The first SIGINT, SIGTERM or SIGHUP cancels it; more of them are ignored from then on, until the process ends: a
     second, impatient Ctrl-C must not stop the tidying up. Raises Interrupted then, from whatever `work` itself raised.
@@ -60,7 +60,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
                 ignore()
 
     try:
-        return asyncio.run(watched())
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(watched())
     except (Exception, asyncio.CancelledError) as error:
         if received:
             raise Interrupted(received[0]) from error
