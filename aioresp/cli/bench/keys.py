@@ -100,7 +100,7 @@ class Keys:
 def sets_ttl(words: tuple[str, ...]) -> bool:
     """Return whether a command gives its key a time to live itself."""
     name = word(words[0])
-    options = {word(each) for each in words[2:]}
+    options = {word(each) for each in words[3:]}
     return name in ("SETEX", "PSETEX") or (name == "SET" and bool(options & {"EX", "PX", "EXAT", "PXAT"}))
 
 

@@ -19,7 +19,7 @@ _BUSY: Final = 0.75
 _WAITS: Final = 0.15
 
 #: Part of a rate from which it counts as reached.
-_REACHED: Final = 0.99
+_REACHED: Final = 0.97
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def sentences(lanes: list[Lane], plan: Plan) -> list[str]:
 
 
 def _rate(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
-    return f"the rate of {plan.rate:,.0f} a second is the limit, and it was kept; raise --rate to see more."
+    return f"the rate of {plan.rate:,.0f} a second is the limit, and it was kept. {_waited(pairs)}".rstrip()
 
 
 def _client(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
@@ -86,11 +86,16 @@ def _client(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     servers = [verdict.server for _, verdict in pairs if verdict.server is not None]
     server = f", the server {_range(servers)}" if servers else ""
     text = f"this process is the limit, not the server: it used {clients} of a core{server}. "
-    delays = [verdict.delay for _, verdict in pairs if verdict.delay is not None]
-    if delays and max(delays) >= _WAITS:
-        text += f"It also waited for a core {_range(delays)} of the time, as others use this machine. "
+    text += _waited(pairs)
     pipeline = f" -P {plan.pipeline}" if plan.pipeline > 1 else ""
     return text + f"`redis-benchmark -c {plan.tasks}{pipeline}` or several processes show what the server can do."
+
+
+def _waited(pairs: list[tuple[Lane, Verdict]]) -> str:
+    delays = [verdict.delay for _, verdict in pairs if verdict.delay is not None]
+    if not delays or max(delays) < _WAITS:
+        return ""
+    return f"This process waited for a core {_range(delays)} of the time, as others use this machine: that is in the times. "
 
 
 def _server(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
