@@ -37,6 +37,8 @@ class Keys:
         #: Makers of commands that write keys under the prefix.
         self._makers: list[Maker] = []
         self.deleted = 0
+        #: Whether anything has been sent that may write; set before it is sent.
+        self.written = False
 
     def maker(self, template: Template, keys: int, size: int) -> Maker:
         """Return a maker of commands, and remember the keys that it can make."""
@@ -46,6 +48,7 @@ class Keys:
 
     async def fill(self, client: Client[Any], maker: Maker) -> None:
         """Write the data that a command reads, with a time to live."""
+        self.written = self.written or bool(maker.template.fill)
         for commands in _batches(maker.filling(), _BATCH):
             await self._send(client, commands)
             if word(commands[0][0]) != "SET":
@@ -66,7 +69,7 @@ class Keys:
 
     async def delete(self, client: Client[Any]) -> None:
         """Delete all keys; again, until none is found, since a write may still have been on its way."""
-        for _ in range(_PASSES):
+        for _ in range(_PASSES if self.written else 0):
             found = 0
             for names in _batches(self._names(), _BATCH):
                 found += await self._unlink(client, names)

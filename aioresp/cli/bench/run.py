@@ -140,6 +140,7 @@ class _Run:
         if template.fill and self.progress.facts.role != "slave":
             self.progress.doing = "writing the data"
             await self.keys.fill(self.control, maker)
+        self.keys.written = self.keys.written or template.writes
         lanes = self.progress.of(template)
         async with AsyncExitStack() as stack:
             ready: list[tuple[Lane, Way, Call]] = []
@@ -178,7 +179,6 @@ class _Run:
         before = await self.server.try_to_read()
         traffic, delay, cpu = way.traffic, delay_of(), time.process_time()
         tally = lane.begin()
-        tally.weight = plan.pipeline
         calls = plan.calls(lane.way)
         if plan.rate is not None:
             rate = plan.rate / plan.pipeline

@@ -47,8 +47,6 @@ class Tally:
         #: Calls of an open loop that were due and were never sent.
         self.unsent = 0
         self.seconds = 0.0
-        #: Commands of a call: more than one in a pipeline.
-        self.weight = 1
         self._since = perf_counter()
         self._seen = 0
 
@@ -76,11 +74,6 @@ class Tally:
     def calls(self) -> int:
         """Calls that succeeded."""
         return self.answered - self.unsent
-
-    @property
-    def operations(self) -> int:
-        """Commands that succeeded."""
-        return self.calls * self.weight
 
     @property
     def failed(self) -> int:

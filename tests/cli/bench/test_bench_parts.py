@@ -269,9 +269,7 @@ def test_the_busiest_server_of_a_cluster_counts() -> None:
 # --- Verdicts, figures, comparison -----------------------------------------------------------------------------------
 
 
-def ran(
-    rate: float = 1_000.0, cpu: float = 1.0, server: float = 0.2, spread: float = 0.01, **options: Any
-) -> Progress:
+def ran(rate: float = 1_000.0, cpu: float = 1.0, server: float = 0.2, spread: float = 0.01, **options: Any) -> Progress:
     found = planned(plan(**options), "redis://127.0.0.1:6379")
     found.complete = True
     found.facts = Facts(flavour="valkey", version="9.1.0")
