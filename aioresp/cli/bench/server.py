@@ -1,6 +1,6 @@
 """Figures of the server under a benchmark: counters before and after a round, and facts for its limits.
 
-Owns the reading of INFO, of each primary in a cluster. A user who may not read INFO gets a benchmark without these
+Owns the reading of INFO, of each node in a cluster. A user who may not read INFO gets a benchmark without these
 figures. Never changes a server.
 """
 
@@ -120,10 +120,12 @@ class Server:
         self.client = client
         self.readable = True
 
-    async def _infos(self) -> dict[str, Mapping[str, Any]]:
+    async def _infos(self, replicas: bool = False) -> dict[str, Mapping[str, Any]]:
         if not self.readable:
             return {}
-        clients = await self.client.primaries() if isinstance(self.client, Cluster) else [self.client]
+        clients = [self.client]
+        if isinstance(self.client, Cluster):
+            clients = await (self.client.nodes() if replicas else self.client.primaries())
         try:
             said = await asyncio.gather(*(client.info() for client in clients))
         except ResponseError as error:
@@ -135,7 +137,7 @@ class Server:
 
     async def read(self) -> Reading:
         """Read the counters."""
-        infos = await self._infos()
+        infos = await self._infos(replicas=True)  # a client may ask any of them for the topology
         return Reading(perf_counter(), {address: _counters(info) for address, info in infos.items()})
 
     async def try_to_read(self) -> Reading:
@@ -182,7 +184,7 @@ class Server:
             free_memory=free,
             persistence=await self._persistence(info),
             # Its own two INFOs, of which the first one falls into the time, do not count.
-            others=max(0.0, (used.commands - len(infos)) / used.seconds) if used.seconds else 0.0,
+            others=max(0.0, (used.commands - len(after.servers)) / used.seconds) if used.seconds else 0.0,
         )
 
     async def _most_clients(self) -> int | None:

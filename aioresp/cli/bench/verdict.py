@@ -95,7 +95,7 @@ def _waited(pairs: list[tuple[Lane, Verdict]]) -> str:
     delays = [verdict.delay for _, verdict in pairs if verdict.delay is not None]
     if not delays or max(delays) < _WAITS:
         return ""
-    return f"This process waited for a core {_range(delays)} of the time, as others use this machine: that is in the times. "
+    return f"This process waited for a core {_range(delays)} of the time, as others use this machine. "
 
 
 def _server(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:

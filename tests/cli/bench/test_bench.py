@@ -415,17 +415,18 @@ async def test_a_unix_socket(own: Server, r: Client[str]) -> None:
 @pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="there is no redis-benchmark")
 async def test_redis_benchmark_sees_the_same_where_the_round_trip_is_the_limit(own: Server) -> None:
     """10 ms in the network: five callers make at most 500 calls a second, whoever counts them."""
+    command = ("redis-benchmark", "-a", str(own.password), "-t", "get", "-c", "5", "-n", "700", "--csv")
     async with Proxy(own.host, own.port, delay=0.005) as proxy:
-        process = await asyncio.create_subprocess_exec(
-            *("redis-benchmark", "-p", str(proxy.port), "-a", str(own.password), "-t", "get", "-c", "5", "-n", "500"),
-            "--csv",
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        output, _ = await process.communicate()
-        found = await bench(through(proxy, own), tests="get", count=500, ways=("classic", "shared"))
-    row = next(line for line in output.decode().splitlines() if line.startswith('"GET"')).replace('"', "").split(",")
-    for each in found.lanes:
-        assert each.rate == pytest.approx(float(row[1]), rel=0.3)
-        if len(row) > 4:  # from Redis 6.2 on: test, rps, avg, min, p50, p95, p99, max
-            assert each.histogram.percentiles((50,))[0] * 1000 == pytest.approx(float(row[4]), rel=0.3)
+        for way in ("classic", "shared"):
+            # At the same time: what holds up the machine holds up both.
+            other = await asyncio.create_subprocess_exec(
+                *command, "-p", str(proxy.port), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            )
+            found = await bench(through(proxy, own), tests="get", count=500, ways=(way,))
+            output, _ = await other.communicate()
+            row = next(line for line in output.decode().splitlines() if line.startswith('"GET"'))
+            figures = row.replace('"', "").split(",")
+            assert lane(found, way).rate == pytest.approx(float(figures[1]), rel=0.3)
+            if len(figures) > 4:  # from Redis 6.2 on: test, rps, avg, min, p50, p95, p99, max
+                median = lane(found, way).histogram.percentiles((50,))[0] * 1000
+                assert median == pytest.approx(float(figures[4]), rel=0.3)
