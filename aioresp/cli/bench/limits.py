@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
-from aioresp.cli.bench.plan import Plan
+from aioresp.cli.bench.plan import MOST_SECONDS, Plan
 from aioresp.cli.bench.server import Facts
 from aioresp.cli.bench.template import Maker
 from aioresp.cli.faults import Fault
@@ -108,8 +108,8 @@ def notes(plan: Plan, facts: Facts, cluster: bool) -> list[str]:
         said.append("In a cluster the classic pool has 10 connections to each node.")
     if "fresh" in plan.ways and (plan.calls("fresh") or 0) < (plan.calls("shared") or 0):
         said.append(
-            f"Fresh connections stop at {(plan.calls('fresh') or 0) * plan.rounds:,} calls: "
-            "more would use up the ports of this machine."
+            f"Fresh connections stop at {(plan.calls('fresh') or 0) * plan.rounds:,} calls, or after "
+            f"{plan.seconds or MOST_SECONDS:g} s: more would use up the ports of this machine."
         )
     return said
 

@@ -16,6 +16,9 @@ from aioresp.cli.bench.ways import WAYS
 #: Connections that a whole run of `fresh` may make, and that any way may have open.
 MOST_CONNECTIONS: Final = 10_000
 
+#: Seconds of `fresh` for one command, where -n says how many: far servers take long to connect to.
+MOST_SECONDS: Final = 10.0
+
 #: Tasks of the other ways.
 MOST_TASKS: Final = 100_000
 
@@ -86,10 +89,13 @@ class Plan:
             calls = min(calls, self.budget)
         return max(1, calls // self.rounds)
 
-    @property
-    def slice(self) -> float | None:
-        """Seconds of a round, where the time ends it."""
-        return None if self.seconds is None or self.rate is not None else self.seconds / self.rounds
+    def slice(self, way: str) -> float | None:
+        """Return the seconds of a round, where the time ends it; None if the number of calls alone does."""
+        if self.rate is not None:
+            return None
+        if self.seconds is None:
+            return MOST_SECONDS / self.rounds if WAYS[way].connects else None
+        return self.seconds / self.rounds
 
     @property
     def open_at_once(self) -> int:

@@ -38,7 +38,7 @@ class Lane:
     calls: int | None
     """Calls of all rounds; None if the time ends them."""
     seconds: float | None
-    """Seconds of all rounds, if the time ends them."""
+    """Seconds of all rounds, if the time can end them."""
     weight: int
     """Commands in a call."""
     total: Tally = field(default_factory=Tally)
@@ -77,9 +77,9 @@ class Lane:
     @property
     def fraction(self) -> float:
         """Part of the work that is done, from 0 to 1."""
-        if self.calls is not None:
-            return min(1.0, self.done / self.calls)
-        return min(1.0, self.elapsed / self.seconds) if self.seconds else 0.0
+        by_calls = self.done / self.calls if self.calls else 0.0
+        by_time = self.elapsed / self.seconds if self.seconds else 0.0
+        return min(1.0, max(by_calls, by_time))
 
     @property
     def live(self) -> float:
@@ -151,5 +151,6 @@ def planned(plan: Plan, address: str) -> Progress:
         for way in plan.ways:
             calls = plan.calls(way)
             whole = None if calls is None else calls * plan.rounds
-            lanes.append(Lane(template, way, whole, plan.seconds if plan.slice is not None else None, plan.pipeline))
+            seconds = plan.slice(way)
+            lanes.append(Lane(template, way, whole, None if seconds is None else seconds * plan.rounds, plan.pipeline))
     return Progress(plan, address, lanes)

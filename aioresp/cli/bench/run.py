@@ -187,7 +187,7 @@ class _Run:
         else:
             source = commands if calls is None else islice(commands, calls)
             tasks = plan.tasks if calls is None else min(plan.tasks, calls)
-            work = closed(call, source, tasks, plan.slice, tally)
+            work = closed(call, source, tasks, plan.slice(lane.way), tally)
         try:
             await self._guarded(work, lane.elapsed)
         finally:

@@ -19,8 +19,9 @@ from aioresp.cli.bench.progress import PERCENTS, Lane, Progress
 from aioresp.cli.bench.screen import COLOURS, heading
 from aioresp.cli.bench.verdict import judge, sentences
 
-#: Columns from which the table has room for more.
-_WIDE: Final = 100
+#: Columns from which the table has room for whole words, and for the bytes.
+_WIDE: Final = 108
+_WIDEST: Final = 130
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _ASCII: Final = ".:-=+*#@"
@@ -63,7 +64,7 @@ def _table(lanes: list[Lane], progress: Progress, width: int) -> Table:
     table.add_column("connections" if wide else "conns", justify="right", no_wrap=True)
     table.add_column("cpu here" if wide else "cpu", justify="right", no_wrap=True)
     table.add_column("cpu server" if wide else "server", justify="right", no_wrap=True)
-    if wide:
+    if width >= _WIDEST:
         table.add_column("sent", justify="right", no_wrap=True)
         table.add_column("received", justify="right", no_wrap=True)
     for lane in lanes:
@@ -83,7 +84,7 @@ def _table(lanes: list[Lane], progress: Progress, width: int) -> Table:
             f"{verdict.client * 100:.0f} %",
             f"{used.cpu / used.seconds * 100:.0f} %" if used.seconds and used.commands else "-",
         ]
-        if wide:
+        if width >= _WIDEST:
             cells += [_bytes(lane.traffic.sent), _bytes(lane.traffic.received)]
         table.add_row(Text(lane.title if wide else lane.way, style=COLOURS[lane.way]), *cells)
     return table
@@ -178,7 +179,7 @@ def _ms(seconds: float) -> str:
 
 
 def _plain(value: float) -> str:
-    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 1000 else 0
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f}"
 
 

@@ -18,13 +18,16 @@ _BUSY: Final = 0.75
 #: Part of the time in which a process waits for a core, from which that is told.
 _WAITS: Final = 0.15
 
+#: The same, from which nothing else can be told.
+_CROWDED: Final = 0.3
+
 #: Part of a rate from which it counts as reached.
 _REACHED: Final = 0.97
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What limits a way: "rate", "client", "server", "pool" or "round trip"."""
+    """What limits a way: "rate", "machine", "client", "server", "pool" or "round trip"."""
 
     limit: str
     client: float
@@ -48,6 +51,8 @@ def judge(lane: Lane, plan: Plan) -> Verdict:
         reached = lane.rate >= plan.rate * _REACHED and not lane.total.unsent
     if reached:
         limit = "rate"
+    elif delay is not None and delay >= _CROWDED:
+        limit = "machine"
     elif client + (delay or 0.0) >= _BUSY and client + (delay or 0.0) >= (server or 0.0):
         limit = "client"
     elif server is not None and server >= _BUSY:
@@ -91,6 +96,15 @@ def _client(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     return text + f"`redis-benchmark -c {plan.tasks}{pipeline}` or several processes show what the server can do."
 
 
+def _machine(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
+    clients = _range([verdict.client for _, verdict in pairs])
+    delays = _range([verdict.delay or 0.0 for _, verdict in pairs])
+    return (
+        f"this machine is the limit: others use its cores. This process waited for one {delays} of the time, and used "
+        f"{clients} of one. Measure again when the machine is quiet."
+    )
+
+
 def _waited(pairs: list[tuple[Lane, Verdict]]) -> str:
     delays = [verdict.delay for _, verdict in pairs if verdict.delay is not None]
     if not delays or max(delays) < _WAITS:
@@ -118,7 +132,14 @@ def _trip(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     )
 
 
-_SENTENCES = {"rate": _rate, "client": _client, "server": _server, "pool": _pool, "round trip": _trip}
+_SENTENCES = {
+    "rate": _rate,
+    "machine": _machine,
+    "client": _client,
+    "server": _server,
+    "pool": _pool,
+    "round trip": _trip,
+}
 
 
 def _range(parts: list[float]) -> str:
