@@ -1,1 +1,1 @@
-"""Demonstration `aioresp demo`: 10,000 SETs four ways, with the connections and the time that each takes."""
+"""Demonstration `aioresp demo`: the same SETs in several ways, with the connections and the time that each takes."""
