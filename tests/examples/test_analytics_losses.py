@@ -324,3 +324,16 @@ def test_sigterm_under_load_ends_all_and_the_rest_is_stored_at_the_next_start(
     with closing(sqlite3.connect(tmp_path / "analytics.db")) as database:
         # A post whose answer was cut off by the end of the API may be in the stream without its part of the counter.
         assert accepted <= database.execute("SELECT count(*) FROM events").fetchone()[0] <= accepted + 100
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_a_cluster_or_a_sentinel_set_by_its_url_alone(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    servers = request.getfixturevalue(f"aioresp_{kind}_servers")
+    with pipeline(tmp_path, servers.url) as parts:
+        parts.api()
+        worker = parts.worker()
+        finish(parts.load(300, 2))
+        parts.settle()
+        assert finish(worker, signal.SIGTERM) < 5
