@@ -71,7 +71,7 @@ class Lab:
                 await self._start(group, round, name, round.submit, name, str(tasks))
             killing = group.create_task(self._kill(round, "worker-2")) if kill else None
             while len(round.done) < clients * tasks and time.monotonic() - self._heard < QUIET:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
                 round.done = await self._redis.hgetall("lab:done")
                 if round.victim in round.done and not round.rescued:
                     round.rescued = time.monotonic() - round.killed
