@@ -103,7 +103,7 @@ def bar(count: int) -> str:
 def verdict(way: str, counts: list[int]) -> str:
     half = len(counts) // 2
     slope = (counts[-1] - counts[half - 1]) / (len(counts) - half) if half else counts[-1]
-    told = f"climbs by {slope:.1f} a second, as long as it runs" if slope else "flat: one for each thread"
+    told = f"climbs by {slope:.1f} a second, as long as it runs" if slope else "flat after the first of each thread"
     return f"{way}: {counts[-1]} connections received; {told}"
 
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +16,7 @@ import pytest
 from aioresp import Client
 from aioresp.testing import Server, server
 from examples.tasks import experiment
-from tests.examples.kit import PATIENCE, Application
+from tests.examples.kit import PATIENCE, ROOT, Application
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ async def test_connections_climb_by_one_a_job_or_stay(own_server: Server) -> Non
     assert climbing[1] >= 15
     assert flat == [experiment.THREADS] * 2
     assert experiment.verdict("loop-a-job", [1, 2, 3, 4]).endswith("climbs by 1.0 a second, as long as it runs")
-    assert experiment.verdict("runner-a-thread", [1, 3, 3, 3]).endswith("flat: one for each thread")
+    assert experiment.verdict("runner-a-thread", [1, 3, 3, 3]).endswith("flat after the first of each thread")
     assert await names_left(own_server) == []
 
 
@@ -142,3 +144,21 @@ def test_the_experiment_alone() -> None:
     finally:
         running.close()
     assert running.wait_left() == []
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(("way", "warned"), [("loop-a-job", True), ("runner-a-thread", False)])
+def test_the_monitor_sees_the_difference(own_server: Server, way: str, warned: bool) -> None:
+    words = ("--way", way, "--rate", "4", "--seconds", "60")
+    running = Application("tasks.experiment", words, {"AIORESP_URL": own_server.url})
+    try:
+        running.line("^ +2 ")  # the second second: all threads have their connections
+        command = [sys.executable, "-m", "aioresp.cli", "monitor", own_server.url, "--once"]
+        said = subprocess.run(
+            command, capture_output=True, text=True, timeout=2 * PATIENCE, check=True, cwd=ROOT
+        ).stdout
+        assert ("new connections a second: something makes a client for each job" in said) == warned, said
+    finally:
+        running.close()
+    assert running.wait_left() == []
+    own_server.flush()
