@@ -170,6 +170,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.cli", "aioresp.cli.faults"): "as aioresp.cli.app",
     ("aioresp.cli", "package"): "as aioresp.cli.app",
     ("aioresp.cli.worker.command", "aioresp.cli.worker.work"): "the other commands need no recipes",
+    ("aioresp.cli.serve.command", "aioresp.cli.serve.show"): "the other commands start fast",
     ("aioresp.cli.demo.command", "aioresp.cli.demo.show"): "the other commands start fast",
     ("aioresp.cli.demo.command", "aioresp.cli.failover.show"): "the other commands start fast",
     (

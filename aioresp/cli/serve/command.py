@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from aioresp.cli.serve.wanted import Wanted
 from aioresp.cli.target import ASK, asked
 
 #: The cluster bus of a node is so far above its port.
@@ -69,7 +70,6 @@ def serve(
         raise typer.BadParameter("others reach this address, and could delete or read everything: give --password")
 
     from aioresp.cli.serve.show import show  # noqa: PLC0415 (see the docstring above)
-    from aioresp.cli.serve.wanted import Wanted  # noqa: PLC0415 (see the docstring above)
 
     if append_only and folder is None:
         folder = Path()
