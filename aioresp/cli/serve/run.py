@@ -99,7 +99,7 @@ def _version(running: Server) -> str:
 
 def _client(running: Server, wanted: Wanted) -> Client[str]:
     return Client(
-        unix_socket_path=running.unix_socket_path, password=wanted.password, limit=1, timeout=None, retry=None
+        unix_socket_path=running.unix_socket_path, password=wanted.password, limit=1, timeout=LAST, retry=None
     )
 
 
@@ -161,7 +161,7 @@ async def _save_and_end(running: Server, wanted: Wanted) -> None:
         async with _client(running, wanted) as client:
             await client.shutdown(save=True)
     except ResponseError as error:
-        if "SHUTDOWN" in str(error.args[0]).upper():
+        if "trying to SHUTDOWN" in str(error.args[0]):
             said = "; ".join(log.warnings())
             raise Fault(f"--dir {wanted.folder}: the newest keys could not be saved: {said}") from None
     except RedisError:

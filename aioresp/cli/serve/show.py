@@ -60,16 +60,19 @@ def _introduce(console: Console, wanted: Wanted, ready: Ready) -> None:
     console.print(
         Text.assemble(("aioresp serve", "bold"), "  ", f"{ready.flavour} {ready.version}", (f"  {what}", "dim"), "\n")
     )
-    rows = [("address", Text(ready.url, "bold green"))]
+    rows = [("address", Text(_short(wanted, ready), "bold green"))]
+    if wanted.cluster:
+        rows.append(("ports", Text(", ".join(map(str, ready.ports)))))
     if wanted.password is not None:
-        rows.append(("password", Text("as given: put it into REDISCLI_AUTH, or into the URL: redis://:PASSWORD@...")))
+        rows.append(("password", Text("as given; commands take it from REDISCLI_AUTH")))
     if wanted.everywhere:
-        rows.append(("reached by", Text("every address of this machine, and from other machines")))
-    elif not wanted.cluster and wanted.shown_host == "127.0.0.1":
-        rows.append(("reached by", Text("this machine alone")))
+        rows.append(("listens to", Text("all machines that reach this one")))
+    elif wanted.shown_host == "127.0.0.1":
+        rows.append(("listens to", Text("this machine alone")))
     rows.append(("keeps", Text(_kept(wanted, ready))))
     client = "Cluster" if wanted.cluster else "Client"
-    rows.append(("in Python", Text(f'{client}("{_short(wanted, ready)}")')))
+    login = "" if wanted.password is None else ', password="..."'
+    rows.append(("in Python", Text(f'{client}("{_short(wanted, ready)}"{login})')))
     rows.append(("look at it", Text(f"aioresp monitor{_given(wanted, ready)}")))
     rows.append(("Ctrl-C", Text("ends it")))
     for name, text in rows:

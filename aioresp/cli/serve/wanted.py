@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,8 +106,10 @@ class Wanted:
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
-            raise Fault(f"--dir {self.folder}: it cannot be written")
+        try:
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError as error:
+            raise Fault(f"--dir {self.folder}: it cannot be written: {error.strerror}") from None
         # A lock of the folder itself leaves no file behind, and ends with this process in any case.
         handle = os.open(self.folder, os.O_RDONLY)
         try:
