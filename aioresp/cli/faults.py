@@ -103,7 +103,7 @@ def one_line(error: BaseException, address: str | None = None) -> str | None:
         return None
     leaf = leaves[0]  # of the others most follow from the first
     text = _text(leaf)
-    advice = _advice(text)
+    advice = "" if isinstance(leaf, Fault) else _advice(text)
     if address is not None and isinstance(leaf, RedisError) and address.rpartition("//")[2] not in text:
         text = f"{address}: {text}"
     return text + advice
