@@ -6,7 +6,7 @@ Owns the counts. Never sends a command.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aioresp.cli.monitor.reading import Own
 
@@ -24,7 +24,7 @@ class Account:
         self.listening = 0
         #: Commands by name, since the monitor began. Readers take differences.
         self.calls: Counter[str] = Counter()
-        self._received = self._commands = self._bytes = 0
+        self._received = self._commands = self._bytes = self._hits = self._misses = 0
 
     def note(self, name: str, count: int = 1, size: int = 0) -> None:
         """Count commands, and the bytes of their replies."""
@@ -32,13 +32,22 @@ class Account:
         self._commands += count
         self._bytes += size
 
+    def note_lookups(self, found: Iterable[bool]) -> None:
+        """Count lookups of keys, which the server counts as hits and misses."""
+        for each in found:
+            self._hits += each
+            self._misses += not each
+
     def share(self) -> Own:
         """Return what is in the server's counters."""
-        return Own(1 + self.listening, self._received + self.made, self._commands, self._bytes)
+        return Own(
+            1 + self.listening, self._received + self.made, self._commands, self._bytes, self._hits, self._misses
+        )
 
     def zero(self, made: int) -> None:
         """Begin again, as the server's counters did, with so many connections made since."""
-        self._received, self._commands, self._bytes = made - self.made, 0, 0
+        self._received = made - self.made
+        self._commands = self._bytes = self._hits = self._misses = 0
 
 
 def since(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int:

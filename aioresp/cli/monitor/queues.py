@@ -124,6 +124,7 @@ class Search:
         self.account.note("llen", 6)
         self.account.note("zcard", 3)
         self.account.note("lindex", 5)
+        self.account.note_lookups(each is not None and each != 0 for each in said)
         waiting, (delayed, running, dead), first = sum(said[:6]), said[6:9], said[9:]
         oldest = await self._oldest(client, root, [shown(each) for each in first if each is not None])
         if waiting or delayed or running or dead or name in self.named:
@@ -141,6 +142,7 @@ class Search:
                 p.hget(f"{root}job:{id}", "at")
             times = await p.execute()
         self.account.note("hget", len(ids))
+        self.account.note_lookups(each is not None for each in times)
         known = [float(each) / 1000 for each in times if each is not None]
         return max(time.time() - min(known), 0.0) if known else None
 
@@ -150,4 +152,6 @@ class Search:
         if b":job:" not in key:
             return False
         self.account.note("hexists")
-        return bool(await client.execute(("HEXISTS", key, "fn"), as_is))
+        found = bool(await client.execute(("HEXISTS", key, "fn"), as_is))
+        self.account.note_lookups([found])
+        return found

@@ -187,6 +187,9 @@ class Own:
     commands: int = 0
     bytes_out: int = 0
     """Bytes of INFO and CLIENT LIST, which are nearly all that it receives."""
+    hits: int = 0
+    """Lookups of keys, by the counts of queues and by the scan of keys."""
+    misses: int = 0
 
 
 _DATABASE: Final = re.compile(r"db(\d+)")
@@ -259,6 +262,8 @@ def without(own: Own, raw: Reading) -> Reading:
             totals,
             commands=max(totals.commands - own.commands, 0),
             bytes_out=max(totals.bytes_out - own.bytes_out, 0),
+            hits=max(totals.hits - own.hits, 0),
+            misses=max(totals.misses - own.misses, 0),
         ),
     )
 

@@ -146,6 +146,11 @@ class KeyScan:
             place.account.note(_NAMES[ask], len(keys))
         for number, key in enumerate(keys):
             answers = dict(zip(asks, said[number * len(asks) : (number + 1) * len(asks)], strict=True))
+            place.account.note_lookups(
+                answer not in (b"none", "none", -2)
+                for ask, answer in answers.items()
+                if ask != "MEMORY" and not isinstance(answer, Exception)
+            )
             self._note(place, key, {name: self._checked(name, answer) for name, answer in answers.items()})
 
     def _checked(self, ask: str, answer: Any) -> Any:

@@ -67,14 +67,20 @@ async def test_a_reading_is_what_the_server_says(own_server: Server, client: Cli
 
 async def test_rates_are_the_callers_alone(own_server: Server, client: Client[str]) -> None:
     """A server that only the monitor uses stands still, however much the monitor asks."""
+    await client.rpush("{mails}:ready:0", "1")
+    await client.hset("{mails}:job:1", mapping={"fn": "send", "at": "1000"})
+    await client.set("key", "x")
     async with watching(own_server) as live:
         for _ in range(3):
             await live.clients(now=True)
             await live.commands(now=True)
             await live.slow()
+            await live.queues()
+        assert [report async for report in live.scan_keys(Pace(None))][-1].seen == 3
         idle = (await live.read()).whole
         assert idle.rates is not None, idle
         assert (idle.rates.received, idle.rates.commands, idle.rates.errors) == (0, 0, 0)
+        assert (idle.rates.hits, idle.rates.misses) == (0, 0), "its lookups of queues and keys do not count"
         assert idle.rates.bytes_out * idle.rates.seconds < 5_000  # the replies of CLIENT LIST and INFO do not count
         for number in range(40):
             await client.get(f"key:{number}")
