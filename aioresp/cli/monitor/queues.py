@@ -21,7 +21,7 @@ from aioresp.replies import as_is, shown
 PRIORITIES: Final = (2, 1, 0, -1, -2)
 
 #: Keys that are looked at a second, while queues are looked for in the background and while they are shown.
-BACKGROUND: Final = 1000
+BACKGROUND: Final = 500
 SHOWN: Final = 2000
 #: Seconds after which the search begins again.
 AGAIN: Final = 60.0

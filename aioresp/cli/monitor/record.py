@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 from aioresp.cli.faults import Fault
 from aioresp.cli.monitor.form import VERSION, line
-from aioresp.cli.monitor.rows import ClientRow, CommandRow, KeyReport, Listing, Pace, QueueRow, SlowRow, Tail
+from aioresp.cli.monitor.rows import ClientRow, CommandRow, KeyReport, Listing, Notice, Pace, QueueRow, SlowRow, Tail
 from aioresp.cli.monitor.source import Moment, Source, Timeline
 from aioresp.version import VERSION as AIORESP
 
@@ -34,6 +35,8 @@ class Recorder:
         self.address = source.address
         self._file: IO[bytes] = _opened(path)
         self._written: dict[str, object] = {}
+        #: Why nothing is written any more, such as a full disk; "" if all is well.
+        self._failed = ""
         self._write("begin", {"address": self.address, "aioresp": AIORESP})
 
     async def read(self) -> Moment:
@@ -43,6 +46,9 @@ class Recorder:
         if not moment.whole.trouble:
             for ask in (self.clients, self.commands, self.slow, self.queues):
                 await ask()
+        if self._failed:
+            notice = Notice("record", "critical", f"nothing is recorded any more: {self._failed}", "monitor")
+            moment = replace(moment, notices=(notice, *moment.notices))
         return moment
 
     async def clients(self, now: bool = False) -> Listing[ClientRow]:
@@ -96,10 +102,12 @@ class Recorder:
 
     def _write(self, kind: str, said: dict[str, Any]) -> None:
         """Append one line by one write: what was written stays if this process is killed."""
+        if self._failed:
+            return
         try:
             self._file.write(f"{line({'v': VERSION, 'kind': kind, 'at': time.time(), **said})}\n".encode())
         except OSError as error:
-            raise Fault(f"--record: {self._path}: {error.strerror}") from None
+            self._failed = f"{self._path}: {error.strerror}"
 
 
 def _opened(path: Path) -> IO[bytes]:

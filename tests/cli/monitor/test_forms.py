@@ -166,6 +166,17 @@ async def test_a_record_is_played_again(own_server: Server, tmp_path: Path) -> N
     await replay.aclose()
 
 
+async def test_a_disk_that_is_full_ends_the_record_alone(own_server: Server, tmp_path: Path) -> None:
+    """The figures are shown all the same, with a warning."""
+    path = tmp_path / "record"
+    path.symlink_to("/dev/full")
+    recorder = Recorder(Live(Target(own_server.url)), path)
+    moment = await recorder.read()
+    assert moment.whole.reading is not None
+    assert moment.notices[0].text == f"nothing is recorded any more: {path}: No space left on device"
+    await recorder.aclose()
+
+
 async def test_a_record_runs_at_any_speed(own_server: Server, tmp_path: Path) -> None:
     path = tmp_path / "record"
     recorder = Recorder(Live(Target(own_server.url)), path)
