@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from typer.testing import CliRunner
@@ -227,6 +228,30 @@ def test_the_form_leaves_nothing_out() -> None:
     with pytest.raises(TypeError):
         rebuilt(Listing[ClientRow], {"at": 1, "rows": [{"id": 1}]})
     assert plain(float("inf")) is None
+
+
+def test_the_page_names_all_fields_and_warnings() -> None:
+    """docs/monitor.md is the reference of the form."""
+    page = (ROOT / "docs/monitor.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_0-9]+)`", page.partition("## JSON")[2]))
+    shown: set[Any] = set()
+
+    def walk(kind: Any) -> None:
+        for inner in get_args(kind):
+            walk(inner)
+        origin: Any = get_origin(kind) or kind
+        if origin not in shown and is_dataclass(origin):
+            shown.add(origin)
+            for hint in get_type_hints(origin).values():
+                walk(hint)
+
+    for kind in KINDS.values():
+        walk(kind)
+    assert len(shown) > 15
+    assert {field.name for each in shown for field in fields(each)} - named == set()
+    warnings = set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
+    sources = "".join((ROOT / f"aioresp/cli/monitor/{name}.py").read_text() for name in ("notices", "live", "record"))
+    assert set(re.findall(r'Notice\(\s*"([a-z_]+)"', sources)) - warnings == set()
 
 
 # --- As a process -----------------------------------------------------------------------------------------------------

@@ -29,11 +29,6 @@ async def watching(server: Server | str, *queues: str) -> AsyncIterator[Live]:
         await live.aclose()
 
 
-def as_user(server: Server, rules: str) -> str:
-    """Return the URL of the user `watcher`, who must have been made."""
-    return f"redis://watcher:{rules}@127.0.0.1:{server.port}"
-
-
 def named(moment: Moment, name: str) -> list[Notice]:
     """Return the warnings of one name."""
     return [notice for notice in moment.notices if notice.name == name]
