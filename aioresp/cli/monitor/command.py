@@ -42,7 +42,8 @@ def monitor(
     """
     if replay is not None and record is not None:
         raise typer.BadParameter("--record and --replay exclude each other: a recording is there already")
-    is_terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    # A process that was started with closed streams has none.
+    is_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     if not (once or json or record) and not is_terminal:
         raise typer.BadParameter("the screens need a terminal: take --once or --json, or --record FILE")
     from aioresp.cli.monitor.run import once_as_json, once_as_text, show, stream  # noqa: PLC0415 (see the docstring)

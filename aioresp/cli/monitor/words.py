@@ -44,11 +44,13 @@ def ailment(error: RedisError) -> str:
                 return words
     for each in (error, cause):
         if isinstance(each, AuthenticationError):
-            return f"refuses the password ({each.code})"
+            if each.code == "NOAUTH":
+                return "asks for a password (NOAUTH)"
+            return f"refuses the password ({first_line(each) if each.code == 'ERR' else each.code})"
         if isinstance(each, NoPermissionError):
             return f"refuses the user ({first_line(each)})"
     if isinstance(error, ClusterError):
-        return f"is no help: {first_line(error)}"
+        return f"cannot be read as a cluster ({first_line(error)})"
     if isinstance(error, ConnectError):
         return f"cannot be reached ({reason(error)})"
     if isinstance(error, ConnectionLost):
@@ -120,7 +122,10 @@ def amount(size: float) -> str:
 
 def place(address: str) -> str:
     """Return an address without its scheme, shortened if it is one of many servers."""
-    hosts, slash, name = address.rpartition("//")[2].partition("/")
+    rest = address.partition("://")[2] or address
+    if rest.startswith("/"):
+        return rest
+    hosts, slash, name = rest.partition("/")
     first, *others = hosts.split(",")
     many = f" and {len(others)} more" if others else ""
     return f"{name} at {first}{many}" if name and others else f"{first}{many}{slash}{name}"
