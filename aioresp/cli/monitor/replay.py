@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 from aioresp.cli.faults import Fault
 from aioresp.cli.monitor.form import VERSION, rebuilt
@@ -30,6 +31,12 @@ KINDS: Final[dict[str, Any]] = {
     "keys": KeyReport,
     "tail": Tail,
 }
+
+#: Begin of a line, as the recorder writes it.
+_BEGIN: Final = re.compile(rb'\{"v":(\d+),"kind":"(\w+)","at":(\d+(?:\.\d+)?)[,}]')
+
+#: Objects that are kept in memory.
+_KEPT: Final = 1000
 
 #: Seconds between two reports of a replayed scan or tail.
 _EVERY: Final = 0.25
@@ -76,80 +83,83 @@ class Replay:
     """Source that tells what a record holds."""
 
     def __init__(self, path: Path, speed: float = 1.0) -> None:
-        self._times: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        self._lines: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-        self._built: dict[tuple[str, int], Any] = {}
         self.address = str(path)
-        self._read_all(path)
+        self._path = path
+        self._times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        #: Where each line begins. Hours of a record do not fit into memory, and are read when they are played.
+        self._places: dict[str, list[int]] = {kind: [] for kind in KINDS}
+        self._built: dict[tuple[str, int], Any] = {}
+        try:
+            with path.open("rb") as file:
+                self._find_lines(file)
+        except OSError as error:
+            raise Fault(f"--replay: {path}: {error.strerror}") from None
         moments = self._times["moment"]
         if not moments:
             raise Fault(f"--replay: {path} holds no moment that this version can read")
         self.timeline = Clock(moments[0], moments[-1])
         self.timeline.speed = speed
 
-    def _read_all(self, path: Path) -> None:
-        try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                for text in file:
-                    self._take(text)
-        except OSError as error:
-            raise Fault(f"--replay: {path}: {error.strerror}") from None
+    def _find_lines(self, file: IO[bytes]) -> None:
+        place = 0
+        for line in file:
+            begin, place = place, place + len(line)
+            found = _BEGIN.match(line)
+            if found is None or int(found[1]) > VERSION:
+                continue  # torn, or of a later version
+            kind, at = found[2].decode(), float(found[3])
+            if kind == "begin":
+                self._take_address(line)
+            elif kind in KINDS:
+                times = self._times[kind]
+                # The clock may have been set while it was recorded.
+                times.append(max(at, times[-1]) if times else at)
+                self._places[kind].append(begin)
 
-    def _take(self, text: str) -> None:
+    def _take_address(self, line: bytes) -> None:
         try:
-            said = json.loads(text)
-            kind, at = said["kind"], float(said["at"])
-            if said["v"] > VERSION:
-                return
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return
-        if kind == "begin":
-            self.address = str(said.get("address", self.address))
-        elif kind in KINDS:
-            times = self._times[kind]
-            if times and at < times[-1]:
-                at = times[-1]  # the clock was set while it was recorded
-            times.append(at)
-            self._lines[kind].append(said)
+            self.address = str(json.loads(line)["address"])
+        except (ValueError, TypeError, KeyError):
+            pass
+
+    def _object(self, kind: str, index: int) -> Any:
+        """Return one object of the record; None if its line cannot be read."""
+        if (kind, index) not in self._built:
+            if len(self._built) >= _KEPT:
+                self._built.clear()
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._places[kind][index])
+                    found = rebuilt(KINDS[kind], json.loads(file.readline())[kind])
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                found = None
+            self._built[kind, index] = found
+        return self._built[kind, index]
 
     def _latest(self, kind: str) -> Any:
         """Return the last object of a kind before the present time of the recording; None if there is none."""
         index = bisect_right(self._times[kind], self.timeline.at) - 1
-        while index >= 0:
-            if (kind, index) not in self._built:
-                if len(self._built) > 200:
-                    self._built.clear()
-                try:
-                    self._built[kind, index] = rebuilt(KINDS[kind], self._lines[kind][index][kind])
-                except (ValueError, TypeError, KeyError):
-                    self._built[kind, index] = None
-            if self._built[kind, index] is not None:
-                return self._built[kind, index]
+        while index >= 0 and self._object(kind, index) is None:
             index -= 1
-        return None
+        return self._object(kind, index) if index >= 0 else None
 
     def moments(self) -> list[float]:
         """Return the times of all moments."""
         return list(self._times["moment"])
+
+    def past(self, seconds: float) -> list[Moment]:
+        """Return the moments of the last seconds before the present one, for curves after a jump."""
+        at, times = self.timeline.at, self._times["moment"]
+        found = [
+            self._object("moment", index) for index in range(bisect_right(times, at - seconds), bisect_right(times, at))
+        ]
+        return [each for each in found if each is not None]
 
     async def read(self) -> Moment:
         """Return the moment that is played at present."""
         found: Moment | None = self._latest("moment")
         if found is None:
             raise Fault(f"--replay: the record of {self.address} holds no moment that this version can read")
-        return found
-
-    def past(self, seconds: float) -> list[Moment]:
-        """Return the moments of the last seconds before the present one, for curves after a jump."""
-        at = self.timeline.at
-        times = self._times["moment"]
-        first, last = bisect_right(times, at - seconds), bisect_right(times, at)
-        found = []
-        for said in self._lines["moment"][first:last]:
-            try:
-                found.append(rebuilt(Moment, said["moment"]))
-            except (ValueError, TypeError, KeyError):
-                continue
         return found
 
     def _listed(self, kind: str) -> Any:
@@ -199,4 +209,4 @@ class Replay:
         return "This is a recording: its connections cannot be ended."
 
     async def aclose(self) -> None:
-        """Do nothing: the file was read."""
+        """Do nothing: the file is open only while a line is read."""
