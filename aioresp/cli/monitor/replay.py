@@ -195,13 +195,12 @@ class Replay:
 
     async def tail(self, seconds: float = 10.0) -> AsyncIterator[Tail]:
         """Return what MONITOR had shown before the present moment."""
-        found: Tail | None = self._latest("tail")
-        if found is None:
-            found = Tail(0.0, 0.0, 0, 0, (), (), (), True, "MONITOR was not recorded at this time.")
+        none = Tail(0.0, 0.0, 0, 0, (), (), (), True, "MONITOR was not recorded at this time.")
+        found: Tail = self._latest("tail") or none
         while not found.finished and self.timeline.at < self.timeline.end:
             yield found
             await asyncio.sleep(_EVERY)
-            found = self._latest("tail") or found
+            found = self._latest("tail") or none
         yield found
 
     async def kill(self, row: ClientRow) -> str:

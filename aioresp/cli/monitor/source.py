@@ -81,17 +81,27 @@ class Timeline(Protocol):
     begin: float
     """Unix time of the first moment."""
     end: float
-    speed: float
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the recording that pass in a second."""
+        ...
+
+    @speed.setter
+    def speed(self, value: float) -> None: ...
 
     @property
     def at(self) -> float:
         """Unix time that is played at present."""
+        ...
 
     def seek(self, at: float) -> None:
         """Go on from another Unix time."""
+        ...
 
     def pause(self, paused: bool) -> None:
         """Stop the time, or let it go on."""
+        ...
 
 
 class Source(Protocol):
@@ -107,30 +117,40 @@ class Source(Protocol):
     @property
     def timeline(self) -> Timeline | None:
         """Playback of a recording; None for live servers."""
+        ...
 
     async def read(self) -> Moment:
         """Read the figures now. Call it once a period: the rates are those since the previous call."""
+        ...
 
     async def clients(self, now: bool = False) -> Listing[ClientRow]:
         """List the connections, each 2 s; each 10 s above 1,000 clients, and above 10,000 only if `now`."""
+        ...
 
     async def commands(self, now: bool = False) -> Listing[CommandRow]:
         """List the commands, each 2 s, or `now`."""
+        ...
 
     async def slow(self) -> Listing[SlowRow]:
         """List the slow commands and the latency events, each 2 s, the latest first."""
+        ...
 
     async def queues(self) -> Listing[QueueRow]:
         """List the queues, each 2 s. They are looked for little by little: see `note`."""
+        ...
 
     def scan_keys(self, pace: Pace, resume: KeyReport | None = None) -> AsyncIterator[KeyReport]:
         """Look at all keys, and yield a report some times a second; end it early to pause, and `resume` it."""
+        ...
 
     def tail(self, seconds: float = 10.0) -> AsyncIterator[Tail]:
         """Run MONITOR on a connection of its own, and yield what it shows some times a second."""
+        ...
 
     async def kill(self, row: ClientRow) -> str:
         """End a connection; return what happened, in a sentence. Never the monitor's own."""
+        ...
 
     async def aclose(self) -> None:
         """Close all connections."""
+        ...
