@@ -48,7 +48,7 @@ def plain(value: Any) -> Any:
 
 def line(value: Mapping[str, Any]) -> str:
     """Return a line of JSON."""
-    return json.dumps(plain(dict(value)), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(plain(dict(value)), separators=(",", ":"))
 
 
 def rebuilt(kind: Any, value: Any) -> Any:

@@ -152,7 +152,7 @@ def _connections(seen: Seen) -> Iterator[Notice]:
     if not seconds or made / seconds < CONNECTIONS:
         return
     c, uptime = seen.reading.connections, seen.reading.identity.uptime
-    always = uptime >= LONG and c.received >= CONNECTIONS * uptime and made >= 1
+    always = uptime >= LONG and c.received >= CONNECTIONS * uptime and round(made) >= 1
     if _is_steady(seen.recent) or (seen.is_fresh and always):
         yield Notice(
             "connections",

@@ -18,7 +18,7 @@ from aioresp.cli.monitor.rates import Rates, between, break_between
 from aioresp.cli.monitor.reading import Reading, reading, without
 from aioresp.cli.monitor.rows import ClientRow, CommandRow, Listing, SlowRow
 from aioresp.cli.monitor.source import NodeMoment
-from aioresp.cli.monitor.words import ailment, is_refusal, lacking
+from aioresp.cli.monitor.words import ailment, is_refusal, lacking, printable
 from aioresp.errors import RedisError, UnknownCommandError
 from aioresp.replies import integer
 from aioresp.replies.clients import ClientInfo, client_info, client_infos
@@ -153,10 +153,10 @@ class Place:
         return ClientRow(
             node=self.node,
             id=found.id,
-            address=found.addr,
-            name=found.name,
+            address=printable(found.addr),
+            name=printable(found.name),
             user=found.user or "",
-            library=f"{found.lib_name or ''} {found.lib_ver or ''}".strip(),
+            library=printable(f"{found.lib_name or ''} {found.lib_ver or ''}".strip()),
             age=found.age,
             idle=found.idle,
             flags=found.flags,
@@ -275,7 +275,7 @@ class Place:
             at=float(entry.start_time),
             milliseconds=amount / 1000 if kind == "slow" else 0.0,
             command=spelled(entry.command),
-            client=entry.client_name or entry.client_address,
+            client=printable(entry.client_name or entry.client_address),
             kind=kind,
             size=0 if kind == "slow" else amount,
         )

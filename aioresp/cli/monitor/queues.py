@@ -13,7 +13,7 @@ from typing import Any, Final
 from aioresp import Client
 from aioresp.cli.monitor.own import Account
 from aioresp.cli.monitor.rows import Listing, QueueRow
-from aioresp.cli.monitor.words import is_refusal, lacking
+from aioresp.cli.monitor.words import is_refusal, lacking, printable
 from aioresp.errors import RedisError, WrongTypeError
 from aioresp.replies import as_is, shown
 
@@ -38,9 +38,9 @@ class Search:
         self.node = node
         self.client = client
         self.account = account
-        self.named = tuple(named)
+        self.named = tuple(name.strip("{}") for name in named)
         #: Names that were found or given, each with a key by which it was found.
-        self.names: dict[str, bytes] = dict.fromkeys(named, b"")
+        self.names: dict[str, bytes] = dict.fromkeys(self.named, b"")
         #: Those that are queues for sure; of the others a key looks like one.
         self._sure: set[str] = set()
         #: Names whose keys turned out to be of something else.
@@ -131,7 +131,7 @@ class Search:
             self._sure.add(name)
         elif name not in self._sure and not await self._has_jobs(client, name):
             return None
-        return QueueRow(self.node, name, waiting, delayed, running, dead, oldest)
+        return QueueRow(self.node, printable(name), waiting, delayed, running, dead, oldest)
 
     async def _oldest(self, client: Client[Any], root: str, ids: list[str]) -> float | None:
         """Return how long the first jobs in line have waited at most."""

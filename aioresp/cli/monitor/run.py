@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ def source(
 
 def once_as_text(*chosen: Any) -> None:
     """Print one moment as text."""
-    print(run(_once(*chosen))[1])
+    said = run(_once(*chosen))[1]
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(said.encode(encoding, "replace").decode(encoding))  # not every terminal knows a µ
 
 
 def once_as_json(*chosen: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aioresp.cli.monitor.place import Place
 from aioresp.cli.monitor.rows import HotRow, KeyGroup, KeyReport, KeyRow, Pace
-from aioresp.cli.monitor.words import ailment, is_refusal, lacking
+from aioresp.cli.monitor.words import ailment, is_refusal, lacking, printable
 from aioresp.errors import ConnectionLost, NoPermissionError, RedisError, ResponseError, UnknownCommandError
 from aioresp.replies import as_is, integer_or_none, shown
 
@@ -185,11 +185,11 @@ class KeyScan:
             prefix = OTHERS
         self._prefixes.setdefault(prefix, _Sum()).add(size, eternal)
         if len(self._largest) < LARGEST or size > self._largest[0][0]:
-            row = KeyRow(place.node, shown(key)[:500], kind, size, -1 if ttl is None else ttl)
+            row = KeyRow(place.node, printable(shown(key)[:500]), kind, size, -1 if ttl is None else ttl)
             _push(self._largest, (size, -self._seen, row), LARGEST)
         frequency = said.get("OBJECT")
         if frequency:
-            row_of_hot = HotRow(place.node, shown(key)[:500], int(frequency), "LFU")
+            row_of_hot = HotRow(place.node, printable(shown(key)[:500]), int(frequency), "LFU")
             _push(self._hot, (int(frequency), -self._seen, row_of_hot), HOT)
 
     async def _ask_for_hot(self, place: Place) -> None:
@@ -204,7 +204,7 @@ class KeyScan:
         place.account.note("hotkeys|get")
         if found is not None:
             self._hot = [
-                (figure, 0, HotRow(place.node, shown(key), figure, unit))
+                (figure, 0, HotRow(place.node, printable(shown(key)), figure, unit))
                 for unit, figures in (("µs", found.by_cpu_time_us), ("bytes", found.by_net_bytes))
                 for key, figure in figures or ()
             ]
@@ -231,7 +231,7 @@ def prefix_of(key: bytes) -> str:
     for separator in (b":", b"/", b"|", b".", b"-", b"_"):
         start, found, _ = key.partition(separator)
         if found:
-            return shown(start + separator)[:100]
+            return printable(shown(start + separator)[:100])
     return NONE
 
 

@@ -120,6 +120,13 @@ def amount(size: float) -> str:
     return f"{size:.1f} {unit}" if size < 9.95 else f"{size:,.0f} {unit}"
 
 
+def printable(text: str) -> str:
+    """Return a user's text as a terminal may show it: without line ends, and without its control sequences."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def place(address: str) -> str:
     """Return an address without its scheme, shortened if it is one of many servers."""
     rest = address.partition("://")[2] or address

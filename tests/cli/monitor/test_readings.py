@@ -160,12 +160,13 @@ async def test_keys_by_size_type_and_prefix(own_server: Server, client: Client[s
     await client.mset({f"user:{number}": "x" * 10 for number in range(300)})
     await client.set("page/1", "x" * 50_000, ex=1000)
     await client.hset("cart", mapping={f"field{number}": "x" * 100 for number in range(500)})
-    await client.set(b"\xff\xfe", "x")
+    await client.set(b"\xff\xfe\x1b[31m", "x" * 400)
     async with watching(own_server) as live:
         reports = [report async for report in live.scan_keys(Pace(None))]
         last = reports[-1]
         assert (last.seen, last.finished, last.progress, last.lacks) == (303, True, 1.0, "")
         assert [row.key for row in last.largest[:2]] == ["cart", "page/1"]
+        assert last.largest[2].key == r"\xff\xfe\x1b[31m", "a key cannot speak to the terminal"
         assert last.largest[1].ttl > 0 > last.largest[0].ttl
         assert {group.name: group.count for group in last.types} == {"string": 302, "hash": 1}
         assert {group.name: (group.count, group.eternal) for group in last.prefixes} == {
