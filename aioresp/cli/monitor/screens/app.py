@@ -18,7 +18,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import ContentSwitcher, Input
+from textual.widgets import ContentSwitcher, Input, Static
 
 from aioresp.cli.monitor.replay import Replay
 from aioresp.cli.monitor.rows import ClientRow
@@ -29,7 +29,7 @@ from aioresp.cli.monitor.screens.grid import Grid
 from aioresp.cli.monitor.screens.keys import KeysPane
 from aioresp.cli.monitor.screens.overview import Overview
 from aioresp.cli.monitor.screens.pane import FilterInput, Pane
-from aioresp.cli.monitor.screens.parts import Hints, Line, Scrubber, TabBar
+from aioresp.cli.monitor.screens.parts import Hints, Scrubber, TabBar
 from aioresp.cli.monitor.screens.past import LENGTH, Past
 from aioresp.cli.monitor.screens.tables import client_details, clients, commands, nodes, queues, slow
 from aioresp.cli.monitor.screens.tail import TailPane
@@ -59,7 +59,7 @@ class MonitorApp(App[int]):
     TITLE = "aioresp monitor"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #banner { background: $band-error; padding: 0 1; display: none; }
+    #banner { background: $band-error; color: $error; text-style: bold; height: auto; padding: 0 1; display: none; }
     #panes { height: 1fr; }
     Overview { height: 1fr; margin: 0; }
     Toast { max-width: 72; }
@@ -93,10 +93,12 @@ class MonitorApp(App[int]):
     ]
 
     def __init__(self, source: Source, *, period: float = 1.0, theme: str | None = None) -> None:
-        super().__init__()
+        chosen = theme or themes.first()
+        # Said from the start, or Textual turns NO_COLOR into shades of grey of 24 bits.
+        super().__init__(ansi_color=True if themes.is_sixteen(chosen) else None)
         for each in themes.THEMES:
             self.register_theme(each)
-        self.theme = theme or themes.first()
+        self.theme = chosen
         self.source = source
         self.period = period
         # The screen stands still; the figures are read all the same. Set and cleared by the space bar.
@@ -109,7 +111,9 @@ class MonitorApp(App[int]):
         self._look = asyncio.Event()
         self._header = Header()
         self._tabs = TabBar([(str(number), name) for number, name in enumerate(_TABS, 1)], _TABS[0])
-        self._banner = Line(id="banner")
+        self._banner = Static(id="banner", markup=False)
+        # What the banner says, or "".
+        self._trouble = ""
         self._band = Band()
         self._scrubber = Scrubber()
         self._hints = Hints()
@@ -247,8 +251,10 @@ class MonitorApp(App[int]):
             return
         timeline = self.source.timeline
         trouble = trouble_of(moment, shown, time.time() if timeline is None else timeline.at)
-        self._banner.display = bool(trouble)
-        self._banner.show(trouble, "", kind="error")
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._banner.update(trouble)
+            self._banner.display = bool(trouble)
 
     def _show_overview(self) -> None:
         moment, shown = self.moment, self._shown

@@ -38,18 +38,16 @@ class Header(Line):
             reading = node.reading
             identity = reading.identity
             pieces.append(f"{identity.flavour} {identity.version}")
-            pieces.append((node.node or moment.address).removeprefix("redis://"))
+            address = (node.node or moment.address).removeprefix("redis://")
+            state_of_disk = "AOF on" if reading.persistence.aof else "AOF off"
             if moment.is_cluster and not node.node:
-                pieces.append(f"cluster of {len(moment.nodes)}")
-                pieces.append("AOF on" if reading.persistence.aof else "AOF off")
-                pieces.append(identity.policy)
+                # Its address is long: a seed for each node.
+                pieces += [f"cluster of {len(moment.nodes)}", state_of_disk, identity.policy, address]
             else:
                 count = len(reading.replication.replicas)
                 replicas = f", {count} replica{'s' * (count != 1)}" if count else ""
-                pieces.append(f"{reading.replication.role}{replicas}")
-                pieces.append(f"up {span(identity.uptime)}")
-                pieces.append("AOF on" if reading.persistence.aof else "AOF off")
-                pieces.append(identity.policy)
+                pieces += [address, f"{reading.replication.role}{replicas}", f"up {span(identity.uptime)}"]
+                pieces += [state_of_disk, identity.policy]
         room = self.size.width - cell_len(state) - 2
         while len(pieces) > 2 and cell_len("   ".join(filter(None, pieces))) > room:
             pieces.pop()

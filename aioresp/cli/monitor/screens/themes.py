@@ -9,9 +9,9 @@ import os
 from typing import Final
 
 from rich.console import Console
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
-__all__ = ["THEMES", "first", "opposite"]
+__all__ = ["THEMES", "first", "is_sixteen", "opposite"]
 
 _DARK: Final = Theme(
     name="aioresp-dark",
@@ -98,6 +98,7 @@ def _sixteen(name: str, *, dark: bool) -> Theme:
         boost="ansi_default",
         dark=dark,
         variables={
+            **BUILTIN_THEMES["ansi-dark" if dark else "ansi-light"].variables,
             **cursor,
             "border": main,
             "border-blurred": "ansi_default",
@@ -148,6 +149,11 @@ def first() -> str:
 def opposite(name: str) -> str:
     """Return the name of the light theme that belongs to a dark one, and the other way round."""
     return _OPPOSITES.get(name, "aioresp-dark")
+
+
+def is_sixteen(name: str) -> bool:
+    """Return whether a theme is made of the terminal's own colours."""
+    return next((theme.ansi for theme in THEMES if theme.name == name), False)
 
 
 def _on_light() -> bool:
