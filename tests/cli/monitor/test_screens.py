@@ -229,21 +229,23 @@ async def test_a_recording(tmp_path: Path) -> None:
                 await recorder.read()
                 await asyncio.sleep(0.1)
         await recorder.aclose()
-    replay = Replay(path)
+    replay = Replay(path, 0.1)  # slowly: two seconds pass before a busy machine draws anything
+    begin, end = replay.timeline.begin, replay.timeline.end
     async with watching(replay) as w:
-        await w.until("recording", "keys")
-        await w.press("end", "right", "2")
-        await w.until("web")
+        await w.until("0.1 times as fast", "keys 1")
+        await w.press("right", "2")
+        await w.until("the end", "web")
         await w.press("K")
         await w.until("This is a recording")
+        w.app.clear_notifications()
         await w.press("1", "space", "left")
-        await w.until("paused", "keys 1")
-        assert replay.timeline.at == replay.timeline.begin
+        await w.until("paused", "keys 1 ")
+        assert replay.timeline.at == begin
         await w.press("plus")
-        assert replay.timeline.speed == 2.0
+        assert replay.timeline.speed == 1.0
         await w.pilot.click("Scrubber", offset=(40, 0))
-        begin, end = replay.timeline.begin, replay.timeline.end
         await w.true(lambda: 0.2 < (replay.timeline.at - begin) / (end - begin) < 0.8)
+        assert len([value for value in w.app._pasts[""].received() if value is not None]) > 3  # with the past there
         await w.press("space", "right")
         await w.until("the end", "keys 20")
 

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 from aioresp.cli.monitor.rows import HotRow, KeyGroup, KeyReport, KeyRow, Pace
 from aioresp.cli.monitor.screens.grid import Column, Grid
 from aioresp.cli.monitor.screens.pane import FilterInput, Pane
-from aioresp.cli.monitor.screens.parts import Figure, Line, Scrubber
+from aioresp.cli.monitor.screens.parts import Figure, Line, Progress
 from aioresp.cli.monitor.screens.units import UNKNOWN, count, percent, size, span
 from aioresp.cli.monitor.source import Source
 
@@ -44,7 +44,7 @@ class KeysPane(Pane):
     KeysPane > #keys-largest { height: 3fr; }
     KeysPane > Horizontal > Grid { width: 1fr; }
     KeysPane > Horizontal > #keys-prefixes { width: 2fr; }
-    KeysPane > Scrubber { padding: 0 1; }
+    KeysPane > Progress { padding: 0 1; }
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class KeysPane(Pane):
         self._prefixes = Grid[KeyGroup](_groups("prefix", 10), _group_of, sort="bytes", id="keys-prefixes")
         self._hot = Grid[HotRow](_HOT, lambda row: (row.node, row.key), sort="used", id="keys-hot")
         self.line = Line(kind="muted")
-        self.bar = Scrubber()
+        self.bar = Progress()
         self.lacks = Static("", classes="lacks", markup=False)
 
     @property

@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from aioresp.cli.monitor.screens.curve import Curve
 
-__all__ = ["Card", "Figure", "Figures", "Hints", "Line", "Scrubber", "TabBar", "cut"]
+__all__ = ["Card", "Figure", "Figures", "Hints", "Line", "Progress", "Scrubber", "TabBar", "cut"]
 
 #: A figure: its name, its value, and how it is: "", "warning", "error" or "good".
 Figure = tuple[str, str] | tuple[str, str, str]
@@ -307,22 +307,15 @@ class Hints(_Drawn):
                 await self.app.run_action(action)
 
 
-class Scrubber(_Drawn):
-    """Position in a recording; a click seeks."""
+class Progress(_Drawn):
+    """How far something has come, as a bar between two texts."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = _KINDS | {"part--done", "part--rest"}
     DEFAULT_CSS = (
-        "Scrubber { height: 1; padding: 0 1; "
+        "Progress { height: 1; padding: 0 1; "
         + _COLOURS
         + "& > .part--done { color: $primary; } & > .part--rest { color: $frame; } }"
     )
-
-    class Sought(Message):
-        """A place was clicked: a share of the recording, 0 to 1."""
-
-        def __init__(self, share: float) -> None:
-            super().__init__()
-            self.share = share
 
     def __init__(self) -> None:
         super().__init__()
@@ -330,7 +323,7 @@ class Scrubber(_Drawn):
         self._share = 0.0
 
     def show(self, left: str, share: float, right: str) -> None:
-        """Show how far the recording has been played: a share, 0 to 1, between two texts."""
+        """Show a share, 0 to 1, between two texts."""
         if ((left, right), share) != (self._texts, self._share):
             self._texts, self._share = (left, right), share
             self.refresh()
@@ -351,6 +344,17 @@ class Scrubber(_Drawn):
                 Segment(f" {self._texts[1]}", self._style("muted")),
             ]
         )
+
+
+class Scrubber(Progress):
+    """Position in a recording; a click seeks."""
+
+    class Sought(Message):
+        """A place was clicked: a share of the recording, 0 to 1."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
 
     def on_click(self, event: events.Click) -> None:
         """Seek to the place that was clicked."""
