@@ -128,12 +128,11 @@ async def main() -> None:
             await asyncio.sleep(FLAT)
             draw("monitor-flat", app)
             app.theme = "aioresp-light"
+            await asyncio.sleep(0.6)
+            draw("monitor-flat-light", app)
             await pilot.press("F", "5", "g")
             await asyncio.sleep(3.0)
             draw("monitor-keys-light", app)
-            await pilot.press("1")
-            await asyncio.sleep(1.0)
-            draw("monitor-flat-light", app)
         await live.aclose()
 
 

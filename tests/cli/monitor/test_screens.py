@@ -15,6 +15,7 @@ from aioresp.cli.monitor.replay import Replay
 from aioresp.cli.monitor.rows import ClientRow
 from aioresp.cli.monitor.screens.curve import heights
 from aioresp.cli.monitor.screens.grid import Grid, plain
+from aioresp.cli.monitor.screens.parts import TabBar
 from aioresp.cli.monitor.screens.units import clock, count, duration, percent, rate, size, span
 from aioresp.cli.target import Target
 from aioresp.testing import ClusterServers
@@ -50,7 +51,7 @@ async def test_all_screens_and_keys() -> None:
             await w.until("web", "worker", "last command")
             await _clients(w, web, worker)
 
-            await w.press("3")
+            await w.pilot.click(TabBar, offset=(26, 0))
             await w.until("RPUSH", "calls/s", "p99")
             await w.press("4")
             await w.until("No command was slow so far")
@@ -160,17 +161,34 @@ async def test_nothing_is_cut(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.ci
+@pytest.mark.parametrize("size", [(40, 12), (20, 6), (5, 2)], ids=str)
+async def test_a_terminal_that_is_too_small(size: tuple[int, int]) -> None:
+    with start_server() as server:
+        async with watching(server.url, size) as w:
+            await w.true(lambda: w.app.moment is not None)
+            for key in "1234567":
+                await w.press(key, "g", "slash", "x", "escape", "question_mark", "escape", "down")
+                await w.true(lambda: len(w.text.split("\n")) == size[1])
+            await w.press("q")
+        assert w.app.return_code == 0
+
+
+@pytest.mark.ci
 async def test_a_server_that_is_restarted() -> None:
     with start_server() as server:
         async with watching(server.url) as w:
             await w.until("in all", "offset")
             await w.true(lambda: len(w.app._pasts[""]) > 3)
+            await w.press("2")
+            await w.until("aioresp-monitor")
+            await w.press("1")
             server.kill()
             screen = await w.until("trying again")
             assert f"the server at {server.host}:{server.port}" in screen
             assert "noeviction" in screen  # the last figures stay
             await w.press("2")
-            await w.until("The server does not answer")
+            await w.until("The server does not answer", "aioresp-monitor")  # greyed
+            assert grid(w).stale
             await w.press("1")
             server.start()
             await w.until("in all", but="trying again")

@@ -116,8 +116,10 @@ class Curve(Widget):
         """Draw one row; the higher a row is, the brighter."""
         rows = self.size.height
         below = (rows - 1 - y) * 8
-        text = "".join(_EIGHTHS[max(0, min(8, (eighths or 0) - below))] for eighths in self._filled())
-        style = self._shade(1.0 if rows == 1 else (rows - 1 - y) / (rows - 1))
+        filled = self._filled()
+        text = "".join(_EIGHTHS[max(0, min(8, (eighths or 0) - below))] for eighths in filled)
+        is_low = max((each for each in filled if each is not None), default=0) <= 8  # a line, which must be seen
+        style = self._shade(1.0 if is_low else (rows - 1 - y) / (rows - 1))
         return Strip([Segment(text.rjust(self.size.width), style)], self.size.width)
 
     def _shade(self, share: float) -> Style:

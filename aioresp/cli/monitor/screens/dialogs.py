@@ -33,6 +33,7 @@ _CSS: Final = """
     {name} .warning {{ color: $warning; }}
     {name} .error {{ color: $error; }}
     {name} .foot {{ color: $muted; margin-top: 1; }}
+    {name} .none {{ margin-top: 0; }}
     {name} .head {{ text-style: bold; color: $primary; margin-top: 1; }}
     {name} Horizontal.buttons {{ height: auto; align-horizontal: right; margin-top: 1; }}
     {name} Button {{ margin-left: 2; }}
@@ -143,7 +144,9 @@ class Warnings(_Dialog):
                 kind = "error" if notice.level == "critical" else "warning"
                 where = f"{notice.node}: " if notice.node else ""
                 yield Static(f"! {where}{plain(notice.text)}", classes=kind, markup=False)
-                yield Static(f"  the page {notice.page} tells more", classes="name", markup=False)
+                yield Static(
+                    f"  the page {notice.page} of the documentation tells more", classes="foot none", markup=False
+                )
             yield Static("Esc closes", classes="foot")
 
 

@@ -77,7 +77,7 @@ class Band(Vertical):
         for line, notice in zip(self.lines, shown, strict=False):
             kind = "error" if notice.level == "critical" else "warning"
             where = f"{notice.node}: " if notice.node else ""
-            line.show(f"! {where}{plain(notice.text)}", notice.page, kind=kind, right_kind="muted")
+            line.show(f"! {where}{plain(notice.text)}", f"docs: {notice.page}", kind=kind, right_kind="muted")
             line.display = True
         for line in self.lines[len(shown) :]:
             line.display = False

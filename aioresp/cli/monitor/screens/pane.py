@@ -112,6 +112,8 @@ class TablePane(Pane, Generic[T]):
         self._describe = describe
         self._node_of = node_of
         self._last: tuple[object, str, bool] | None = None
+        # The last rows of a server that answered.
+        self._known: list[T] = []
         self.line = Line(kind="muted")
         self.sentence = Static(empty, classes="sentence", markup=False)
         self.lacks = Static("", classes="lacks", markup=False)
@@ -143,7 +145,11 @@ class TablePane(Pane, Generic[T]):
             self._describe_rows(listing)
             return
         self._last = state
-        rows = [row for row in listing.rows if self._node_of(row) == node] if node else list(listing.rows)
+        if stale and not listing.rows:
+            rows = list(self._known)  # of a server that does not answer, the last rows stay
+        else:
+            rows = [row for row in listing.rows if self._node_of(row) == node] if node else list(listing.rows)
+            self._known = rows
         had_focus = self._grid.has_focus
         self._grid.show(rows, stale=stale)
         self._grid.display = bool(rows)
