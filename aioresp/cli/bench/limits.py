@@ -68,7 +68,8 @@ def _check_connections(plan: Plan, facts: Facts) -> None:
 
 def _check_memory(plan: Plan, facts: Facts, makers: list[Maker]) -> int | None:
     # Commands under way have their values in buffers of both sides.
-    wanted = sum(maker.size_of() for maker in makers) + 2 * plan.size * plan.pipeline * min(plan.tasks, 10_000)
+    wanted = 2 * plan.size * plan.pipeline * min(plan.tasks, 10_000)
+    wanted += sum(maker.size_of(plan.rounds * len(plan.ways)) for maker in makers)
     for maker in makers:
         calls = [plan.calls(way) for way in plan.ways]
         wanted += maker.growth() * plan.pipeline * plan.rounds * sum(each for each in calls if each is not None)

@@ -22,6 +22,9 @@ MOST_SECONDS: Final = 10.0
 #: Tasks of the other ways.
 MOST_TASKS: Final = 100_000
 
+#: Keys: there is a bit for each.
+MOST_KEYS: Final = 100_000_000
+
 #: Bytes of one value.
 MOST_BYTES: Final = 512 * 1024 * 1024
 
@@ -60,6 +63,8 @@ class Plan:
             )
         if self.tasks > MOST_TASKS:
             raise BadCommand(f"-c {self.tasks}: {MOST_TASKS:,} tasks is the limit")
+        if self.keys > MOST_KEYS:
+            raise BadCommand(f"-r {self.keys}: {MOST_KEYS:,} keys is the limit")
         if self.size > MOST_BYTES:
             raise BadCommand(f"-d {self.size}: a value has at most {MOST_BYTES:,} bytes")
         if self.rate is not None and not math.isfinite(self.rate):
@@ -87,7 +92,7 @@ class Plan:
             calls = self.budget
         if WAYS[way].connects:
             calls = min(calls, self.budget)
-        return max(1, calls // self.rounds)
+        return max(1, calls // self.rounds if WAYS[way].connects else math.ceil(calls / self.rounds))
 
     def slice(self, way: str) -> float | None:
         """Return the seconds of a round, where the time ends it; None if the number of calls alone does."""

@@ -29,7 +29,7 @@ _REASONS: Final[dict[str, str]] = {
     **dict.fromkeys(("DEBUG", "PFDEBUG", "PFSELFTEST"), "it can stop or crash the server"),
     **dict.fromkeys(("CONFIG", "ACL", "MODULE", "CLIENT", "LATENCY", "SLOWLOG", "COMMANDLOG", "HOTKEYS"), _SETTINGS),
     **dict.fromkeys(("SAVE", "BGSAVE", "BGREWRITEAOF", "BACKUP"), _DISK),
-    **dict.fromkeys(("EVAL", "EVALSHA", "FCALL", "SCRIPT", "FUNCTION"), _SCRIPT),
+    **dict.fromkeys(("SCRIPT", "FUNCTION"), _SCRIPT),
     "MIGRATE": "it moves keys to another server",
     "MOVE": "it moves keys to another database, where nobody deletes them",
     "RESTORE-ASKING": "it is for the nodes of a cluster",
@@ -39,6 +39,12 @@ _REASONS: Final[dict[str, str]] = {
     **dict.fromkeys(("WAIT", "WAITAOF"), "it waits for replicas or the disk, and holds up its connection"),
     "QUIT": "it ends its connection",
 }
+
+#: Commands that run code which may write.
+_SCRIPTS: Final = ("EVAL", "EVALSHA", "FCALL")
+
+#: Keys that one SCAN may look at.
+_MOST_SCANNED: Final = 10_000
 
 #: Commands without a key that do no harm.
 _HARMLESS: Final = frozenset(("PING", "ECHO", "TIME", "DBSIZE", "LASTSAVE", "ROLE", "LOLWUT", "RANDOMKEY", "SCAN"))
@@ -59,6 +65,10 @@ def refusal(command: Sequence[str], my_keys: bool = False) -> str | None:
         return f"{facts.name} is not sent: it changes its connection, which others share"
     if name == "COPY" and any(word(each) == "DB" for each in command[3:]):
         return "COPY with DB is not sent: nobody deletes the copy in the other database"
+    if name in _SCRIPTS and not my_keys:
+        return f"{name} is not sent: {_SCRIPT}; allow it with --my-keys if this one does no harm"
+    if name == "SCAN" and any(each.isdigit() and int(each) > _MOST_SCANNED for each in command[2:]):
+        return f"SCAN with a COUNT of more than {_MOST_SCANNED:,} is not sent: {_WALKS}"
     if name in _HARMLESS or facts.read_only:
         return None
     if name in KEYLESS and facts.first_key is None:

@@ -21,7 +21,7 @@ from aioresp.cli.bench.load import Call, closed, open_loop
 from aioresp.cli.bench.progress import Lane, Progress
 from aioresp.cli.bench.server import Server, delay_of
 from aioresp.cli.bench.tally import PATIENCE, Gone, Tally, kind_of
-from aioresp.cli.bench.template import TTL, Maker, Template
+from aioresp.cli.bench.template import MOST_RING, TTL, Maker, Template
 from aioresp.cli.bench.ways import WAYS, Traffic, Way
 from aioresp.cli.bench.ways import maker as maker_of
 from aioresp.cli.display import Display
@@ -160,7 +160,7 @@ class _Run:
                 # Each round begins with another way: what disturbs the machine for a while disturbs all of them.
                 shift = number % len(ready)
                 for lane, way, call in ready[shift:] + ready[:shift]:
-                    await self._round(lane, way, call, maker.commands(plan.pipeline))
+                    await self._round(lane, way, call, maker)
                     if number == plan.rounds - 1:
                         self.view.finished(lane)
 
@@ -173,13 +173,14 @@ class _Run:
         count = _WARM_CONNECTIONS if connects else max(plan.tasks, min(20_000, plan.count // 10) // plan.pipeline)
         await self._guarded(closed(call, islice(commands, count), min(plan.tasks, count), _WARM, Tally()), 0.0)
 
-    async def _round(self, lane: Lane, way: Way, call: Call, commands: Iterator[Any]) -> None:
+    async def _round(self, lane: Lane, way: Way, call: Call, maker: Maker) -> None:
         plan = self.plan
+        calls = plan.calls(lane.way)
+        commands = maker.commands(plan.pipeline, MOST_RING if calls is None else calls * plan.pipeline)
         gc.collect()  # no way pays for what the one before left behind
         before = await self.server.try_to_read()
         traffic, delay, cpu = way.traffic, delay_of(), time.process_time()
         tally = lane.begin()
-        calls = plan.calls(lane.way)
         if plan.rate is not None:
             rate = plan.rate / plan.pipeline
             assert calls is not None

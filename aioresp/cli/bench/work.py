@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def plan(words: Sequence[str], tests: Sequence[str], **options: Any) -> Plan:
     """Return the plan of a command line. Raises typer.BadParameter for what is never run."""
     try:
         made = Plan(templates(words, tests), **options)
+        if made.seconds is None:
+            made = replace(made, rounds=min(made.rounds, -(-made.count // made.pipeline)))
         made.check()
     except BadCommand as error:
         raise typer.BadParameter(str(error)) from None

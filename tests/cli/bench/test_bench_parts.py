@@ -23,7 +23,7 @@ from aioresp.cli.bench.refusals import refusal
 from aioresp.cli.bench.server import Counters, Facts, Reading, Used
 from aioresp.cli.bench.summary import print_comparison, print_summary
 from aioresp.cli.bench.tally import PATIENCE, Gone, Tally, kind_of
-from aioresp.cli.bench.template import NAMED, BadCommand, Maker, named, written
+from aioresp.cli.bench.template import NAMED, RING, BadCommand, Maker, named, written
 from aioresp.cli.bench.verdict import judge, sentences
 from aioresp.cli.bench.work import templates
 from aioresp.cli.faults import Fault
@@ -125,6 +125,17 @@ def test_a_large_value_is_there_once() -> None:
     assert len(maker._ring) == 16
 
 
+def test_of_very_many_keys_those_that_were_drawn_are_deleted() -> None:
+    maker = Maker(written(["SET", "{key}", "{prefix}{rand}"]), "p:", 50_000_000, 4, seed=1)
+    commands = maker.commands(count=100)
+    sent = {word for _ in range(100) for word in next(commands)[1:]}
+    names = set(maker.names())
+    assert sent <= names
+    assert len(names) <= 2 * RING
+    again = {next(maker.commands(count=100))[1] for _ in range(3)}
+    assert len(again) == 3  # each round draws anew
+
+
 def test_names_are_all_that_was_written() -> None:
     maker = Maker(written(["SET", "{prefix}a{seq}", "1"]), "p:", 10, 4, seed=1)
     commands = maker.commands()
@@ -163,7 +174,8 @@ def test_a_command_may_be_one_word_of_the_shell() -> None:
 REFUSED = """
 " FLUSHALL | FLUSHDB ASYNC | KEYS * | SHUTDOWN NOSAVE | DEBUG SLEEP 1 | CONFIG SET save '' | config get * | SAVE |
 BGSAVE | BLPOP {key} 0 | BRPOP {key} 1 | BLMOVE {key} {key} LEFT RIGHT 0 | XREAD BLOCK 0 STREAMS {key} $ |
-BZMPOP 0 1 {key} MIN | SUBSCRIBE a | PSUBSCRIBE a | SSUBSCRIBE a | MONITOR | SYNC | PSYNC ? -1 | REPLICAOF NO ONE |
+BZMPOP 0 1 {key} MIN | SUBSCRIBE a | PSUBSCRIBE a | SSUBSCRIBE a |
+SCAN 0 COUNT 1000000 | MONITOR | SYNC | PSYNC ? -1 | REPLICAOF NO ONE |
 FAILOVER | CLUSTER RESET | SWAPDB 0 1 | MIGRATE h 1 {key} 0 1 | MOVE {key} 1 | COPY {key} {prefix}b DB 2 |
 EVAL return 0 | EVALSHA a 0 | FCALL f 0 | SCRIPT FLUSH | FUNCTION FLUSH | CLIENT KILL ID 1 | CLIENT PAUSE 1000 |
 ACL SETUSER a | MODULE LOAD a | PUBLISH a b | SELECT 1 | AUTH a | MULTI | EXEC | WATCH {key} | QUIT | RESET |
@@ -199,7 +211,8 @@ def test_own_keys_need_the_users_word() -> None:
     assert refusal(["SET", "user:1", "2"], my_keys=True) is None
     assert refusal(["JSON.GET", "user:1"], my_keys=True) is None
     assert refusal(["FLUSHALL"], my_keys=True) is not None
-    assert refusal(["EVAL", "s", "1", "user:1"], my_keys=True) is not None
+    assert refusal(["EVAL", "s", "1", "user:1"], my_keys=True) is None
+    assert refusal(["SCRIPT", "FLUSH"], my_keys=True) is not None
 
 
 def test_ttl_of_a_command() -> None:
@@ -237,6 +250,7 @@ def test_calls_of_a_round() -> None:
     assert plan(count=1_000).calls("shared") == 200
     assert plan(count=1_000, pipeline=10).calls("shared") == 20
     assert plan(count=1).calls("shared") == 1
+    assert plan(count=101).calls("shared") == 21  # at least as many as asked
     assert plan(count=1_000_000).calls("fresh") == MOST_CONNECTIONS // 5
     assert plan(seconds=10.0).calls("shared") is None
     assert plan(seconds=10.0).calls("fresh") == MOST_CONNECTIONS // 5
