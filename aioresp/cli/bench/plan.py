@@ -79,6 +79,18 @@ class Plan:
         """Connections that `fresh` may make for each command of -t: all together make no more than the limit."""
         return max(1, MOST_CONNECTIONS // len(self.templates))
 
+    @property
+    def rounds_of_use(self) -> int:
+        """The number of rounds, or fewer: in each of them every task makes a call."""
+        calls = []
+        if self.seconds is None:
+            calls.append(self.count // self.pipeline)
+        elif self.rate is not None:
+            calls.append(int(self.rate * self.seconds / self.pipeline))
+        if "fresh" in self.ways:
+            calls.append(self.budget)
+        return max(1, min([self.rounds, *(each // self.tasks for each in calls)]))
+
     def calls(self, way: str) -> int | None:
         """Return the calls of a way in one round; None if the time alone ends it. A pipeline is one call."""
         least = self.rounds

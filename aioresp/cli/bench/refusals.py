@@ -74,7 +74,8 @@ def refusal(command: Sequence[str], my_keys: bool = False) -> str | None:
     if name in KEYLESS and facts.first_key is None:
         return f"{name} is not sent: it is not among the commands without keys that do no harm"
     if name not in KEYS and facts.first_key is None and not movable(name) and "." not in name:
-        return f"{name} is not a command that this version knows: it might do anything"
+        hint = " (a URL begins with redis://)" if ":" in name else ""
+        return f"{name} is not a command that this version knows{hint}: it might do anything"
     keys = facts.keys
     if not keys:
         return f"{name} names no key here"

@@ -28,7 +28,7 @@ def heading(progress: Progress) -> Text:
     """Return the line that says what is measured where."""
     plan = progress.plan
     amount = f"{plan.count:,} each" if plan.seconds is None else f"{plan.seconds:g} s each"
-    words = [f"{plan.tasks:,} tasks", amount, f"values of {plan.size:,} bytes"]
+    words = [f"{plan.tasks:,} {'task' if plan.tasks == 1 else 'tasks'}", amount, f"values of {plan.size:,} bytes"]
     if plan.pipeline > 1:
         words.append(f"pipelines of {plan.pipeline:,}")
     if plan.rate is not None:

@@ -34,9 +34,8 @@ def plan(words: Sequence[str], tests: Sequence[str], **options: Any) -> Plan:
     """Return the plan of a command line. Raises typer.BadParameter for what is never run."""
     try:
         made = Plan(templates(words, tests), **options)
-        if made.seconds is None:
-            made = replace(made, rounds=min(made.rounds, -(-made.count // made.pipeline)))
         made.check()
+        made = replace(made, rounds=made.rounds_of_use)
     except BadCommand as error:
         raise typer.BadParameter(str(error)) from None
     if made.loop == "uvloop" and not uvloop_installed():
@@ -79,12 +78,13 @@ def bench(
         run(measure(target, progress, view, warn), factory(made.loop, exact=made.rate is not None))
     except BaseException:
         if progress.measured:
-            _show(progress, json)
+            _show(progress, figures.figures(progress), json)
         raise
-    _show(progress, json, saved, against)
+    found = figures.figures(progress)
+    _show(progress, found, json, saved, against)
     if save is not None:
         try:
-            save.write_text(figures.to_json(figures.figures(progress)) + "\n", encoding="utf-8")
+            save.write_text(figures.to_json(found) + "\n", encoding="utf-8")
         except OSError as error:
             raise Fault(f"--save: {save}: {error.strerror}") from None
         if not json:
@@ -96,15 +96,18 @@ def compare_plans(saved: dict[str, Any], progress: Progress) -> None:
     compare(saved, {**figures.figures(progress), "commands": saved["commands"]})
 
 
-def _show(progress: Progress, json: bool, saved: dict[str, Any] | None = None, against: Path | None = None) -> None:
-    found = figures.figures(progress)
+def _show(
+    progress: Progress,
+    found: dict[str, Any],
+    json: bool,
+    saved: dict[str, Any] | None = None,
+    against: Path | None = None,
+) -> None:
     differences = None if saved is None else compare(saved, found)
     if json:
         if differences is not None and saved is not None:
-            found["against"] = {
-                "remarks": remarks(saved, found),
-                "differences": [{**vars(each), "change": round(each.change, 4)} for each in differences],
-            }
+            said = [{**vars(each), "change": round(each.change, 4)} for each in differences]
+            found = {**found, "against": {"remarks": remarks(saved, found), "differences": said}}
         typer.echo(figures.to_json(found))
         return
     out = Console()

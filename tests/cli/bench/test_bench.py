@@ -89,16 +89,16 @@ def through(proxy: Proxy, own: Server) -> str:
 
 async def test_connections_are_counted_here_and_by_the_server(own: Server, r: Client[str]) -> None:
     await r.set("user:1", "mine")
-    found = await bench(own.url, tests="set,get,incr,lpush,hset,mset,mget,lrange_100,xadd,spop")
+    found = await bench(own.url, tests="set,get,incr,mset,lrange_100,xadd", count=20)
     for each in found.lanes:
         made = each.traffic.made
         assert made == each.used.connections, each
-        assert made == 50 if each.way == "fresh" else 1 <= made <= 5 if each.way == "classic" else made == 1
-        assert each.operations == 50
-        assert each.traffic.sent > 50 * 10
+        assert made == 20 if each.way == "fresh" else 1 <= made <= 5 if each.way == "classic" else made == 1
+        assert each.operations == 20
+        assert each.traffic.sent > 20 * 10
         assert each.total.errors == {}
         assert each.cpu > 0
-        assert each.used.commands >= 50
+        assert each.used.commands >= 20
     assert found.complete
     assert await left(r) == []
     assert await r.keys() == ["user:1"]
@@ -110,8 +110,8 @@ async def test_own_commands_and_pipelines(own: Server, r: Client[str]) -> None:
     found = await bench(own.url, "GET user:{rand}", pipeline=10, ways=("shared",))
     assert lane(found, "shared").operations == 50
     assert (lane(found, "shared").total.calls, lane(found, "shared").weight) == (5, 10)
-    found = await bench(own.url, "RPUSH", "{prefix}all:{seq}", "{data}", size=100)
-    assert found.deleted >= 150
+    found = await bench(own.url, "RPUSH", "{prefix}all:{seq}", "{data}", size=100, ways=("classic", "shared"))
+    assert found.deleted >= 100
     assert await left(r) == []
     with pytest.raises(Fault, match="the server refuses LPUSH: WRONGTYPE"):
         await bench(own.url, "LPUSH", "user:{rand}", "a", my_keys=True)
@@ -133,9 +133,9 @@ async def test_keys_expire_if_the_benchmark_is_killed(own: Server, r: Client[str
             await look()
 
     for words in ([], ["SADD", "{key}", "{seq}"]):
-        made = plan(words, ["set", "get", "incr"], **{**PLAN, "ways": ("shared",), "seconds": 0.3})
+        made = plan(words, ["set", "get", "incr"], **{**PLAN, "ways": ("shared",), "seconds": 0.3, "rate": 500.0})
         await running.run(Target(own.url), planned(made, "a"), Looking(), lambda line: None)
-    assert len(seen) > 20
+    assert len(seen) >= 20
     assert all(ttl > 3_000 for ttl in seen.values())
 
 
@@ -224,7 +224,7 @@ async def test_what_would_hurt_this_server_is_refused(own: Server, r: Client[str
         await refused("SET {key} {data}", size=500_000_000, keys=1_000_000, match="quarter of the server's free memory")
         await r.replicaof("127.0.0.1", 1)
         await refused("SET {key} {data}", match="is a replica")
-        found = await bench(own.url, tests="get")
+        found = await bench(own.url, tests="get", ways=("shared",))
         assert any("replica" in note for note in found.notes)
     finally:
         await r.replicaof("NO", "ONE")
@@ -246,11 +246,11 @@ async def test_a_command_that_makes_the_server_grow_is_stopped(
 async def test_a_user_who_may_not_read_info(own: Server, r: Client[str]) -> None:
     await r.call("ACL SETUSER", "bench", "on", ">secret", "~*", "&*", "+@all", "-info", "-config")
     try:
-        found = await bench(f"redis://bench:secret@{own.host}:{own.port}")
+        found = await bench(f"redis://bench:secret@{own.host}:{own.port}", count=20)
     finally:
         await r.acl_deluser("bench")
     assert any("may not read INFO" in note for note in found.notes)
-    assert lane(found, "fresh").traffic.made == 50
+    assert lane(found, "fresh").traffic.made == 20
     assert await left(r) == []
 
 
@@ -259,7 +259,7 @@ async def test_a_user_who_may_not_read_info(own: Server, r: Client[str]) -> None
 
 async def test_a_restart_in_the_middle_is_counted_and_leaves_nothing() -> None:
     async with start_server(config={"appendonly": "yes"}) as s:  # the keys survive it
-        work = asyncio.create_task(bench(s.url, tests="set", seconds=1.5, ways=("classic", "shared")))
+        work = asyncio.create_task(bench(s.url, tests="set", seconds=1.5, rate=300.0, ways=("classic", "shared")))
         await asyncio.sleep(0.5)
         await asyncio.to_thread(s.kill)
         await asyncio.to_thread(s.start)
@@ -275,7 +275,7 @@ async def test_a_server_that_is_gone_ends_the_run(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(running, "FAREWELL", 0.2)
     warned: list[str] = []
     async with start_server() as s:
-        work = asyncio.create_task(bench(s.url, tests="set", seconds=60.0, warned=warned))
+        work = asyncio.create_task(bench(s.url, tests="set", seconds=60.0, rate=300.0, warned=warned))
         await asyncio.sleep(0.5)
         await asyncio.to_thread(s.kill)
         with pytest.raises(Fault, match="no call has succeeded"):
@@ -304,7 +304,8 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.ci)], ids=["SIGINT", "SIGTERM"]
 )
 async def test_ctrl_c_shows_what_was_measured_and_leaves_nothing(number: int, own: Server, r: Client[str]) -> None:
-    process = start(own.url, "-t", "set", "--seconds", "60", "--rounds", "100", "--ways", "shared,classic")
+    words = ("-t", "set", "--seconds", "60", "--rounds", "100", "--rate", "300", "--ways", "shared,classic")
+    process = start(own.url, *words)
     while not any("aioresp:bench:" in key for key in await r.keys()):
         await asyncio.sleep(0.05)
     await asyncio.sleep(1.5)
@@ -318,7 +319,7 @@ async def test_ctrl_c_shows_what_was_measured_and_leaves_nothing(number: int, ow
     assert await left(r) == []
 
 
-async def test_save_and_against(own: Server, r: Client[str], tmp_path: Path) -> None:
+async def test_json_and_save(own: Server, r: Client[str], tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     words = ("-t", "get", "-n", "500", "-c", "5", "-r", "50", "--ways", "shared")
     process = start(own.url, *words, "--save", str(path), "--json")
@@ -326,10 +327,18 @@ async def test_save_and_against(own: Server, r: Client[str], tmp_path: Path) -> 
     assert (process.returncode, complained) == (0, "")
     assert json.loads(said) == json.loads(path.read_text())
     assert json.loads(said)["complete"]
+    assert await left(r) == []
+
+
+@pytest.mark.ci
+async def test_against_a_saved_run(own: Server, r: Client[str], tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    words = ("-t", "get", "-n", "500", "-c", "5", "-r", "50", "--ways", "shared")
+    await asyncio.to_thread(start(own.url, *words, "--save", str(path)).communicate, timeout=60)
     process = start(*words, "--against", str(path), AIORESP_URL=own.url)
     said, complained = await asyncio.to_thread(process.communicate, timeout=60)
     assert (process.returncode, complained) == (0, "")
-    assert re.search(r"GET|get +shared +ops/s", said)
+    assert re.search(r"get +shared +ops/s", said)
     assert "against" in said
     assert await left(r) == []
 

@@ -126,7 +126,7 @@ def test_a_large_value_is_there_once() -> None:
 
 
 def test_of_very_many_keys_those_that_were_drawn_are_deleted() -> None:
-    maker = Maker(written(["SET", "{key}", "{prefix}{rand}"]), "p:", 50_000_000, 4, seed=1)
+    maker = Maker(written(["SET", "{key}", "{prefix}{rand}"]), "p:", 2_000_000, 4, seed=1)
     commands = maker.commands(count=100)
     sent = {word for _ in range(100) for word in next(commands)[1:]}
     names = set(maker.names())
@@ -257,6 +257,15 @@ def test_calls_of_a_round() -> None:
     assert plan(seconds=10.0, rate=500.0).calls("shared") == 1_000
     three = Plan((named("get"), named("set"), named("incr")), ("fresh",), count=1_000_000)
     assert (three.calls("fresh") or 0) * 5 * 3 <= MOST_CONNECTIONS  # all commands together
+
+
+def test_each_task_has_a_call_in_each_round() -> None:
+    assert plan().rounds_of_use == 5
+    assert plan(tasks=5_000, count=5_000).rounds_of_use == 1
+    assert plan(tasks=5_000).rounds_of_use == 2  # of 10,000 connections
+    assert plan(tasks=5_000, seconds=60.0).rounds_of_use == 2
+    assert plan(tasks=50, count=1_000, pipeline=10).rounds_of_use == 2
+    assert plan(count=1).rounds_of_use == 1
 
 
 # --- Counters of a server --------------------------------------------------------------------------------------------
