@@ -1,0 +1,1 @@
+"""A shared pool against fresh connections: `python -m benchmarks.connections --help`."""
