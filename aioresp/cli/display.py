@@ -96,5 +96,5 @@ class Nothing:
     async def repaint(self) -> None:
         """Do nothing."""
 
-    def finished(self, part: Any) -> None:
+    def finished(self, part: Any, /) -> None:
         """Show nothing."""

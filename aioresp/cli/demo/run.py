@@ -46,7 +46,7 @@ _FAREWELL = 10.0
 class View(Display[Progress], Protocol):
     """Display of a run."""
 
-    def finished(self, lane: Lane) -> None:
+    def finished(self, lane: Lane, /) -> None:
         """Show that a lane has arrived."""
 
 

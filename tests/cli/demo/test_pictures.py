@@ -47,6 +47,7 @@ def test_the_race_ends_with_what_was_recorded(recorded: dict[str, Any]) -> None:
     text = (ASSETS / "race.svg").read_text(encoding="utf-8")
     root = ElementTree.fromstring(text)
     rows: dict[str, list[str]] = {}
+    row: list[str] = []
     for element in root.iter():
         tag = element.tag.rpartition("}")[2]
         if tag == "text" and element.text in [name for name, _ in NAMES_AND_COLOURS]:
