@@ -33,7 +33,8 @@ def print_summary(console: Console, figures: Figures) -> None:
         lines.append(f"The server counted {figures.strangers:,} connections more, which others made meanwhile.")
     lines.append(f"The {figures.keys.deleted:,} keys under {figures.keys.prefix} are deleted.")
     console.print(Text("\n".join(("", *lines, "")), style="dim"), highlight=False)
-    console.print(Text(sentence(figures), style="bold"), highlight=False)
+    hero = NAMES_AND_COLOURS[HERO - 1][1]
+    console.print(Text(sentence(figures), style=f"bold {hero}"), highlight=False)
     console.print(Text("\nNext:", style="dim"))
     for command, purpose in NEXT:
         console.print(Text.assemble("  ", (f"{command:<20}", "bold"), "  ", (purpose, "dim")), highlight=False)
