@@ -141,7 +141,8 @@ def test_the_other_demo_wants_one_server(url: str, advice: str) -> None:
     assert advice in done.output
 
 
-@pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.soak)])
+@pytest.mark.ci
+@pytest.mark.parametrize("late", [False, True])
 def test_ctrl_c_leaves_no_process(late: bool) -> None:
     process = started("cluster", "--count", "100")
     with process:
