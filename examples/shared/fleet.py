@@ -15,10 +15,12 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aioresp.errors import RedisError
-from aioresp.testing import ServerFailed, ServerNotFound, server
-from examples.shared.member import GRACE, client
+from aioresp.testing import ServerFailed, ServerNotFound
+from examples.shared.ground import server_at_hand
+from examples.shared.member import GRACE
 
 LIVELY = 3.0  # seconds after which a process has started well
 ATTEMPTS = 5  # starts in a row that fail before all is given up
@@ -28,10 +30,18 @@ COLOURS = (36, 35, 33, 32, 34, 31)
 def arguments(name: str, about: str, **counts: int) -> argparse.ArgumentParser:
     """Return a parser with `--port`, and an option for each kind of process: `workers=2` makes `--workers`."""
     parser = argparse.ArgumentParser(prog=f"python -m examples.{name}", description=about)
-    parser.add_argument("--port", type=int, default=8000, help="first port of the pages; 0 takes any (default: 8000)")
+    parser.add_argument(
+        "--port", type=_number, default=8000, help="first port of the pages; 0 takes any (default: 8000)"
+    )
     for kind, count in counts.items():
-        parser.add_argument(f"--{kind}", type=int, default=count, metavar="N", help=f"how many (default: {count})")
+        parser.add_argument(f"--{kind}", type=_number, default=count, metavar="N", help=f"how many (default: {count})")
     return parser
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)
 
 
 @dataclass
@@ -112,13 +122,8 @@ class Fleet:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
         async with AsyncExitStack() as stack:
-            if os.environ.get("AIORESP_URL"):
-                async with client() as redis:
-                    await redis.ping()
-            else:
-                own = await stack.enter_async_context(server(config={"appendonly": "yes"}))
-                self._environment["AIORESP_URL"] = own.url
-                self._say(self.name, f"has a server of its own; watch it: aioresp monitor {own.url}")
+            url = await stack.enter_async_context(server_at_hand(partial(self._say, self.name)))
+            self._environment["AIORESP_URL"] = url
             alive, held = os.pipe()  # the second end is held by this process alone: the others see when it is gone
             stack.callback(os.close, held)
             keepers = [asyncio.create_task(self._keep(each, alive)) for each in self._members]

@@ -75,11 +75,15 @@ class Application:
                 assert time.monotonic() < end, f"there was no line {pattern!r}:\n{self.output}"
                 self._changed.wait(0.2)
 
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that the starter itself has started."""
+        return psutil.Process(self.process.pid).children()
+
     def member(self, name: str) -> psutil.Process:
         """Return a process by the name that its lines have, such as "worker-1"."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            for child in psutil.Process(self.process.pid).children():
+            for child in self.children():
                 with suppress(psutil.Error):
                     if child.environ().get("FLEET_NAME") == name:
                         return child

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from aioresp import Client
-from aioresp.testing import Server
+from aioresp.testing import ClusterServers, SentinelServers, Server
 from aioresp.testing import server as start_server
 from examples.judge.problems import PROBLEMS, SAMPLES
 from tests.examples.kit import PATIENCE, Application, application
@@ -365,3 +365,27 @@ async def test_a_job_in_hand_does_not_hold_up_the_end(own_server: Server) -> Non
     async with judging(AIORESP_URL=own_server.url, JUDGE_SECONDS="1") as judge, judge.tab() as tab:
         state = await tab.verdict(id)  # it was given back, and the next start finds it
         assert (state["verdict"], state["attempt"]) == ("timeout", 1)
+
+
+@pytest.mark.ci
+async def test_on_a_cluster() -> None:
+    async with ClusterServers() as cluster, judging(AIORESP_URL=cluster.url, JUDGE_SECONDS="20") as judge:
+        await judge_for_many(judge)
+
+
+@pytest.mark.ci
+async def test_under_sentinel() -> None:
+    async with SentinelServers() as sentinels, judging(AIORESP_URL=sentinels.url, JUDGE_SECONDS="20") as judge:
+        await judge_for_many(judge)
+
+
+async def judge_for_many(judge: Judge) -> None:
+    """Judge programs of users whose keys are in several slots."""
+    async with AsyncExitStack() as stack:
+        users = [f"user{number}" for number in range(6)]
+        tabs = [await stack.enter_async_context(judge.tab(user, server=1)) for user in users]
+        ids = [await judge.submit(RIGHT, user=user) for user in users]
+        for tab, id in zip(tabs, ids, strict=True):
+            assert (await tab.verdict(id))["verdict"] == "accepted"
+            assert list(tab.states) == [id]
+        assert await asyncio.to_thread(judge.app.end) < 10
