@@ -177,11 +177,9 @@ async def test_another_worker_judges_when_one_is_killed() -> None:
         id = await judge.submit("import time\n" + SLOW)
         worker = (await tab.phase(id, "running"))["worker"]
         process = judge.app.member(worker)
-        programs = process.children(recursive=True)
         process.kill()
         state = await tab.verdict(id)
         assert (state["verdict"], state["attempt"]) == ("accepted", 2)
-        assert psutil.wait_procs(programs, timeout=PATIENCE)[1] == []  # the program died with its worker
         await asyncio.to_thread(judge.app.line, f"{worker} died of SIGKILL, and is started again")
         assert judge.app.member(worker) != process
 
@@ -338,6 +336,19 @@ async def test_only_its_own_pages_may_send_programs() -> None:
             )
             assert answer.status_code == 422
         assert (await judge.web.get("/submissions/none?user=ada")).status_code == 404
+
+
+@pytest.mark.ci
+async def test_a_program_dies_with_its_worker() -> None:
+    async with judging("--workers", "1", "--web", "1", JUDGE_SECONDS="60") as judge:
+        await judge.submit("import time\ntime.sleep(59)")
+        worker = judge.app.member("worker")
+        async with asyncio.timeout(PATIENCE):
+            while not running("time.sleep(59)", judge.app):
+                await asyncio.sleep(0.05)
+        programs = worker.children(recursive=True)
+        worker.kill()
+        assert (await asyncio.to_thread(psutil.wait_procs, programs, timeout=PATIENCE))[1] == []
 
 
 def running(words: str, app: Application) -> list[psutil.Process]:
