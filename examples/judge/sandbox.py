@@ -39,21 +39,15 @@ class Run(NamedTuple):
 
 
 async def run(program: str, given: str) -> Run:
-    """Run a Python program with an input, in an empty folder. All processes that it leaves are killed."""
-    with (
-        tempfile.TemporaryDirectory(prefix="judge-", ignore_cleanup_errors=True) as folder,
-        tempfile.TemporaryFile() as stdin,
-        tempfile.TemporaryFile() as stdout,
-        tempfile.TemporaryFile() as stderr,
-    ):
-        os.chmod(folder, 0o777)  # the program may be another user's
+    """Run a Python program with an input. All processes that it leaves are killed."""
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(given.encode())
         stdin.seek(0)
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             *(*confinement().command, "-I", "-X", "utf8", "-c", program),
-            cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": folder},  # ours has the password of the server
+            cwd="/",  # no folder of its own: a worker that is killed leaves nothing
+            env={"PATH": "/usr/bin:/bin"},  # ours has the password of the server
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -96,6 +90,16 @@ class Confinement(NamedTuple):
     words: str
 
 
+def _tasks() -> int:
+    """Return the number of processes and threads that this user has, by which the system counts."""
+    count = 0
+    for entry in os.scandir("/proc") if os.path.isdir("/proc/self") else ():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == os.geteuid():
+                count += len(os.listdir(f"{entry.path}/task"))
+    return count
+
+
 @cache
 def confinement() -> Confinement:
     """Find the strictest command line that works here."""
@@ -103,6 +107,7 @@ def confinement() -> Confinement:
     die = ("setpriv", "--pdeathsig", "KILL")  # with the worker, whatever kills that
     apart = ("--net", "--ipc", "--pid", "--fork", "--kill-child")
     few = ("prlimit", "--nproc=8", *LIMITS)
+    more = ("prlimit", f"--nproc={_tasks() + 64}", *LIMITS)
     found: list[tuple[tuple[str, ...], str]] = []
     if os.geteuid() == 0:
         # Root is above the limit of processes. A number of this worker's own makes it count this worker's programs.
@@ -114,7 +119,7 @@ def confinement() -> Confinement:
     else:
         words = "without network, at most 8 processes"
         found += [((*die, "unshare", "--map-root-user", *apart, *few, pythons[0]), words)]
-    found += [((*die, "prlimit", *LIMITS, pythons[0]), "with the network, as this user")]
+    found += [((*die, *more, pythons[0]), "with the network, as this user")]
     for command, words in found:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             test = (*command, "-I", "-c", "print(6 * 7)")
