@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from aioresp import Client, RedisError, Retry
 from examples.analytics.model import ACCEPTED, FIELD, STREAM, Event, Posted, connect
@@ -118,7 +119,10 @@ app = FastAPI(title="Analytics", lifespan=lifespan, docs_url=None, redoc_url=Non
 
 @app.post("/event")
 async def post(request: Request) -> Response:
-    body = await whole(request)
+    try:
+        body = await whole(request)
+    except ClientDisconnect:
+        return answer(400, error="the request ended within its body")  # for the log: nobody reads it
     if body is None:
         return answer(413, {"Connection": "close"}, error=f"the request has more than {MOST_BYTES} bytes")
     try:

@@ -38,8 +38,8 @@ Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 class Posted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An event as a visitor's browser posts it.
 
-    An event with an `id` of the sender may be posted again after a failure: it counts once. Without one, the API makes
-    an id, and a repeated post is another event.
+    An event with an `id` of the sender may be posted again after a failure, and counts once. Without one, the API makes
+    an id, and a repeated post is another event. Two events with one id are one event, so use a UUID.
     """
 
     kind: Kind
@@ -50,7 +50,10 @@ class Posted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted event. `at` is its arrival at the API, in milliseconds since 1970."""
+    """An accepted event. `at` is its arrival at the API, in milliseconds since 1970.
+
+    Fields that a worker does not know are ignored, so an API may be newer than the workers.
+    """
 
     id: Identifier
     at: Annotated[int, Meta(ge=0, le=1 << 53)]

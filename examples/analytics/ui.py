@@ -80,6 +80,7 @@ class Board:
 
     async def read(self) -> None:
         """Read both sides at a time; one that is away is said, and does not hold up the other."""
+        first = not self.before  # rates are known from the second reading on
         summary, books = await asyncio.gather(self.ask_database(), self.ask_server(), return_exceptions=True)
         self.trouble = [str(error) for error in (summary, books) if isinstance(error, Exception)]
         point = Point(int(time.time()), None, None, None)
@@ -90,7 +91,8 @@ class Board:
             self.books = books
             point.accepted = self.rate("accepted", books.accepted)
             point.waiting = books.waiting
-        self.points.append(point)
+        if not first:
+            self.points.append(point)
 
     def rate(self, name: str, total: int) -> float | None:
         """Return by how much a sum has grown a second since the last reading, or None at the first."""

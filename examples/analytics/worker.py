@@ -175,12 +175,12 @@ async def main(consumer: str, size: int, wait: float) -> None:
     database = Database()
     async with connect(consumer) as redis:
         worker = Worker(redis, database, consumer, size, wait)
-        print(f"{consumer} stores batches of up to {size} events, or what comes within {wait:g} s", flush=True)
+        print(f"stores batches of up to {size} events", flush=True)
         try:
             await worker.run(stop)
         finally:
             await database.aclose()
-        print(f"{consumer} ends: {worker.stored} events stored", flush=True)
+        print(f"ends: {worker.stored} events stored", flush=True)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ class Pipeline:
 
     def api(self) -> subprocess.Popen[bytes]:
         """Start an API as its README says, and wait until it answers."""
-        started = self._start("api", "-m", "uvicorn", "examples.analytics.api:app", "--port", str(self.port))
+        quiet = ("--log-level", "warning")
+        started = self._start("api", "-m", "uvicorn", "examples.analytics.api:app", "--port", str(self.port), *quiet)
         wait_for(self._answers)
         return started
 
