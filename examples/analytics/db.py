@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -142,7 +142,7 @@ class Database:
         )
 
     @asynccontextmanager
-    async def _transaction(self) -> Any:
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         """Give a transaction, and say of a failure whether it is worth another try."""
         try:
             async with self.engine.begin() as connection:

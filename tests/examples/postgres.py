@@ -26,21 +26,34 @@ class Postgres:
         self.url = f"postgresql+asyncpg://owner@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
         #: PostgreSQL refuses to run as root.
-        self._user: dict[str, int] = {}
+        self._user: int | None = None
+        self._group: int | None = None
         if os.geteuid() == 0:
             account = pwd.getpwnam(_account())
-            self._user = {"user": account.pw_uid, "group": account.pw_gid}
+            self._user, self._group = account.pw_uid, account.pw_gid
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         self._data = os.path.join(self.folder, "data")
         made = ["-D", self._data, "-U", "owner", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run([f"{binaries}/initdb", *made], check=True, capture_output=True, cwd=self.folder, **self._user)
+        subprocess.run(
+            [f"{binaries}/initdb", *made],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            user=self._user,
+            group=self._group,
+        )
 
     def start(self) -> None:
         """Start the server, and wait until it accepts connections."""
         command = [f"{self._binaries}/postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder]
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self._process = subprocess.Popen(
-                [*command, "-c", "listen_addresses=127.0.0.1"], stderr=log, stdout=log, cwd=self.folder, **self._user
+                [*command, "-c", "listen_addresses=127.0.0.1"],
+                stderr=log,
+                stdout=log,
+                cwd=self.folder,
+                user=self._user,
+                group=self._group,
             )
         end = time.monotonic() + 60
         ready = [f"{self._binaries}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
