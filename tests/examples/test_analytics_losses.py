@@ -41,6 +41,18 @@ worker.Worker.acknowledge = acknowledge
 asyncio.run(worker.main("worker-1", 100, 0.1))
 """
 
+#: A worker that dies of SIGKILL within its first transaction.
+DIES_BEFORE_COMMIT = """
+import asyncio, os, signal
+from examples.analytics import db, worker
+
+async def add(self, *rest):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+db.Database._add = add
+asyncio.run(worker.main("worker-1", 100, 0.1))
+"""
+
 #: Many processes that make the schema at the same moment.
 PREPARES = """
 import asyncio
@@ -124,11 +136,15 @@ def test_a_worker_that_is_down_for_ten_seconds(parts: Pipeline) -> None:
     parts.settle()
 
 
-def test_a_worker_that_dies_between_commit_and_acknowledgement(parts: Pipeline) -> None:
+def test_a_worker_that_dies_before_commit_or_between_commit_and_acknowledgement(parts: Pipeline) -> None:
     parts.api()
     finish(parts.load(400, 2))
-    finish(parts.code("dies", DIES_AFTER_COMMIT))
-    assert parts.log("dies").endswith("100 are stored\n")
+    before = parts.code("before", DIES_BEFORE_COMMIT)
+    finish(before)
+    assert before.returncode == -signal.SIGKILL
+    assert parts.stored() == 0
+    finish(parts.code("after", DIES_AFTER_COMMIT))
+    assert parts.log("after").endswith("100 are stored\n")
     assert parts.stored() == 100
     parts.worker()
     parts.settle()
