@@ -7,6 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from examples.analytics.db import Database
 from examples.shared.fleet import Fleet, arguments
 
 
@@ -17,10 +20,11 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, help="folder that keeps SQLite's file (default: a temporary one)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="analytics-") as temporary:
-        if not os.environ.get("ANALYTICS_DATABASE_URL"):
-            folder = given.dir or Path(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            os.environ["ANALYTICS_DATABASE_URL"] = f"sqlite+aiosqlite:///{folder.absolute()}/analytics.db"
+        try:
+            _choose_database(given.dir or Path(temporary))
+        except (OSError, ImportError, SQLAlchemyError) as error:
+            print(f"analytics: the database cannot be used: {error}", file=sys.stderr)
+            return 1
         fleet = Fleet("analytics", port=given.port)
         fleet.add("ui", "examples.analytics.ui", web=True)
         fleet.add("api", "examples.analytics.api", count=given.apis, web=True)
@@ -28,6 +32,15 @@ def main() -> int:
         if given.rate:
             fleet.add("load", "examples.analytics.load", "--rate", f"{given.rate:g}", "--wave")
         return fleet.run()
+
+
+def _choose_database(folder: Path) -> None:
+    """Take ANALYTICS_DATABASE_URL, or a file in the folder; all processes find it in their environment."""
+    if os.environ.get("ANALYTICS_DATABASE_URL"):
+        Database()  # checks the URL and loads its driver; connects to nothing
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["ANALYTICS_DATABASE_URL"] = f"sqlite+aiosqlite:///{folder.absolute()}/analytics.db"
 
 
 if __name__ == "__main__":
