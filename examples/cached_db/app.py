@@ -40,7 +40,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="cached-db", lifespan=lifespan)
-app.add_middleware(CORSMiddleware, allow_origins=PEERS, allow_methods=["*"], allow_headers=["*"])
+origins = [*PEERS, *(peer.replace("127.0.0.1", "localhost") for peer in PEERS)]
+app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
 
 
 class Price(BaseModel):
@@ -70,9 +71,10 @@ async def change(id: int, new: Price, way: Way = "aioresp") -> dict[str, bool]:
     """Write a price. `told` says whether the cache knows of it: otherwise it is told when its server is back."""
     try:
         await (ways.write(id, new.price) if way == "aioresp" else ways.naive_write(id, new.price))
+        await ways.forget("naive" if way == "aioresp" else "aioresp", id)  # there is one database for both
     except RedisError:  # the database has it
-        ways.debts.add((way, id))
-    return {"told": (way, id) not in ways.debts}
+        ways.debts.add(id)
+    return {"told": id not in ways.debts}
 
 
 @app.exception_handler(NoSuchProduct)
@@ -82,7 +84,7 @@ async def not_found(request: Request, error: NoSuchProduct) -> JSONResponse:
 
 @app.exception_handler(RedisError)
 async def away(request: Request, error: RedisError) -> JSONResponse:
-    return JSONResponse({"detail": f"the cache's server is away: {type(error).__name__}"}, 503)
+    return JSONResponse({"detail": f"The cache's server is away: {type(error).__name__}"}, 503)
 
 
 # --- For the page -----------------------------------------------------------------------------------------------------

@@ -69,17 +69,18 @@ async def write(id: int, price: int) -> None:
 
 # --- While the server is away -----------------------------------------------------------------------------------------
 
-debts: set[tuple[str, int]] = set()  # ways and products that were written while the cache could not be told
+debts: set[int] = set()  # products that were written while the caches could not be told
 
 
 async def pay_debts() -> None:
-    """Tell the cache, as soon as its server is back, what was written meanwhile."""
+    """Tell the caches, as soon as their server is back, what was written meanwhile."""
     while True:
         await asyncio.sleep(0.2)
-        for way, id in list(debts):
+        for id in list(debts):
             try:
-                await forget(way, id)
-                debts.discard((way, id))
+                for way in figures:
+                    await forget(way, id)
+                debts.discard(id)
             except RedisError:
                 break
 

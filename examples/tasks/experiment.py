@@ -113,6 +113,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rate", type=float, default=1, help="jobs a second (default: 1)")
     options = parser.parse_args()
+    if options.seconds < 2 or options.rate <= 0:
+        parser.error("--seconds is 2 at least, and --rate more than 0")
     ways = [options.way] if options.way else list(WAYS)
     given = os.environ.get("AIORESP_URL")
     if given and not options.way:
