@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
-from aioresp import Client, Cluster
+from aioresp import Client, Cluster, RedisError
 from examples.shared.fleet import COLOURS, Member
 from examples.shared.member import GRACE
 
@@ -48,6 +49,7 @@ class Lab:
         self._redis = redis
         self._alive, self._held = os.pipe()  # the processes see when this one is gone, whatever it died of
         self._members: list[Member] = []
+        self._readers: list[asyncio.Task[None]] = []
         self._heard = time.monotonic()
         self._hand: dict[str, str] = {}  # tasks in hand, by worker
 
@@ -57,73 +59,71 @@ class Lab:
 
     async def __aexit__(self, *error: object) -> None:
         await self.end()
-        await self.clear()
+        with suppress(RedisError):
+            await self.clear()
         os.close(self._held)
 
     async def play(self, round: Round, clients: int, workers: int, tasks: int, kill: bool) -> None:
         """Start workers and clients, wait until all is done that will be, and end the workers."""
         print(f"\n{round.title}\n")
         self._heard = time.monotonic() + STARTING
-        async with asyncio.TaskGroup() as group:
-            for name in [f"worker-{number}" for number in range(1, workers + 1)]:
-                await self._start(group, round, name, round.work, name)
-            for name in NAMES[:clients]:
-                await self._start(group, round, name, round.submit, name, str(tasks))
-            killing = group.create_task(self._kill(round, "worker-2")) if kill else None
-            while len(round.done) < clients * tasks and time.monotonic() - self._heard < QUIET:
-                await asyncio.sleep(0.1)
-                round.done = await self._redis.hgetall("lab:done")
-                if round.victim in round.done and not round.rescued:
-                    round.rescued = time.monotonic() - round.killed
-            if killing is not None:
-                killing.cancel()
-            await self.end()
+        for name in [f"worker-{number}" for number in range(1, workers + 1)]:
+            await self._start(round, name, round.work, name)
+        for name in NAMES[:clients]:
+            await self._start(round, name, round.submit, name, str(tasks))
+        while len(round.done) < clients * tasks and time.monotonic() - self._heard < QUIET:
+            await asyncio.sleep(0.05)
+            if kill and not round.victim:
+                await self._kill(round, "worker-2")
+            round.done = await self._redis.hgetall("lab:done")
+            if round.victim in round.done and not round.rescued:
+                round.rescued = time.monotonic() - round.killed
+        await self.end()
         await self.clear()
 
-    async def _start(self, group: asyncio.TaskGroup, round: Round, name: str, *command: str) -> None:
+    async def _start(self, round: Round, name: str, *command: str) -> None:
         member = Member(name, command, None)
         self._members.append(member)
-        group.create_task(self._read(round, name, await member.start(dict(os.environ), self._alive)))
+        output = await member.start(dict(os.environ), self._alive)
+        self._readers.append(asyncio.create_task(self._read(round, member, output)))
 
-    async def _read(self, round: Round, name: str, output: asyncio.StreamReader) -> None:
+    async def _read(self, round: Round, member: Member, output: asyncio.StreamReader) -> None:
+        name = member.name
         async for line in output:
-            words = line.decode().split()
-            self._say(name, " ".join(words))
+            self._say(name, line.decode(errors="replace").rstrip())
             self._heard = time.monotonic()
-            match words:
+            match line.decode(errors="replace").split():
                 case "submits", task:
                     round.submitted.append(task)
                 case "begins", task:
                     self._hand[name] = task
                 case "ends", _:
                     self._hand.pop(name, None)
+        if member.process is not None:
+            await member.process.wait()
 
     async def _kill(self, round: Round, name: str) -> None:
-        """Kill a worker as the system does when memory is short, at a moment when it surely is in a task."""
+        """Kill a worker, as the system does when memory is short, if it surely is in a task."""
         member = next(each for each in self._members if each.name == name)
-        while not round.victim:
-            await asyncio.sleep(0.05)
-            member.signal(signal.SIGSTOP)
+        member.signal(signal.SIGSTOP)
+        try:
             task = self._hand.get(name, "")
             if task and not await self._redis.hexists("lab:done", task):
                 member.signal(signal.SIGKILL)
                 round.victim, round.killed = task, time.monotonic()
                 self._say("lab", f"kills {name} with SIGKILL, in {task}")
+        finally:
             member.signal(signal.SIGCONT)
 
     async def end(self) -> None:
         """End all processes: SIGTERM, and SIGKILL to those that stay."""
-        running = [each.process for each in self._members if each.process is not None]
         for number in (signal.SIGTERM, signal.SIGKILL):
             for each in self._members:
                 each.signal(number)
-            try:
-                async with asyncio.timeout(GRACE):
-                    await asyncio.gather(*(process.wait() for process in running))
-                    break
-            except TimeoutError:
-                continue
+            if self._readers:  # each ends with its process
+                await asyncio.wait(self._readers, timeout=GRACE)
         self._members.clear()
+        self._readers.clear()
         self._hand.clear()
 
     async def clear(self) -> None:

@@ -133,6 +133,16 @@ def test_a_server_that_is_not_there_is_one_sentence(url: str) -> None:
 
 
 @pytest.mark.ci
+def test_a_server_that_goes_for_good_is_one_sentence() -> None:
+    with server() as own, lab(own.url) as running:
+        running.line("begins ada-2")
+        own.stop()
+        assert running.process.wait(PATIENCE) == 1
+        running.close()
+        assert re.match(r"tasks: .+", running.lines[-1]), running.output
+
+
+@pytest.mark.ci
 def test_the_experiment_alone() -> None:
     running = Application("tasks.experiment", ("--seconds", "4", "--rate", "2"), {})
     try:
