@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from pathlib import Path
 
 import uvicorn
@@ -28,4 +30,10 @@ def add_page(app: FastAPI, page: Path) -> None:
 def serve(app: FastAPI) -> None:
     """Serve an app until SIGTERM. Connections that are open then, such as WebSockets, have two seconds to end."""
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     uvicorn.Server(config).run(sockets=[listener()])
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Return False for the traceback of a request that was cancelled at the end: nobody needs it after Ctrl-C."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
