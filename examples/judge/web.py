@@ -46,7 +46,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-app = FastAPI(title="judge", lifespan=lifespan)
+app = FastAPI(title="judge", lifespan=lifespan, docs_url=None, redoc_url=None)  # their pages load from elsewhere
 add_page(app, HERE / "page.html")
 # Programs run here: no other site may send one by its visitors' browsers.
 app.add_middleware(CORSMiddleware, allow_origins=ORIGINS, allow_methods=["GET", "POST"], allow_headers=["*"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import time
 import uuid
@@ -137,6 +138,7 @@ async def test_verdicts_reach_both_tabs_of_their_user() -> None:
         assert "This is no sandbox" in page.text
         assert (await judge.web.get("/style.css")).headers["content-type"].startswith("text/css")
         assert await asyncio.to_thread(judge.app.end) < 10  # with three tabs open; it is one second
+        assert re.search("Traceback|ERROR|WARNING", judge.app.output) is None, judge.app.output
 
 
 @pytest.mark.ci
