@@ -106,7 +106,7 @@ class Fleet:
         """Run all processes, those that die again and again, until a signal comes; return the exit code."""
         try:
             return asyncio.run(self._run())
-        except (ServerFailed, ServerNotFound, RedisError, ValueError) as error:
+        except (ServerFailed, ServerNotFound, RedisError) as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 1
 
@@ -132,7 +132,8 @@ class Fleet:
             for number in (signal.SIGTERM, signal.SIGKILL):
                 for each in self._members:
                     each.signal(number)
-                await asyncio.wait(keepers, timeout=GRACE)
+                if keepers:
+                    await asyncio.wait(keepers, timeout=GRACE)
         return self._status
 
     async def _keep(self, member: Member, alive: int) -> None:

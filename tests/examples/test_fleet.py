@@ -110,6 +110,12 @@ def test_a_reader_that_has_gone_ends_all(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_fleet_of_none_ends_as_well() -> None:
+    with application("judge", "--workers", "0", "--web", "0") as app:
+        app.line("Ctrl-C ends all")
+        app.end()
+
+
 def test_the_kit_sees_what_is_left() -> None:
     app = Application("judge", ("--port", "0", "--workers", "1", "--web", "0"), {})
     try:
