@@ -31,7 +31,7 @@ from aioresp.cli.monitor.scan import KeyScan
 from aioresp.cli.monitor.source import Moment, NodeMoment, Timeline
 from aioresp.cli.monitor.tail import Listening
 from aioresp.cli.monitor.whole import whole
-from aioresp.cli.monitor.words import ailment, arrived
+from aioresp.cli.monitor.words import ailment, arrived, lacking
 from aioresp.cli.target import Target
 from aioresp.errors import RedisError
 from aioresp.events import ConnectFailed, ConnectionMade, Event, MasterChanged
@@ -57,15 +57,8 @@ class Live:
     def __init__(self, target: Target, queues: Iterable[str] = ()) -> None:
         self.address = target.shown
         self._named = tuple(queues)
-        self._client = target.client(
-            client_name=NAME,
-            limit=2,  # the second is for MONITOR
-            timeout=TIMEOUT,
-            connect_timeout=TIMEOUT,
-            idle_timeout=None,
-            retry=None,
-            events=self._hear,
-        )
+        self._target = target
+        self._client = self._connect()
         self._places: dict[str, Place] = {}
         self._searches: dict[str, Search] = {}
         self._watchmen: dict[str, Watchman] = {}
@@ -78,6 +71,18 @@ class Live:
         self._queues = _Kept(self._ask_queues)
         if not isinstance(self._client, Cluster):
             self._add("", self._client)
+
+    def _connect(self) -> Client[Any]:
+        """Return a client with one connection to each server."""
+        return self._target.client(
+            client_name=NAME,
+            limit=1,
+            timeout=TIMEOUT,
+            connect_timeout=TIMEOUT,
+            idle_timeout=None,
+            retry=None,
+            events=self._hear,
+        )
 
     def _add(self, node: str, client: Client[Any]) -> None:
         found = self._places.get(node)
@@ -134,7 +139,7 @@ class Live:
             self._unfound = NodeMoment("", at, None, None, ailment(error), since)
             return
         self._unfound = None
-        names = {node.address.rpartition("/")[2]: node for node in nodes}
+        names = {_name_of(node): node for node in nodes}
         for gone in [name for name in self._places if name not in names]:
             del self._places[gone], self._searches[gone], self._watchmen[gone]
         for name, node in names.items():
@@ -242,10 +247,21 @@ class Live:
             yield report
 
     async def tail(self, seconds: float = 10.0) -> AsyncIterator[Tail]:
-        """Run MONITOR."""
+        """Run MONITOR, on connections that nothing else uses."""
         await self._find()
-        async for report in Listening(self._primaries() or list(self._places.values()), seconds).run():
-            yield report
+        places = self._primaries() or list(self._places.values())
+        client = self._connect()
+        try:
+            clients = {"": client}
+            if isinstance(client, Cluster):
+                clients = {_name_of(node): node for node in await client.nodes()}
+            pairs = [(place, clients[place.node]) for place in places if place.node in clients]
+            async for report in Listening(pairs, seconds).run():
+                yield report
+        except RedisError as error:
+            yield Tail(0.0, 0.0, 0, 0, (), (), (), True, lacking(error, "monitor"))
+        finally:
+            await client.aclose()
 
     async def kill(self, row: ClientRow) -> str:
         """End a connection."""
@@ -273,6 +289,11 @@ class _Kept(Generic[T]):
                 self._asked = time.monotonic()
                 self.latest = await self._ask()
             return self.latest
+
+
+def _name_of(node: Client[Any]) -> str:
+    """Return host and port of a node."""
+    return node.address.rpartition("/")[2]
 
 
 def _of(kept: _Kept[Any], node: str) -> tuple[Any, ...]:

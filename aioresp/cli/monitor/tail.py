@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from aioresp import Client
 from aioresp.cli.monitor.place import Place, spelled
 from aioresp.cli.monitor.rows import Tail, TailLine
 from aioresp.cli.monitor.scan import prefix_of
@@ -33,7 +34,7 @@ MOST: Final = 50
 class Listening:
     """One run of MONITOR, on one server or on the primaries of a cluster."""
 
-    def __init__(self, places: Sequence[Place], seconds: float) -> None:
+    def __init__(self, places: Sequence[tuple[Place, Client[Any]]], seconds: float) -> None:
         self._places = places
         self._seconds = seconds
         self._lines: deque[TailLine] = deque(maxlen=LINES)
@@ -47,10 +48,10 @@ class Listening:
     async def run(self) -> AsyncIterator[Tail]:
         """Yield reports until the time is over."""
         tasks: list[asyncio.Task[None]] = []
-        for place in self._places:
+        for place, _ in self._places:
             place.account.listening += 1
         try:
-            tasks += [asyncio.ensure_future(self._listen(place)) for place in self._places]
+            tasks += [asyncio.ensure_future(self._listen(place, client)) for place, client in self._places]
             while time.monotonic() - self._began < self._seconds and not all(task.done() for task in tasks):
                 await asyncio.wait(tasks, timeout=EVERY)
                 yield self._report()
@@ -58,15 +59,15 @@ class Listening:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for place in self._places:
+            for place, _ in self._places:
                 place.account.listening -= 1
         yield self._report(finished=True)
 
-    async def _listen(self, place: Place) -> None:
+    async def _listen(self, place: Place, client: Client[Any]) -> None:
         own = place.own.addr if place.own is not None else None
         try:
             async with AsyncExitStack() as stack:
-                monitor = await stack.enter_async_context(place.client.monitor(buffer=BUFFER))
+                monitor = await stack.enter_async_context(client.monitor(buffer=BUFFER))
                 place.account.note("monitor")
                 before = 0
                 async for command in monitor:

@@ -206,7 +206,10 @@ async def test_monitor_shows_what_others_do(own_server: Server, client: Client[s
                 await asyncio.sleep(0.01)
 
         task = asyncio.ensure_future(work())
-        tails = [tail async for tail in live.tail(0.4)]
+        tails = []
+        async for tail in live.tail(0.4):
+            tails.append(tail)
+            await live.read()
         task.cancel()
         last = tails[-1]
         assert last.finished
