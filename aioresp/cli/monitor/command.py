@@ -37,8 +37,8 @@ def monitor(
 ) -> None:
     """Watch a server live: its connections, commands, clients, slow commands, keys and queues.
 
-    Without --once and --json it shows screens that keys and the mouse control; ? lists the keys. It only reads, on one
-    connection, which its figures leave out.
+    Without --once and --json it shows screens; ? lists their keys.
+    It only reads, on one connection, which its figures leave out.
     """
     if replay is not None and record is not None:
         raise typer.BadParameter("--record and --replay exclude each other: a recording is there already")
