@@ -21,6 +21,7 @@ from aioresp.cli.monitor.words import lacking
 from aioresp.errors import RedisError
 from aioresp.facts.traits import traits
 from aioresp.pubsub.monitor import MonitoredCommand
+from aioresp.replies import shown
 
 #: Lines that are kept, and that wait to be read.
 LINES: Final = 500
@@ -37,7 +38,8 @@ class Listening:
     def __init__(self, places: Sequence[tuple[Place, Client[Any]]], seconds: float) -> None:
         self._places = places
         self._seconds = seconds
-        self._lines: deque[TailLine] = deque(maxlen=LINES)
+        #: The latest commands. They are spelled when they are reported: of most there is no need.
+        self._lines: deque[tuple[str, MonitoredCommand[Any]]] = deque(maxlen=LINES)
         self._commands: Counter[str] = Counter()
         self._prefixes: Counter[str] = Counter()
         self._total = 0
@@ -79,20 +81,17 @@ class Listening:
             self._lacks = lacking(error, "monitor")
 
     def _note(self, node: str, command: MonitoredCommand[Any]) -> None:
-        words = [
-            each.decode(errors="backslashreplace") if isinstance(each, bytes) else each for each in command.arguments
-        ]
-        if not words:
+        if not command.arguments:
             return
-        name = words[0].upper()
+        name = shown(command.arguments[0]).upper()
         self._total += 1
         self._commands[name] += 1
-        key = traits(words).first_key
+        key = traits(command.arguments).first_key
         if key is not None:
-            self._prefixes[prefix_of(str(key).encode(errors="replace"))] += 1
+            self._prefixes[prefix_of(key if isinstance(key, bytes) else str(key).encode(errors="replace"))] += 1
             if len(self._prefixes) > 20 * MOST:
                 self._prefixes = Counter(dict(self._prefixes.most_common(10 * MOST)))
-        self._lines.append(TailLine(node, command.time, command.client, command.db, spelled(words)))
+        self._lines.append((node, command))
 
     def _report(self, finished: bool = False) -> Tail:
         spent = min(time.monotonic() - self._began, self._seconds)
@@ -102,7 +101,10 @@ class Listening:
             seconds=spent,
             total=self._total,
             dropped=self._dropped,
-            lines=tuple(self._lines),
+            lines=tuple(
+                TailLine(node, each.time, each.client, each.db, spelled([shown(word) for word in each.arguments]))
+                for node, each in self._lines
+            ),
             commands=tuple((name, count / share) for name, count in self._commands.most_common(MOST)),
             prefixes=tuple((name, count / share) for name, count in self._prefixes.most_common(MOST)),
             finished=finished,
