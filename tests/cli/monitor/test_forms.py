@@ -202,7 +202,12 @@ async def test_a_torn_line_costs_no_more_than_itself(own_server: Server, tmp_pat
         await recorder.aclose()
         with path.open("ab") as file:
             file.write(b'{"v":1,"kind":"moment","at":17')  # its writer died here
-    for strange in ('{"v":99,"kind":"moment","at":9000000000}', "[]", '{"v":1,"kind":"moment","at":9000000000,"moment":{}}', "\x00"):
+    for strange in (
+        '{"v":99,"kind":"moment","at":9000000000}',
+        "[]",
+        '{"v":1,"kind":"moment","at":9000000000,"moment":{}}',
+        "\x00",
+    ):
         with path.open("a") as file:
             file.write(f"\n{strange}\n")
     assert all(each.endswith("}") or "17" in each for each in path.read_text().splitlines()[:-9])

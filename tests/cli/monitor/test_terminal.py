@@ -142,6 +142,21 @@ def test_a_dialog_does_not_keep_ctrl_c(server: Server) -> None:
         restored(t)
 
 
+def test_a_server_that_hangs(server: Server) -> None:
+    with terminal(server) as t:
+        t.started()
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            t.until(lambda: b"does not answer" in t.read())
+            os.write(t.main, b"2q")
+            began = time.monotonic()
+            assert t.ended() == 0
+            assert time.monotonic() - began < 20
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        restored(t)
+
+
 def test_a_terminal_that_is_closed(server: Server) -> None:
     with terminal(server) as t:
         t.started()

@@ -177,8 +177,9 @@ class MonitorApp(App[int]):
             pane = self._pane
             if not self.paused:
                 self._show_banner()
-            if isinstance(pane, Pane) and not self.paused:
+            if isinstance(pane, Pane) and not (self.paused and pane.was_updated):
                 await pane.update(self.source, node=self.node, stale=self._stale)
+                pane.was_updated = True
             try:
                 async with asyncio.timeout(_LOOK):
                     await self._look.wait()

@@ -74,11 +74,11 @@ class Overview(Layout):
             past.rates(lambda each: each.commands),
             [
                 [
-                    ("in", f"{size(rates.bytes_in if rates else None)}/s"),
+                    ("in", f"{size(rates.bytes_in)}/s" if rates else UNKNOWN),
                     ("failed", rate(rates.errors if rates else None), "warning" if rates and rates.errors >= 1 else ""),
                 ],
                 [
-                    ("out", f"{size(rates.bytes_out if rates else None)}/s"),
+                    ("out", f"{size(rates.bytes_out)}/s" if rates else UNKNOWN),
                     ("peak", rate(self._commands.curve.peak if self._commands.curve else None)),
                 ],
             ],

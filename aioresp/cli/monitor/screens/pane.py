@@ -37,6 +37,9 @@ class Pane(Vertical):
     #: Keys that do something in this pane: the key, a word, and the action.
     hints: ClassVar[tuple[tuple[str, str, str], ...]] = ()
 
+    #: Set by the first `update`, which comes even while the screen stands still.
+    was_updated: bool = False
+
     @property
     def grid(self) -> Grid[Any] | None:
         """The table that is sorted and filtered."""

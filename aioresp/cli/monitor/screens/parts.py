@@ -57,7 +57,7 @@ class _Drawn(Widget):
     stale: bool = False
 
     def _style(self, kind: str) -> Style:
-        if self.stale and kind != "label":
+        if self.stale:
             kind = "stale"
         return self.get_component_rich_style(f"part--{kind}", partial=True)
 

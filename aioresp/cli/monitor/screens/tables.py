@@ -324,7 +324,7 @@ def nodes() -> NodesPane:
         return "error" if row.trouble else None
 
     columns = (
-        Column[NodeMoment]("node", 18, lambda row: row.node, lambda row: row.node, grow=True, style=kind),
+        Column[NodeMoment]("node", 21, lambda row: row.node, lambda row: row.node, style=kind),
         Column[NodeMoment]("role", 8, lambda row: row.reading.replication.role if row.reading else UNKNOWN, _role),
         _rated("new/s", 7, lambda each: each.received, rate),
         _read("open", 6, lambda each: each.connections.open, count),
@@ -335,7 +335,7 @@ def nodes() -> NodesPane:
         _rated("cpu", 7, lambda each: each.cpu, percent, drop=1),
         Column[NodeMoment](
             "state",
-            14,
+            24,
             lambda row: row.trouble or _link(row),
             lambda row: row.trouble,
             grow=True,
