@@ -88,6 +88,7 @@ def lane(found: Progress, way: str) -> Lane:
 async def left(r: Client[str]) -> list[str]:
     """Return the keys of benchmarks, and the names of their connections, that are still there."""
     keys = [key async for key in r.scan_iter("aioresp:bench:*")]
+    names: list[str] = []
     for _ in range(200):  # the server may be slow to notice that a connection is closed
         names = [each.name for each in await r.client_list() if "bench" in each.name]
         if not names:
