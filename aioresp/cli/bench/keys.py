@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ _PASSES = 3
 #: Seconds between two batches of EXPIRE for keys whose commands set no time to live.
 _PERIOD = 0.5
 
-#: Seconds that deleting may take, with the return of a server that starts again.
+#: Seconds that a step of deleting may take, with the return of a server that starts again.
 FAREWELL = 30.0
 
 
@@ -46,11 +46,13 @@ class Keys:
         self._makers.append(maker)
         return maker
 
-    async def fill(self, client: Client[Any], maker: Maker) -> None:
-        """Write the data that a command reads, with a time to live."""
+    async def fill(self, client: Client[Any], maker: Maker, tell: Callable[[int], None]) -> None:
+        """Write the data that a command reads, with a time to live. `tell` is called with the number of keys so far."""
         self.written = self.written or bool(maker.template.fill)
+        count = 0
         for commands in _batches(maker.filling(), _BATCH):
             await self._send(client, commands)
+            tell(count := count + len(commands))
             if word(commands[0][0]) != "SET":
                 await self._send(client, [("EXPIRE", command[1], TTL) for command in commands])
 
@@ -67,12 +69,16 @@ class Keys:
                     continue  # the calls that are measured tell of it
             await asyncio.sleep(_PERIOD)
 
-    async def delete(self, client: Client[Any]) -> None:
-        """Delete all keys; again, until none is found, since a write may still have been on its way."""
-        for _ in range(_PASSES if self.written else 0):
+    async def delete(self, client: Client[Any], *, settled: bool, going_on: Callable[[], None]) -> None:
+        """Delete all keys. Unless all is `settled`, again until none is found: a write may still be on its way.
+
+        `going_on` is called after each step.
+        """
+        for _ in range(0 if not self.written else 1 if settled else _PASSES):
             found = 0
             for names in _batches(self._names(), _BATCH):
                 found += await self._unlink(client, names)
+                going_on()
             self.deleted += found
             if not found:
                 break

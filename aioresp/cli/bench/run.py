@@ -67,7 +67,8 @@ async def run(target: Target, progress: Progress, view: View, warn: Callable[[st
                 await _Run(target, progress, view, control, server, keys, budget).all(makers)
             progress.complete = True
         finally:
-            await _whatever_happens(_delete(control, keys, warn))
+            settled = progress.complete and not any(lane.total.failed for lane in progress.lanes)
+            await _whatever_happens(_delete(control, keys, settled, warn))
             progress.deleted = keys.deleted
 
 
@@ -81,10 +82,11 @@ async def _whatever_happens(work: Any) -> None:
         raise
 
 
-async def _delete(control: Client[Any], keys: Keys, warn: Callable[[str], None]) -> None:
+async def _delete(control: Client[Any], keys: Keys, settled: bool, warn: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(FAREWELL):
-            await keys.delete(control)
+        async with asyncio.timeout(FAREWELL) as limit:
+            await keys.delete(control, settled=settled, going_on=lambda: limit.reschedule(loop.time() + FAREWELL))
     except (RedisError, OSError, TimeoutError) as error:
         warn(
             f"the keys {keys.prefix}* could not all be deleted ({kind_of(error)}); those with a time to live, which is "
@@ -138,8 +140,7 @@ class _Run:
     async def _measure(self, template: Template, maker: Maker) -> None:
         plan = self.plan
         if template.fill and self.progress.facts.role != "slave":
-            self.progress.doing = "writing the data"
-            await self.keys.fill(self.control, maker)
+            await self.keys.fill(self.control, maker, self._tell)
         self.keys.written = self.keys.written or template.writes
         lanes = self.progress.of(template)
         async with AsyncExitStack() as stack:
@@ -163,6 +164,9 @@ class _Run:
                     await self._round(lane, way, call, maker)
                     if number == plan.rounds - 1:
                         self.view.finished(lane)
+
+    def _tell(self, count: int) -> None:
+        self.progress.doing = f"writing the data: {count:,} keys"
 
     async def _warm_up(self, template: Template, call: Call, commands: Iterator[Any], connects: bool) -> None:
         try:
