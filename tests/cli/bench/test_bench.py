@@ -28,6 +28,7 @@ from aioresp.cli.faults import Fault
 from aioresp.cli.target import Target
 from aioresp.testing import ClusterServers, Proxy, SentinelServers, Server
 from aioresp.testing import server as start_server
+from tests.security.tls import Paths, program_with_tls
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,9 +65,10 @@ def prepared(*words: str, tests: str = "get", **options: Any) -> Progress:
     return planned(plan(words, tests.split(","), **{**PLAN, **options}), "a")
 
 
-async def carried_out(url: str, found: Progress, warned: list[str] | None = None) -> Progress:
+async def carried_out(to: str | Target, found: Progress, warned: list[str] | None = None) -> Progress:
     complaints: list[str] = [] if warned is None else warned
-    await running.run(Target(url), found, Nothing(), complaints.append)
+    target = Target(to) if isinstance(to, str) else to
+    await running.run(target, found, Nothing(), complaints.append)
     assert not complaints
     return found
 
@@ -436,6 +438,22 @@ async def test_a_unix_socket(own: Server, r: Client[str]) -> None:
     found = await bench(own.unix_url)
     assert all(each.operations == 50 for each in found.lanes)
     assert await left(r) == []
+
+
+@pytest.mark.ci
+async def test_tls(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    program = await asyncio.to_thread(program_with_tls, paths)
+    if program is None:
+        pytest.skip("no server here was built with TLS")
+    certificate = paths.certificate("127.0.0.1")
+    async with start_server(executable=program, tls=(certificate, certificate, paths.authority)) as s:
+        target = Target(s.tls_url, {"ssl_ca_certs": paths.authority})
+        found = await carried_out(target, prepared())
+        assert all(each.operations == 50 and not each.total.errors for each in found.lanes)
+        assert lane(found, "fresh").traffic.made == 50
+        async with target.client() as r:
+            assert await left(r) == []
 
 
 # --- Against redis-benchmark -----------------------------------------------------------------------------------------
