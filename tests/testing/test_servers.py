@@ -268,7 +268,9 @@ def test_kill_ends_it_like_a_crash() -> None:
     with server() as s, connected(s) as call:
         assert call("PING") == "+PONG"
         pid = s.pid
+        assert s.exit_status() is None
         s.kill()
+        assert s.exit_status() == -signal.SIGKILL
         assert not alive(pid)
         with contextlib.suppress(ConnectionError):
             assert call("PING") == ""
@@ -276,6 +278,8 @@ def test_kill_ends_it_like_a_crash() -> None:
             s.pause()
         s.start()
         assert ask(s, "PING") == "+PONG"
+        os.kill(s.pid, signal.SIGTERM)  # not by the kit
+        assert wait_until(lambda: s.exit_status() == 0)
 
 
 def test_pause_freezes_and_resume_thaws() -> None:
