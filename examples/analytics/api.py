@@ -31,6 +31,7 @@ MOST_EVENTS: Final = 1000
 MOST_BYTES: Final = 1 << 20
 #: Seconds for which what was learned of the server counts: how much waits there, and that it is away.
 FRESH: Final = 0.2
+AWAY: Final = "the server of the stream is away, or takes nothing now"
 
 
 class Stream:
@@ -50,7 +51,7 @@ class Stream:
         """Put events into the stream; raises `Busy` where there is no room, or no server."""
         now = time.monotonic()
         if now < self.failed + FRESH:
-            raise Busy("the server of the stream is away", 1)
+            raise Busy(AWAY, 1)
         try:
             if now > self.asked + FRESH:
                 self.asked = now  # first, so that of many requests at a time one asks
@@ -68,7 +69,7 @@ class Stream:
                 self.ended += len(events)
         except RedisError as error:
             self.failed = time.monotonic()
-            raise Busy("the server of the stream is away", 1) from error
+            raise Busy(AWAY, 1) from error
 
 
 class Busy(Exception):

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from aioresp import Client, Delivery, RedisError
+from aioresp import Client, Delivery, GroupReader, RedisError
 from examples.analytics.db import Database, DatabaseAwayError, RefusedError
 from examples.analytics.model import DEAD, FIELD, GROUP, PAUSE, STREAM, Buried, Event, connect
 from examples.shared.member import name
@@ -59,7 +59,10 @@ class Worker:
         """Work until `stop` is set, then store the batch in hand."""
         await self.patiently(self.database.prepare)
         async with asyncio.TaskGroup() as tasks:
-            pump = tasks.create_task(self.pump())
+            reader = self.redis.group_reader(
+                GROUP, self.name, STREAM, count=self.size, block=1000, min_idle=LEASE, auto_ack=False
+            )
+            pump = tasks.create_task(self.patiently(lambda: self.pump(reader)))
             work = tasks.create_task(self.work())
             await stop.wait()
             pump.cancel()
@@ -68,11 +71,8 @@ class Worker:
                     await self.items.join()
             work.cancel()
 
-    async def pump(self) -> None:
+    async def pump(self, reader: GroupReader[bytes]) -> None:
         """Take entries off the stream; one that is no event goes to the dead letters."""
-        reader = self.redis.group_reader(
-            GROUP, self.name, STREAM, count=self.size, block=1000, min_idle=LEASE, auto_ack=False
-        )
         async with reader:
             async for entry in reader:
                 try:
@@ -149,11 +149,13 @@ class Worker:
         for pause in _pauses():
             try:
                 return await act()
-            except (DatabaseAwayError, RedisError) as error:
-                logger.warning("waits, and tries again in %.1f s: %s", pause, error)
+            except RedisError as error:
+                logger.warning("waits for the server of the stream, and tries again in %.1f s: %s", pause, error)
+            except DatabaseAwayError as error:
+                logger.warning("waits for the database, and tries again in %.1f s: %s", pause, error)
+                with contextlib.suppress(DatabaseAwayError):
+                    await self.database.prepare()  # perhaps it is a new one
             await asyncio.sleep(pause)
-            with contextlib.suppress(DatabaseAwayError):
-                await self.database.prepare()  # perhaps it is a new one
         raise AssertionError("the pauses have no end")
 
 

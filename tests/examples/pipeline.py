@@ -48,6 +48,21 @@ class Pipeline:
         wait_for(self._answers)
         return started
 
+    def ui(self) -> str:
+        """Start the web server of the page, and return its address once it answers."""
+        port = free_port()
+        self._start("ui", "-m", "uvicorn", "examples.analytics.ui:app", "--port", str(port), "--log-level", "warning")
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            try:
+                return httpx2.get(url).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        wait_for(answers)
+        return url
+
     def worker(self, name: str = "worker-1", *words: str) -> subprocess.Popen[bytes]:
         """Start a worker."""
         return self._start(name, "-m", "examples.analytics.worker", "--name", name, *words)

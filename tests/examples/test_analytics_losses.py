@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
+from websockets.sync.client import connect
 
 from aioresp import Client, ResponseError
 from aioresp.testing import Server, server
@@ -303,6 +304,31 @@ def test_the_server_of_the_stream_is_killed_and_comes_back(tmp_path: Path) -> No
         finish(load)
         assert worker.poll() is None
         parts.settle()
+
+
+def test_all_start_while_the_server_is_away(tmp_path: Path) -> None:
+    with server() as own, pipeline(tmp_path, own.url) as parts:
+        own.stop()
+        worker = parts.worker()
+        parts.api()
+        page = parts.ui()
+        load = parts.load(100, 10)
+        wait_for(lambda: "waits for the server of the stream" in parts.log("worker-1"))
+        with connect(f"{page.replace('http', 'ws')}/live", proxy=None) as socket:
+            while msgspec.json.decode(socket.recv(timeout=30))["trouble"] != ["The server of the stream is away."]:
+                pass
+            answer = httpx2.post(f"{parts.url}/event", content=msgspec.json.encode(VIEW), timeout=20)
+            assert answer.status_code == 503
+            assert httpx2.post(f"{page}/pause", timeout=20).status_code == 503
+            assert parts.accepted() == []
+            own.start()
+            while True:
+                seen = msgspec.json.decode(socket.recv(timeout=30))
+                if not seen["trouble"] and seen["summary"]["total"] and seen["books"]["workers"]:
+                    break
+        finish(load)
+        parts.settle()
+        assert worker.poll() is None
 
 
 def test_the_backlog_is_bounded(aioresp_server: Server, tmp_path: Path) -> None:
