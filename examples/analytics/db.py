@@ -171,8 +171,10 @@ def _first_line(error: BaseException) -> str:
 
 def _engine(url: str) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        # Asked before use, as the server may have been restarted since; 5 seconds, as a page or a worker waits.
-        return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": 5})
+        # Asked before use, as the server may have been restarted since. Without time limits, a server that has vanished
+        # would hold a worker up for hours.
+        limits = {"timeout": 5, "command_timeout": 20} if "+asyncpg" in url else {}
+        return create_async_engine(url, pool_pre_ping=True, connect_args=limits)
     engine = create_async_engine(url, connect_args={"timeout": 5})
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -57,7 +57,6 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then store the batch in hand."""
-        await self.patiently(self.database.prepare)
         async with asyncio.TaskGroup() as tasks:
             reader = self.redis.group_reader(
                 GROUP, self.name, STREAM, count=self.size, block=1000, min_idle=LEASE, auto_ack=False
@@ -86,6 +85,7 @@ class Worker:
 
     async def work(self) -> None:
         """Store batch after batch."""
+        await self.patiently(self.database.prepare)
         while True:
             batch = [await self.items.get()]
             if self.items.qsize() + 1 < self.size:

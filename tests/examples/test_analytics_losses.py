@@ -264,6 +264,16 @@ def test_postgresql_is_away_for_a_while(running_postgres: Postgres, aioresp_serv
         parts.settle()
         assert worker.poll() is None
 
+        running_postgres.stop()
+        try:
+            late = parts.worker("late")
+            wait_for(lambda: "waits for the database" in parts.log("late"))
+            for one in (worker, late):
+                assert finish(one, signal.SIGTERM) < 5
+                assert one.returncode == 0
+        finally:
+            running_postgres.start()
+
 
 def test_sqlite_is_locked_for_a_while(aioresp_server: Server, tmp_path: Path) -> None:
     aioresp_server.flush()
