@@ -99,7 +99,7 @@ def record() -> None:
     base = figures.ways[BASE - 1]
     if base.cpu_seconds < QUIET * base.seconds:
         sys.exit(
-            f"nothing is written: the slow way had a core for {base.cpu_seconds:.0f} of its {base.seconds:.0f} seconds, "
+            f"nothing is written: the slow way had a core for {base.cpu_seconds:.0f} of its {base.seconds:.0f} s, "
             "so the machine has other work. Record on a quiet one."
         )
     found = json.loads(figures.to_json())
