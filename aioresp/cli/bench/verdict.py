@@ -100,8 +100,8 @@ def _machine(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     clients = _range([verdict.client for _, verdict in pairs])
     delays = _range([verdict.delay or 0.0 for _, verdict in pairs])
     return (
-        f"this machine is the limit, as others use its cores. This process waited for one {delays} of the time, and used "
-        f"{clients} of one. Measure again when the machine is quiet."
+        f"this machine is the limit, as others use its cores. This process waited for one {delays} of the time, and "
+        f"used {clients} of one. Measure again when the machine is quiet."
     )
 
 
