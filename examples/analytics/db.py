@@ -76,10 +76,13 @@ def database_url() -> str:
 
 
 class Database:
-    """The events, stored by `store` and summed up by `summary`."""
+    """The events, stored by `store` and summed up by `summary`. Raises ValueError for a URL that is none."""
 
     def __init__(self, url: str | None = None) -> None:
-        self.engine = _engine(url or database_url())
+        try:
+            self.engine = _engine(url or database_url())
+        except SQLAlchemyError as error:
+            raise ValueError(_first_line(error)) from error
         self._insert: Any = (sqlite if self.engine.dialect.name == "sqlite" else postgresql).insert
 
     async def prepare(self) -> None:
