@@ -80,6 +80,10 @@ async def test_the_page_lives_while_the_worker_dies(open_page: Open) -> None:
         await page.wait_for_selector("#state:not(.good)")
         await page.wait_for_selector("#state.good")
         await until("accepted", 20)
+        for curve in ("#rates .accepted", "#rates .stored", "#backlog .waiting"):
+            places = re.findall(r"[ML](-?[\d.]+),", await page.get_attribute(curve, "d") or "")
+            assert len(places) > 10
+            assert places == sorted(places, key=float)
 
         for opened, name in ((page, "light"), (dark, "dark"), (phone, "phone")):
             await opened.wait_for_selector("#state.good")
