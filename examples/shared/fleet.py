@@ -20,7 +20,7 @@ from functools import partial
 from aioresp.errors import RedisError
 from aioresp.testing import ServerFailed, ServerNotFound
 from examples.shared.ground import server_at_hand
-from examples.shared.member import GRACE
+from examples.shared.member import GRACE, HOPELESS
 
 LIVELY = 3.0  # seconds after which a process has started well
 ATTEMPTS = 5  # starts in a row that fail before all is given up
@@ -88,6 +88,7 @@ class Fleet:
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._page = ""
         self._stop = asyncio.Event()
+        self._starting: asyncio.Task[int] | None = None  # until a server is at hand
         self._status = 0
 
     def add(self, name: str, module: str, *words: str, count: int = 1, web: bool = False) -> None:
@@ -106,6 +107,8 @@ class Fleet:
         """Run all processes, those that die again and again, until a signal comes; return the exit code."""
         try:
             return asyncio.run(self._run())
+        except asyncio.CancelledError:
+            return self._status
         except (ServerFailed, ServerNotFound, RedisError) as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 1
@@ -114,7 +117,8 @@ class Fleet:
         try:
             listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
         except (OSError, OverflowError) as error:
-            sys.exit(f"{self.name}: port {self._port}: {error}; choose another by --port, or any by --port 0")
+            why = getattr(error, "strerror", None) or error
+            sys.exit(f"{self.name}: port {self._port}: {why}; choose another by --port, or any by --port 0")
         self._port += bool(self._port)
         return listener
 
@@ -122,7 +126,9 @@ class Fleet:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
         async with AsyncExitStack() as stack:
+            self._starting = asyncio.current_task()
             url = await stack.enter_async_context(server_at_hand(partial(self._say, self.name)))
+            self._starting = None
             self._environment["AIORESP_URL"] = url
             alive, held = os.pipe()  # the second end is held by this process alone: the others see when it is gone
             stack.callback(os.close, held)
@@ -150,6 +156,8 @@ class Fleet:
             status = await member.process.wait()
             if self._stop.is_set():
                 return
+            if status == HOPELESS:
+                return self._end(1)
             failures = 1 if time.monotonic() - began > LIVELY else failures + 1
             if failures == ATTEMPTS:
                 self._say(self.name, f"{member.name} has failed at {ATTEMPTS} starts in a row: all is ended")
@@ -160,6 +168,8 @@ class Fleet:
 
     def _end(self, status: int) -> None:
         """End all processes; at once if they are being ended already."""
+        if self._starting is not None:
+            self._starting.cancel()
         if self._stop.is_set():
             for each in self._members:
                 each.signal(signal.SIGKILL)

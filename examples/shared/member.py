@@ -14,14 +14,18 @@ import threading
 import time
 
 from aioresp import Client, Cluster
+from examples.shared.begin import HELP
 
 #: Seconds from SIGTERM to SIGKILL.
 GRACE = 4.0
 
+#: Exit status of a process that no further start will help.
+HOPELESS = 78
+
 
 def client() -> Client[str]:
-    """Return a client for the server, or the cluster, in AIORESP_URL."""
-    url = os.environ["AIORESP_URL"]
+    """Return a client for AIORESP_URL, or for a server on this machine: one server, a Sentinel set or a cluster."""
+    url = os.environ.get("AIORESP_URL", "redis://localhost")
     return Cluster(url) if "+cluster" in url.partition(":")[0] else Client(url)
 
 
@@ -46,4 +50,8 @@ def _end_with(alive: int) -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=(int(os.environ["FLEET_ALIVE"]),), daemon=True).start()
     sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except ModuleNotFoundError as error:
+        print(f"the package {error.name} is missing: {HELP}")
+        sys.exit(HOPELESS)
