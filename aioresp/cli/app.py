@@ -44,9 +44,5 @@ def aioresp(
     """aioresp, an asyncio-native client for Redis and Valkey."""
 
 
-def _register(command: Callable[..., Any]) -> None:
-    app.command()(told(command))
-
-
 for _command in COMMANDS:
-    _register(_command)
+    app.command()(told(_command))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import examples.shared.begin  # noqa: F401 (first: Ctrl-C, and packages that are missing)
+
+# isort: split
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from examples.shared.fleet import Fleet, arguments
+from examples.shared.ground import folder
 
 
 def main() -> int:
@@ -16,9 +19,11 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200, help="events a second of the load generator; 0 starts none")
     parser.add_argument("--dir", type=Path, help="folder that keeps SQLite's file (default: a temporary one)")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="analytics-") as temporary:
+    if not 0 <= given.rate < 1e6:
+        parser.error("--rate is a number from 0 to a million")
+    with folder("analytics-") as temporary:
         try:
-            _choose_database(given.dir or Path(temporary))
+            _choose_database(given.dir or temporary)
         except (OSError, ImportError, ValueError) as error:
             print(f"analytics: the database cannot be used: {error}", file=sys.stderr)
             return 1

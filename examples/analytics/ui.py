@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from aioresp import Client, RedisError, ResponseError, Retry
 from examples.analytics.db import Database, DatabaseAwayError, Summary
 from examples.analytics.model import ACCEPTED, DEAD, GROUP, PAUSE, STREAM, connect
-from examples.shared.pages import add_page, serve
+from examples.shared.pages import add_page, is_foreign, serve
 
 logger = logging.getLogger("analytics")
 
@@ -175,6 +175,8 @@ add_page(app, Path(__file__).with_name("page.html"))
 
 @app.websocket("/live")
 async def live(socket: WebSocket) -> None:
+    if is_foreign(socket):
+        return await socket.close(1008)
     await socket.accept()
     showing = asyncio.create_task(app.state.board.show(socket))
     try:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import examples.shared.begin  # noqa: F401 (first: Ctrl-C, and packages that are missing)
+
+# isort: split
 import asyncio
 import os
 import sys
-import tempfile
-from pathlib import Path
 
 from examples.cached_db import db
 from examples.shared.fleet import Fleet, arguments
+from examples.shared.ground import folder
 
 
 def main() -> int:
     options = arguments("cached_db", "An API over SQLite, with two caches to compare.", web=2).parse_args()
-    with tempfile.TemporaryDirectory(prefix="cached-db-") as folder:
-        os.environ[db.FILE] = str(Path(folder, "shop.sqlite"))
+    with folder("cached-db-") as place:
+        os.environ[db.FILE] = str(place / "shop.sqlite")
         asyncio.run(db.create())
         fleet = Fleet("cached-db", port=options.port)
         fleet.add("web", "examples.cached_db.app", count=options.web, web=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
+from fastapi import Path as InPath
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -28,6 +29,7 @@ from examples.shared.pages import add_page, serve
 PEERS = os.environ.get("WEB_URLS", "").split()
 
 Way = Literal["naive", "aioresp"]
+Id = Annotated[int, InPath(ge=0, lt=1 << 31)]
 
 
 @asynccontextmanager
@@ -39,7 +41,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await db.engine().dispose()
 
 
-app = FastAPI(title="cached-db", lifespan=lifespan)
+app = FastAPI(title="cached-db", lifespan=lifespan, docs_url=None, redoc_url=None)  # their pages load from elsewhere
 origins = [*PEERS, *(peer.replace("127.0.0.1", "localhost") for peer in PEERS)]
 app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
 
@@ -60,14 +62,14 @@ async def index() -> list[Product]:
 
 
 @app.get("/products/{id}")
-async def show(id: int, way: Way = "aioresp", hold: bool = False) -> Product:
+async def show(id: Id, way: Way = "aioresp", hold: bool = False) -> Product:
     """Return a product, out of the cache if it is there. `hold` stops a load behind its read of the database."""
     with figures[way].read():
         return await (ways.product(id, hold) if way == "aioresp" else ways.naive_read(id, hold))
 
 
 @app.put("/products/{id}")
-async def change(id: int, new: Price, way: Way = "aioresp") -> dict[str, bool]:
+async def change(id: Id, new: Price, way: Way = "aioresp") -> dict[str, bool]:
     """Write a price. `told` says whether the cache knows of it: otherwise it is told when its server is back."""
     try:
         await (ways.write(id, new.price) if way == "aioresp" else ways.naive_write(id, new.price))
@@ -91,13 +93,13 @@ async def away(request: Request, error: RedisError) -> JSONResponse:
 
 
 @app.get("/products/{id}/stored")
-async def stored(id: int) -> Product:
+async def stored(id: Id) -> Product:
     """Return a product as the database has it."""
     return await db.read(id)
 
 
 @app.post("/products/{id}/crowd")
-async def crowd(id: int, way: Way, readers: Annotated[int, Query(ge=1, le=5000)] = 500) -> dict[str, float]:
+async def crowd(id: Id, way: Way, readers: Annotated[int, Query(ge=1, le=5000)] = 500) -> dict[str, float]:
     """Read a product in many tasks at once."""
     loads, began = figures[way].loads[id], time.perf_counter()
     outcomes = await asyncio.gather(*(show(id, way) for _ in range(readers)), return_exceptions=True)
@@ -106,7 +108,7 @@ async def crowd(id: int, way: Way, readers: Annotated[int, Query(ge=1, le=5000)]
 
 
 @app.delete("/products/{id}/cached")
-async def forget(id: int, way: Way) -> None:
+async def forget(id: Id, way: Way) -> None:
     """Make a product's entry cold."""
     await ways.forget(way, id)
 

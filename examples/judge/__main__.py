@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import examples.shared.begin  # noqa: F401 (first: Ctrl-C, and packages that are missing)
+
+# isort: split
 import sys
 
 from examples.shared.fleet import Fleet, arguments

@@ -117,7 +117,7 @@ class Fleet:
         try:
             listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
         except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
+            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
             sys.exit(f"{self.name}: port {self._port}: {why}; choose another by --port, or any by --port 0")
         self._port += bool(self._port)
         return listener

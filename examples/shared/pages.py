@@ -1,22 +1,53 @@
-"""Web server of an application: its page, the style of all pages, and uvicorn on the socket of the starter."""
+"""Web server of an application: its page, the style of all pages, a bound for bodies, and uvicorn.
+
+Owns what all three web applications do alike. Never knows their API.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, WebSocket
 from fastapi.responses import FileResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from examples.shared.member import listener
 
-STYLE = Path(__file__).with_name("style.css")
+STYLE: Final = Path(__file__).with_name("style.css")
+
+#: Most bytes of the body of a request.
+MOST_BYTES: Final = 1 << 18
+
+
+class Bound:
+    """Answers 413 to a body that is too large, before it fills the memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and count the bytes of its body."""
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > MOST_BYTES:
+                raise HTTPException(413, f"more than {MOST_BYTES} bytes", {"Connection": "close"})
+            return message
+
+        await self._app(scope, bounded if scope["type"] == "http" else receive, send)
 
 
 def add_page(app: FastAPI, page: Path) -> None:
     """Serve a page at `/`, and the style that it links to at `/style.css`; both are read again at each request."""
+    app.add_middleware(Bound)
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
@@ -27,9 +58,15 @@ def add_page(app: FastAPI, page: Path) -> None:
         return FileResponse(STYLE, headers={"Cache-Control": "no-cache"})
 
 
+def is_foreign(socket: WebSocket) -> bool:
+    """Return whether the page of another site opens this WebSocket: browsers let it, and leave that to us."""
+    origin = socket.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != socket.headers.get("host")
+
+
 def serve(app: FastAPI) -> None:
     """Serve an app until SIGTERM. Connections that are open then, such as WebSockets, have two seconds to end."""
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 16)
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     uvicorn.Server(config).run(sockets=[listener()])
 

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import examples.shared.begin  # noqa: F401 (first: Ctrl-C, and packages that are missing)
+
+# isort: split
 import argparse
 import asyncio
 import os

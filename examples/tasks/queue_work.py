@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 
-from aioresp import Client
 from aioresp.recipes import Queue
+from examples.shared.member import client
 
-redis = Client(os.environ.get("AIORESP_URL", "redis://localhost"))
+redis = client()
 queue = Queue(redis, "lab")
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 
-from aioresp import Client
+from examples.shared.member import client
 
-redis = Client(os.environ.get("AIORESP_URL", "redis://localhost"))
+redis = client()
 
 
 async def submit(name: str, count: int = 5) -> None:

@@ -72,7 +72,7 @@ async def test_the_page_lives_while_the_worker_dies(open_page: Open) -> None:
             else:
                 pytest.fail("the events do not come to the page")
         assert await page.query_selector("main img") is None
-        assert await page.title() == "Analytics"
+        assert await page.title() == "analytics"
 
         # The web server of the page dies; the page connects again by itself, and shows the curve of before.
         await until("total", 2000)
