@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import httpx2
 import pytest
 
 from aioresp.testing import Server
@@ -77,12 +80,49 @@ def test_the_server_is_started_again() -> None:
         app.end()
 
 
-def test_nothing_is_left_when_the_starter_is_killed() -> None:
-    with application("judge") as app:
-        app.member("web-2")
-        app.line("worker-2 +. runs")
+@pytest.mark.parametrize("name", ["judge", "analytics", "cached_db"])
+def test_nothing_is_left_when_the_starter_is_killed(name: str) -> None:
+    with TemporaryDirectory(prefix="k") as folder, application(name, TMPDIR=folder) as app:
+        app.line("open http")
+        assert os.listdir(folder)
         app.process.kill()
         assert app.wait_left() == []
+        end = time.monotonic() + PATIENCE
+        while os.listdir(folder) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("name", ["analytics", "tasks"])
+def test_ctrl_c_while_the_server_does_not_answer(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        words = () if name == "tasks" else ("--port", "0")
+        command = [sys.executable, "-m", f"examples.{name}", *words]
+        environment = {**os.environ, "AIORESP_URL": address}
+        running = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        silent.settimeout(PATIENCE)
+        with silent.accept()[0]:
+            running.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            assert running.communicate(timeout=PATIENCE)[1] == ""
+        assert running.returncode == 128 + signal.SIGINT
+        assert time.monotonic() - began < 5  # the client would wait for twice as long
+
+
+def test_a_missing_package_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')\n")
+    done = started("--port", "0", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "the package fastapi is missing: `make` installs" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "started again" not in done.stdout
+
+
+def test_a_body_that_is_too_large_is_refused() -> None:
+    with application("cached_db", "--web", "1") as app, httpx2.Client(base_url=app.url, timeout=PATIENCE) as web:
+        bodies = [b"9" * (1 << 18), (b"9" * 1000 for _ in range(1000))]
+        assert [web.put("/products/1", content=body).status_code for body in bodies] == [422, 413]
 
 
 def test_the_second_ctrl_c_does_not_wait() -> None:
