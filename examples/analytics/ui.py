@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from aioresp import Client, RedisError, ResponseError, Retry
 from examples.analytics.db import Database, DatabaseAwayError, Summary
 from examples.analytics.model import ACCEPTED, DEAD, GROUP, PAUSE, STREAM, connect
-from examples.shared.pages import add_page, is_foreign, serve
+from examples.shared.pages import add_page, is_foreign, send, serve
 
 logger = logging.getLogger("analytics")
 
@@ -141,7 +141,7 @@ class Board:
             raise RuntimeError("The server of the stream is away.") from error
 
     async def show(self, socket: WebSocket) -> None:
-        """Send what is known, and then what is new, once a second."""
+        """Send what is known, and then what is new, once a second; raises WebSocketDisconnect."""
         shown = 0
         while True:
             points = [point for point in self.points if point.second > shown]
@@ -150,7 +150,7 @@ class Board:
             said = {"window": WINDOW, "points": points, "books": self.books, "trouble": self.trouble}
             if self.summary is not None:
                 said["summary"] = self.summary._asdict()
-            await socket.send_text(msgspec.json.encode(said).decode())
+            await send(socket, said)
             async with self.changed:
                 await self.changed.wait()
 
@@ -179,14 +179,13 @@ async def live(socket: WebSocket) -> None:
         return await socket.close(1008)
     await socket.accept()
     showing = asyncio.create_task(app.state.board.show(socket))
-    try:
-        while True:
-            await socket.receive_text()  # nothing comes; but only a reader learns that the browser has gone
-    except WebSocketDisconnect:
-        pass
-    finally:
-        showing.cancel()
-        await asyncio.wait([showing])
+    with suppress(WebSocketDisconnect):
+        try:
+            while True:
+                await socket.receive_text()  # nothing comes; but only a reader learns that the browser has gone
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
 
 
 @app.post("/pause")

@@ -28,7 +28,7 @@ from examples.judge.problems import PROBLEMS, SAMPLES
 from examples.judge.store import State, Store, Submission
 from examples.judge.worker import judge, queue, redis
 from examples.shared.member import name
-from examples.shared.pages import add_page, serve
+from examples.shared.pages import add_page, send, serve
 
 HERE = Path(__file__).parent
 HOSTS = ("127.0.0.1", "localhost")
@@ -120,19 +120,20 @@ async def tab(socket: WebSocket, user: User) -> None:
     with suppress(WebSocketDisconnect):
         try:
             async with redis.subscribe(store.channel(user), gaps=True, buffer=1000, overflow="close") as words:
-                await socket.send_json({"type": "hello", "server": name()})
+                await send(socket, {"type": "hello", "server": name()})
                 await first_of(tell(socket, words), answer(socket, user))
         except RedisError:  # the store is away for longer than calls wait; or this tab reads too slowly
-            await socket.close(1013)
+            with suppress(RuntimeError):  # it may be gone, too
+                await socket.close(1013)
 
 
 async def tell(socket: WebSocket, words: AsyncIterator[Any]) -> None:
     """Pass on what the workers publish."""
     async for word in words:
         if isinstance(word, Gap):
-            await socket.send_json({"type": "gap", "seconds": round(word.seconds, 1)})
+            await send(socket, {"type": "gap", "seconds": round(word.seconds, 1)})
         else:
-            await socket.send_text(f'{{"type": "state", "state": {word.data}}}')
+            await send(socket, {"type": "state", "state": msgspec.Raw(word.data.encode())})
 
 
 async def answer(socket: WebSocket, user: str) -> None:
@@ -140,9 +141,9 @@ async def answer(socket: WebSocket, user: str) -> None:
     async for asked in socket.iter_text():
         if asked == "history":
             states = await asyncio.gather(*(settled(user, state) for state in await store.history(user)))
-            await socket.send_text(msgspec.json.encode({"type": "history", "states": states}).decode())
+            await send(socket, {"type": "history", "states": states})
         else:
-            await socket.send_json({"type": "pulse"})
+            await send(socket, {"type": "pulse"})
 
 
 async def first_of(*steps: Any) -> None:

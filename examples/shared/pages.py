@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
 import uvicorn
-from fastapi import FastAPI, HTTPException, WebSocket
+from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,6 +63,14 @@ def is_foreign(socket: WebSocket) -> bool:
     """Return whether the page of another site opens this WebSocket: browsers let it, and leave that to us."""
     origin = socket.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != socket.headers.get("host")
+
+
+async def send(socket: WebSocket, said: object) -> None:
+    """Send JSON. Raises WebSocketDisconnect, also for a tab that the server has given up since it reads nothing."""
+    try:
+        await socket.send_text(msgspec.json.encode(said).decode())
+    except RuntimeError as error:
+        raise WebSocketDisconnect(1006) from error
 
 
 def serve(app: FastAPI) -> None:

@@ -120,9 +120,7 @@ def main() -> None:
     if given and not options.way:
         parser.error("AIORESP_URL names one server, and the ways are counted apart: choose one with --way")
     if given and "+cluster" in given.partition(":")[0]:
-        parser.error(
-            "AIORESP_URL names a cluster, and the connections of one server are counted: name one of its nodes"
-        )
+        parser.error("AIORESP_URL names a cluster, and the connections of one server are counted: name a node")
     with ExitStack() as stack:
         urls = {way: given or stack.enter_context(server(config={"requirepass": ""})).url for way in ways}
         for way, url in urls.items():

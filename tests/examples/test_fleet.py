@@ -121,8 +121,8 @@ def test_a_missing_package_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_body_that_is_too_large_is_refused() -> None:
     with application("cached_db", "--web", "1") as app, httpx2.Client(base_url=app.url, timeout=PATIENCE) as web:
-        bodies = [b"9" * (1 << 18), (b"9" * 1000 for _ in range(1000))]
-        assert [web.put("/products/1", content=body).status_code for body in bodies] == [422, 413]
+        assert web.put("/products/1", content=b"9" * (1 << 18)).status_code == 422
+        assert web.put("/products/1", content=(b"9" * 1000 for _ in range(1000))).status_code == 413
 
 
 def test_the_second_ctrl_c_does_not_wait() -> None:
