@@ -25,6 +25,9 @@ from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.servers.chosen import demand
 
+# One of them imports trio, 0.4 s of each process.
+os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")
+
 #: "asyncio" (with its debug mode) or "uvloop"; `make test` runs the suite with the first and a part with the second.
 LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 
@@ -140,9 +143,8 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from the tests themselves: thousands of objects that stay to the end.
 
-    Each `gc.collect()` looked at all of them, for a third of a second.
+    Each `gc.collect()` looked at all of them, for a third of a second; so would one here.
     """
-    gc.collect()
     gc.freeze()
 
 

@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from aioresp.testing.sockets import free_port
 from tests.examples.kit import PATIENCE, ROOT
@@ -95,6 +92,9 @@ class Pipeline:
     def ask(self, query: str) -> list[Any]:
         """Run a statement and return its rows."""
 
+        from sqlalchemy import text  # noqa: PLC0415 (half a second)
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
         async def asked() -> list[Any]:
             engine = create_async_engine(self.database_url)
             try:
@@ -108,6 +108,8 @@ class Pipeline:
 
     def stored(self) -> int:
         """Return the number of rows; -1 while the database is away, or has no tables."""
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 (as above)
+
         try:
             return int(self.ask("SELECT count(*) FROM events")[0][0])
         except (SQLAlchemyError, OSError):

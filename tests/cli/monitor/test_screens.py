@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from textual.widgets import Input
 
 from aioresp import Client
 from aioresp.cli.monitor.live import Live
 from aioresp.cli.monitor.record import Recorder
 from aioresp.cli.monitor.replay import Replay
 from aioresp.cli.monitor.rows import ClientRow
-from aioresp.cli.monitor.screens.curve import heights
-from aioresp.cli.monitor.screens.grid import Grid, plain
-from aioresp.cli.monitor.screens.parts import TabBar
 from aioresp.cli.monitor.screens.units import clock, count, duration, percent, rate, size, span
 from aioresp.cli.target import Target
 from aioresp.testing import ClusterServers
 from aioresp.testing import server as start_server
 from tests.cli.monitor.watching import Watching, watching
+
+if TYPE_CHECKING:  # see there
+    from aioresp.cli.monitor.screens.grid import Grid
 
 pytestmark = pytest.mark.usefixtures("no_debug")
 
@@ -31,6 +31,8 @@ def names(w: Watching) -> list[str]:
 
 
 def grid(w: Watching) -> Grid[ClientRow]:
+    from aioresp.cli.monitor.screens.grid import Grid  # noqa: PLC0415 (see above)
+
     found: Grid[ClientRow] = w.app.query_one("#clients-grid", Grid)
     return found
 
@@ -51,7 +53,7 @@ async def test_all_screens_and_keys() -> None:
             await w.until("web", "worker", "last command")
             await _clients(w, web, worker)
 
-            await w.pilot.click(TabBar, offset=(26, 0))
+            await w.pilot.click("TabBar", offset=(26, 0))
             await w.until("RPUSH", "calls/s", "p99")
             await w.press("4")
             await w.until("No command was slow so far")
@@ -140,8 +142,8 @@ async def _clients(w: Watching, web: Client[str], worker: Client[str]) -> None:
     assert len(w.app.screen_stack) == 1
     w.app.clear_notifications()
     await w.press("slash", "escape")
-    assert isinstance(w.app.focused, Grid)
-    assert not any(box.display for box in w.app.query(Input))
+    assert w.app.focused is grid(w)
+    assert not any(box.display for box in w.app.query("Input"))
 
 
 @pytest.mark.ci
@@ -270,6 +272,8 @@ async def test_a_recording(tmp_path: Path) -> None:
 
 
 def test_curves() -> None:
+    from aioresp.cli.monitor.screens.curve import heights  # noqa: PLC0415 (see above)
+
     assert heights([0, 1, 2, 4], 4, 1, 0, 4) == [1, 2, 4, 8]
     assert heights([0, None, 4], 4, 2, 0, 4) == [None, 1, None, 16]  # a gap is not 0
     assert heights([5, 5, 5], 2, 3, 5, 5) == [1, 1]  # a flat one lies on the ground
@@ -294,4 +298,6 @@ def test_units() -> None:
 
 
 def test_what_a_server_says_moves_no_cursor() -> None:
+    from aioresp.cli.monitor.screens.grid import plain  # noqa: PLC0415 (see above)
+
     assert plain("a\x1b[2Jb\nc") == "a·[2Jb·c"

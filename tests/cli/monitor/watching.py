@@ -6,14 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
-
-from textual.pilot import Pilot
+from typing import TYPE_CHECKING, Any
 
 from aioresp.cli.monitor.live import Live
-from aioresp.cli.monitor.screens.app import MonitorApp
 from aioresp.cli.monitor.source import Source
 from aioresp.cli.target import Target
+
+if TYPE_CHECKING:  # each process that collects tests would take half a second for textual
+    from textual.pilot import Pilot
+
+    from aioresp.cli.monitor.screens.app import MonitorApp
 
 
 class Watching:
@@ -50,6 +52,8 @@ async def watching(
     source: Source | str, size: tuple[int, int] = (80, 24), *, period: float = 0.2, theme: str = "aioresp-dark"
 ) -> AsyncIterator[Watching]:
     """Run an app without a terminal over a source, or over the server at a URL."""
+    from aioresp.cli.monitor.screens.app import MonitorApp  # noqa: PLC0415 (see above)
+
     live = Live(Target(source)) if isinstance(source, str) else source
     try:
         app = MonitorApp(live, period=period, theme=theme)
