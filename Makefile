@@ -1,7 +1,8 @@
-# Targets of the project; `make` alone lists them. Needs Python 3.11 or newer, make and a C compiler, nothing else: each
-# target makes the virtual environment .venv, or brings it up to date with pyproject.toml, by itself.
+# Targets of the project; `make` alone lists them. Needs Python 3.11 or newer and make, and a C compiler only where a
+# dependency has no wheel. Each target makes the virtual environment .venv, or brings it up to date with pyproject.toml.
 #
 #   make demo ARGS="--url redis://myhost"     arguments for what a target runs
+#   AIORESP_URL=redis://myhost make judge     an application on a server of yours
 #   make clean test PYTHON=python3.13         another interpreter
 
 SHELL := /bin/sh
@@ -30,7 +31,7 @@ USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.demo ## Install and run the demonstration: 10,000 SETs four ways, or with ARGS=cluster a failover.
+demo: .venv/.demo ## Install and run the demonstration: a race of 10,000 SETs, or with ARGS=cluster a failover.
 	@$(BIN)/aioresp demo $(ARGS)
 
 judge: .venv/.examples ## Run the coding judge: web servers, workers and a page; ends with Ctrl-C.

@@ -28,8 +28,7 @@ PATIENCE = 5.5  # seconds until a failover that lacks votes is asked for again: 
 
 
 class ClusterServers(Ensemble[ClusterNode]):
-    """A cluster of real servers for `with` or `async with`, on free ports of 127.0.0.1
-    by default.
+    """A cluster of real servers for `with` or `async with`, by default on free ports of 127.0.0.1.
 
     It has `primaries` primaries, which share the slots, and `replicas` replicas, dealt out to them in turn. Entering
     takes two to three seconds, so a fixture for a module or the whole run should do it.
