@@ -6,7 +6,7 @@ Owns the rules. Never asks a server: the rules look at what was read anyway.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -40,9 +40,10 @@ LAG_BYTES: Final = 10_000_000
 LAG_SECONDS: Final = 10
 #: Bytes of one client's output buffer.
 OUTPUT: Final = 10_000_000
-#: Failed calls: share of all calls, and a second.
+#: Failed calls of the last `CONNECTIONS_FOR` seconds: share of all calls, a second, and at least.
 FAILED: Final = 0.01
 FAILED_A_SECOND: Final = 1.0
+FAILED_CALLS: Final = 5
 #: Microseconds that the fork of a save may take.
 FORK: Final = 500_000
 #: Blocked connections that say nothing, and their share of all.
@@ -70,8 +71,8 @@ class Seen:
     commands: tuple[CommandRow, ...]
     clients: tuple[ClientRow, ...]
     queues: tuple[QueueRow, ...]
-    errors: dict[str, float]
-    """Error replies a second by their first word."""
+    errors: dict[str, int]
+    """Error replies of those seconds, by their first word."""
     is_fresh: bool
     """Whether the monitor has just begun."""
 
@@ -83,8 +84,9 @@ class Watchman:
     """Rules with their memory, for one server."""
 
     def __init__(self) -> None:
-        self._rates: deque[tuple[float, Rates]] = deque(maxlen=600)
-        self._errors: dict[str, int] | None = None
+        #: Rates with the error replies of their time. Their clock is monotonic: a clock that is set changes nothing.
+        self._past: deque[tuple[float, Rates, dict[str, int]]] = deque(maxlen=600)
+        self._errors: dict[str, int] = {}
         self._stays: dict[str, tuple[float, Notice]] = {}
         #: Seconds that have been watched; infinite after the first gap.
         self._watched = 0.0
@@ -98,48 +100,52 @@ class Watchman:
     ) -> list[Notice]:
         """Return the warnings of this moment, the critical ones first."""
         if moment.reading is None or moment.trouble or moment.lacks:
-            self._errors = None
             return []
+        now = moment.reading.clock
+        errors = moment.reading.errors
         if moment.rates is None:
-            self._watched = math.inf if self._rates else self._watched
-            self._rates.clear()
+            self._watched = math.inf if self._past else self._watched
+            self._past.clear()
             self._stays.clear()
         else:
-            self._rates.append((moment.at, moment.rates))
+            passed = {name: count - self._errors.get(name, 0) for name, count in errors.items()}
+            self._past.append((now, moment.rates, passed))
+        self._errors = errors
+        recent = [each for each in self._past if each[0] > now - CONNECTIONS_FOR]
         seen = Seen(
             moment,
             moment.reading,
             moment.rates,
-            tuple(rates for at, rates in self._rates if at > moment.at - CONNECTIONS_FOR),
-            self._usual(moment.at),
+            tuple(rates for _, rates, _ in recent),
+            self._usual(now),
             commands,
             clients,
             queues,
-            self._errors_a_second(moment),
+            _errors(each for _, _, each in recent),
             self._watched < 3 * SPAN,
         )
         self._watched += moment.rates.seconds if moment.rates is not None else 0.0
         found = [notice for rule in RULES for notice in rule(seen)]
         for notice in found:
             if notice.name in _SHORT:
-                self._stays[notice.name] = (moment.at, notice)
+                self._stays[notice.name] = (now, notice)
         there = {notice.name for notice in found}
-        found += [notice for name, (at, notice) in self._stays.items() if name not in there and moment.at - at < STAYS]
+        found += [notice for name, (at, notice) in self._stays.items() if name not in there and now - at < STAYS]
         return sorted(found, key=lambda notice: notice.level != "critical")
 
     def _usual(self, at: float) -> float | None:
         """Return the hit rate of the minute before the last ten seconds."""
-        old = [rates for then, rates in self._rates if at - 70 < then <= at - 10]
+        old = [rates for then, rates, _ in self._past if at - 70 < then <= at - 10]
         hits, misses = sum(each.hits * each.seconds for each in old), sum(each.misses * each.seconds for each in old)
         return hits / (hits + misses) if len(old) >= 5 and hits + misses >= 5 * LOOKUPS else None
 
-    def _errors_a_second(self, moment: NodeMoment) -> dict[str, float]:
-        assert moment.reading is not None
-        before, self._errors = self._errors, moment.reading.errors
-        if before is None or moment.rates is None:
-            return {}
-        passed = {name: (count - before.get(name, 0)) / moment.rates.seconds for name, count in self._errors.items()}
-        return {name: rate for name, rate in passed.items() if rate > 0}
+
+def _errors(past: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Return the error replies of several moments in all, without those that clients expect."""
+    found: Counter[str] = Counter()
+    for passed in past:
+        found.update(passed)
+    return {name: count for name, count in found.items() if count > 0 and name not in _HARMLESS}
 
 
 #: Warnings about events, which would blink otherwise.
@@ -346,14 +352,12 @@ def _output(seen: Seen) -> Iterator[Notice]:
 
 
 def _failed(seen: Seen) -> Iterator[Notice]:
-    rates = seen.rates
-    if rates is None:
-        return
-    names = {name: rate for name, rate in seen.errors.items() if name not in _HARMLESS}
-    total = sum(names.values())
-    if total >= FAILED_A_SECOND and total >= FAILED * rates.commands:
-        most = max(names, key=lambda name: names[name])
-        yield Notice("failed", "warning", f"{_number(total)} calls a second fail, most with {most}", "errors")
+    total = sum(seen.errors.values())
+    seconds = max(sum(each.seconds for each in seen.recent), 1.0)
+    calls = sum(each.commands * each.seconds for each in seen.recent)
+    if total >= max(FAILED_CALLS, FAILED_A_SECOND * seconds, FAILED * calls):
+        most = max(seen.errors, key=lambda name: seen.errors[name])
+        yield Notice("failed", "warning", f"{_number(total / seconds)} calls a second fail, most with {most}", "errors")
 
 
 #: Errors that clients expect, and mend by themselves.

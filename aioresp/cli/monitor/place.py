@@ -53,6 +53,7 @@ class _Counted:
     clock: float
     commands: dict[str, _Calls]
     own: Counter[str]
+    own_failed: Counter[str]
 
 
 class Place:
@@ -131,11 +132,12 @@ class Place:
             size = len(raw) if isinstance(raw, (bytes, str)) else 0
             return reply(raw)
 
+        name = "|".join(str(word) for word in words[: 2 if words[0] in _CONTAINERS else 1]).lower()
         try:
-            return await self.client.execute(words, convert)
+            with self.account.asking(name):
+                return await self.client.execute(words, convert)
         finally:
-            name = "|".join(str(word) for word in words[: 2 if words[0] in _CONTAINERS else 1]).lower()
-            self.account.note(name, size=size)
+            self.account.note_size(size)
 
     # --- Clients -----------------------------------------------------------------------------------------------------
 
@@ -185,12 +187,12 @@ class Place:
         """List the commands with what they did since the previous call."""
         percentiles = self._raw is not None and self._raw.identity.version.split(".")[0] not in ("", "5", "6")
         sections = ("commandstats", "latencystats") if percentiles else ("commandstats",)
-        own = self.account.calls.copy()
+        own, own_failed = self.account.calls.copy(), self.account.failed.copy()
         try:
             found: Info = await self._ask(info, "INFO", *sections)
         except RedisError as error:
             return Listing(time.time(), (), lacking(error, "info"))
-        now = _Counted(time.monotonic(), _calls(found), own)
+        now = _Counted(time.monotonic(), _calls(found), own, own_failed)
         before, self._counted = self._counted, now
         if before is not None and any(
             each.calls > now.commands.get(name, _Calls()).calls for name, each in before.commands.items()
@@ -207,14 +209,14 @@ class Place:
             calls = each.calls - old.calls
             own = min(since(before.own if before else {}, now.own, name), calls)
             spent = each.microseconds - old.microseconds
-            passed[name] = _Calls(
-                calls - own, spent - spent * own // calls if calls else spent, each.failed - old.failed
-            )
+            failed = each.failed - old.failed - since(before.own_failed if before else {}, now.own_failed, name)
+            passed[name] = _Calls(calls - own, spent - spent * own // calls if calls else spent, max(failed, 0))
         whole = sum(each.microseconds for each in passed.values()) or 1
         rows = []
         for name, each in passed.items():
             every = now.commands[name]
-            if not every.calls - since({}, now.own, name) > 0 and not every.failed:
+            all_failed = max(every.failed - since({}, now.own_failed, name), 0)
+            if not every.calls - since({}, now.own, name) > 0 and not all_failed:
                 continue  # the monitor alone has called it
             percentiles = found.get(_LATENCY + name)
             known = percentiles if isinstance(percentiles, Info) else Info()
@@ -230,7 +232,7 @@ class Place:
                     p99=known.get("p99"),
                     all_calls=every.calls,
                     all_microseconds=every.microseconds,
-                    all_failed=every.failed,
+                    all_failed=all_failed,
                 )
             )
         return rows

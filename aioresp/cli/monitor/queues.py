@@ -66,12 +66,12 @@ class Search:
     async def _look(self, keys: int) -> None:
         if self._cursor == 0:
             self._seen, self._ended = 0, 0.0
-            self._total = int(await self.client.execute(("DBSIZE",), as_is))
-            self.account.note("dbsize")
+            with self.account.asking("dbsize"):
+                self._total = int(await self.client.execute(("DBSIZE",), as_is))
         # Redis looks at COUNT keys, and returns those that match.
         words = ("SCAN", self._cursor, "MATCH", "{*}:*", "COUNT", keys)
-        cursor, found = await self.client.execute(words, as_is)
-        self.account.note("scan")
+        with self.account.asking("scan"):
+            cursor, found = await self.client.execute(words, as_is)
         self._cursor, self._seen = int(cursor), self._seen + keys
         for key in found:
             key = key if isinstance(key, bytes) else str(key).encode()
@@ -120,10 +120,8 @@ class Search:
                 p.zcard(root + key)
             for key in lists:
                 p.lindex(key, 0)
-            said = await p.execute()
-        self.account.note("llen", 6)
-        self.account.note("zcard", 3)
-        self.account.note("lindex", 5)
+            said = await p.execute(raise_on_error=False)
+        self._check([*["llen"] * 6, *["zcard"] * 3, *["lindex"] * 5], said)
         self.account.note_lookups(each is not None and each != 0 for each in said)
         waiting, (delayed, running, dead), first = sum(said[:6]), said[6:9], said[9:]
         oldest = await self._oldest(client, root, [shown(each) for each in first if each is not None])
@@ -133,6 +131,15 @@ class Search:
             return None
         return QueueRow(self.node, printable(name), waiting, delayed, running, dead, oldest)
 
+    def _check(self, names: list[str], said: list[Any]) -> None:
+        """Count commands with their errors, and raise the first of these."""
+        for name, answer in zip(names, said, strict=True):
+            self.account.note(name)
+            self.account.note_error(name, answer)
+        for answer in said:
+            if isinstance(answer, RedisError):
+                raise answer
+
     async def _oldest(self, client: Client[Any], root: str, ids: list[str]) -> float | None:
         """Return how long the first jobs in line have waited at most."""
         if not ids:
@@ -140,8 +147,8 @@ class Search:
         async with client.pipeline() as p:
             for id in ids:
                 p.hget(f"{root}job:{id}", "at")
-            times = await p.execute()
-        self.account.note("hget", len(ids))
+            times = await p.execute(raise_on_error=False)
+        self._check(["hget"] * len(ids), times)
         self.account.note_lookups(each is not None for each in times)
         known = [float(each) / 1000 for each in times if each is not None]
         return max(time.time() - min(known), 0.0) if known else None
@@ -151,7 +158,7 @@ class Search:
         key = self.names[name]
         if b":job:" not in key:
             return False
-        self.account.note("hexists")
-        found = bool(await client.execute(("HEXISTS", key, "fn"), as_is))
+        with self.account.asking("hexists"):
+            found = bool(await client.execute(("HEXISTS", key, "fn"), as_is))
         self.account.note_lookups([found])
         return found

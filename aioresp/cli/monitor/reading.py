@@ -5,8 +5,10 @@ Owns the names of INFO's fields, in all servers from Redis 6.2 and Valkey 7.2 on
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aioresp.replies.server import Info
@@ -190,6 +192,8 @@ class Own:
     hits: int = 0
     """Lookups of keys, by the counts of queues and by the scan of keys."""
     misses: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Error replies to its commands, by their first word."""
 
 
 _DATABASE: Final = re.compile(r"db(\d+)")
@@ -264,7 +268,9 @@ def without(own: Own, raw: Reading) -> Reading:
             bytes_out=max(totals.bytes_out - own.bytes_out, 0),
             hits=max(totals.hits - own.hits, 0),
             misses=max(totals.misses - own.misses, 0),
+            errors=max(totals.errors - sum(own.errors.values()), 0),
         ),
+        errors={name: max(count - own.errors.get(name, 0), 0) for name, count in raw.errors.items()},
     )
 
 
@@ -276,7 +282,8 @@ class _Said:
 
     def number(self, name: str) -> float:
         value = self._info.get(name)
-        return float(value) if isinstance(value, (int, float)) else 0.0
+        # A ratio to nothing is NaN or infinite.
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
 
     def count(self, name: str) -> int:
         return int(self.number(name))

@@ -125,11 +125,11 @@ class KeyScan:
         """Look at one batch of keys; return how many there were at least."""
         cursor = self._cursors.get(place.node)
         if cursor is None:
-            self._total += int(await place.client.execute(("DBSIZE",), as_is))
-            place.account.note("dbsize")
+            with place.account.asking("dbsize"):
+                self._total += int(await place.client.execute(("DBSIZE",), as_is))
             cursor = 0
-        said = await place.client.execute(("SCAN", cursor, "COUNT", COUNT), as_is)
-        place.account.note("scan")
+        with place.account.asking("scan"):
+            said = await place.client.execute(("SCAN", cursor, "COUNT", COUNT), as_is)
         following, keys = int(said[0]), [key if isinstance(key, bytes) else str(key).encode() for key in said[1]]
         await self._measure(place, keys)
         self._cursors[place.node] = following or -1
@@ -146,6 +146,8 @@ class KeyScan:
             place.account.note(_NAMES[ask], len(keys))
         for number, key in enumerate(keys):
             answers = dict(zip(asks, said[number * len(asks) : (number + 1) * len(asks)], strict=True))
+            for ask, answer in answers.items():
+                place.account.note_error(_NAMES[ask], answer)
             place.account.note_lookups(
                 answer not in (b"none", "none", -2)
                 for ask, answer in answers.items()
@@ -198,10 +200,10 @@ class KeyScan:
         if known is None or known.identity.flavour != "redis" or _version(known.identity.version) < (8, 6):
             return
         try:
-            found = await place.client.hotkeys_get()
+            with place.account.asking("hotkeys|get"):
+                found = await place.client.hotkeys_get()
         except RedisError:
             return
-        place.account.note("hotkeys|get")
         if found is not None:
             self._hot = [
                 (figure, 0, HotRow(place.node, printable(shown(key)), figure, unit))

@@ -69,8 +69,8 @@ class Listening:
         own = place.own.addr if place.own is not None else None
         try:
             async with AsyncExitStack() as stack:
-                monitor = await stack.enter_async_context(client.monitor(buffer=BUFFER))
-                place.account.note("monitor")
+                with place.account.asking("monitor"):
+                    monitor = await stack.enter_async_context(client.monitor(buffer=BUFFER))
                 before = 0
                 async for command in monitor:
                     self._dropped += monitor.dropped - before

@@ -239,6 +239,23 @@ async def test_a_user_who_may_only_monitor(own_server: Server, admin: Client[str
             await watcher.set("key", "x")
 
 
+async def test_what_the_monitor_is_refused_is_no_failure_of_others(own_server: Server, admin: Client[str]) -> None:
+    rules = ["on", "~key:1*", "&*", ">secret", "+@all", "-client|info", "-memory", "-latency"]
+    await admin.call("ACL", "SETUSER", "watcher", "reset", *rules)
+    await admin.config_resetstat()
+    async with watching(f"redis://watcher:secret@127.0.0.1:{own_server.port}") as live:
+        assert [report async for report in live.scan_keys(Pace(None))][-1].lacks
+        await live.slow()
+        await asyncio.sleep(APART)
+        moment = await live.read()
+        failed = [(row.name, row.all_failed) for row in (await live.commands(now=True)).rows if row.all_failed]
+    assert moment.whole.rates is not None
+    assert moment.whole.rates.errors == 0
+    assert [notice.name for notice in moment.notices] == []
+    # The handshake of the connection is refused CLIENT SETINFO or the like at most.
+    assert [(name, count) for name, count in failed if count > 2] == []
+
+
 # --- Several servers --------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ class Overview(Layout):
         padding: 0;
     }
     Overview.-tall { grid-rows: 10fr 6fr 5fr; }
+    Overview.-short { grid-rows: 1fr 1fr 6; grid-gutter: 0 1; }
     Overview > #received { column-span: 2; }
     """
 
@@ -57,8 +58,9 @@ class Overview(Layout):
         yield self._replication
 
     def on_resize(self) -> None:
-        """Give what is free of a tall terminal to the connections."""
+        """Give what is free of a tall terminal to the connections; in a short one, let the cards touch each other."""
         self.set_class(self.size.height >= 28, "-tall")
+        self.set_class(self.size.height < 20, "-short")
 
     def show(self, moment: NodeMoment, past: Past, alarms: frozenset[str]) -> None:
         """Show a moment. `alarms` are the names of the notices that belong to it."""

@@ -291,7 +291,7 @@ def _queue_details(row: QueueRow) -> tuple[str, list[Figure]]:
         *([("node", row.node)] if row.node else []),
         ("waiting", count(row.waiting)),
         ("running", count(row.running)),
-        ("delayed, or tried again later", count(row.delayed)),
+        ("delayed or retried", count(row.delayed)),
         ("dead", count(row.dead), "error" if row.dead else ""),
         ("the first in line waits", span(row.oldest)),
     ]
