@@ -258,6 +258,7 @@ async def test_reading_costs_little(own_server: Server, client: Client[str]) -> 
     That account counts time in which a busy machine ran something else, so the best of some attempts counts.
     """
     held = [socket.create_connection(("127.0.0.1", own_server.port)) for _ in range(50)]
+    spent: dict[str, int] = {}
     try:
         async with watching(own_server) as live:
             for _ in range(5):

@@ -11,6 +11,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,14 @@ main()
 class Terminal:
     """A monitor in a terminal of its own."""
 
-    def __init__(self, server: Server, *, program: str = "", environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        *,
+        program: str = "",
+        environment: dict[str, str] | None = None,
+        errors: int | None = None,
+    ) -> None:
         self.main, self.side = pty.openpty()
         termios.tcsetwinsize(self.side, (24, 80))
         self.before = termios.tcgetattr(self.side)
@@ -47,7 +55,7 @@ class Terminal:
             [sys.executable, *words, "monitor", server.url],
             stdin=self.side,
             stdout=self.side,
-            stderr=self.side,
+            stderr=self.side if errors is None else errors,
             start_new_session=True,
             preexec_fn=lambda: _take_terminal(),
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})},
@@ -88,8 +96,8 @@ def _take_terminal() -> None:
 
 
 @contextmanager
-def terminal(server: Server, *, program: str = "", environment: dict[str, str] | None = None) -> Iterator[Terminal]:
-    found = Terminal(server, program=program, environment=environment)
+def terminal(server: Server, **options: Any) -> Iterator[Terminal]:
+    found = Terminal(server, **options)
     try:
         yield found
     finally:
@@ -129,6 +137,14 @@ def test_an_end(server: Server, end: Callable[[Terminal], object], code: int) ->
         t.started()
         end(t)
         assert t.ended() == code
+        restored(t)
+
+
+def test_standard_error_is_elsewhere(server: Server) -> None:
+    with terminal(server, errors=subprocess.DEVNULL) as t:
+        t.started()
+        os.write(t.main, b"q")
+        assert t.ended() == 0
         restored(t)
 
 

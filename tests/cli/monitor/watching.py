@@ -44,12 +44,12 @@ class Watching:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.text
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.15)
 
 
 @asynccontextmanager
 async def watching(
-    source: Source | str, size: tuple[int, int] = (80, 24), *, period: float = 0.2, theme: str = "aioresp-dark"
+    source: Source | str, size: tuple[int, int] = (80, 24), *, period: float = 0.3, theme: str = "aioresp-dark"
 ) -> AsyncIterator[Watching]:
     """Run an app without a terminal over a source, or over the server at a URL."""
     from aioresp.cli.monitor.screens.app import MonitorApp  # noqa: PLC0415 (see above)

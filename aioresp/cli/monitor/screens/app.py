@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from rich.text import Text
 from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.widgets import ContentSwitcher, Input, Static
 
 from aioresp.cli.monitor.replay import Replay
@@ -92,10 +95,17 @@ class MonitorApp(App[int]):
         Binding("shift+right", "seek(60)", "On a minute", show=False),
     ]
 
-    def __init__(self, source: Source, *, period: float = 1.0, theme: str | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        period: float = 1.0,
+        theme: str | None = None,
+        driver_class: type[Driver] | None = None,
+    ) -> None:
         chosen = theme or themes.first()
         # Said from the start, or Textual turns NO_COLOR into shades of grey of 24 bits.
-        super().__init__(ansi_color=True if themes.is_sixteen(chosen) else None)
+        super().__init__(driver_class, ansi_color=True if themes.is_sixteen(chosen) else None)
         for each in themes.THEMES:
             self.register_theme(each)
         self.theme = chosen
@@ -504,6 +514,15 @@ def _neighbour(steps: tuple[float, ...], value: float, by: int) -> float:
     return steps[max(0, min(len(steps) - 1, nearest + by))]
 
 
+class _OnStandardOutput(LinuxDriver):
+    """Driver for a terminal whose standard error is elsewhere; Textual's own would draw there."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if sys.__stdout__ is not None:
+            self._file = sys.__stdout__
+
+
 def run(source: Source, *, period: float = 1.0) -> int:
     """Show the source on this terminal until the user has enough; close it; return the exit status.
 
@@ -511,7 +530,7 @@ def run(source: Source, *, period: float = 1.0) -> int:
     """
 
     async def show() -> int:
-        app = MonitorApp(source, period=period)
+        app = MonitorApp(source, period=period, driver_class=None if sys.stderr.isatty() else _OnStandardOutput)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
