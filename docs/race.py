@@ -166,7 +166,8 @@ def animation(found: Run) -> str:
             f"<style>{timing}{STYLE}{''.join(rules)}</style>",
             f'<clipPath id="z"><rect x="{BAR + LENGTH}" y="0" width="{WIDTH}" height="28"/></clipPath>',
             f'<rect x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="10" class="c"/>',
-            f'<text x="{PLACE}" y="42" class="t">{figures.count:,} SETs from as many tasks, in {COUNTED[len(lanes)]} ways</text>',
+            f'<text x="{PLACE}" y="42" class="t">{figures.count:,} SETs from as many tasks, '
+            f"in {COUNTED[len(lanes)]} ways</text>",
             f'<text x="{PLACE}" y="66" class="s">Each ran alone. They are shown side by side, in the time that they '
             "took.</text>",
             f'<text x="{MADE}" y="{TOP - 12}" class="s r">connections</text>',
