@@ -54,7 +54,7 @@ def test_events_are_accepted_or_refused_with_a_word_and_stored_once(tmp_path: Pa
             assert status == 413
 
             page = http.get(app.url)
-            assert "<title>Analytics" in page.text
+            assert "<title>analytics" in page.text
             assert http.get(f"{app.url}/style.css").headers["content-type"].startswith("text/css")
             assert http.post(f"{app.url}/pause", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
