@@ -16,8 +16,10 @@ from typing import Final
 from uuid import uuid4
 
 import msgspec
-from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from aioresp import Client, RedisError, Retry
 from examples.analytics.model import ACCEPTED, FIELD, STREAM, Event, Posted, connect
@@ -108,17 +110,13 @@ def answer(status: int, headers: dict[str, str] | None = None, **said: object) -
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
     # Few attempts within 2 seconds: a visitor's browser waits, and comes again.
     async with connect("api", timeout=2, retry=Retry(3)) as redis:
         app.state.stream = Stream(redis, BOUND)
         yield
 
 
-app = FastAPI(title="Analytics", lifespan=lifespan, docs_url=None, redoc_url=None)
-
-
-@app.post("/event")
 async def post(request: Request) -> Response:
     try:
         body = await whole(request)
@@ -131,11 +129,13 @@ async def post(request: Request) -> Response:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return answer(422, error=str(error))
     try:
-        await app.state.stream.push(events)
+        await request.app.state.stream.push(events)
     except Busy as error:
         return answer(503, {"Retry-After": str(error.after)}, error=str(error))
     return answer(202, accepted=len(events))
 
+
+app = Starlette(routes=[Route("/event", post, methods=["POST"])], lifespan=lifespan)
 
 if __name__ == "__main__":
     number = int(name().partition("-")[2] or 1)

@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aioresp import Client, RedisError, ResponseError, Retry
 from examples.analytics.db import Database, DatabaseAwayError, Summary
@@ -156,7 +160,7 @@ class Board:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
     database = Database()
     async with connect("ui", timeout=2, retry=Retry(2)) as redis:
         app.state.board = Board(redis, database)
@@ -169,16 +173,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             await database.aclose()
 
 
-app = FastAPI(title="Analytics", lifespan=lifespan, docs_url=None, redoc_url=None)
-add_page(app, Path(__file__).with_name("page.html"))
-
-
-@app.websocket("/live")
 async def live(socket: WebSocket) -> None:
     if is_foreign(socket):
         return await socket.close(1008)
     await socket.accept()
-    showing = asyncio.create_task(app.state.board.show(socket))
+    showing = asyncio.create_task(socket.app.state.board.show(socket))
     with suppress(WebSocketDisconnect):
         try:
             while True:
@@ -188,17 +187,22 @@ async def live(socket: WebSocket) -> None:
             await asyncio.gather(showing, return_exceptions=True)
 
 
-@app.post("/pause")
 async def pause(request: Request) -> Response:
     """Let the workers rest for ten seconds, to see that nothing is lost."""
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return Response(status_code=403)
     try:
-        await app.state.board.redis.set(PAUSE, "1", px=REST)
+        await request.app.state.board.redis.set(PAUSE, "1", px=REST)
     except RedisError:
         return Response(status_code=503, headers={"Retry-After": "1"})
     return Response(status_code=204)
 
+
+app = Starlette(
+    routes=[WebSocketRoute("/live", live), Route("/pause", pause, methods=["POST"])],
+    lifespan=lifespan,
+)
+add_page(app, Path(__file__).with_name("page.html"))
 
 if __name__ == "__main__":
     serve(app)

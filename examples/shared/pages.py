@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
-from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
-from fastapi.responses import FileResponse
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from examples.shared.member import listener
 
@@ -46,17 +49,18 @@ class Bound:
         await self._app(scope, bounded if scope["type"] == "http" else receive, send)
 
 
-def add_page(app: FastAPI, page: Path) -> None:
+def add_page(app: Starlette, page: Path) -> None:
     """Serve a page at `/`, and the style that it links to at `/style.css`; both are read again at each request."""
     app.add_middleware(Bound)
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> FileResponse:
+    async def index(_: Request) -> FileResponse:
         return FileResponse(page, headers={"Cache-Control": "no-cache"})
 
-    @app.get("/style.css", include_in_schema=False)
-    async def style() -> FileResponse:
+    async def style(_: Request) -> FileResponse:
         return FileResponse(STYLE, headers={"Cache-Control": "no-cache"})
+
+    app.add_route("/", index, include_in_schema=False)
+    app.add_route("/style.css", style, include_in_schema=False)
 
 
 def is_foreign(socket: WebSocket) -> bool:
@@ -73,7 +77,7 @@ async def send(socket: WebSocket, said: object) -> None:
         raise WebSocketDisconnect(1006) from error
 
 
-def serve(app: FastAPI) -> None:
+def serve(app: Starlette) -> None:
     """Serve an app until SIGTERM. Connections that are open then, such as WebSockets, have two seconds to end."""
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 16)
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)

@@ -27,7 +27,7 @@ class Shop:
 
     async def ask(self, at: int, method: str, path: str, body: dict[str, int] | None = None, status: int = 200) -> Any:
         """Ask one of the processes, and return its JSON."""
-        answer = await self._client.request(method, self.urls[at] + path, json=body)
+        answer = await self._client.request(method, self.urls[at % len(self.urls)] + path, json=body)
         assert answer.status_code == status, answer.text
         return answer.json()
 
@@ -76,8 +76,9 @@ async def opened(running: Application) -> AsyncIterator[Shop]:
         yield Shop(running, client, urls)
 
 
-async def test_the_application() -> None:
-    with application("cached_db") as running:
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.ci)])
+async def test_the_application(processes: str) -> None:
+    with application("cached_db", "--web", processes) as running:
         async with opened(running) as shop:
             # One load for all readers of all processes, or one for each.
             for way, least, most in (("aioresp", 1, 1), ("naive", 30, 60)):
