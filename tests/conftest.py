@@ -97,10 +97,35 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    take_turns(items)
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
     items.sort(key=lambda item: not item.nodeid.startswith(tuple(SHARING)))
+
+
+def take_turns(items: list[pytest.Item]) -> None:
+    """Leave to the long run all but one case in n of a test with the mark `turns(n)`.
+
+    The values of its parameters take turns: the parameter with the most has each of them in a case of `make test`.
+    """
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("turns") is not None:
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        marker = cases[0].get_closest_marker("turns")
+        assert marker is not None
+        values = [cast(Any, case).callspec._idlist for case in cases]
+        numbers, weight = [0] * len(cases), 1
+        for column in sorted(zip(*values, strict=True), key=lambda column: len(set(column))):
+            known = {value: number for number, value in enumerate(dict.fromkeys(column))}
+            numbers = [number + weight * known[value] for number, value in zip(numbers, column, strict=True)]
+            weight = weight * len(known) if weight * len(known) < marker.args[0] else 1
+        for case, number in zip(cases, numbers, strict=True):
+            if number % marker.args[0]:
+                case.add_marker(pytest.mark.ci)
 
 
 #: Folders whose tests share one cluster or one set of servers, with the first letters of their files that divide them.

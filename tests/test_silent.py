@@ -56,6 +56,7 @@ async def large_reply(r: Client[str], key: str) -> object:
     return (await r.mget([key] * 1000))[0]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("limit", "concurrency"), [(10, 5000), (1, 5000), (6, 1)])
 @pytest.mark.parametrize("kind", [plain, pipeline, transaction, large_reply])
 async def test_what_only_reads_is_sent_again(
@@ -188,14 +189,9 @@ async def pauses_all(other: Client[str]) -> None:
     await other.call("CLIENT", "PAUSE", "2500", "ALL")
 
 
-@pytest.mark.parametrize(
-    ("busy", "concurrency"),
-    [
-        pytest.param(busy, concurrency, marks=[pytest.mark.ci] * ((number + (concurrency == 1)) % 2))
-        for number, busy in enumerate((sleeps, works, pauses, pauses_all))
-        for concurrency in (5000, 1)
-    ],
-)
+@pytest.mark.turns(4)
+@pytest.mark.parametrize("busy", [sleeps, works, pauses, pauses_all])
+@pytest.mark.parametrize("concurrency", [5000, 1])
 async def test_a_busy_server_keeps_its_connections(
     patient: Server, prefix: str, resp: Literal[2, 3], busy: Callable[[Client[str]], Awaitable[None]], concurrency: int
 ) -> None:
@@ -261,6 +257,7 @@ async def test_closing_ends_an_inquiry(proxy: Proxy) -> None:
     assert not isinstance(call.exception(), CommandTimeout)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("use", ["transaction", "monitor", "subscription"])
 async def test_the_one_that_is_asked_is_taken_meanwhile(
     proxy: Proxy, prefix: str, resp: Literal[2, 3], use: Literal["transaction", "monitor", "subscription"]
@@ -317,6 +314,7 @@ async def in_lease(r: Client[str], key: str) -> object:
         return await c.get(key)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(("kind", "concurrency"), [(plain, 5000), (plain, 1), (transaction, 5000), (in_lease, 5000)])
 async def test_a_witness_of_another_server_is_not_believed(
     patient: Server,

@@ -106,6 +106,7 @@ async def with_small_ones(r: Client[str], key: str) -> object:
     return all(answers)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize(
     "upload", [plain, several, lease, pipeline, shared_pipeline, transaction, script, with_small_ones]
 )

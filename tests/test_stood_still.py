@@ -34,6 +34,7 @@ def client(server: Server, resp: Literal[2, 3], **options: Any) -> Client[str]:
     return Client(server.url, protocol=resp, timeout=LIMIT, retry=None, **options)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("turns", [1, 2], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("seconds", STILL)
 @pytest.mark.parametrize("count", [50, 3000])
@@ -47,6 +48,7 @@ async def test_no_command_is_late(
         assert r.stats().made == 1
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("turns", [1, 2], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("seconds", STILL)
 async def test_no_caller_in_line_is_late(
@@ -105,6 +107,7 @@ KINDS: dict[Callable[[Client[str]], Awaitable[object]], object] = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("turns", [1, 2, 4])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 async def test_no_call_of_another_kind_is_late(
@@ -124,6 +127,7 @@ async def test_no_call_of_another_kind_is_late(
         assert outcomes == [KINDS[kind]] * len(calls)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("turns", range(1, 12, 2))
 async def test_connecting_is_not_late(server: Server, resp: Literal[2, 3], turns: int) -> None:
     async with client(server, resp, connect_timeout=LIMIT) as r:

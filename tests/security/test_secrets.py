@@ -513,9 +513,10 @@ async def test_what_servers_repeat_of_passwords(watched: Watched, locked: Server
             try:
                 await call
             except aioresp.RedisError as error:
-                watched.see(error)
+                watched.errors.append(error)
 
         for words in commands:
+            watched.look()
             if words[0] != "AUTH":
                 await fails(r.call(*words))
                 script = f"return redis.call({', '.join(f'ARGV[{n + 1}]' for n in range(len(words)))})"

@@ -228,7 +228,7 @@ IN_TURNS: Final = [
 @pytest.mark.parametrize(
     ("kind", "protocol"),
     [
-        pytest.param(*each.values, marks=[*each.marks, *[pytest.mark.ci] * (at // 2 % 2)])
+        pytest.param(*each.values, marks=[*each.marks, *[pytest.mark.ci] * (at // 2 % 5 > 0)])
         for at, each in enumerate(IN_TURNS)
     ],
 )
@@ -273,7 +273,7 @@ async def test_all_methods(kind: str, protocol: Any, both: bool, caplog: pytest.
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(kind, marks=pytest.mark.soak if number % 3 else [pytest.mark.ci] * (number % 2))
+        pytest.param(kind, marks=pytest.mark.soak if number % 3 else [pytest.mark.ci] * (number % 12 > 0))
         for number, kind in enumerate(ODD)
     ],
 )
@@ -289,6 +289,7 @@ async def test_all_methods_on_a_lease(kind: str) -> None:
         await in_step(r)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("kind", "protocol"), IN_TURNS)
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_debug")
