@@ -33,6 +33,14 @@ UNREAD: Final = 141  # 128 and SIGPIPE, as of any program whose output is no lon
 #: What stands before the text in a line of a server's log.
 _LOGGED: Final = re.compile(r"^\s*\d+:\w [\w :.]+ \W ")
 
+#: What a server's log has at each start, of settings of the machine that end no server.
+_SETTINGS: Final = re.compile("Memory overcommit|Transparent Huge", re.IGNORECASE)
+
+#: Words of a server that cannot read the keys of an earlier run.
+_UNREADABLE: Final = re.compile(
+    "RDB format version|Wrong signature trying to load|Bad file format reading|loading the DB|reading RDB|opcode"
+)
+
 #: The extra that brings a package.
 EXTRAS: Final = {
     **dict.fromkeys(("typer", "rich", "textual", "matplotlib"), "cli"),
@@ -125,11 +133,13 @@ def _text(leaf: BaseException) -> str:
         return str(leaf.args[0])
     if isinstance(leaf, ServerFailed):
         head, *log = str(leaf).splitlines()
-        said = [_LOGGED.sub("", line) for line in log if line.strip()]
+        told = [line for line in log if line.strip() and not _SETTINGS.search(line)]
+        # Lines at warning level say why; a broken file of keys has many more behind them.
+        said = [_LOGGED.sub("", line) for line in [line for line in told if " # " in line] or told]
         return f"{head} {'; '.join(said[-2:])}" if said else head
     if isinstance(leaf, OSError) and leaf.strerror is not None and not isinstance(leaf, ssl.SSLError):
         return leaf.strerror if leaf.filename is None else f"{leaf.filename}: {leaf.strerror}"
-    return str(leaf) or type(leaf).__name__
+    return str(leaf).partition("\n")[0] or type(leaf).__name__
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -148,6 +158,8 @@ def _advice(text: str) -> str:
         return "; this machine's ports are used up: wait a minute, or open fewer connections"
     if os.strerror(errno.EMFILE) in text:
         return "; raise the limit of open files (ulimit -n)"
+    if _UNREADABLE.search(text):
+        return "; another version of the server wrote the keys (name that one by AIORESP_SERVER), or a file is damaged"
     if text.startswith("MOVED "):
         return "; the server is one of a cluster: write redis+cluster://, where the command takes a cluster"
     return ""

@@ -14,10 +14,13 @@ from typing import Any, TypeVar
 from aioresp import Client
 from aioresp.arguments import word
 from aioresp.cli.bench.template import TTL, Maker, Template
-from aioresp.errors import ConnectionLost, RedisError
+from aioresp.cli.faults import Fault
+from aioresp.errors import ConnectionLost, NoPermissionError, RedisError
 from aioresp.replies import as_is
 
 T = TypeVar("T")
+
+_BEGINNING = "aioresp:bench:"
 
 _BATCH = 500
 _PASSES = 3
@@ -33,7 +36,7 @@ class Keys:
     """The keys of one run."""
 
     def __init__(self) -> None:
-        self.prefix = f"aioresp:bench:{secrets.token_hex(6)}:"
+        self.prefix = f"{_BEGINNING}{secrets.token_hex(6)}:"
         #: Makers of commands that write keys under the prefix.
         self._makers: list[Maker] = []
         self.deleted = 0
@@ -45,6 +48,16 @@ class Keys:
         maker = Maker(template, self.prefix, keys, size, seed=len(self._makers))
         self._makers.append(maker)
         return maker
+
+    async def check(self, client: Client[Any]) -> None:
+        """Raise Fault, before anything is written, if the user may not delete keys under the prefix."""
+        try:
+            await client.unlink(self.prefix)
+        except NoPermissionError:
+            raise Fault(
+                "this user may not delete the keys that a run writes: it needs the rights "
+                f"~{_BEGINNING}* +unlink, or a command that only reads"
+            ) from None
 
     async def fill(self, client: Client[Any], maker: Maker, tell: Callable[[int], None]) -> None:
         """Write the data that a command reads, with a time to live. `tell` is called with the number of keys so far."""

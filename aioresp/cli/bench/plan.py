@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aioresp.cli.bench.refusals import refusal
 from aioresp.cli.bench.template import BadCommand, Template
-from aioresp.cli.bench.ways import WAYS
+from aioresp.cli.bench.ways import LIMIT, WAYS
 
 #: Connections that a whole run of `fresh` may make, and that any way may have open.
 MOST_CONNECTIONS: Final = 10_000
@@ -117,7 +117,8 @@ class Plan:
     @property
     def open_at_once(self) -> int:
         """The most connections that a way can have open at a time."""
-        return max(self.tasks if way == "fresh" else 10 if way == "classic" else 4 for way in self.ways)
+        most = {"fresh": self.tasks, "classic": min(self.tasks, LIMIT), "shared": min(self.tasks, 4)}
+        return max(most[way] for way in self.ways)
 
     def facts(self) -> dict[str, Any]:
         """Return the plan for JSON."""

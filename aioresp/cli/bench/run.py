@@ -62,6 +62,9 @@ async def run(target: Target, progress: Progress, view: View, warn: Callable[[st
         makers = {template: keys.maker(template, plan.keys, plan.size) for template in plan.templates}
         budget = limits.check(plan, progress.facts, list(makers.values()), target.cluster)
         progress.notes += limits.notes(plan, progress.facts, target.cluster)
+        filled = progress.facts.role != "slave"
+        if any(each.own_keys and (each.writes or (each.fill and filled)) for each in plan.templates):
+            await keys.check(control)
         try:
             with view.showing(progress):
                 await _Run(target, progress, view, control, server, keys, budget).all(makers)

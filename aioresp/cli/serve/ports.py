@@ -36,7 +36,7 @@ def check(host: str, ports: Iterable[int]) -> None:
 def refusal(host: str, port: int, error: OSError) -> str:
     """Return the sentence about a port that cannot be had."""
     if error.errno != errno.EADDRINUSE:
-        return f"cannot listen on {host}:{port}: {error.strerror}"
+        return f"cannot listen on {f'{host}, port {port}' if port else host}: {error.strerror}"
     return f"port {port} is in use{_held(port)}: end that, or take another by --port (0 takes a free one)"
 
 

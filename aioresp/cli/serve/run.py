@@ -17,6 +17,7 @@ from aioresp.cli.serve.log import Log
 from aioresp.cli.serve.ports import check
 from aioresp.cli.serve.wanted import Wanted
 from aioresp.testing import ClusterServers, Server, server
+from aioresp.testing.executables import find_executable
 from aioresp.testing.sockets import BUS, HOST
 
 #: Seconds between two looks at the servers: one costs a tenth of a millisecond.
@@ -61,10 +62,10 @@ async def run(wanted: Wanted, announce: Callable[[Ready], None], warn: Callable[
 
 
 async def _run_server(wanted: Wanted, announce: Callable[[Ready], None], warn: Callable[[str], None]) -> None:
-    if wanted.port:
-        check("0.0.0.0" if wanted.everywhere else wanted.host, [wanted.port])
+    check("0.0.0.0" if wanted.everywhere else wanted.host, [wanted.port])
     patience = PATIENCE if wanted.folder is None else READING
     with wanted.reserved():
+        wanted.check_log(find_executable().version)
         running = server(*wanted.arguments(), config=wanted.config(), port=wanted.port or None, timeout=patience)
         async with running:
             keys = await _prepare(running, wanted)

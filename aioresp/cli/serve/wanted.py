@@ -65,6 +65,15 @@ class Wanted:
         assert self.folder is not None
         return self.logs and (self.folder / _SNAPSHOT).exists() and not any((self.folder / n).exists() for n in _LOGS)
 
+    def check_log(self, version: tuple[int, ...]) -> None:
+        """Raise Fault if a server of this version overlooks the folder's log: it would start without the keys."""
+        if self.folder is not None and version < (7,) and (self.folder / _LOGS[0]).exists():
+            shown = ".".join(map(str, version))
+            raise Fault(
+                f"--dir {self.folder}: its log is of Redis 7.0 or newer, or of Valkey, and the server is Redis {shown}, "
+                "which would not see these keys: name a newer one by AIORESP_SERVER"
+            )
+
     def arguments(self) -> tuple[str, ...]:
         """Return the server's command line, which counts before what the testing kit writes into its configuration."""
         words: list[str] = []
