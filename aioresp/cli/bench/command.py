@@ -74,7 +74,8 @@ def bench(
     tasks: Annotated[int, typer.Option("-c", "--tasks", min=1, help="How many tasks call at a time.")] = 50,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many commands each way sends.")] = 100_000,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", min=0.05, help="Measure each way for this time, in place of -n.")
+        float | None,
+        typer.Option("--seconds", min=0.05, max=86_400, help="Measure each way for this time, in place of -n."),
     ] = None,
     pipeline: Annotated[int, typer.Option("-P", "--pipeline", min=1, help="How many commands a pipeline has.")] = 1,
     size: Annotated[int, typer.Option("-d", "--size", min=1, help="Bytes of a value.")] = 3,

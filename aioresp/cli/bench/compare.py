@@ -49,22 +49,36 @@ class Difference:
         return self.now / self.then - 1 if self.then else 0.0
 
 
-def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Return the differences of all that both runs have. Raises Fault if they did not do the same work."""
+def check(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise Fault if two runs, of which the second one may be to come, do not do the same work."""
     for name, option in _WORK.items():
         before, after = then["plan"].get(name), now["plan"].get(name)
         if before != after:
             raise Fault(f"--against: not the same work: {option} was {_said(before)} then, and is {_said(after)} now")
-    found = []
-    old = {(_words(command), way["way"]): way for command in then["commands"] for way in command["ways"]}
-    for command in now["commands"]:
-        for way in command["ways"]:
-            before = old.get((_words(command), way["way"]))
-            if before is not None:
-                found += [_difference(command["name"], way["way"], before, way, each) for each in _COMPARED]
-    if not found:
+    if _ways(then).keys().isdisjoint(_ways(now)):
         raise Fault("--against: the saved run has none of these commands by these ways")
-    return found
+
+
+def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """Return the differences of all that both runs have."""
+    old = _ways(then)
+    names = {tuple(command["command"]): command["name"] for command in now["commands"]}
+    return [
+        _difference(names[words], way, old[words, way], found, each)
+        for (words, way), found in _ways(now).items()
+        if (words, way) in old
+        for each in _COMPARED
+    ]
+
+
+def comparable(run: Mapping[str, Any]) -> bool:
+    """Return whether a file has all that a comparison reads."""
+    try:
+        each_of = [each for way in _ways(run).values() for each in way["rounds"]]
+        numbers = [float(each[name]) for each in each_of for name, _, _ in _COMPARED]
+        return all(way["rounds"] for way in _ways(run).values()) and bool(numbers) and isinstance(run["plan"], dict)
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def remarks(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -103,8 +117,9 @@ def _spread(values: Sequence[float]) -> float:
     return (max(values) - min(values)) / middle if middle else 0.0
 
 
-def _words(command: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(command["command"])
+def _ways(run: Mapping[str, Any]) -> dict[tuple[tuple[str, ...], str], Mapping[str, Any]]:
+    """Return the ways of a run by the words of their commands and by their names."""
+    return {(tuple(command["command"]), way["way"]): way for command in run["commands"] for way in command["ways"]}
 
 
 def _server(run: Mapping[str, Any]) -> str:

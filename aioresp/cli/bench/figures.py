@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from aioresp.cli.bench.compare import comparable
 from aioresp.cli.bench.progress import PERCENTS, Lane, Progress
 from aioresp.cli.bench.verdict import judge, sentences
 from aioresp.cli.faults import Fault
@@ -109,4 +110,6 @@ def load(path: Path) -> dict[str, Any]:
         raise Fault(f"--against: {path} is not a file of `aioresp bench --save`")
     if found["schema"] != SCHEMA:
         raise Fault(f"--against: {path} has the schema {found['schema']}, and this version compares schema {SCHEMA}")
+    if not comparable(found):
+        raise Fault(f"--against: {path} lacks figures: it takes a file of `aioresp bench --save`, as it was written")
     return found

@@ -22,6 +22,9 @@ MOST_SECONDS: Final = 10.0
 #: Tasks of the other ways.
 MOST_TASKS: Final = 100_000
 
+#: Commands that all tasks may have in their pipelines at a time: each takes a kilobyte here.
+MOST_QUEUED: Final = 1_000_000
+
 #: Keys: there is a bit for each.
 MOST_KEYS: Final = 100_000_000
 
@@ -63,6 +66,11 @@ class Plan:
             )
         if self.tasks > MOST_TASKS:
             raise BadCommand(f"-c {self.tasks}: {MOST_TASKS:,} tasks is the limit")
+        if self.pipeline > 1 and self.pipeline * self.tasks > MOST_QUEUED:
+            raise BadCommand(
+                f"-P {self.pipeline}: {self.tasks:,} tasks would hold {self.pipeline * self.tasks:,} commands at a time, "
+                f"and {MOST_QUEUED:,} is the limit"
+            )
         if self.keys > MOST_KEYS:
             raise BadCommand(f"-r {self.keys}: {MOST_KEYS:,} keys is the limit")
         if self.size > MOST_BYTES:

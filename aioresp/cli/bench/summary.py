@@ -148,7 +148,9 @@ def print_comparison(console: Console, differences: Sequence[Difference], remark
     for remark in remarks:
         _print_sentence(console, remark)
     told = [each for each in differences if each.verdict in ("better", "worse")]
-    if not told:
+    if all(each.verdict == "too few rounds" for each in differences):
+        _print_sentence(console, "Too few rounds tell nothing: take a larger -n or --seconds, and --rounds 3 or more.")
+    elif not told:
         _print_sentence(console, "No difference beyond the noise: the rounds of the two runs overlap in every figure.")
 
 

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from aioresp.cli.bench import figures
-from aioresp.cli.bench.compare import compare, remarks
+from aioresp.cli.bench.compare import check, compare, remarks
 from aioresp.cli.bench.loops import factory, uvloop_installed
 from aioresp.cli.bench.plan import Plan
 from aioresp.cli.bench.progress import Progress, planned
@@ -93,7 +93,11 @@ def bench(
 
 def compare_plans(saved: dict[str, Any], progress: Progress) -> None:
     """Raise Fault before the run, if the saved one did other work."""
-    compare(saved, {**figures.figures(progress), "commands": saved["commands"]})
+    commands = [
+        {"name": template.name, "command": template.words, "ways": [{"way": way} for way in progress.plan.ways]}
+        for template in progress.plan.templates
+    ]
+    check(saved, {"plan": progress.plan.facts(), "commands": commands})
 
 
 def _show(

@@ -157,8 +157,9 @@ def _connections(seen: Seen) -> Iterator[Notice]:
     made = sum(each.received * each.seconds for each in seen.recent)
     if not seconds or made / seconds < CONNECTIONS:
         return
-    c, uptime = seen.reading.connections, seen.reading.identity.uptime
-    always = uptime >= LONG and c.received >= CONNECTIONS * uptime and round(made) >= 1
+    # Before these seconds: ten connections of a pool that begins now are many for a server that is young itself.
+    before, uptime = seen.reading.connections.received - made, seen.reading.identity.uptime - seconds
+    always = uptime >= LONG and before >= max(CONNECTIONS * uptime, 1) and round(made) >= 1
     if _is_steady(seen.recent) or (seen.is_fresh and always):
         yield Notice(
             "connections",

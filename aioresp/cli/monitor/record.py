@@ -36,7 +36,7 @@ class Recorder:
         self._file: IO[bytes] = _opened(path)
         self._written: dict[str, object] = {}
         #: Why nothing is written any more, such as a full disk; "" if all is well.
-        self._failed = ""
+        self.failed = ""
         self._write("begin", {"address": self.address, "aioresp": AIORESP})
 
     async def read(self) -> Moment:
@@ -46,8 +46,8 @@ class Recorder:
         if not moment.whole.trouble:
             for ask in (self.clients, self.commands, self.slow, self.queues):
                 await ask()
-        if self._failed:
-            notice = Notice("record", "critical", f"nothing is recorded any more: {self._failed}", "monitor")
+        if self.failed:
+            notice = Notice("record", "critical", f"nothing is recorded any more: {self.failed}", "monitor")
             moment = replace(moment, notices=(notice, *moment.notices))
         return moment
 
@@ -102,12 +102,12 @@ class Recorder:
 
     def _write(self, kind: str, said: dict[str, Any]) -> None:
         """Append one line by one write: what was written stays if this process is killed."""
-        if self._failed:
+        if self.failed:
             return
         try:
             self._file.write(f"{line({'v': VERSION, 'kind': kind, 'at': time.time(), **said})}\n".encode())
         except OSError as error:
-            self._failed = f"{self._path}: {error.strerror}"
+            self.failed = f"{self._path}: {error.strerror}"
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -35,6 +35,9 @@ KINDS: Final[dict[str, Any]] = {
 #: Begin of a line, as the recorder writes it.
 _BEGIN: Final = re.compile(rb'\{"v":(\d+),"kind":"(\w+)","at":(\d+(?:\.\d+)?)[,}]')
 
+#: Bytes that are read of a line; a file of another program may be one line.
+_LONGEST: Final = 16 * 1024 * 1024
+
 #: Objects that are kept in memory.
 _KEPT: Final = 1000
 
@@ -90,6 +93,8 @@ class Replay:
         self._places: dict[str, list[int]] = {kind: [] for kind in KINDS}
         self._built: dict[tuple[str, int], Any] = {}
         try:
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise Fault(f"--replay: {path} is no file: a recording is read from many places")
             with path.open("rb") as file:
                 self._find_lines(file)
         except OSError as error:
@@ -102,7 +107,7 @@ class Replay:
 
     def _find_lines(self, file: IO[bytes]) -> None:
         place = 0
-        for line in file:
+        while line := file.readline(_LONGEST):
             begin, place = place, place + len(line)
             found = _BEGIN.match(line)
             if found is None or int(found[1]) > VERSION:

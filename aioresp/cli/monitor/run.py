@@ -109,6 +109,8 @@ async def _stream(watched: Source, period: float, silent: bool) -> None:
             )
             if not silent:
                 print(line(_report(moment, listings)), flush=True)
+            elif isinstance(watched, Recorder) and watched.failed:
+                raise Fault(f"--record: {watched.failed}")  # a screen or a line of JSON says so, and goes on
             timeline = watched.timeline
             if timeline is not None and timeline.at >= timeline.end:
                 return

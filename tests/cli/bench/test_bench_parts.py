@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from aioresp.cli.bench.compare import Difference, compare, remarks
+from aioresp.cli.bench.compare import Difference, check, compare, remarks
 from aioresp.cli.bench.figures import figures, load, to_json
 from aioresp.cli.bench.histogram import LEAST, MOST, Histogram
 from aioresp.cli.bench.keys import Keys, sets_ttl
@@ -359,7 +359,21 @@ def test_figures_are_json_and_come_back(tmp_path: Path) -> None:
     assert sum(count for _, count in way["histogram_ms"]) == 1_000
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99, "commands": []}', '{"commands": 1, "schema": 1}'])
+NO_RUNS = [
+    *(
+        "",
+        "[]",
+        "{}",
+        '{"schema": 99, "commands": []}',
+        '{"commands": 1, "schema": 1}',
+        '{"commands": [], "schema": 1}',
+    ),
+    *(f'{{"commands": [{{"command": ["GET"], "ways": {ways}}}], "schema": 1, "plan": {{}}}}' for ways in ("1", "[{}]")),
+    '{"commands": [{"command": ["GET"], "ways": [{"way": "shared", "rounds": []}]}], "schema": 1, "plan": {}}',
+]
+
+
+@pytest.mark.parametrize("text", NO_RUNS)
 def test_a_file_that_is_no_saved_run(text: str, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text(text)
@@ -393,10 +407,10 @@ def test_other_work_is_not_compared() -> None:
     then = figures(ran())
     for other in (ran(tasks=5), ran(pipeline=2), ran(size=9), ran(keys=1), ran(loop="uvloop")):
         with pytest.raises(Fault, match="not the same work"):
-            compare(then, figures(other))
+            check(then, figures(other))
     pings = figures(ran())
     pings["commands"][0]["command"] = ["PING"]
     with pytest.raises(Fault, match="none of these commands"):
-        compare(then, pings)
+        check(then, pings)
     newer = {**then, "python": "9.9"}
     assert remarks(then, newer) == [f"Python: {then['python']} then, 9.9 now"]

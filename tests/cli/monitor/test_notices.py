@@ -138,6 +138,7 @@ async def test_connections_by_the_clock(own_server: Server, monkeypatch: pytest.
 
     assert names([1.0] * 8) == [5, 6, 7], "one a second, since now"
     assert names([1.0] * 8, uptime=1000, total=900) == list(range(8)), "one a second, since ever: seen at once"
+    assert names([10.0, 0.0, 0.0], uptime=6, total=11) == [], "a pool that begins on a server that just has"
     assert names([0.0] * 3 + [40.0, 3.0] + [0.0] * 9) == [], "a pool that grows, or a fleet that starts"
     assert names([0.0, 1.0] * 6)[-1:] == [11], "one each two seconds"
     assert names([0.0, 0.0, 0.0, 1.0] * 4) == [], "one each four seconds"
