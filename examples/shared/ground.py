@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from aioresp.cli.called import called
 from aioresp.testing import Server, ServerFailed, server
 from examples.shared.member import client
 
@@ -38,7 +39,7 @@ async def server_at_hand(say: Callable[[str], None]) -> AsyncIterator[str]:
         yield url
         return
     async with server(config={"appendonly": "yes"}) as own:
-        say(f"has a server of its own; watch it: aioresp monitor {own.url}")
+        say(f"has a server of its own; watch it: {called()} monitor {own.url}")
         keeper = asyncio.create_task(_keep(own, say))
         try:
             yield own.url

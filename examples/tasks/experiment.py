@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
 from aioresp import Client, RedisError
+from aioresp.cli.called import called
 from aioresp.testing import ServerFailed, ServerNotFound, server
 
 THREADS = 3
@@ -124,7 +125,7 @@ def main() -> None:
     with ExitStack() as stack:
         urls = {way: given or stack.enter_context(server(config={"requirepass": ""})).url for way in ways}
         for way, url in urls.items():
-            print(f"{way}: watch it with: aioresp monitor {url}" if not given else f"{way}")
+            print(f"{way}: watch it with: {called()} monitor {url}" if not given else f"{way}")
         counts = asyncio.run(watch(urls, options.seconds, options.rate))
     print()
     for way, each in counts.items():

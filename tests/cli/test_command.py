@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 import aioresp
 from aioresp import Client
 from aioresp.cli.app import app
+from aioresp.cli.called import called
 from aioresp.testing import Server, server
 
 pytestmark = pytest.mark.timeout(60)
@@ -335,3 +336,20 @@ def test_no_server_to_start() -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"aioresp demo: .+/nowhere/redis-server.+\n", done.stderr)
+
+
+def test_the_command_is_called_as_a_user_of_this_environment_types_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "aioresp"
+    program.parent.mkdir()
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python3")))
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.chdir(tmp_path)
+    assert called() == "python3 -m aioresp"
+    program.touch(0o755)
+    assert called() == "aioresp"
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert called() == "bin/aioresp"
+    monkeypatch.chdir("/usr")
+    assert called() == str(program)

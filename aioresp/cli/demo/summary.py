@@ -5,21 +5,23 @@ Owns the layout and the wording of the figures on a terminal. Never measures.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aioresp.cli.called import called
 from aioresp.cli.demo.figures import Figures
 from aioresp.cli.demo.progress import HERO, NAMES_AND_COLOURS
 from aioresp.cli.demo.words import how, place, sentence
 
-#: What to type next, and what for.
+#: Commands to try next, and their purposes.
 NEXT = (
-    ("aioresp serve", "a server at hand, without Docker"),
-    ("aioresp monitor URL", "a live picture of a server: connections, commands, keys"),
-    ("aioresp bench URL", "the same comparison on your own server"),
-    ("make judge", "an application: a coding judge on a queue"),
+    ("serve", "a server at hand, without Docker"),
+    ("monitor URL", "a live picture of a server: connections, commands, keys"),
+    ("bench URL", "the same comparison on your own server"),
 )
 
 
@@ -36,8 +38,12 @@ def print_summary(console: Console, figures: Figures) -> None:
     hero = NAMES_AND_COLOURS[HERO - 1][1]
     console.print(Text(sentence(figures), style=f"bold {hero}"), highlight=False)
     console.print(Text("\nNext:", style="dim"))
-    for command, purpose in NEXT:
-        console.print(Text.assemble("  ", (f"{command:<20}", "bold"), "  ", (purpose, "dim")), highlight=False)
+    commands = [(f"{called()} {words}", purpose) for words, purpose in NEXT]
+    if Path("examples/judge").is_dir():  # in a checkout
+        commands.append(("make judge", "an application: a coding judge on a queue"))
+    width = max(len(command) for command, _ in commands)
+    for command, purpose in commands:
+        console.print(Text.assemble("  ", (f"{command:<{width}}", "bold"), "  ", (purpose, "dim")), highlight=False)
 
 
 def _table(figures: Figures) -> Table:

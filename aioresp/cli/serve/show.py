@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from aioresp.cli.called import called
 from aioresp.cli.faults import Fault, complain
 from aioresp.cli.interrupt import Interrupted, run
 from aioresp.cli.serve.run import Ready
@@ -66,14 +67,14 @@ def _introduce(console: Console, wanted: Wanted, ready: Ready) -> None:
     if wanted.password is not None:
         rows.append(("password", Text("as given; commands take it from REDISCLI_AUTH")))
     if wanted.everywhere:
-        rows.append(("listens to", Text("all machines that reach this one")))
+        rows.append(("reached by", Text("all machines that reach this one")))
     elif wanted.shown_host == "127.0.0.1":
-        rows.append(("listens to", Text("this machine alone")))
+        rows.append(("reached by", Text("this machine only")))
     rows.append(("keeps", Text(_kept(wanted, ready))))
     client = "Cluster" if wanted.cluster else "Client"
     login = "" if wanted.password is None else ', password="..."'
     rows.append(("in Python", Text(f'{client}("{_short(wanted, ready)}"{login})')))
-    rows.append(("look at it", Text(f"aioresp monitor{_given(wanted, ready)}")))
+    rows.append(("look at it", Text(f"{called()} monitor{_given(wanted, ready)}")))
     rows.append(("Ctrl-C", Text("ends it")))
     for name, text in rows:
         console.print(Text.assemble((f"  {name:<12}", "dim"), text), soft_wrap=True)
