@@ -81,7 +81,7 @@ rect.f,rect.h,rect.o{transform-box:fill-box;transform-origin:left}
 
 
 class Run(NamedTuple):
-    """What was recorded."""
+    """Recorded run."""
 
     figures: Figures
     samples: dict[int, list[tuple[float, int, int]]]

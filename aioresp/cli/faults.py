@@ -30,7 +30,7 @@ FAILED: Final = 1
 INTERRUPTED: Final = 130
 UNREAD: Final = 141  # 128 and SIGPIPE, as of any program whose output is no longer read
 
-#: What stands before the text in a line of a server's log.
+#: Prefix of the text in a line of a server's log.
 _LOGGED: Final = re.compile(r"^\s*\d+:\w [\w :.]+ \W ")
 
 #: What a server's log has at each start, of settings of the machine that end no server.

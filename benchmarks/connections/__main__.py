@@ -34,7 +34,7 @@ TRANSPORTS = ("tcp", "unix", "tls")
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-#: What is between these in docs/benchmarks.md is written by `--docs`.
+#: `--docs` writes the lines between these in docs/benchmarks.md.
 BEGIN, END = "<!-- connections: begin -->", "<!-- connections: end -->"
 PICTURE = "![Commands a second by way and client, for 1 to 10,000 tasks](assets/connections.svg)"
 

@@ -45,7 +45,7 @@ class Stream:
         self.bound = bound
         #: Events whose push has begun, and those whose push has ended, since the start.
         self.begun = self.ended = 0
-        #: What the stream held when it was asked, less all that this process had pushed by then.
+        #: Length of the stream when it was asked, less all that this process had pushed by then.
         self.others = 0
         self.asked = self.failed = float("-inf")
 

@@ -62,7 +62,7 @@ class RefusedError(Exception):
 
 
 class Summary(NamedTuple):
-    """What the page shows."""
+    """Figures of the page."""
 
     total: int
     pages: Sequence[tuple[str, int]]

@@ -49,7 +49,7 @@ class Point(msgspec.Struct, array_like=True):
 
 
 class Books(msgspec.Struct):
-    """What the server of the stream tells."""
+    """Figures that the server of the stream tells."""
 
     accepted: int = 0
     waiting: int = 0
@@ -60,7 +60,7 @@ class Books(msgspec.Struct):
 
 
 class Board:
-    """What the page shows, read once a second and handed to all who look."""
+    """Contents of the page, read once a second and sent to all browsers."""
 
     def __init__(self, redis: Client[bytes], database: Database) -> None:
         self.redis = redis

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 class Figures:
-    """What one way has done since the process started."""
+    """Counts of one way since the process started."""
 
     def __init__(self) -> None:
         self.reads = 0

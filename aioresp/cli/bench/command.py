@@ -104,7 +104,8 @@ def bench(
 ) -> None:
     """Measure a server by fresh connections, a classic pool and the shared pool, side by side.
 
-    Keys have a random prefix and are deleted at the end, also after Ctrl-C. What would hurt a server is refused.
+    Keys have a random prefix and are deleted at the end, also after Ctrl-C. Commands that would hurt a server are
+    refused.
     """
     from aioresp.cli.bench import work  # noqa: PLC0415 (`aioresp --help` does without it)
 

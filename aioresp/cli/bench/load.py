@@ -1,7 +1,7 @@
 """Load of a benchmark: tasks that call one after another, or calls that are due at a rate.
 
 Owns the clocks. A latency is the time from the moment that a call was wanted to its reply. In a closed loop a task
-wants its next call when the last one has ended; in an open loop the schedule says so, whatever the server does.
+wants its next call when the last one has ended. In an open loop the schedule says when, and the server has no say.
 """
 
 from __future__ import annotations

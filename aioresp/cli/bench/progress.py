@@ -132,7 +132,7 @@ class Progress:
     deleted: int = 0
     complete: bool = False
     doing: str = ""
-    """What is done at present, where nothing is measured."""
+    """The step at present, while nothing is measured."""
 
     @property
     def measured(self) -> bool:

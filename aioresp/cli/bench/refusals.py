@@ -1,6 +1,6 @@
 """Refusal of commands that would hurt a server, or touch what is not the benchmark's.
 
-Owns the reasons. What neither only reads nor names its keys is refused. Never asks a server.
+Owns the reasons. A command that neither only reads nor names its keys is refused. Never asks a server.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Lines:
     def finished(self, lane: Lane) -> None:
         """Print the line of a way."""
         line = f"{lane.template.name}, {lane.title}: {lane.rate:,.0f} ops/s in {lane.total.seconds:.1f} s"
-        # One line each, however long, for whatever reads them.
+        # One line each, however long: a program may read them.
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

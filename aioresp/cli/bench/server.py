@@ -53,7 +53,7 @@ class Counters:
 
 @dataclass
 class Used:
-    """What all servers did in the rounds of a way."""
+    """Work of all servers in the rounds of a way."""
 
     connections: int = 0
     commands: int = 0
@@ -106,7 +106,7 @@ class Facts:
     free_memory: int | None = None
     """Bytes of the machine that are free, as far as the server tells."""
     persistence: str | None = None
-    """What is written to disk, in words; None if nothing."""
+    """The writing to disk, in words; None if there is none."""
     others: float = 0.0
     """Commands of others in a second, before the run."""
     readable: bool = True

@@ -27,7 +27,7 @@ _REACHED: Final = 0.97
 
 @dataclass(frozen=True)
 class Verdict:
-    """What limits a way: "rate", "machine", "client", "server", "pool" or "round trip"."""
+    """The limit of a way: "rate", "machine", "client", "server", "pool" or "round trip"."""
 
     limit: str
     client: float

@@ -68,7 +68,7 @@ def bench(
     json: bool,
     warn: Callable[[str], None],
 ) -> None:
-    """Measure, print and save. What was measured before an error or Ctrl-C is shown, too."""
+    """Measure, print and save. Figures of a run that an error or Ctrl-C has ended are shown, too."""
     saved = None if against is None else figures.load(against)
     progress = planned(made, target.shown)
     if saved is not None:

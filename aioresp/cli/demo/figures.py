@@ -84,7 +84,7 @@ class RaceFigures:
 
 @dataclass(frozen=True, slots=True)
 class KeyFigures:
-    """What became of the keys."""
+    """Keys of the run, and how many were deleted."""
 
     prefix: str
     written: int

@@ -38,7 +38,7 @@ class Lane:
     samples: list[Sample] = field(default_factory=lambda: [Sample(0.0, 0, 0)])
     began: float | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
-    """What the lane told at its end; empty until it has arrived."""
+    """The figures that the lane told at its end; empty until it has arrived."""
 
     def begin(self) -> None:
         """Note that the lane was let go."""

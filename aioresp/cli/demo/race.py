@@ -62,7 +62,7 @@ class Starter:
         serve(self._target)
 
     def end(self) -> None:
-        """End all lanes, whatever they do."""
+        """End all lanes at once, also in the middle of their work."""
         if self._pid:
             os.kill(self._pid, signal.SIGSTOP)  # so that no new lane escapes
             os.killpg(self._pid, signal.SIGKILL)

@@ -25,10 +25,10 @@ from aioresp.cli.demo.figures import (
     WayFigures,
 )
 from aioresp.cli.demo.lanes import PEER_LANE, THREADS_LANE
-from aioresp.cli.demo.monitor import Monitor
 from aioresp.cli.demo.peer import version as peer_version
 from aioresp.cli.demo.progress import Lane, Progress, planned
 from aioresp.cli.demo.race import Race, Starter
+from aioresp.cli.demo.sampler import Sampler
 from aioresp.cli.demo.threads import ROUNDS, THREADS, sets_of_threads
 from aioresp.cli.demo.ways import LIMIT, WAYS
 from aioresp.cli.display import Display
@@ -36,7 +36,7 @@ from aioresp.cli.target import Target
 from aioresp.testing import server
 from aioresp.version import VERSION
 
-#: Seconds after which a server that does not answer the monitor counts as gone.
+#: Seconds after which a server that does not answer the sampler counts as gone.
 _PATIENCE = 5.0
 
 #: Seconds that deleting the keys may take.
@@ -80,7 +80,7 @@ async def run(
         try:
             with view.showing(progress):
                 race = Race(starter, target.url if embedded else None, prefix, progress.lanes, view.finished)
-                seconds = await _measure(race, progress, Monitor(client, progress), view)
+                seconds = await _measure(race, progress, Sampler(client, progress), view)
         except BaseException:
             starter.end()
             await _delete_after_failure(client, prefix, totals, None if embedded else warn)
@@ -102,16 +102,16 @@ async def _facts(client: Client[str], address: str, embedded: bool) -> ServerFac
     return ServerFacts(address, flavour, str(said.get(f"{flavour}_version", "?")), embedded)
 
 
-async def _measure(race: Race, progress: Progress, monitor: Monitor, view: View) -> float:
-    """Let the lanes run, while the monitor samples and the view repaints, and return the seconds of the whole."""
+async def _measure(race: Race, progress: Progress, sampler: Sampler, view: View) -> float:
+    """Let the lanes run, while the sampler looks and the view repaints, and return the seconds of the whole."""
     async with asyncio.TaskGroup() as group, race:
-        await monitor.look()
-        beside = [group.create_task(monitor.watch()), group.create_task(view.repaint())]
+        await sampler.look()
+        beside = [group.create_task(sampler.watch()), group.create_task(view.repaint())]
         began = time.perf_counter()
         for lanes in [[lane] for lane in progress.lanes] if progress.in_turn else [progress.lanes]:
             await race.run(lanes)
         seconds = time.perf_counter() - began
-        await monitor.look()
+        await sampler.look()
         for task in beside:
             task.cancel()
     return seconds

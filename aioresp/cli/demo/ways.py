@@ -70,7 +70,7 @@ async def client_for_each_job(target: Target, keys: Sequence[str], tally: Tally)
 
 async def persistent_pool(target: Target, keys: Sequence[str], tally: Tally) -> None:
     """One client with the classic pool: at most 10 connections, one command on each at a time."""
-    # No timeout, because the last caller queues for long. The monitor notices a server that is gone.
+    # No timeout, because the last caller queues for long. The sampler notices a server that is gone.
     async with target.client(limit=LIMIT, concurrency=1, timeout=None, retry=None) as client:
         tally.watch(client)
         await all_at_once(client, keys, tally)

@@ -274,7 +274,7 @@ class Live:
 
 
 class _Kept(Generic[T]):
-    """Listing that is asked for once in a period, whoever wants it."""
+    """Listing that is asked for once in a period, for all that want it."""
 
     def __init__(self, ask: Callable[[], Awaitable[Listing[T]]]) -> None:
         self._ask = ask

@@ -28,7 +28,7 @@ class Identity:
     uptime: int
     """Seconds since its start."""
     policy: str
-    """What it evicts at maxmemory: "noeviction", "allkeys-lru", ..."""
+    """Its eviction at maxmemory: "noeviction", "allkeys-lru", ..."""
     loading: bool
     """Whether it loads its data, and refuses most commands meanwhile."""
 

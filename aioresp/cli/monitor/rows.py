@@ -22,7 +22,7 @@ class Listing(Generic[T]):
     lacks: str = ""
     """Why rows are missing, such as a right that the user lacks, in a sentence; else ""."""
     note: str = ""
-    """What else the user must know about the rows; else ""."""
+    """A sentence about the rows that the user must know; else ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class HotRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """What a scan has found so far."""
+    """Finds of a scan so far."""
 
     seen: int
     total: int
@@ -151,7 +151,7 @@ class KeyReport:
     """Time that the scan has taken."""
     finished: bool
     lacks: str = ""
-    """What the user may not ask, in a sentence; else ""."""
+    """The missing right, in a sentence; else ""."""
 
     @property
     def progress(self) -> float:
@@ -181,7 +181,7 @@ class TailLine:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What MONITOR has shown so far."""
+    """Commands that MONITOR has shown so far."""
 
     left: float
     """Seconds until it ends by itself."""

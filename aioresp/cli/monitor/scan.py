@@ -105,7 +105,7 @@ class KeyScan:
                 self._lacks.pop("trouble", None)
             rate = self._pace.keys_a_second
             if rate is not None:
-                # What was slower than the pace is not made up for later: it would come in a burst.
+                # A delay is not made up for later: the rest would come in a burst.
                 allowance = max(allowance + looked / rate - (time.monotonic() - asked), 0.0)
                 while allowance > 0 and self._pace.keys_a_second is not None:
                     nap = min(allowance, EVERY)

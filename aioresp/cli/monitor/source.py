@@ -38,13 +38,13 @@ class NodeMoment:
     rates: Rates | None
     """None at the first reading, after a gap, and while there is trouble."""
     trouble: str = ""
-    """What ails the server, such as "does not answer"; `sentence` makes a sentence of it. "" if all is well."""
+    """Trouble of the server, such as "does not answer"; `sentence` makes a sentence of it. "" if all is well."""
     since: float | None = None
     """Unix time at which the trouble began."""
     lacks: str = ""
-    """What the user may not read, in a sentence, if there is no reading for want of a right; else ""."""
+    """The missing right, in a sentence, if there is no reading for want of it; else ""."""
     remark: str = ""
-    """What happened since the previous moment, such as "the server was restarted"; else ""."""
+    """News since the previous moment, such as "the server was restarted"; else ""."""
 
     def sentence(self, address: str, now: float) -> str:
         """Return the trouble as a sentence: "the server at ... does not answer since 12 s; trying again"."""
@@ -105,7 +105,7 @@ class Timeline(Protocol):
 
 
 class Source(Protocol):
-    """What the monitor shows. No method raises because of a server: what went wrong stands in what they return.
+    """Figures for the monitor. No method raises because of a server: they return what went wrong, too.
 
     `clients`, `commands`, `slow` and `queues` ask the servers once in their period at most, and return the same listing
     until then: call them as often as you like.

@@ -24,7 +24,7 @@ from aioresp.errors import (
     UnknownCommandError,
 )
 
-#: What ails a server, by the error of a command; the first that fits.
+#: Troubles of a server, by the error of a command; the first that fits.
 _AILMENTS: Final[tuple[tuple[type[RedisError], str], ...]] = (
     (LoadingError, "loads its data"),
     (BusyError, "is busy with a script"),

@@ -15,7 +15,7 @@ from aioresp.testing import Server
 #: A line at warning level: its process and role, the date, the level, the text.
 _WARNING: Final = re.compile(r"\d+:\w [\w :.]+ # (.*)")
 
-#: What a server says of its start and end, though nothing is wrong.
+#: Warnings of a server about its start and end, though nothing is wrong.
 _USUAL: Final = re.compile("signal handler|shutdown|bye bye|Memory overcommit|Transparent Huge", re.IGNORECASE)
 
 

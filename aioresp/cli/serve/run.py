@@ -38,7 +38,7 @@ LAST: Final = 600.0
 
 @dataclass(frozen=True)
 class Ready:
-    """What is ready."""
+    """Servers that are ready for clients."""
 
     url: str
     """Address without a password."""

@@ -32,7 +32,7 @@ _EVERYWHERE: Final = ("0.0.0.0", "::", "*")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line says."""
+    """Wish of the user, as the command line says it."""
 
     port: int
     host: str

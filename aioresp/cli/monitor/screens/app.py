@@ -46,7 +46,7 @@ _SPEEDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 _TABS: Final = ("Overview", "Clients", "Commands", "Slow", "Keys", "Monitor", "Queues")
 
-#: What the question before a kill says about its client.
+#: The client, in the question before a kill.
 _WHOM: Final = ("node", "name", "address", "user", "connected", "idle", "last command")
 
 #: Seconds between two looks at the visible table; the source asks the server less often than that.
@@ -122,7 +122,7 @@ class MonitorApp(App[int]):
         self._header = Header()
         self._tabs = TabBar([(str(number), name) for number, name in enumerate(_TABS, 1)], _TABS[0])
         self._banner = Static(id="banner", markup=False)
-        # What the banner says, or "".
+        # The words of the banner, or "".
         self._trouble = ""
         self._band = Band()
         self._scrubber = Scrubber()
@@ -162,7 +162,7 @@ class MonitorApp(App[int]):
         self._read()
         self._list()
 
-    # What is read
+    # Reading
 
     @work(exclusive=True, group="read")
     async def _read(self) -> None:
@@ -218,7 +218,7 @@ class MonitorApp(App[int]):
             past = self._pasts[name] = Past()
         past.add(moment)
 
-    # What is shown
+    # Showing
 
     @property
     def _pane(self) -> Overview | Pane:

@@ -25,7 +25,7 @@ _SHOWN: Final = 3
 
 
 class Header(Line):
-    """The server, and how the monitor reads it. What does not fit is left out, the last first."""
+    """The server, and how the monitor reads it. Words that do not fit are left out, the last first."""
 
     DEFAULT_CSS = "Header { padding: 0 1; background: $panel; }"
 

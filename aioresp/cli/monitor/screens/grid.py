@@ -161,7 +161,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self._arrange()
 
     def filter(self, text: str) -> None:
-        """Show only the rows in which one cell contains `text`, in whatever case."""
+        """Show only the rows in which one cell contains `text`, in upper or lower case."""
         self._filter = text
         self._arrange()
 

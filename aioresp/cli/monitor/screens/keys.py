@@ -87,7 +87,7 @@ class KeysPane(Pane):
         self._show()
 
     async def update(self, source: Source, *, node: str, stale: bool, now: bool = False) -> None:
-        """Take the source; what a scan finds is shown as it comes."""
+        """Take the source; each find of a scan is shown at once."""
         self._source = source
         for grid in (self._largest, self._types, self._prefixes, self._hot):
             grid.cluster = any(row.node for row in self.report.largest) if self.report else False

@@ -109,7 +109,7 @@ class Line(_Drawn):
 class Figures(_Drawn):
     """Figures with their names, in lines that are given, or one a line in two columns (`stacked`).
 
-    What does not fit is left out whole, the last of its line first.
+    A figure that does not fit is left out whole, the last of its line first.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = _KINDS

@@ -21,7 +21,7 @@ LENGTH = 600
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment. What is None is a gap in a curve."""
+    """One moment. None is a gap in a curve."""
 
     at: float
     received: float

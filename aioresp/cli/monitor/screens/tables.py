@@ -21,7 +21,7 @@ from aioresp.cli.monitor.source import NodeMoment, Source
 
 __all__ = ["NodesPane", "clients", "commands", "nodes", "queues", "slow"]
 
-#: What the letters of CLIENT LIST say.
+#: Meanings of the letters in the flags of CLIENT LIST.
 _FLAGS: Final = {
     "N": "no flag",
     "M": "a primary",

@@ -32,7 +32,7 @@ _SECONDS: Final = 10.0
 
 
 class TailPane(Pane):
-    """What MONITOR shows, the latest first, and what is called most."""
+    """Commands that MONITOR shows, the latest first, and the most frequent ones."""
 
     hints: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("g", "run 10 s / stop", "go"),
@@ -89,7 +89,7 @@ class TailPane(Pane):
         self._show()
 
     async def update(self, source: Source, *, node: str, stale: bool, now: bool = False) -> None:
-        """Take the source; what MONITOR shows is drawn as it comes."""
+        """Take the source; each line of MONITOR is drawn when it arrives."""
         self._source = source
 
     def go(self) -> None:

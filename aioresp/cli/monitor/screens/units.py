@@ -10,7 +10,7 @@ from aioresp.cli.monitor.words import duration as spoken
 
 __all__ = ["clock", "count", "duration", "percent", "rate", "size", "span"]
 
-#: What stands where a server does not say a figure.
+#: Stands in the place of a figure that a server does not say.
 UNKNOWN = "–"  # noqa: RUF001  # an en dash is what a table has for "no figure"
 
 

@@ -14,7 +14,7 @@ from aioresp.cli.demo.progress import Progress
 PERIOD = 0.125
 
 
-class Monitor:
+class Sampler:
     """Reads `total_connections_received` and notes it in the progress."""
 
     def __init__(self, client: Client[str], progress: Progress) -> None:
@@ -23,7 +23,7 @@ class Monitor:
         self._first: int | None = None
 
     async def look(self) -> None:
-        """Note how many connections the server has received since the first look, the monitor's own left out."""
+        """Note how many connections the server has received since the first look, its own left out."""
         figures = await self._client.info("stats")
         # Its own is one, made before the first look; another one only if that broke.
         total = figures.integer("total_connections_received") - self._client.stats().made
