@@ -19,7 +19,7 @@ from aioresp.cli.serve.command import serve
 from aioresp.cli.worker.command import worker
 from aioresp.version import VERSION
 
-COMMANDS: Final[tuple[Callable[..., Any], ...]] = (demo, bench, monitor, serve, worker)
+COMMANDS: Final[tuple[Callable[..., Any], ...]] = (serve, monitor, bench, demo, worker)
 
 app = typer.Typer(
     name="aioresp",

@@ -190,7 +190,7 @@ _ARGUMENT: Final = _parameter(
     Annotated[
         str | None,
         typer.Argument(
-            metavar="[URL]",
+            metavar="URL",
             show_default=False,
             help=f"The server: {_KINDS}. By default {ADDRESSES[0]}, then {ADDRESSES[1]}, then {DEFAULT}.",
         ),

@@ -16,7 +16,9 @@ from examples.shared.ground import folder
 def main() -> int:
     about = "Events from an API over a stream into a database, and onto a live page."
     parser = arguments("analytics", about, apis=1, workers=1)
-    parser.add_argument("--rate", type=float, default=200, help="events a second of the load generator; 0 starts none")
+    parser.add_argument(
+        "--rate", type=float, default=200, help="events a second of the load generator (default: 200); 0 starts none"
+    )
     parser.add_argument("--dir", type=Path, help="folder that keeps SQLite's file (default: a temporary one)")
     given = parser.parse_args()
     if not 0 <= given.rate < 1e6:

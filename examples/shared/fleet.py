@@ -34,7 +34,9 @@ def arguments(name: str, about: str, **counts: int) -> argparse.ArgumentParser:
         "--port", type=_number, default=8000, help="first port of the pages; 0 takes any (default: 8000)"
     )
     for kind, count in counts.items():
-        parser.add_argument(f"--{kind}", type=_number, default=count, metavar="N", help=f"how many (default: {count})")
+        parser.add_argument(
+            f"--{kind}", type=_number, default=count, metavar="N", help=f"processes of this kind (default: {count})"
+        )
     return parser
 
 

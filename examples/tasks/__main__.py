@@ -66,9 +66,12 @@ def told(round: Round) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.tasks", description=__doc__)
-    parser.add_argument("--clients", type=int, default=2, choices=range(1, len(NAMES) + 1), metavar="N")
-    parser.add_argument("--workers", type=int, default=3, metavar="N")
-    parser.add_argument("--tasks", type=int, default=6, metavar="N", help="of each client (default: 6)")
+    clients = range(1, len(NAMES) + 1)
+    parser.add_argument(
+        "--clients", type=int, default=2, choices=clients, metavar="N", help="processes that submit (default: 2)"
+    )
+    parser.add_argument("--workers", type=int, default=3, metavar="N", help="processes that work (default: 3)")
+    parser.add_argument("--tasks", type=int, default=6, metavar="N", help="tasks of each client (default: 6)")
     parser.add_argument("--kill", action="store_true", help="kill worker-2 in a task, with SIGKILL")
     options = parser.parse_args()
     if options.workers < 1 + options.kill:

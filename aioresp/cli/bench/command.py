@@ -58,7 +58,7 @@ def bench(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND...]",
+            metavar="COMMAND",
             show_default=False,
             help="A command of your own in place of -t, such as: GET user:{rand}, or: SET {key} {data}. "
             "{rand} is a number below -r, {seq} one that grows, {data} a value of -d bytes, {key} a key of the "

@@ -25,7 +25,7 @@ def monitor(
         typer.Option("--json", help="Print the figures as one JSON object, or, with --period, a line each period."),
     ] = False,
     period: Annotated[
-        float | None, typer.Option(min=0.1, max=3600, help="Seconds between two looks at the server (1).")
+        float | None, typer.Option(min=0.1, max=3600, help="Seconds between two looks at the server; 1 by default.")
     ] = None,
     queue: Annotated[
         list[str] | None,
