@@ -60,7 +60,7 @@ def told(round: Round) -> str:
     """Return what became of the task whose worker was killed."""
     name = round.title.partition(":")[0]
     if worker := round.done.get(round.victim):
-        return f"{name}: {round.victim} stayed in the books, and {worker} did it {round.rescued:.1f} s later."
+        return f"{name}: {round.victim} stayed on the server, and {worker} did it {round.rescued:.1f} s later."
     return f"{name}: {round.victim} was in the killed process only. It is lost, and nothing tells anybody."
 
 

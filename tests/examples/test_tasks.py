@@ -57,7 +57,7 @@ async def test_a_killed_worker_loses_its_task_on_a_list_and_not_on_a_queue(own_s
     assert table["done"] == ["2", "3"]
     assert table["worker-2"][0].endswith(f"killed in {table['lost'][0].split()[1]}")
     assert "nothing tells anybody" in running.output
-    assert re.search(r"Queue: ada-\d stayed in the books, and worker-1 did it \d+\.\d s later", running.output)
+    assert re.search(r"Queue: ada-\d stayed on the server, and worker-1 did it \d+\.\d s later", running.output)
     assert await names_left(own_server) == []
 
 

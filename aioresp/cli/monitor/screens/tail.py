@@ -24,8 +24,8 @@ __all__ = ["TailPane"]
 
 _IDLE: Final = (
     "MONITOR shows each command as the server executes it. Press g to run it for ten seconds.\n\n"
-    "It is dear: while it runs, the server does a quarter to a third of what it does otherwise. "
-    "So it is on demand only, and ends by itself."
+    "It is costly: while it runs, it takes half to three quarters of the server's speed. So it runs on demand "
+    "only, and ends by itself."
 )
 
 _SECONDS: Final = 10.0
