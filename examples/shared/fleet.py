@@ -120,7 +120,8 @@ class Fleet:
             listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
         except (OSError, OverflowError) as error:
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-            sys.exit(f"{self.name}: port {self._port}: {why}; choose another by --port, or any by --port 0")
+            advice = "choose another by --port, or any by --port 0 (with make: ARGS='--port 0')"
+            sys.exit(f"{self.name}: port {self._port}: {why}; {advice}")
         self._port += bool(self._port)
         return listener
 

@@ -20,7 +20,7 @@ from aioresp.cli.demo.words import how, place, sentence
 #: Commands to try next, and their purposes.
 NEXT = (
     ("serve", "a server at hand, without Docker"),
-    ("monitor URL", "a live picture of a server: connections, commands, keys"),
+    ("monitor URL", "a live picture of your server"),
     ("bench URL", "the same comparison on your own server"),
 )
 
