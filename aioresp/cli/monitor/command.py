@@ -5,6 +5,7 @@ Owns its words. Never imports what reads and draws before it runs, so that other
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,7 @@ def monitor(
         raise typer.BadParameter("--record and --replay exclude each other: a recording is there already")
     # A process that was started with closed streams has none.
     is_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    is_terminal = is_terminal and os.environ.get("TERM") != "dumb"  # which shows escape sequences as they are
     if not (once or json or record) and not is_terminal:
         raise typer.BadParameter("the screens need a terminal: take --once or --json, or --record FILE")
     from aioresp.cli.monitor.run import once_as_json, once_as_text, show, stream  # noqa: PLC0415 (see the docstring)

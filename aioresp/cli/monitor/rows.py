@@ -106,7 +106,7 @@ class KeyRow:
     size: int
     """Bytes, by MEMORY USAGE."""
     ttl: int
-    """Milliseconds, -1: none."""
+    """Milliseconds, -1: none, -2: the user may not ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ class KeyScan:
 
     def _note(self, place: Place, key: bytes, said: dict[str, Any]) -> None:
         kind = said.get("TYPE", b"")
-        kind = "(unknown)" if not kind else shown(kind)
+        kind = "unknown" if not kind else shown(kind)
         ttl, size = said.get("PTTL"), said.get("MEMORY")
         if kind == "none" or ttl == -2:
             return  # it is gone since SCAN has seen it
@@ -187,7 +187,7 @@ class KeyScan:
             prefix = OTHERS
         self._prefixes.setdefault(prefix, _Sum()).add(size, eternal)
         if len(self._largest) < LARGEST or size > self._largest[0][0]:
-            row = KeyRow(place.node, printable(shown(key)[:500]), kind, size, -1 if ttl is None else ttl)
+            row = KeyRow(place.node, printable(shown(key)[:500]), kind, size, -2 if ttl is None else ttl)
             _push(self._largest, (size, -self._seen, row), LARGEST)
         frequency = said.get("OBJECT")
         if frequency:

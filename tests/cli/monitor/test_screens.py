@@ -46,8 +46,9 @@ async def test_all_screens_and_keys() -> None:
         ):
             await web.set("user:1", "x" * 1_000)
             await worker.rpush("list", "a")
+            await web.set("[/][link=http://x]y[/link]", "x")
             await w.until("connections received", "connections open", "commands", "replication", "up", "1 Overview")
-            await w.until("keys 2")
+            await w.until("keys 3")
 
             await w.press("2")
             await w.until("web", "worker", "last command")
@@ -68,6 +69,13 @@ async def test_all_screens_and_keys() -> None:
             await w.until("Press g to look at all keys")
             await w.press("F", "g")
             await w.until("all keys", "100 %", "user:1", "string", "list", "no ttl")
+            # What users write is no markup and no link: of a prefix, it is even the title.
+            w.app.query_one("#keys-prefixes").focus()
+            await w.press("slash", *"http", "enter")
+            w.app.query_one("#keys-prefixes").focus()
+            await w.press("enter")
+            await w.until("[/][link=http:", "without a TTL", "Esc closes")
+            await w.press("escape", "slash", "escape")
 
             await w.press("6")
             await w.until("MONITOR shows each command")

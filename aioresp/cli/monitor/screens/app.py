@@ -170,7 +170,8 @@ class MonitorApp(App[int]):
         due = time.monotonic()
         while True:
             self._take(await self.source.read())
-            due = max(due + self.period, time.monotonic())
+            # Behind a slow answer, such as the first, a rate over no time at all would leap.
+            due = max(due + self.period, time.monotonic() + self.period / 2)
             self._wake.clear()
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, due - time.monotonic())):
@@ -514,13 +515,18 @@ def _neighbour(steps: tuple[float, ...], value: float, by: int) -> float:
     return steps[max(0, min(len(steps) - 1, nearest + by))]
 
 
-class _OnStandardOutput(LinuxDriver):
-    """Driver for a terminal whose standard error is elsewhere; Textual's own would draw there."""
+class _Terminal(LinuxDriver):
+    """Driver of the terminal. Where standard error is elsewhere, it draws on standard output."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if sys.__stdout__ is not None:
+        if sys.__stdout__ is not None and not (sys.__stderr__ is not None and sys.__stderr__.isatty()):
             self._file = sys.__stdout__
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back. tmux keeps lines of a screen that was resized, unless they are erased."""
+        self.write("\x1b[H\x1b[2J")
+        super().stop_application_mode()
 
 
 def run(source: Source, *, period: float = 1.0) -> int:
@@ -530,7 +536,7 @@ def run(source: Source, *, period: float = 1.0) -> int:
     """
 
     async def show() -> int:
-        app = MonitorApp(source, period=period, driver_class=None if sys.stderr.isatty() else _OnStandardOutput)
+        app = MonitorApp(source, period=period, driver_class=_Terminal)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -17,6 +18,7 @@ from textual.widgets import Button, Static
 from aioresp.cli.monitor.rows import Notice
 from aioresp.cli.monitor.screens.grid import plain
 from aioresp.cli.monitor.screens.parts import Figure
+from aioresp.cli.monitor.screens.units import UNKNOWN
 
 __all__ = ["Confirm", "Details", "Help", "Warnings"]
 
@@ -77,7 +79,8 @@ class Details(_Dialog):
     def compose(self) -> ComposeResult:
         """Put the lines one below another."""
         with VerticalScroll(classes="box") as box:
-            box.border_title = plain(self._title)
+            # A text would be read as markup: a key may be named "[/]", or like a link.
+            box.border_title = Text(plain(self._title) or UNKNOWN)
             yield from _rows(self.lines)
             yield Static("Esc closes", classes="foot")
 

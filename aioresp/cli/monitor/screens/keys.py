@@ -159,9 +159,9 @@ class KeysPane(Pane):
     def details(self, row: Any) -> tuple[str, list[Figure]] | None:
         """Return what is known of a key, or of a group of keys."""
         if isinstance(row, KeyRow):
-            return row.key, [
+            return "key", [
                 *([("node", row.node)] if row.node else []),
-                ("type", row.type),
+                ("key", row.key),
                 ("memory", size(row.size)),
                 ("bytes", count(row.size)),
                 ("ttl", _ttl(row.ttl)),
@@ -174,7 +174,7 @@ class KeysPane(Pane):
                 ("without a TTL", f"{count(row.eternal)} ({percent(row.eternal / (row.count or 1))})"),
             ]
         if isinstance(row, HotRow):
-            return row.key, [("used", _used(row))]
+            return "hot key", [("key", row.key), ("used", _used(row))]
         return None
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -189,7 +189,7 @@ class KeysPane(Pane):
 
 
 def _ttl(milliseconds: int) -> str:
-    return "none" if milliseconds < 0 else span(milliseconds / 1000)
+    return "none" if milliseconds == -1 else UNKNOWN if milliseconds < 0 else span(milliseconds / 1000)
 
 
 def _used(row: HotRow) -> str:

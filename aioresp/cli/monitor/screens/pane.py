@@ -106,7 +106,9 @@ class TablePane(Pane, Generic[T]):
         empty: str,
         describe: Callable[[T], tuple[str, list[Figure]]],
         node_of: Callable[[T], str] = lambda row: "",
+        merge: Callable[[list[T]], list[T]] = lambda rows: rows,
     ) -> None:
+        """`noun` is the plural of what the rows are; `merge` makes one row of those of several nodes."""
         super().__init__(id=name)
         self._grid = grid
         self._fetch = fetch
@@ -114,6 +116,7 @@ class TablePane(Pane, Generic[T]):
         self._empty = empty
         self._describe = describe
         self._node_of = node_of
+        self._merge = merge
         self._last: tuple[object, str, bool] | None = None
         # The last rows of a server that answered.
         self._known: list[T] = []
@@ -151,7 +154,9 @@ class TablePane(Pane, Generic[T]):
         if stale and not listing.rows:
             rows = list(self._known)  # of a server that does not answer, the last rows stay
         else:
-            rows = [row for row in listing.rows if self._node_of(row) == node] if node else list(listing.rows)
+            rows = (
+                [row for row in listing.rows if self._node_of(row) == node] if node else self._merge(list(listing.rows))
+            )
             self._known = rows
         had_focus = self._grid.has_focus
         self._grid.show(rows, stale=stale)
@@ -173,7 +178,7 @@ class TablePane(Pane, Generic[T]):
     def _describe_rows(self, listing: Listing[T]) -> None:
         grid = self._grid
         shown = f"{len(grid.rows):,} of {grid.total:,}" if grid.filtered else f"{grid.total:,}"
-        left = f"{shown} {self._noun}"
+        left = f"{shown} {self._noun.removesuffix('s') if shown == '1' else self._noun}"
         if grid.filtered:
             left += f" contain “{grid.filtered}”"  # it is a quotation
         if listing.note:

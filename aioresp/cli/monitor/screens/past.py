@@ -24,6 +24,7 @@ class Sample:
     """One moment. None is a gap in a curve."""
 
     at: float
+    """Unix time, except that it never goes back."""
     received: float
     """Connections that the server accepted since the monitor began."""
     rates: Rates | None
@@ -37,19 +38,26 @@ class Past:
         self._samples: deque[Sample] = deque(maxlen=LENGTH)
         # The last reading that was added, to which the connections received are compared.
         self._latest: Reading | None = None
+        # Unix time of the last moment that was added.
+        self._at = 0.0
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def add(self, moment: NodeMoment) -> None:
-        """Add a moment; what was known of later ones is forgotten, as a recording may be played from an earlier one."""
-        while self._samples and self._samples[-1].at >= moment.at:
-            self._latest = None
-            self._samples.pop()
-        received = (self._samples[-1].received if self._samples else 0.0) + self._received_since(moment)
+        """Add a moment, unless it is the last one again: a recording that stands tells one several times."""
+        if moment.at == self._at:
+            return
+        at, received = moment.at, self._received_since(moment)
+        if self._samples:
+            last = self._samples[-1]
+            # A clock that was set back says nothing about the time between two moments.
+            at = max(last.at + moment.at - self._at, last.at)
+            received += last.received
+        self._at = moment.at
         self._latest = moment.reading or self._latest
         reading = None if moment.trouble else moment.reading
-        self._samples.append(Sample(moment.at, received, moment.rates, reading))
+        self._samples.append(Sample(at, received, moment.rates, reading))
 
     def _received_since(self, moment: NodeMoment) -> float:
         """Return how many connections the server accepted since the last moment that was added.

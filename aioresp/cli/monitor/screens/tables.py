@@ -144,7 +144,6 @@ def commands() -> TablePane[CommandRow]:
     """Return the pane of the commands."""
     columns = (
         Column[CommandRow]("command", 16, lambda row: row.name.upper(), lambda row: row.name, grow=True),
-        Column[CommandRow]("node", 15, lambda row: row.node, lambda row: row.node, drop=5, cluster=True),
         Column[CommandRow](
             "calls/s",
             10,
@@ -187,7 +186,35 @@ def commands() -> TablePane[CommandRow]:
         empty="No command has been called since the server's start, or since CONFIG RESETSTAT.",
         describe=_command_details,
         node_of=lambda row: row.node,
+        merge=_merged,
     )
+
+
+def _merged(rows: list[CommandRow]) -> list[CommandRow]:
+    """Return one row for each command of a cluster: sums, and the slowest node's percentiles."""
+    found: dict[str, list[CommandRow]] = {}
+    for row in rows:
+        found.setdefault(row.name, []).append(row)
+    if len(found) == len(rows):
+        return rows
+    spent = {name: sum(row.calls * row.microseconds for row in each) for name, each in found.items()}
+    whole = sum(spent.values()) or 1.0
+    return [
+        CommandRow(
+            node="",
+            name=name,
+            calls=(calls := sum(row.calls for row in each)),
+            microseconds=spent[name] / calls if calls else 0.0,
+            share=spent[name] / whole,
+            failed=sum(row.failed for row in each),
+            p50=max((row.p50 for row in each if row.p50 is not None), default=None),
+            p99=max((row.p99 for row in each if row.p99 is not None), default=None),
+            all_calls=sum(row.all_calls for row in each),
+            all_microseconds=sum(row.all_microseconds for row in each),
+            all_failed=sum(row.all_failed for row in each),
+        )
+        for name, each in found.items()
+    ]
 
 
 def _mean(row: CommandRow) -> str:

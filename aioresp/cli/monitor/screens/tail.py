@@ -117,9 +117,10 @@ class TailPane(Pane):
         found = self.found
         for child in self.query(".sentence"):
             child.display = found is None
+        is_told = found is not None and bool(found.lines or not found.lacks)
         for child in self.query(Horizontal):
-            child.display = found is not None
-        self._lines.display = found is not None
+            child.display = is_told
+        self._lines.display = is_told
         self.lacks.display = found is not None and bool(found.lacks)
         running = self.running and not (found is not None and found.finished)
         self.banner.display = running
@@ -151,7 +152,7 @@ class TailPane(Pane):
     def details(self, row: Any) -> tuple[str, list[Figure]] | None:
         """Return a command as a whole."""
         if isinstance(row, TailLine):
-            return "a command", [
+            return "command", [
                 *([("node", row.node)] if row.node else []),
                 ("when", _when(row.at)),
                 ("client", row.client),
