@@ -292,11 +292,9 @@ def _persistence(seen: Seen) -> Iterator[Notice]:
 def _replication(seen: Seen) -> Iterator[Notice]:
     r = seen.reading.replication
     if not r.link_up:
-        since = f" since {duration(r.link_down_for)}" if r.link_down_for > 0 else ""
+        ago = f" {duration(r.link_down_for)} ago" if r.link_down_for > 0 else ""
         doing = "receives all data again" if r.syncing else "serves old data"
-        yield Notice(
-            "link", "critical", f"this replica has lost its primary {r.primary}{since}, and {doing}", "sentinel"
-        )
+        yield Notice("link", "critical", f"this replica lost its primary {r.primary}{ago}, and {doing}", "sentinel")
     for each in r.replicas:
         if each.state == "online" and (each.lag_bytes >= LAG_BYTES or each.lag_seconds >= LAG_SECONDS):
             yield Notice(

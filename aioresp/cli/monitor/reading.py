@@ -168,6 +168,13 @@ class Reading:
     """Error replies by their first word."""
 
     @property
+    def since_save(self) -> float | None:
+        """Seconds since the last RDB file; None if there was none since the start, whose time the server tells then."""
+        now = self.server_clock or self.at
+        saved = self.persistence.last_save
+        return max(now - saved, 0.0) if saved > now - self.identity.uptime + 2 else None
+
+    @property
     def keys(self) -> int:
         """Keys in all databases."""
         return sum(each.keys for each in self.databases)

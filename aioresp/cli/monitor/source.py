@@ -47,12 +47,12 @@ class NodeMoment:
     """News since the previous moment, such as "the server was restarted"; else ""."""
 
     def sentence(self, address: str, now: float) -> str:
-        """Return the trouble as a sentence: "the server at ... does not answer since 12 s; trying again"."""
+        """Return the trouble as a sentence: "the server at ... does not answer, for 12 s now; trying again"."""
         if not self.trouble:
             return ""
-        since = "" if self.since is None or now - self.since < 1 else f" since {duration(now - self.since)}"
+        so_far = "" if self.since is None or now - self.since < 1 else f", for {duration(now - self.since)} now"
         where = self.node or place(address)
-        return f"the server {'' if ' at ' in where else 'at '}{where} {self.trouble}{since}; trying again"
+        return f"the server {'' if ' at ' in where else 'at '}{where} {self.trouble}{so_far}; trying again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,8 @@ def _persistence(reading: Reading) -> list[str]:
     parts = [("AOF on" if p.aof_ok else "AOF FAILED") if p.aof else "AOF off"]
     if not p.save_ok:
         parts.append("last save FAILED")
-    elif p.last_save:
-        parts.append(f"last save {duration(reading.at - p.last_save)} ago")
+    else:
+        parts.append("not saved yet" if reading.since_save is None else f"last save {duration(reading.since_save)} ago")
     parts.append(f"{p.changes:,} changes since")
     parts += [name for name, doing in (("saving", p.saving), ("rewriting the AOF", p.rewriting)) if doing]
     return [*parts, *([f"fork {p.fork / 1000:.1f} ms"] if p.fork else [])]
@@ -129,7 +129,7 @@ def _persistence(reading: Reading) -> list[str]:
 def _replication(reading: Reading) -> list[str]:
     r = reading.replication
     if r.role == "replica":
-        link = "link up" if r.link_up else f"link DOWN since {duration(r.link_down_for)}"
+        link = "link up" if r.link_up else f"link DOWN for {duration(r.link_down_for)}"
         return [f"replica of {r.primary}", link, f"offset {r.offset:,}"]
     behind = [f"{each.address} {each.state}, {amount(each.lag_bytes)} behind" for each in r.replicas]
     return behind or ["no replicas"]

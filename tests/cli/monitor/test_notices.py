@@ -118,6 +118,7 @@ def moment_of(at: float, received: float, uptime: int = 10_000, total: int = 100
         at,
         replace(
             reading,
+            clock=at,
             identity=replace(reading.identity, uptime=uptime),
             connections=replace(reading.connections, received=total),
         ),
@@ -196,7 +197,9 @@ async def test_a_hit_rate_that_falls(own_server: Server, client: Client[str], mo
             for _ in range(30):
                 await client.get(key)
             await asyncio.sleep(APART)
-            moment = replace((await live.read()).whole, at=at)
+            found = (await live.read()).whole
+            assert found.reading is not None
+            moment = replace(found, reading=replace(found.reading, clock=at))
             return [notice.text for notice in watchman.look(moment) if notice.name == "hit_rate"]
 
         for number in range(6):
@@ -338,4 +341,4 @@ async def test_replicas_that_lag_and_lose_their_primary(monkeypatch: pytest.Monk
                 lost = await until(live_copy, warned("link"), 200)
         ports = primary.port, copy.port
     assert f"the replica 127.0.0.1:{ports[1]} is " in named(said, "lag")[0].text
-    assert f"has lost its primary 127.0.0.1:{ports[0]}" in named(lost, "link")[0].text
+    assert f"lost its primary 127.0.0.1:{ports[0]}" in named(lost, "link")[0].text

@@ -232,6 +232,10 @@ async def test_nodes_of_a_cluster() -> None:
     with ClusterServers() as cluster:
         async with watching(cluster.url, (120, 40)) as w:
             await w.until("cluster of 6", "8 Nodes", "in all")
+            await w.press("3")
+            await w.until("INFO", "calls/s")
+            commands = [row.name for row in w.app.query_one("#commands-grid", Grid).rows]
+            assert len(commands) == len(set(commands))  # of all nodes together
             await w.press("8")
             addresses = {f"{node.host}:{node.port}" for node in cluster.nodes}
             await w.until(*addresses, "primary", "replica")

@@ -263,6 +263,8 @@ class MonitorApp(App[int]):
             return
         timeline = self.source.timeline
         trouble = trouble_of(moment, shown, time.time() if timeline is None else timeline.at)
+        if len(trouble) > self.size.width - 2:
+            trouble = trouble.removeprefix("the server at ")
         if trouble != self._trouble:
             self._trouble = trouble
             self._banner.update(trouble)

@@ -175,7 +175,7 @@ class Overview(Layout):
     def _show_persistence(self, reading: Reading, stale: bool) -> None:
         found = reading.persistence
         ok = found.save_ok and found.aof_ok
-        saved = found.last_save > reading.at - reading.identity.uptime + 2
+        saved = reading.since_save
         state = "failed" if not ok else "rewriting" if found.rewriting else "saving" if found.saving else "ok"
         self._persistence.show(
             state,
@@ -188,7 +188,7 @@ class Overview(Layout):
                         "" if found.aof_ok else "error",
                     )
                 ],
-                [("saved", f"{span(max(0.0, reading.at - found.last_save))} ago" if saved else "not yet")],
+                [("saved", "not yet" if saved is None else f"{span(saved)} ago")],
                 [("changes", count(found.changes))],
                 [("fork", duration(found.fork / 1e6) if found.fork else UNKNOWN)],
                 [("evicts", reading.identity.policy)],
@@ -201,7 +201,7 @@ class Overview(Layout):
         found = reading.replication
         figures: list[Figure] = []
         if found.role == "replica":
-            down = f"down since {span(found.link_down_for)}"
+            down = f"down for {span(found.link_down_for)}"
             figures += [
                 ("of", found.primary or UNKNOWN),
                 (

@@ -154,9 +154,8 @@ class TablePane(Pane, Generic[T]):
         if stale and not listing.rows:
             rows = list(self._known)  # of a server that does not answer, the last rows stay
         else:
-            rows = (
-                [row for row in listing.rows if self._node_of(row) == node] if node else self._merge(list(listing.rows))
-            )
+            rows = [row for row in listing.rows if not node or self._node_of(row) == node]
+            rows = rows if node else self._merge(rows)
             self._known = rows
         had_focus = self._grid.has_focus
         self._grid.show(rows, stale=stale)
