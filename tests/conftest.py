@@ -205,6 +205,17 @@ async def no_debug() -> AsyncIterator[None]:
     loop.set_debug(debug)
 
 
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    """Keep the garbage collector from all that is there before a module that asks it to collect again and again.
+
+    And from what is there behind it: what it tries may have thawed all of it, the tests themselves as well.
+    """
+    gc.freeze()
+    yield
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server for the whole run; keys carry a prefix of their test's own."""

@@ -19,6 +19,8 @@ from aioresp.events import ConnectFailed, ConnectionEnded, ConnectionMade, Event
 from aioresp.testing import Proxy, Server
 from tests.rest import at_rest
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 current: ContextVar[Request | None] = ContextVar("current", default=None)
 
 

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ def imported(source: str) -> set[str]:
     return found - set(sys.stdlib_module_names) - {"aioresp"}
 
 
-def of_the_core() -> set[str]:
+@cache
+def of_the_core() -> frozenset[str]:
     modules = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in PARTS]
     assert len(modules) > 50
-    return set().union(*(imported(path.read_text(encoding="utf-8")) for path in modules))
+    return frozenset().union(*(imported(path.read_text(encoding="utf-8")) for path in modules))
 
 
 @pytest.mark.quick

@@ -59,7 +59,9 @@ def runners() -> Iterator[Runners]:
     with (
         Runner("-W", "error", "-X", "dev", first=heavy) as dev,
         Runner("-W", "error") as plain,
-        Runner("-W", "error", "-X", "dev", first="import pytest, pytest_asyncio.plugin, aioresp.testing.fixtures") as tests,
+        Runner(
+            "-W", "error", "-X", "dev", first="import pytest, pytest_asyncio.plugin, aioresp.testing.fixtures"
+        ) as tests,
     ):
         yield Runners(dev, plain, tests)
 

@@ -13,6 +13,8 @@ import pytest
 from aioresp import Client, ClientClosed, CommandRefused, Lease, RedisError, Retry
 from aioresp.testing import Proxy, Server
 
+pytestmark = pytest.mark.usefixtures("frozen")
+
 Call = Callable[[Client[str], str], Awaitable[object]]
 
 

@@ -16,7 +16,7 @@ from aioresp.command import method_name
 from aioresp.commands import Commands
 from tests.cases import cases
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("frozen")]
 
 
 class Mine(Client[str]):

@@ -38,9 +38,7 @@ KINDS: list[Any] = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _frozen() -> None:
-    gc.freeze()  # what is there now need not be gone through again at the end of each test below
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -87,6 +87,7 @@ async def test_plain_functions_still() -> None:
         _ = Client().set("k", "v", nx=True, xx=True)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("make", MOCKS.values(), ids=MOCKS)
 async def test_a_mock_is_awaited(make: Callable[[], Any]) -> None:
     r = make()

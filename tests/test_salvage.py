@@ -54,12 +54,12 @@ async def test_only_the_caller_of_the_script_fails(server: Server, resp: Literal
         await r.ping()
 
         async def echo(number: int) -> None:
-            for turn in range(20):
+            for turn in range(8):
                 text = f"{number}:{turn} " + "x" * (number * turn % 500)
                 assert await r.echo(text) == text
 
         async def spoil() -> None:
-            for _ in range(10):
+            for _ in range(4):
                 await refuse(r.eval(script, 0))
 
         await asyncio.gather(*(spoil() if n % 10 == 5 else echo(n) for n in range(50)))

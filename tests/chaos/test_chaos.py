@@ -43,9 +43,9 @@ def check(report: Report) -> None:
 @pytest.mark.timeout(170)
 async def test_a_short_chaos_breaks_no_law() -> None:
     """The deck is dealt with one of each fault first, so that `check()` finds them all."""
-    report = await Run(20, SEED, pause=0.2).go()
+    report = await Run(14, SEED, pause=0.4).go()
     check(report)
-    assert report.commands > 1000
+    assert report.commands > 500
 
 
 @pytest.mark.ci

@@ -311,30 +311,23 @@ def test_nothing_listens() -> None:
 
 
 def test_wrong_credentials(foreign: Server) -> None:
-    done = aioresp_demo("--url", f"redis://nobody:secret@{foreign.host}:{foreign.port}", "--count", "20")
-    assert (done.returncode, done.stdout) == (1, "")
+    url = f"redis://nobody:secret@{foreign.host}:{foreign.port}"
+    done = CliRunner().invoke(app, ["demo", "--url", url, "--count", "20"])
+    assert (done.exit_code, done.stdout) == (1, "")
     assert re.fullmatch(f"aioresp demo: {re.escape(foreign.url)}: WRONGPASS .+\n", done.stderr)
 
 
 def test_a_server_that_is_full() -> None:
     with server(config={"maxclients": "40"}) as s:
-        done = aioresp_demo("--url", s.url, "--count", "500")
+        done = aioresp_demo("--url", s.url, "--count", "100")
         assert done.returncode == 1
         assert re.fullmatch("aioresp demo: .+ ERR max number of clients reached; .+ raise .+ maxclients\n", done.stderr)
         assert keys(s) == set()
 
 
 def test_no_server_to_start() -> None:
-    done = subprocess.run(
-        command("demo"),
-        env={**ENVIRONMENT, "AIORESP_SERVER": "/nowhere/redis-server"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
+    done = CliRunner().invoke(app, ["demo"], env={"AIORESP_SERVER": "/nowhere/redis-server"})
+    assert (done.exit_code, done.stdout) == (1, "")
     assert re.fullmatch(r"aioresp demo: .+/nowhere/redis-server.+\n", done.stderr)
 
 

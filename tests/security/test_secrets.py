@@ -20,9 +20,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from typer.testing import CliRunner
 
 import aioresp
 from aioresp import Client, Credentials
+from aioresp.cli.app import app
 from aioresp.command import KEY_SHOWN
 from aioresp.otel import tracing
 from aioresp.pubsub.keyspace import KeyEvent
@@ -692,12 +694,13 @@ async def test_keys_are_shortened(watched: Watched, server: Server, prefix: str)
 
 
 def test_the_command_line(watched: Watched, locked: Server) -> None:
-    for url in (
-        f"{locked.url.replace('//', f'//me:{PASSWORD}@')}",
-        f"redis://me:{PASSWORD}",
-        f"redis://:{PASSWORD}@h/x",
-    ):
-        words = [sys.executable, "-m", "aioresp.cli", "demo", "--count", "20", "--url", url]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=50, check=False)
-        assert done.returncode != 0
-        watched.shown += [done.stdout, done.stderr]
+    words = ["demo", "--count", "20", "--url"]
+    refused = f"{locked.url.replace('//', f'//me:{PASSWORD}@')}"
+    program = [sys.executable, "-m", "aioresp.cli", *words, refused]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode != 0
+    watched.shown += [done.stdout, done.stderr]
+    for url in (f"redis://me:{PASSWORD}", f"redis://:{PASSWORD}@h/x"):
+        result = CliRunner().invoke(app, [*words, url])
+        assert result.exit_code != 0
+        watched.shown += [result.stdout, result.stderr]

@@ -65,7 +65,10 @@ class Starter:
         """End all lanes at once, also in the middle of their work."""
         if self._pid:
             os.kill(self._pid, signal.SIGSTOP)  # so that no new lane escapes
-            os.killpg(self._pid, signal.SIGKILL)
+            try:
+                os.killpg(self._pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not come to its session yet, nor to any lane
+                os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
             self._pid = 0
 

@@ -33,6 +33,13 @@ pytestmark = [
 ]
 
 
+#: The faults of the short run: those of a cluster, and one of the network.
+FEW: Final = {
+    *("cut in a reply", "move", "move at once", "move under watch", "move a channel"),
+    *("promote", "kill at work", "kill a replica", "freeze"),
+}
+
+
 def check(report: Report) -> None:
     print(report)
     assert not report.problems, str(report)
@@ -41,6 +48,18 @@ def check(report: Report) -> None:
     assert report.figures["put back"] + report.figures["gaps"] > 0
 
 
+@pytest.mark.timeout(170)
+async def test_some_seconds_of_chaos_in_a_cluster_break_no_law() -> None:
+    deck = {fault: deal for fault, deal in DECK.items() if fault.__name__.replace("_", " ") in FEW}
+    report = await ClusterRun(18, SEED, pause=1.0, deck=deck).go()
+    print(report)
+    assert not report.problems, str(report)
+    assert set(report.faults) == FEW
+    assert min(report.by_kind.values()) > 0
+    assert report.commands > 500
+
+
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 async def test_a_minute_of_chaos_in_a_cluster_breaks_no_law() -> None:
     """The deck is dealt with one of each fault first, so that `check()` finds them all."""

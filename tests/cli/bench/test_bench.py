@@ -50,8 +50,8 @@ async def r(own: Server) -> AsyncIterator[Client[str]]:
 
 
 @pytest.fixture(autouse=True)
-def _no_debug(no_debug: None) -> None:
-    """asyncio's debug mode makes each call many times slower."""
+def _no_debug(frozen: None, no_debug: None) -> None:
+    """asyncio's debug mode makes each call many times slower, and the benchmark has the garbage collector collect."""
 
 
 @pytest.fixture(autouse=True)

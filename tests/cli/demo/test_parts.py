@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from aioresp.cli.demo.figures import (
 from aioresp.cli.demo.keys import names, new_prefix
 from aioresp.cli.demo.peer import version
 from aioresp.cli.demo.progress import NAMES_AND_COLOURS, Progress, Sample, planned
+from aioresp.cli.demo.race import Starter
 from aioresp.cli.demo.screen import Screen
 from aioresp.cli.demo.summary import print_summary
 from aioresp.cli.demo.threads import sets_of_threads
@@ -198,3 +200,12 @@ def test_the_chart(draw: Draw, tmp_path: Path) -> None:
 def test_a_chart_that_cannot_be_written(draw: Draw, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"nowhere"):
         draw(tmp_path / "nowhere" / "c.svg", figures())
+
+
+def test_a_starter_that_ends_at_once_leaves_no_process() -> None:
+    """Before it has a session of its own, too: a busy machine takes a while to let it run."""
+    before = psutil.Process().children()
+    for _ in range(10):
+        with Starter(None):
+            pass
+    assert psutil.Process().children() == before
