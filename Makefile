@@ -17,7 +17,7 @@ BIN := .venv/bin
 # A good part of the suite waits: more processes than there are cores are worth it, though each collects all tests.
 # Left out of `make test`, which has a short form of each; .ci/run says `make test TESTS="not soak"`.
 TESTS := not soak and not ci
-WORKERS := -n 6 --dist loadfile --no-loadscope-reorder
+WORKERS := -n 8 --dist loadfile --no-loadscope-reorder
 QUICK_WORKERS := -n 2 --dist loadfile
 
 # The suite starts more than a hundred processes: without bytecode each compiles the package again.

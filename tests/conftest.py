@@ -35,13 +35,15 @@ LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 #: The files that take longest, for what they do or what they wait for. They come first, so that others fill the time
 #: beside them, and no process is left alone with one at the end.
 LONGEST = (
-    *("test_cluster_servers.py", "test_failover.py"),
-    *("test_loops.py", "test_chaos.py", "test_stood_still.py", "test_cancellation.py", "test_silent.py"),
-    *("test_secrets.py", "test_shapes.py", "test_hostile.py", "test_blocking_putback.py", "test_slow_upload.py"),
-    *("test_docs.py", "test_command.py", "test_injection.py", "test_storm.py", "test_parser.py", "test_retry.py"),
-    *("test_faults.py", "test_typing.py", "test_shapes_listening.py", "test_scopes.py", "test_wrong_server.py"),
-    *("test_fixtures.py", "test_urls.py", "test_hostile_pops.py", "test_gaps.py", "test_client.py"),
-    *("test_nothing_lost.py", "test_lock.py", "test_lock_laws.py", "test_leases.py"),
+    *("test_docs.py", "test_loops.py", "test_fixtures.py", "test_cluster_servers.py", "test_silent.py"),
+    *("test_cache.py", "test_command.py", "test_faults.py", "test_blocking_putback.py", "test_cluster_chaos.py"),
+    *("test_chaos.py", "test_stood_still.py", "test_runner.py", "test_hostile.py", "test_queue_laws.py"),
+    *("test_lock_laws.py", "test_servers.py", "test_lock.py", "test_bench.py", "test_worker.py", "test_serve.py"),
+    *("test_secrets.py", "test_gaps.py", "test_slow_upload.py", "test_events.py", "test_failover.py"),
+    *("test_cached_db.py", "test_sentinel_servers.py", "test_forks.py", "test_limiter.py", "test_client.py"),
+    *("test_queue_hostile.py", "test_analytics.py", "test_judge.py", "test_tasks.py", "test_scopes.py"),
+    *("test_cancellation.py", "test_parser.py", "test_shapes.py", "test_storm.py", "test_nothing_lost.py"),
+    *("test_layers.py", "test_typing.py", "test_transaction_pops.py", "test_blocking_losses.py"),
 )
 
 #: Frames that asyncio's debug mode notes of where each future, task and callback was made.

@@ -28,7 +28,6 @@ def real() -> Iterator[Server]:
     gc.freeze()  # what is there now need not be gone through again at the end of each test below
     with server(config={"requirepass": ""}) as s:
         yield s
-    gc.unfreeze()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
