@@ -82,15 +82,17 @@ class Keys:
                     continue  # the calls that are measured tell of it
             await asyncio.sleep(_PERIOD)
 
-    async def delete(self, client: Client[Any], *, settled: bool, going_on: Callable[[], None]) -> None:
+    async def delete(
+        self, client: Client[Any], *, settled: bool, going_on: Callable[[], None], away: Callable[[], None]
+    ) -> None:
         """Delete all keys. Unless all is `settled`, again until none is found: a write may still be on its way.
 
-        `going_on` is called after each step.
+        `going_on` is called after each step, and `away` each time that the server cannot be reached.
         """
         for _ in range(0 if not self.written else 1 if settled else _PASSES):
             found = 0
             for names in _batches(self._names(), _BATCH):
-                found += await self._unlink(client, names)
+                found += await self._unlink(client, names, away)
                 going_on()
             self.deleted += found
             if not found:
@@ -105,11 +107,12 @@ class Keys:
         for key, maker in makers.items():
             yield from maker.names_of(key)
 
-    async def _unlink(self, client: Client[Any], names: list[str]) -> int:
+    async def _unlink(self, client: Client[Any], names: list[str], away: Callable[[], None]) -> int:
         while True:
             try:
                 return await client.unlink(*names)
             except (ConnectionLost, OSError):
+                away()
                 await asyncio.sleep(0.1)  # a server that starts again; the caller has a time limit
 
     async def _send(self, client: Client[Any], commands: list[tuple[Any, ...]]) -> None:

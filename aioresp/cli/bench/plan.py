@@ -68,8 +68,8 @@ class Plan:
             raise BadCommand(f"-c {self.tasks}: {MOST_TASKS:,} tasks is the limit")
         if self.pipeline > 1 and self.pipeline * self.tasks > MOST_QUEUED:
             raise BadCommand(
-                f"-P {self.pipeline}: {self.tasks:,} tasks would hold {self.pipeline * self.tasks:,} commands at a time, "
-                f"and {MOST_QUEUED:,} is the limit"
+                f"-P {self.pipeline}: {self.tasks:,} tasks would hold {self.pipeline * self.tasks:,} commands at a "
+                f"time, and {MOST_QUEUED:,} is the limit"
             )
         if self.keys > MOST_KEYS:
             raise BadCommand(f"-r {self.keys}: {MOST_KEYS:,} keys is the limit")

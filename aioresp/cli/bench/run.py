@@ -87,9 +87,22 @@ async def _whatever_happens(work: Any) -> None:
 
 async def _delete(control: Client[Any], keys: Keys, settled: bool, warn: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
+    told = False
+
+    def away() -> None:
+        nonlocal told
+        if not told:
+            warn(f"the server is away: waiting up to {FAREWELL:.0f} s for it, to delete the keys {keys.prefix}*")
+        told = True
+
     try:
         async with asyncio.timeout(FAREWELL) as limit:
-            await keys.delete(control, settled=settled, going_on=lambda: limit.reschedule(loop.time() + FAREWELL))
+            await keys.delete(
+                control,
+                settled=settled,
+                going_on=lambda: limit.reschedule(loop.time() + FAREWELL),
+                away=away,
+            )
     except (RedisError, OSError, TimeoutError) as error:
         warn(
             f"the keys {keys.prefix}* could not all be deleted ({kind_of(error)}); those with a time to live, which is "

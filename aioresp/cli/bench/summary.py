@@ -19,9 +19,16 @@ from aioresp.cli.bench.progress import PERCENTS, Lane, Progress
 from aioresp.cli.bench.screen import COLOURS, heading
 from aioresp.cli.bench.verdict import judge, sentences
 
-#: Columns from which the table has room for whole words, and for the bytes.
+#: Columns of the terminal from which the table has room for whole words.
 _WIDE: Final = 108
-_WIDEST: Final = 130
+
+#: Columns of the terminal from which there is room for a figure; for all others there always is.
+_NEEDED: Final = {
+    **dict.fromkeys(("sent", "received"), 130),
+    **dict.fromkeys(("p99.9", "p99.99"), 72),
+    **dict.fromkeys(("cpu", "server"), 60),
+    "max ms": 48,
+}
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _ASCII: Final = ".:-=+*#@"
@@ -59,14 +66,12 @@ def _table(lanes: list[Lane], progress: Progress, width: int) -> Table:
     wide = width >= _WIDE
     table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("way", no_wrap=True)
-    for name in ("ops/s", "p50", "p99", "p99.9", "p99.99", "max ms"):
+    names = ["ops/s", "p50", "p99", "p99.9", "p99.99", "max ms"]
+    names += ["connections", "cpu here", "cpu server"] if wide else ["conns", "cpu", "server"]
+    names += ["sent", "received"]
+    shown = [name for name in names if width >= _NEEDED.get(name, 0)]
+    for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("connections" if wide else "conns", justify="right", no_wrap=True)
-    table.add_column("cpu here" if wide else "cpu", justify="right", no_wrap=True)
-    table.add_column("cpu server" if wide else "server", justify="right", no_wrap=True)
-    if width >= _WIDEST:
-        table.add_column("sent", justify="right", no_wrap=True)
-        table.add_column("received", justify="right", no_wrap=True)
     for lane in lanes:
         verdict = judge(lane, progress.plan)
         count = len(lane.histogram)
@@ -84,9 +89,9 @@ def _table(lanes: list[Lane], progress: Progress, width: int) -> Table:
             f"{verdict.client * 100:.0f} %",
             f"{used.cpu / used.seconds * 100:.0f} %" if used.seconds and used.commands else "-",
         ]
-        if width >= _WIDEST:
-            cells += [_bytes(lane.traffic.sent), _bytes(lane.traffic.received)]
-        table.add_row(Text(lane.title if wide else lane.way, style=COLOURS[lane.way]), *cells)
+        cells += [_bytes(lane.traffic.sent), _bytes(lane.traffic.received)]
+        row = dict(zip(names, cells, strict=True))
+        table.add_row(Text(lane.title if wide else lane.way, style=COLOURS[lane.way]), *(row[name] for name in shown))
     return table
 
 
@@ -96,7 +101,7 @@ def _print_latencies(console: Console, lanes: list[Lane]) -> None:
     if not filled:
         return
     names = max(len(lane.way) for lane in lanes) + 2
-    width = min(console.width, 100) - names - 1
+    width = max(1, min(console.width, 100) - names - 1)
     low = math.floor(math.log10(min(upper for upper, _ in filled)))
     high = max(math.ceil(math.log10(max(upper for upper, _ in filled))), low + 1)
     step = (high - low) / width

@@ -70,8 +70,8 @@ class Wanted:
         if self.folder is not None and version < (7,) and (self.folder / _LOGS[0]).exists():
             shown = ".".join(map(str, version))
             raise Fault(
-                f"--dir {self.folder}: its log is of Redis 7.0 or newer, or of Valkey, and the server is Redis {shown}, "
-                "which would not see these keys: name a newer one by AIORESP_SERVER"
+                f"--dir {self.folder}: its log is of Redis 7.0 or newer, or of Valkey, and the server is Redis {shown}"
+                ", which would not see these keys: name a newer one by AIORESP_SERVER"
             )
 
     def arguments(self) -> tuple[str, ...]:
