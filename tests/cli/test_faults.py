@@ -19,7 +19,7 @@ from aioresp.cli.app import COMMANDS, app
 from aioresp.cli.faults import EXTRAS, FAILED, INTERRUPTED, UNREAD, Fault, one_line
 from aioresp.cli.serve.command import serve
 from aioresp.cli.target import ADDRESSES, CONNECTION, PASSWORD
-from aioresp.testing import Server, ServerFailed, server
+from aioresp.testing import Server, ServerFailed, ServerNotFound, server
 from aioresp.testing.executables import VARIABLE
 from tests.cli.test_command import ENVIRONMENT, ROOT, listen_to_ctrl_c
 
@@ -111,9 +111,18 @@ def test_a_package_of_nobody_is_a_bug() -> None:
         (OSError(28, "No space left on device"), "No space left on device"),
         (ExceptionGroup("two", [Fault("first"), Fault("second")]), "first"),
         (
-            ServerFailed("it ended; its log:\n7:M 01 Jan 2026 00:00:00.1 * a\n7:M 01 Jan 2026 00:00:00.2 # b\n\n"),
+            ServerFailed("it ended; its log:\n7:M 01 Jan 2026 00:00:00.1 * a\n7:M 01 Jan 2026 00:00:00.2 * b\n\n"),
             "it ended; its log: a; b",
         ),
+        (
+            ServerFailed(
+                "it ended; its log:\n7:M 01 Jan 2026 00:00:00.1 # Can't handle RDB format version 12\n"
+                "7:M 01 Jan 2026 00:00:00.2 # WARNING Memory overcommit must be enabled!\n[info] 0 keys read"
+            ),
+            "it ended; its log: Can't handle RDB format version 12; another version of the server wrote the keys (name "
+            "that one by AIORESP_SERVER), or a file is damaged",
+        ),
+        (ServerNotFound("it is none: a\nb"), "it is none: a"),
     ],
 )
 def test_errors_of_the_system(error: Exception, line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 from aioresp import Client, Cluster
 from aioresp.cli.app import app
+from aioresp.cli.faults import Fault
 from aioresp.cli.serve.wanted import Wanted
 from tests.cli.test_command import ENVIRONMENT, listen_to_ctrl_c, wait_until
 
@@ -167,6 +169,8 @@ def test_what_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     broken = refused("--port", "0", "--dir", str(tmp_path))
     assert broken.startswith("aioresp serve: the server ended at once, with status 1; its log: ")
     assert "DB" in broken
+    strange = refused("--port", "0", "--host", "192.0.2.1", "--password", "x")
+    assert strange == f"aioresp serve: cannot listen on 192.0.2.1: {os.strerror(errno.EADDRNOTAVAIL)}"
     monkeypatch.setenv("AIORESP_SERVER", "/nowhere/redis-server")
     assert "/nowhere/redis-server" in refused("--port", "0")
 
@@ -185,6 +189,16 @@ def test_what_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_where_it_listens(host: str, shown: str, arguments: tuple[str, ...]) -> None:
     wanted = Wanted(6379, host, None, append_only=False, cluster=False, password="x", maxmemory=None)
     assert (wanted.shown_host, wanted.arguments()) == (shown, arguments)
+
+
+def test_a_log_that_the_server_would_overlook(tmp_path: Path) -> None:
+    wanted = Wanted(6379, "::1", tmp_path, append_only=False, cluster=False, password=None, maxmemory=None)
+    wanted.check_log((6, 2))
+    (tmp_path / "appendonlydir").mkdir()
+    (tmp_path / "appendonlydir/appendonly.aof.manifest").touch()
+    wanted.check_log((7, 0))
+    with pytest.raises(Fault, match="the server is Redis 6.2, which would not see these keys"):
+        wanted.check_log((6, 2))
 
 
 @pytest.mark.ci

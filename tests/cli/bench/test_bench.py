@@ -274,6 +274,18 @@ async def test_a_user_who_may_not_read_info(own: Server, r: Client[str]) -> None
     assert await left(r) == []
 
 
+async def test_a_user_who_may_not_delete_is_refused_before_anything_is_written(own: Server, r: Client[str]) -> None:
+    await r.call("ACL SETUSER", "bench", "on", ">secret", "~*", "&*", "+@all", "-unlink")
+    url = f"redis://bench:secret@{own.host}:{own.port}"
+    try:
+        with pytest.raises(Fault, match=r"~aioresp:bench:\* \+unlink"):
+            await bench(url, tests="get", count=20)
+        assert await left(r) == []
+        await bench(url, "GET user:{rand}", count=20, ways=("shared",))
+    finally:
+        await r.acl_deluser("bench")
+
+
 # --- Servers that go away --------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ import aioresp
 from aioresp import Client
 from aioresp.cli.app import app
 from aioresp.cli.faults import Fault
+from aioresp.cli.monitor import run as running
 from aioresp.cli.monitor.form import VERSION, line, plain, rebuilt
 from aioresp.cli.monitor.live import Live
 from aioresp.cli.monitor.record import Recorder
@@ -118,6 +119,8 @@ def test_a_file_that_cannot_be_used(option: str, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("nothing\n")
     done = CliRunner().invoke(app, ["monitor", "--once", "--replay", str(tmp_path / "empty")])
     assert (done.exit_code, done.output.count("holds no moment")) == (1, 1)
+    done = CliRunner().invoke(app, ["monitor", "--once", "--replay", "/dev/zero"])
+    assert (done.exit_code, done.output.count("is no file")) == (1, 1)
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------
@@ -175,7 +178,8 @@ async def test_a_disk_that_is_full_ends_the_record_alone(own_server: Server, tmp
     moment = await recorder.read()
     assert moment.whole.reading is not None
     assert moment.notices[0].text == f"nothing is recorded any more: {path}: No space left on device"
-    await recorder.aclose()
+    with pytest.raises(Fault, match="^--record: .*: No space left"):  # where nothing else is shown
+        await running._stream(recorder, 0.1, silent=True)
 
 
 async def test_a_record_runs_at_any_speed(own_server: Server, tmp_path: Path) -> None:
