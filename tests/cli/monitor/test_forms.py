@@ -178,7 +178,7 @@ async def test_a_disk_that_is_full_ends_the_record_alone(own_server: Server, tmp
     moment = await recorder.read()
     assert moment.whole.reading is not None
     assert moment.notices[0].text == f"nothing is recorded any more: {path}: No space left on device"
-    with pytest.raises(Fault, match="^--record: .*: No space left"):  # where nothing else is shown
+    with pytest.raises(Fault, match=r"^--record: .*: No space left"):  # where nothing else is shown
         await running._stream(recorder, 0.1, silent=True)
 
 
