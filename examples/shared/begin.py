@@ -6,7 +6,7 @@ import signal
 import sys
 from types import TracebackType
 
-HELP = "`make` installs what the applications need; by hand: pip install 'aioresp[examples]'"
+HELP = "`make` installs what the applications need; by hand: pip install -e '.[examples,cli]'"
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

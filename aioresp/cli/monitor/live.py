@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar
 
 from aioresp import Client, Cluster
@@ -40,8 +41,9 @@ T = TypeVar("T")
 
 #: Seconds that an answer may take, and that a connection may take.
 TIMEOUT: Final = 2.0
-#: Seconds between two listings, and above so many clients, and the number above which only a key asks.
+#: Seconds between two listings.
 PERIOD: Final = 2.0
+#: Seconds between two lists of more than `MANY` clients. More than `TOO_MANY` are listed on key only.
 LONG_PERIOD: Final = 10.0
 MANY: Final = 1_000
 TOO_MANY: Final = 10_000
@@ -62,8 +64,11 @@ class Live:
         self._places: dict[str, Place] = {}
         self._searches: dict[str, Search] = {}
         self._watchmen: dict[str, Watchman] = {}
+        #: Monotonic time of the last look at the nodes of a cluster.
         self._looked = 0.0
+        #: Sentence about a failover, set by the client's event and cleared by the moment that tells it.
         self._moved = ""
+        #: State of a cluster whose nodes cannot be found; None while they are found.
         self._unfound: NodeMoment | None = None
         self._clients = _Kept(self._ask_clients)
         self._commands = _Kept(self._ask_commands)
@@ -115,7 +120,7 @@ class Live:
             return Moment(at, self.address, self._unfound, (self._unfound,), ())
         found.sort(key=lambda each: each.reading is not None and each.reading.replication.role == "replica")
         if self._moved:
-            found = [_remarked(each, self._moved) for each in found]
+            found = [replace(each, remark=self._moved) for each in found]
             self._moved = ""
         if any(not each.trouble and not each.lacks for each in found):
             await self._look_closer(found)
@@ -163,10 +168,8 @@ class Live:
                 notices.append(Notice("node", "critical", text, "cluster", each.node))
             commands, clients = _of(self._commands, each.node), _of(self._clients, each.node)
             queues = _of(self._queues, each.node)
-            for notice in self._watchmen[each.node].look(each, commands, clients, queues):
-                notices.append(
-                    Notice(notice.name, notice.level, notice.text, notice.page, each.node) if each.node else notice
-                )
+            found_here = self._watchmen[each.node].look(each, commands, clients, queues)
+            notices += [replace(notice, node=each.node) for notice in found_here]
         return tuple(sorted(notices, key=lambda notice: notice.level != "critical"))
 
     # --- Listings ----------------------------------------------------------------------------------------------------
@@ -302,16 +305,3 @@ def _of(kept: _Kept[Any], node: str) -> tuple[Any, ...]:
     if latest is None or time.time() - latest.at > 2 * LONG_PERIOD:
         return ()
     return tuple(row for row in latest.rows if row.node == node)
-
-
-def _remarked(moment: NodeMoment, remark: str) -> NodeMoment:
-    return NodeMoment(
-        moment.node,
-        moment.at,
-        moment.reading,
-        moment.rates,
-        moment.trouble,
-        moment.since,
-        moment.lacks,
-        remark,
-    )

@@ -149,7 +149,7 @@ def _errors(past: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 #: Warnings about events, which would blink otherwise.
-_SHORT: Final = frozenset(("rejected", "evictions", "greedy", "failed", "dropped"))
+_SHORT: Final = frozenset(("rejected", "evictions", "greedy", "failed"))
 
 
 def _connections(seen: Seen) -> Iterator[Notice]:

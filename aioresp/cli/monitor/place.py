@@ -66,11 +66,15 @@ class Place:
         #: The monitor's connection, by CLIENT INFO; None before it was asked, and where it may not be.
         self.own: ClientInfo | None = None
         self.last = NodeMoment(node, 0.0, None, None)
+        #: The last reading, the monitor's own share included; None before the first.
         self._raw: Reading | None = None
         #: The reading from which the next rates count; None before the first.
         self._base: Reading | None = None
+        #: Connections that the monitor had made at the last reading.
         self._made = 0
+        #: Connections that it had made when it last asked for its own; -1 before the first time.
         self._asked_for_own = -1
+        #: Counters of the commands at the last listing; None before it, and after the server has begun to count again.
         self._counted: _Counted | None = None
         #: Whether the server has COMMANDLOG; None before the first reading.
         self._has_commandlog: bool | None = None
