@@ -17,6 +17,7 @@ from aioresp.cli.monitor.screens.grid import plain
 from aioresp.cli.monitor.screens.parts import Line
 from aioresp.cli.monitor.screens.units import span
 from aioresp.cli.monitor.source import Moment, NodeMoment
+from aioresp.cli.monitor.words import place
 
 __all__ = ["Band", "Header", "trouble_of"]
 
@@ -33,12 +34,12 @@ class Header(Line):
         """Show which server it is, and at the right the state of the monitor."""
         pieces = ["aioresp monitor"]
         if moment is None or node is None or node.reading is None:
-            pieces.append(address.removeprefix("redis://"))
+            pieces.append(place(address))
         else:
             reading = node.reading
             identity = reading.identity
             pieces.append(f"{identity.flavour} {identity.version}")
-            address = (node.node or moment.address).removeprefix("redis://")
+            address = node.node or place(moment.address)
             state_of_disk = "AOF on" if reading.persistence.aof else "AOF off"
             if moment.is_cluster and not node.node:
                 # Its address is long: a seed for each node.
