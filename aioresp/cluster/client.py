@@ -18,11 +18,12 @@ from aioresp.arguments import exact
 from aioresp.client import NONE, Client, View
 from aioresp.cluster.fleet import Fleet, publisher
 from aioresp.cluster.lease import KeyLease
+from aioresp.cluster.packing import END, HEADS, LENGTHS
 from aioresp.cluster.pipeline import ClusterPipeline
 from aioresp.cluster.routes import all_of
 from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
-from aioresp.cluster.slots import ONE_KEY, SOLE_KEY, slot_of, slot_of_command
+from aioresp.cluster.slots import BRACE, ONE_KEY, SOLE_KEY, slot_of, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
 from aioresp.cluster.topology import ClusterNode, Topology, spelled
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
@@ -39,7 +40,7 @@ from aioresp.reading import READS, may_be_read
 from aioresp.replies import array, as_is, escaping, integer, mapping, ok, text
 from aioresp.replies.shapes import failure
 from aioresp.trail import TRAIL, follow
-from aioresp.wire.packing import Packed, pack, pack_pair, unpack
+from aioresp.wire.packing import Packed, pack, unpack
 
 if TYPE_CHECKING:
     from aioresp.contexts.lease import Lease
@@ -154,16 +155,20 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
             key = arguments[1]
         except IndexError:
             return await self._execute_special(arguments, reply)
-        packed: Packed | None = None
-        try:
-            packed = pack_pair(arguments) if len(arguments) == 2 and type(key) is str else pack(arguments)
-        except UnicodeEncodeError:
-            pass  # `pack` raises an error that does not have this one as its context, which shows the text
-        if packed is None:
+        data: Any = key
+        if type(key) is str:
+            try:
+                data = key.encode()
+            except UnicodeEncodeError:
+                pass  # `pack` raises an error that does not have this one as its context, which shows the text
+        packed: Packed
+        if len(arguments) == 2 and type(data) is bytes:  # packed by hand, as the key is encoded already
+            packed = b"".join((HEADS[name], LENGTHS[len(data)], data, END))
+        else:
             packed = pack(arguments)
-        slot = crc_hqx(key.encode(), 0) & 16_383 if type(key) is str and "{" not in key else slot_of(key)
+        slot = crc_hqx(data, 0) & 16_383 if type(data) is bytes and BRACE not in data else slot_of(data)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
-        del arguments, key
+        del arguments, key, data
         try:
             loop, router = self._routers.recent
             if loop._thread_id != get_ident():  # as `here`, without the call

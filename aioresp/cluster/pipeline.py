@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from aioresp.arguments import exact
+from aioresp.cluster.packing import END, HEADS, LENGTHS
 from aioresp.cluster.policies import Reach, policy_of
 from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command, slots_of
@@ -19,7 +20,7 @@ from aioresp.commands.marks import unmark_methods
 from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.errors import CommandRefused, about
 from aioresp.facts.traits import traits
-from aioresp.wire.packing import pack, pack_pair
+from aioresp.wire.packing import pack
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
     def __init__(self, route: ClusterRoute, decode: bool, transaction: bool = False) -> None:
         super().__init__(route, decode, transaction)
         self._routed = route
-        self._keys: list[str | int | None] = []  # the key of each queued command, or its slot, or None
+        self._keys: list[bytes | int | None] = []  # the key of each queued command, or its slot, or None
         self._splits: dict[int, Split] = {}  # commands over several slots, by their place in the queue
         self._watched: list[Key] = []
 
@@ -46,19 +47,19 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
             key = arguments[1]
         except IndexError:
             return self._execute_special(arguments, reply)
-        handle: Queued[Any] = Queued()
-        handle._reply = reply
-        # The slot is found when the batch is sent: for all keys at once that is faster.
-        if len(arguments) == 2 and type(key) is str:
+        if type(key) is str:
             try:
-                handle._state = pack_pair(arguments)
-                self._keys.append(key)
-                self._queue.append(handle)
-                return handle
+                key = key.encode()
             except UnicodeEncodeError:
                 pass  # `pack` raises an error that does not have this one as its context, which shows the text
-        handle._state = pack(arguments)
-        self._keys.append(key if type(key) is str else slot_of(key))
+        handle: Queued[Any] = Queued()
+        handle._reply = reply
+        if len(arguments) == 2 and type(key) is bytes:  # packed by hand, as the key is encoded already
+            handle._state = b"".join((HEADS[name], LENGTHS[len(key)], key, END))
+        else:
+            handle._state = pack(arguments)
+        # The slot is found when the batch is sent: for all keys at once that is faster.
+        self._keys.append(key if type(key) is bytes else slot_of(key))
         self._queue.append(handle)
         return handle
 

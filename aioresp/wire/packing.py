@@ -23,9 +23,6 @@ Packed: TypeAlias = bytes | list[bytes]
 
 _pack_command: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
-#: Function that packs a name and a key, both of them str, as `pack` does. Raises UnicodeEncodeError.
-pack_pair: Final[Callable[[tuple[Any, ...]], bytes]] = _pack_command
-
 
 def pack(arguments: tuple[Any, ...]) -> Packed:
     """Return a command as bytes, or as a list of chunks if one of its arguments is large.

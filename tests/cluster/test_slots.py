@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from aioresp import AskError, CrossSlotError, MovedError
-from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command
+from aioresp import ArgumentError, AskError, Cluster, CrossSlotError, MovedError
+from aioresp.cluster.packing import HEADS
+from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command, slots_of
 from aioresp.errors import response_error
 from aioresp.facts.traits import traits
+from aioresp.replies import as_is
+from aioresp.testing import ClusterServers
+from aioresp.wire.packing import pack
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,45 @@ def test_a_common_tag_makes_one_slot() -> None:
 def test_the_fast_path_knows_commands_whose_key_is_their_first_argument_alone() -> None:
     assert {"GET", "get", "SET", "HSET", "LPUSH", "INCRBY"} <= ONE_KEY
     assert ONE_KEY.isdisjoint({"SORT", "GEORADIUS", "MGET", "EVAL", "BLPOP", "COPY", "PING", "ZUNIONSTORE"})
+
+
+@pytest.mark.parametrize(
+    "key", ["k", "", "{tag}k", "schl\u00fcssel", "k" * 255, "k" * 256, "k" * 70_000, b"k", b"\xff\x00\r\n"]
+)
+def test_a_name_and_a_key_are_packed_by_hand_as_pack_does_it(key: str | bytes) -> None:
+    queue = Cluster("redis+cluster://127.0.0.1:1").pipeline()
+    for name in map(str, HEADS):
+        handle: Any = queue.execute((name, key), as_is)
+        assert flat(handle._state) == flat(pack((name, key)))
+
+
+def flat(packed: bytes | list[bytes]) -> bytes:
+    return packed if isinstance(packed, bytes) else b"".join(packed)
+
+
+async def test_commands_with_keys_of_each_kind_find_their_value(fresh: ClusterServers, r: Cluster[str]) -> None:
+    keys: list[str | bytes] = ["plain", "", "{tag}k", "schl\u00fcssel", "k" * 300, b"\xff\x00\r\n"]
+    for number, key in enumerate(keys):
+        await r.set(key, f"{number}")
+        assert await r.get(key) == f"{number}"
+        assert await r.delete(key) == 1  # of the names that may have many keys
+
+
+async def test_a_key_that_is_no_text_is_refused_without_showing_it() -> None:
+    async with Cluster("redis+cluster://127.0.0.1:1") as r:
+        for arguments in (("GET", "k\udc80"), ("SET", "k\udc80", "v")):
+            with pytest.raises(ArgumentError) as caught:
+                await r.execute(arguments, as_is)
+            assert caught.value.__context__ is None
+            with pytest.raises(ArgumentError) as caught:
+                r.pipeline().execute(arguments, as_is)
+            assert caught.value.__context__ is None
+
+
+def test_slots_of_many_keys_are_those_of_each() -> None:
+    plain: list[bytes | int | None] = [b"foo", b"bar", b""]
+    assert slots_of(plain) == [slot_of(key) for key in plain]
+    assert slots_of([b"{foo}bar", 7, None, b"foo"]) == [12182, 7, None, 12182]
 
 
 @pytest.mark.parametrize(
