@@ -23,7 +23,7 @@ from aioresp.cluster.pipeline import ClusterPipeline
 from aioresp.cluster.routes import all_of
 from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
-from aioresp.cluster.slots import BRACE, ONE_KEY, SOLE_KEY, slot_of, slot_of_command
+from aioresp.cluster.slots import BRACE, ONE_KEY, SOLE_KEY, slot_of, slot_of_bytes, slot_of_command
 from aioresp.cluster.spread import NOT_SPREAD, spread
 from aioresp.cluster.topology import ClusterNode, Topology, spelled
 from aioresp.command import AnyStr, Arguments, Called, Fields, Key, Result, Value
@@ -152,23 +152,23 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         ):
             return await self._execute_special(arguments, reply)
         try:
-            key = arguments[1]
+            key: Any = arguments[1]
         except IndexError:
             return await self._execute_special(arguments, reply)
-        data: Any = key
         if type(key) is str:
             try:
-                data = key.encode()
+                key = key.encode()
             except UnicodeEncodeError:
                 pass  # `pack` raises an error that does not have this one as its context, which shows the text
         packed: Packed
-        if len(arguments) == 2 and type(data) is bytes:  # packed by hand, as the key is encoded already
-            packed = b"".join((HEADS[name], LENGTHS[len(data)], data, END))
+        if type(key) is bytes:
+            # Without other arguments it is packed by hand, as the key is encoded already.
+            packed = b"".join((HEADS[name], LENGTHS[len(key)], key, END)) if len(arguments) == 2 else pack(arguments)
+            slot = crc_hqx(key, 0) & 16_383 if BRACE not in key else slot_of_bytes(key)
         else:
-            packed = pack(arguments)
-        slot = crc_hqx(data, 0) & 16_383 if type(data) is bytes and BRACE not in data else slot_of(data)
+            packed, slot = pack(arguments), slot_of(key)
         # Otherwise the garbage collector would go through the arguments of tens of thousands of calls under way.
-        del arguments, key, data
+        del arguments, key
         try:
             loop, router = self._routers.recent
             if loop._thread_id != get_ident():  # as `here`, without the call

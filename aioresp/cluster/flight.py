@@ -7,6 +7,7 @@ for room: without it, there is no flight.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -117,7 +118,7 @@ def take_off(
         targets: list[Any] = [pools[slot] for slot in slots]
     except TypeError:  # one of them has no key
         return None
-    groups: dict[Any, list[Packed]] = {pool: [] for pool in dict.fromkeys(targets)}
+    groups: defaultdict[Any, list[Packed]] = defaultdict(list)
     for packed, pool in zip(commands, targets, strict=True):
         groups[pool].append(packed)
     parts: list[tuple[Any, list[Packed], Packed]] = []
