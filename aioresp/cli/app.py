@@ -44,5 +44,9 @@ def aioresp(
     """aioresp, an asyncio-native client for Redis and Valkey."""
 
 
+def _register(command: Callable[..., Any]) -> None:
+    app.command()(told(command))
+
+
 for _command in COMMANDS:
-    app.command()(told(_command))
+    _register(_command)

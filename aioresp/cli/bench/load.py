@@ -32,14 +32,21 @@ _FACTOR = 2.0
 _MORE = 2.0
 
 
-async def closed(call: Call, commands: Iterator[Any], tasks: int, seconds: float | None, tally: Tally) -> None:
+async def closed(
+    call: Call,
+    commands: Iterator[Any],
+    tasks: int,
+    seconds: float | None,
+    tally: Tally,
+    reply: Callable[[Any], Any] = as_is,
+) -> None:
     """Have `tasks` tasks send one command after another, until there are no more or the time is over."""
     start = perf_counter()
     deadline = start + (1e9 if seconds is None else seconds)
 
     async def one() -> None:
         # Local names, and nothing else between two calls: all of it is time in which no command is sent.
-        clock, send, reply, note = perf_counter, call, as_is, tally.latencies.append
+        clock, send, note = perf_counter, call, tally.latencies.append
         began = clock()
         for command in commands:
             try:
@@ -62,7 +69,15 @@ async def closed(call: Call, commands: Iterator[Any], tasks: int, seconds: float
         tally.seconds += perf_counter() - start
 
 
-async def open_loop(call: Call, commands: Iterator[Any], tasks: int, rate: float, total: int, tally: Tally) -> None:
+async def open_loop(
+    call: Call,
+    commands: Iterator[Any],
+    tasks: int,
+    rate: float,
+    total: int,
+    tally: Tally,
+    reply: Callable[[Any], Any] = as_is,
+) -> None:
     """Send `total` calls, `rate` of them a second, with at most `tasks` under way at a time.
 
     The time of a call counts from when it was due. A call that is late is sent late, and not left out. If the end of
@@ -93,7 +108,7 @@ async def open_loop(call: Call, commands: Iterator[Any], tasks: int, rate: float
 
     async def one() -> None:
         nonlocal taken
-        clock, send, reply, note = perf_counter, call, as_is, tally.latencies.append
+        clock, send, note = perf_counter, call, tally.latencies.append
         while taken < total:
             due = start + taken * period
             now = clock()

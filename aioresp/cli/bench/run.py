@@ -204,11 +204,11 @@ class _Run:
         if plan.rate is not None:
             rate = plan.rate / plan.pipeline
             assert calls is not None
-            work = open_loop(call, commands, plan.tasks, rate, calls, tally)
+            work = open_loop(call, commands, plan.tasks, rate, calls, tally, lane.template.reply)
         else:
             source = commands if calls is None else islice(commands, calls)
             tasks = plan.tasks if calls is None else min(plan.tasks, calls)
-            work = closed(call, source, tasks, plan.slice(lane.way), tally)
+            work = closed(call, source, tasks, plan.slice(lane.way), tally, lane.template.reply)
         try:
             await self._guarded(work, lane.elapsed)
         finally:

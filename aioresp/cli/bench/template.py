@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any, Final
 
 from aioresp.cli.bench.refusals import OWN
 from aioresp.facts.traits import Traits
+from aioresp.replies import as_is, text
 
 #: Placeholders: a number below --keys, a number that grows with each call, --size bytes, a key of the benchmark.
 PLACEHOLDERS: Final = ("{rand}", "{seq}", "{data}", "{key}", "{prefix}")
@@ -61,6 +62,10 @@ NAMED: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+#: Commands whose reply is a string or nothing, whatever their arguments.
+_STRINGS: Final = frozenset(("GET", "GETDEL", "GETEX", "HGET", "LINDEX", "PING", "ECHO"))
+
+
 class BadCommand(ValueError):
     """A command line that means nothing; the message says why."""
 
@@ -83,6 +88,11 @@ class Template:
     def keys(self) -> tuple[str, ...]:
         """The arguments that are keys, with their placeholders."""
         return tuple(str(key) for key in Traits(self.words).keys)
+
+    @property
+    def reply(self) -> Callable[[Any], Any]:
+        """The converter that a client's method would use, where it has the shortest way; else none."""
+        return text if self.words[0].upper() in _STRINGS else as_is
 
     @property
     def own_keys(self) -> tuple[str, ...]:

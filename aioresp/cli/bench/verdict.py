@@ -90,7 +90,7 @@ def _client(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     clients = _range([verdict.client for _, verdict in pairs])
     servers = [verdict.server for _, verdict in pairs if verdict.server is not None]
     server = f", the server {_range(servers)}" if servers else ""
-    text = f"this process is the limit, not the server: it used {clients} of a core{server}. "
+    text = f"this process is the limit, not the server. It used {clients} of a core{server}. "
     text += _waited(pairs)
     pipeline = f" -P {plan.pipeline}" if plan.pipeline > 1 else ""
     return text + f"`redis-benchmark -c {plan.tasks}{pipeline}` or several processes show what the server can do."
@@ -100,8 +100,8 @@ def _machine(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     clients = _range([verdict.client for _, verdict in pairs])
     delays = _range([verdict.delay or 0.0 for _, verdict in pairs])
     return (
-        f"this machine is the limit: others use its cores. This process waited for one {delays} of the time, and used "
-        f"{clients} of one. Measure again when the machine is quiet."
+        f"this machine is the limit, as others use its cores. This process waited for one {delays} of the time, and "
+        f"used {clients} of one. Measure again when the machine is quiet."
     )
 
 
@@ -115,19 +115,19 @@ def _waited(pairs: list[tuple[Lane, Verdict]]) -> str:
 def _server(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     servers = _range([verdict.server for _, verdict in pairs if verdict.server is not None])
     return (
-        f"the server is the limit: its main thread was busy {servers} of the time. "
+        f"the server is the limit. Its main thread was busy {servers} of the time. "
         "A cluster, or more io-threads where its reads and writes dominate, would do more."
     )
 
 
 def _pool(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
-    return f"the {LIMIT} connections are the limit: each waits for its reply, and {plan.tasks} tasks wait for them."
+    return f"the {LIMIT} connections are the limit. Each waits for its reply, and {plan.tasks} tasks wait for them."
 
 
 def _trip(plan: Plan, pairs: list[tuple[Lane, Verdict]]) -> str:
     clients = _range([verdict.client for _, verdict in pairs])
     return (
-        f"the round trip is the limit: {plan.tasks} tasks wait for replies, and this process used {clients} of a core. "
+        f"the round trip is the limit. {plan.tasks} tasks wait for replies, and this process used {clients} of a core. "
         f"More tasks (-c {plan.tasks * 10}) or pipelines (-P 10) send more at a time."
     )
 

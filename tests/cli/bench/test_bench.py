@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ import pytest
 from aioresp import Client, Cluster
 from aioresp.cli.bench import limits
 from aioresp.cli.bench import run as running
+from aioresp.cli.bench.load import closed
 from aioresp.cli.bench.progress import Lane, Progress, planned
 from aioresp.cli.bench.screen import Nothing
+from aioresp.cli.bench.tally import Tally
+from aioresp.cli.bench.template import Maker, named
 from aioresp.cli.bench.work import plan
 from aioresp.cli.faults import Fault
 from aioresp.cli.target import Target
@@ -293,6 +297,8 @@ async def test_a_restart_in_the_middle_is_counted_and_leaves_nothing() -> None:
         found = prepared(tests="set", seconds=1.5, rate=300.0, ways=("classic", "shared"))
         work = asyncio.create_task(carried_out(s.url, found))
         await until_it_measures(found)
+        s.pause()
+        await asyncio.sleep(0.1)  # calls are due, and are under way when it is killed
         await asyncio.to_thread(s.kill)
         await asyncio.to_thread(s.start)
         await work
@@ -352,6 +358,7 @@ async def test_ctrl_c_shows_what_was_measured_and_leaves_nothing(number: int, ow
     assert await left(r) == []
 
 
+@pytest.mark.ci
 async def test_json_and_save(own: Server, r: Client[str], tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     words = ("-t", "get", "-n", "500", "-c", "5", "-r", "50", "--ways", "shared")
@@ -465,6 +472,32 @@ async def test_tls(tmp_path: Path) -> None:
         assert lane(found, "fresh").traffic.made == 50
         async with target.client() as r:
             assert await left(r) == []
+
+
+# --- Its own cost ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.ci
+async def test_a_call_costs_hardly_more_than_in_a_bare_loop(own: Server, r: Client[str]) -> None:
+    """A tenth on a quiet machine. In processor time, and in turns: what disturbs one disturbs the other."""
+    template = named("get")
+    maker = Maker(template, "p:", 1_000, 3, seed=1)
+    names = cycle([f"p:{n}" for n in range(1_000)])
+    ways: list[float] = []
+    bare: list[float] = []
+
+    async def get_all(count: int) -> None:
+        for name in islice(names, count):
+            await r.get(name)
+
+    for _ in range(9):
+        start = time.process_time()
+        await asyncio.gather(*(get_all(400) for _ in range(50)))
+        bare.append(time.process_time() - start)
+        start = time.process_time()
+        await closed(r.execute, islice(maker.commands(), 20_000), 50, None, Tally(), template.reply)
+        ways.append(time.process_time() - start)
+    assert statistics.median(one / two for one, two in zip(bare, ways, strict=True)) > 0.75
 
 
 # --- Against redis-benchmark -----------------------------------------------------------------------------------------
