@@ -14,7 +14,6 @@ import threading
 import time
 
 from aioresp import Client, Cluster
-from examples.shared.begin import HELP
 
 #: Seconds from SIGTERM to SIGKILL.
 GRACE = 4.0
@@ -53,5 +52,7 @@ if __name__ == "__main__":
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except ModuleNotFoundError as error:
+        from examples.shared.begin import HELP  # its import changes the process, so not at the top: workers import this
+
         print(f"the package {error.name} is missing: {HELP}")
         sys.exit(HOPELESS)
