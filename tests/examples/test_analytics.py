@@ -9,7 +9,10 @@ from typing import Any
 
 import httpx2
 import msgspec
+import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.examples.kit import application
 
@@ -58,7 +61,10 @@ def test_events_are_accepted_or_refused_with_a_word_and_stored_once(tmp_path: Pa
             assert http.get(f"{app.url}/style.css").headers["content-type"].startswith("text/css")
             assert http.post(f"{app.url}/pause", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
-        with connect(app.url.replace("http", "ws") + "/live", proxy=None) as socket:
+        live = app.url.replace("http", "ws") + "/live"
+        with pytest.raises(InvalidStatus), connect(live, proxy=None, origin=Origin("https://example.org")):
+            pass
+        with connect(live, proxy=None) as socket:
             while True:
                 seen = msgspec.json.decode(socket.recv(timeout=30))
                 if seen.get("summary", {}).get("total") == 101 and seen["books"]["waiting"] == 0:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from aioresp.testing import Server, server
+from aioresp.testing import ClusterServers, SentinelServers, Server, server
 from tests.examples.conftest import Open, shoot
 from tests.examples.kit import PATIENCE, Application, application
 
@@ -98,6 +98,7 @@ async def test_the_application(processes: str) -> None:
             await shop.ask(0, "PUT", "/products/99", {"price": 1}, status=404)
             await shop.ask(0, "PUT", "/products/1", {"price": -1}, status=422)
             await shop.ask(0, "GET", "/products/1?way=other", status=422)
+            await shop.ask(0, "GET", f"/products/{1 << 63}", status=422)
         assert running.end() < 5
 
 
@@ -263,3 +264,13 @@ async def test_the_page_on_a_phone_in_the_dark_without_a_cache(shop: Shop, open_
     finally:
         own_server.start()
     await page.wait_for_selector("#away", state="hidden")
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("kind", [ClusterServers, SentinelServers])
+async def test_on_a_cluster_and_under_sentinel(kind: type[ClusterServers] | type[SentinelServers]) -> None:
+    async with kind() as servers:
+        with application("cached_db", AIORESP_URL=servers.url) as running:
+            async with opened(running) as shop:
+                assert await shop.race("naive", 4200) == 1900
+                assert await shop.race("aioresp", 4300) == 4300

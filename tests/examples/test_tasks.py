@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from aioresp import Client
-from aioresp.testing import Server, server
+from aioresp.testing import ClusterServers, SentinelServers, Server, server
 from examples.tasks import experiment
 from tests.examples.kit import PATIENCE, ROOT, Application
 
@@ -104,6 +104,15 @@ async def test_a_signal_ends_all(own_server: Server, number: int) -> None:
         await asyncio.to_thread(running.line, "begins ada-2")
         assert await asyncio.to_thread(running.end, number) < 5
     assert await names_left(own_server) == []
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("kind", [ClusterServers, SentinelServers])
+async def test_on_a_cluster_and_under_sentinel(kind: type[ClusterServers] | type[SentinelServers]) -> None:
+    async with kind() as servers:
+        with lab(servers.url, "--kill", "--clients", "1", "--workers", "2", "--tasks", "3") as running:
+            table = await asyncio.to_thread(finish, running)
+    assert table["done"] == ["2", "3"]
 
 
 @pytest.mark.ci
