@@ -93,10 +93,14 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave alone files without a quick test where only quick tests are asked for: nine in ten."""
-    if collection_path.suffix == ".py" and re.fullmatch("quick( and .*)?", config.option.markexpr):
-        return "mark.quick" not in collection_path.read_text(encoding="utf-8") or None
-    return None
+    """Leave alone files without a quick test where only quick tests are asked for: nine in ten.
+
+    On uvloop those too whose tests run in no loop, or in programs with loops of their own.
+    """
+    if collection_path.suffix != ".py" or not re.fullmatch("quick( and .*)?", config.option.markexpr):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return "mark.quick" not in text or (LOOP == "uvloop" and not re.search("async def test|LOOP", text)) or None
 
 
 @pytest.hookimpl(tryfirst=True)

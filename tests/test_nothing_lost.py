@@ -232,7 +232,7 @@ async def run_and_check(
     )
 
 
-@pytest.mark.parametrize("jobs", [400, pytest.param(800, marks=pytest.mark.ci)])
+@pytest.mark.parametrize("jobs", [300, pytest.param(800, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_job_is_handed_over_once_or_still_there(
     own_server: Server, kind: str, jobs: int, caplog: pytest.LogCaptureFixture

@@ -26,7 +26,7 @@ async def echoes(request: pytest.FixtureRequest, no_debug: None) -> int:
     """How many each of 100 tasks asks for; asyncio's debug mode is too slow for as many."""
     mode, length = request.param.split("-")
     asyncio.get_running_loop().set_debug(mode == "debug")
-    return {"debug": {"short": 20, "long": 200}, "plain": {"short": 100, "long": 2000}}[mode][length]
+    return {"debug": {"short": 15, "long": 200}, "plain": {"short": 60, "long": 2000}}[mode][length]
 
 
 class Storm:

@@ -8,7 +8,7 @@ from tests.fuzz.run import TARGETS, fuzz
 from tests.fuzz.target import Target
 
 
-@pytest.mark.parametrize("most", [50, pytest.param(100, marks=pytest.mark.ci)])
+@pytest.mark.parametrize("most", [35, pytest.param(100, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.name))
 def test_a_little(target: Target, most: int) -> None:
     before = target.examples

@@ -161,7 +161,7 @@ def pieces(stream: bytes, cuts: list[int]) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("undecoded", [False, True])
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(replies, st.integers(0, 9)), max_size=12), st.data())
 def test_replies_are_the_same_whatever_values_hold(
     undecoded: bool, items: list[tuple[Any, int]], data: st.DataObject
@@ -411,6 +411,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("size", [7, 701, 96 * 1024])
 @pytest.mark.parametrize("undecoded", [False, True], ids=["decoded", "undecoded"])
 @pytest.mark.parametrize("name", SHAPES)
