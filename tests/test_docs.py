@@ -45,25 +45,27 @@ def own_server() -> Iterator[Server]:
 
 
 class Runners(NamedTuple):
-    """Processes that fork: with Python's development mode, without it, and with it and pytest."""
+    """Processes that fork: with Python's development mode, without it, with it and FastAPI, and with it and pytest."""
 
     dev: Runner
+    web: Runner
     plain: Runner
     tests: Runner
 
 
 @pytest.fixture(scope="module")
 def runners() -> Iterator[Runners]:
-    # Before the forks: each program would import for itself what takes longest.
-    heavy = "import aioresp.cluster, aioresp.recipes, aioresp.testing, fastapi.testclient"
+    # Before the forks: otherwise each program imports it for itself. What it does not need costs time at its end.
+    ours = "import aioresp.cluster, aioresp.recipes, aioresp.testing"
     with (
-        Runner("-W", "error", "-X", "dev", first=heavy) as dev,
+        Runner("-W", "error", "-X", "dev", first=ours) as dev,
+        Runner("-W", "error", "-X", "dev", first=f"{ours}, fastapi.testclient") as web,
         Runner("-W", "error") as plain,
         Runner(
             "-W", "error", "-X", "dev", first="import pytest, pytest_asyncio.plugin, aioresp.testing.fixtures"
         ) as tests,
     ):
-        yield Runners(dev, plain, tests)
+        yield Runners(dev, web, plain, tests)
 
 
 class Place(NamedTuple):
@@ -149,7 +151,8 @@ def run(program: Path, server: Server, folder: Path, runners: Runners, *, url: s
     text = program.read_text(encoding="utf-8")
     if not re.search(r"^(async )?def test_", text, re.MULTILINE):
         # asyncio's debug mode makes thousands of tasks many times slower.
-        runner = runners.plain if re.search(r"10_000|range\(1000\)", text) else runners.dev
+        many = re.search(r"10_000|range\(1000\)", text)
+        runner = runners.plain if many else runners.web if "fastapi" in text else runners.dev
         status, output, errors = runner.run(program, url, folder)
     else:
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
