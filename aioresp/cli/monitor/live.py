@@ -45,8 +45,8 @@ TIMEOUT: Final = 2.0
 PERIOD: Final = 2.0
 #: Seconds between two lists of more than `MANY` clients. More than `TOO_MANY` are listed on key only.
 LONG_PERIOD: Final = 10.0
-MANY: Final = 1_000
-TOO_MANY: Final = 10_000
+MANY: Final = 500
+TOO_MANY: Final = 5_000
 #: Seconds between two looks at the nodes of a cluster.
 TOPOLOGY: Final = 10.0
 

@@ -124,7 +124,7 @@ class Source(Protocol):
         ...
 
     async def clients(self, now: bool = False) -> Listing[ClientRow]:
-        """List the connections, each 2 s; each 10 s above 1,000 clients, and above 10,000 only if `now`."""
+        """List the connections, each 2 s; each 10 s above 500 clients, and above 5,000 only if `now`."""
         ...
 
     async def commands(self, now: bool = False) -> Listing[CommandRow]:
