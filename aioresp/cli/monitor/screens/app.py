@@ -240,7 +240,8 @@ class MonitorApp(App[int]):
     @property
     def _names(self) -> list[tuple[str, str]]:
         cluster = self.moment is not None and self.moment.is_cluster
-        return [(str(number), name) for number, name in enumerate((*_TABS, *(["Nodes"] if cluster else [])), 1)]
+        names: tuple[str, ...] = (*_TABS, "Nodes") if cluster else _TABS
+        return [(str(number), name) for number, name in enumerate(names, 1)]
 
     def _show(self) -> None:
         moment, shown = self.moment, self._shown
