@@ -77,8 +77,8 @@ def is_refusal(error: RedisError) -> bool:
 
 def first_line(error: BaseException) -> str:
     """Return the message of an error without its advice."""
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return text.splitlines()[0].strip()[:200] if text.strip() else type(error).__name__
+    text = str(error.args[0]).strip() if error.args else ""
+    return printable(text.splitlines()[0].strip()[:200]) if text else type(error).__name__
 
 
 def arrived(error: BaseException) -> bool:

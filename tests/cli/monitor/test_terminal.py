@@ -148,6 +148,13 @@ def test_standard_error_is_elsewhere(server: Server) -> None:
         restored(t)
 
 
+def test_a_terminal_that_cannot_move_its_cursor(server: Server) -> None:
+    with terminal(server, environment={"TERM": "dumb"}) as t:
+        assert t.ended() == 2
+        assert b"the screens need a terminal" in t.output.replace(b"\r\n", b" ")
+        assert b"\x1b" not in t.output
+
+
 def test_a_dialog_does_not_keep_ctrl_c(server: Server) -> None:
     with terminal(server) as t:
         t.started()
