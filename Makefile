@@ -48,7 +48,7 @@ cached-db: .venv/.examples ## Run an API over SQLite with its cache, and a page;
 
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, then the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, then the quick"
-	@echo "part on uvloop. It takes seven minutes of processor time: five to six minutes on two cores that are free. The long"
+	@echo "part on uvloop. It takes seven minutes of processor time: four to five minutes on two cores that are free. The long"
 	@echo "tests: make soak."
 	@$(BIN)/python -m pytest -m "$(TESTS)" $(WORKERS) $(ARGS); first=$$?; \
 	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and $(TESTS)" $(QUICK_WORKERS) $(ARGS); second=$$?; \
