@@ -229,8 +229,6 @@ async def test_a_user_who_lacks_rights() -> None:
 
 @pytest.mark.ci
 async def test_nodes_of_a_cluster() -> None:
-    from aioresp.cli.monitor.screens.grid import Grid  # noqa: PLC0415 (see above)
-
     with ClusterServers() as cluster:
         async with watching(cluster.url, (120, 40)) as w:
             await w.until("cluster of 6", "8 Nodes", "in all")
