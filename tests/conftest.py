@@ -8,6 +8,7 @@ import asyncio.format_helpers
 import gc
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -24,6 +25,10 @@ from aioresp import Client
 from aioresp.testing import Proxy, Server
 from aioresp.testing import server as start_server
 from tests.servers.chosen import demand
+
+# A shell ignores Ctrl-C for what it runs in the background. Programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One of them imports trio, 0.4 s of each process.
 os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")
