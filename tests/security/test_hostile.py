@@ -258,7 +258,7 @@ async def test_lists_that_are_announced_take_no_memory() -> None:
     for header in (b"*15000000\r\n", b"~15000000\r\n", b"%15000000\r\n", b"*9999\r\n" * 1000):
         gc.collect()  # the list before, which would have it look on for seconds
         # Two connections get it: that of the call, and one that asks whether the first has died.
-        error = await failure(says(header), timeout=1.0, memory=60 * MIB, max_reply=512 * MIB)
+        error = await failure(says(header), timeout=1.0, memory=100 * MIB, max_reply=512 * MIB)
         assert isinstance(error, aioresp.CommandTimeout)
 
 

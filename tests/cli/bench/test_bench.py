@@ -505,20 +505,30 @@ async def test_a_call_costs_hardly_more_than_in_a_bare_loop(own: Server, r: Clie
 
 @pytest.mark.ci
 @pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="there is no redis-benchmark")
-async def test_redis_benchmark_sees_the_same_where_the_round_trip_is_the_limit(own: Server) -> None:
-    """10 ms in the network: five callers make at most 500 calls a second, whoever counts them."""
-    command = ("redis-benchmark", "-a", str(own.password), "-t", "get", "-c", "5", "-n", "700", "--csv")
+@pytest.mark.parametrize("way", ["classic", "shared"])
+async def test_redis_benchmark_sees_the_same_where_the_round_trip_is_the_limit(own: Server, way: str) -> None:
+    """10 ms in the network: five callers make at most 500 calls a second, whoever counts them.
+
+    On a busy machine one of the two may be held up. They agree in one of a few tries, or never.
+    """
+    ratios: list[list[float]] = []
     async with Proxy(own.host, own.port, delay=0.005) as proxy:
-        for way in ("classic", "shared"):
-            # At the same time: what holds up the machine holds up both.
-            other = await asyncio.create_subprocess_exec(
-                *command, "-p", str(proxy.port), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-            )
-            found = await bench(through(proxy, own), tests="get", count=500, ways=(way,))
-            output, _ = await other.communicate()
-            row = next(line for line in output.decode().splitlines() if line.startswith('"GET"'))
-            figures = row.replace('"', "").split(",")
-            assert lane(found, way).rate == pytest.approx(float(figures[1]), rel=0.3)
-            if len(figures) > 4:  # from Redis 6.2 on: test, rps, avg, min, p50, p95, p99, max
-                median = lane(found, way).histogram.percentiles((50,))[0] * 1000
-                assert median == pytest.approx(float(figures[4]), rel=0.3)
+        while not any(all(0.8 < ratio < 1.25 for ratio in each) for each in ratios) and len(ratios) < 8:
+            ratios.append(await beside_redis_benchmark(proxy, own, way))
+    assert any(all(0.8 < ratio < 1.25 for ratio in each) for each in ratios), ratios
+
+
+async def beside_redis_benchmark(proxy: Proxy, own: Server, way: str) -> list[float]:
+    """Return our figures as multiples of those of redis-benchmark, which runs at the same time."""
+    command = ("redis-benchmark", "-a", str(own.password), "-t", "get", "-c", "5", "-n", "700", "--csv")
+    other = await asyncio.create_subprocess_exec(
+        *command, "-p", str(proxy.port), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    found = await bench(through(proxy, own), tests="get", count=500, ways=(way,))
+    output, _ = await other.communicate()
+    row = next(line for line in output.decode().splitlines() if line.startswith('"GET"'))
+    figures = [float(figure) for figure in row.replace('"', "").split(",")[1:]]
+    ratios = [lane(found, way).rate / figures[0]]
+    if len(figures) > 3:  # from Redis 6.2 on: rps, avg, min, p50, p95, p99, max
+        ratios.append(lane(found, way).histogram.percentiles((50,))[0] * 1000 / figures[3])
+    return ratios
