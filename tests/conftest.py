@@ -40,6 +40,7 @@ LOOP = os.environ.get("AIORESP_TEST_LOOP", "asyncio")
 #: The files that take longest, for what they do or what they wait for. They come first, so that others fill the time
 #: beside them, and no process is left alone with one at the end.
 LONGEST = (
+    "test_analytics_losses.py",
     *("test_docs.py", "test_loops.py", "test_fixtures.py", "test_cluster_servers.py", "test_silent.py"),
     *("test_cache.py", "test_command.py", "test_faults.py", "test_blocking_putback.py", "test_cluster_chaos.py"),
     *("test_chaos.py", "test_stood_still.py", "test_runner.py", "test_hostile.py", "test_queue_laws.py"),

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from aioresp.testing import Server, server
+from aioresp.testing import Server, ServerFailed, server
 from benchmarks.measure import cores, pin
 from benchmarks.report import machine
 
@@ -99,13 +99,25 @@ def _server(stack: ExitStack, tls: bool) -> Iterator[tuple[Server, dict[str, Pla
     """Start a server with the transports that there are."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aioresp-bench-")))
     certificates = _certificates(folder) if tls else None
-    with server(config={"requirepass": "", "maxclients": "20000", "save": ""}, tls=certificates) as process:
-        places = {"tcp": Place(process.url, None)}
-        if process.unix_url:
-            places["unix"] = Place(process.unix_url, None)
-        if certificates and process.tls_url:
-            places["tls"] = Place(process.tls_url, certificates[2])
-        yield process, places
+    process, has_tls = _started(stack, certificates)
+    places = {"tcp": Place(process.url, None)}
+    if process.unix_url:
+        places["unix"] = Place(process.unix_url, None)
+    if certificates and has_tls:
+        places["tls"] = Place(process.tls_url, certificates[2])
+    yield process, places
+
+
+def _started(stack: ExitStack, certificates: tuple[str, str, str] | None) -> tuple[Server, bool]:
+    """Return a server that runs, and whether it has TLS: a program may have been built without."""
+    config = {"requirepass": "", "maxclients": "20000", "save": ""}
+    try:
+        return stack.enter_context(server(config=config, tls=certificates)), certificates is not None
+    except ServerFailed as error:
+        if certificates is None or "without TLS" not in str(error):
+            raise
+    print("no TLS: the server was built without it; name another one by AIORESP_SERVER", file=sys.stderr)
+    return stack.enter_context(server(config=config)), False
 
 
 def _certificates(folder: Path) -> tuple[str, str, str] | None:

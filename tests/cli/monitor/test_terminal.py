@@ -192,7 +192,8 @@ def test_a_crash(server: Server) -> None:
     with terminal(server, program=CRASH) as t:
         assert t.ended() == 1
         restored(t)
-        assert b"this is a mistake" in t.output
+        assert b"ValueError: this is a mistake" in t.output
+        assert b"errors shown" not in t.output
         assert b"hunter2" not in t.output.replace(b'secret = "hunter2"', b"")
 
 

@@ -22,6 +22,7 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.widgets import ContentSwitcher, Input, Static
+from textual.worker import WorkerFailed
 
 from aioresp.cli.monitor.replay import Replay
 from aioresp.cli.monitor.rows import ClientRow
@@ -507,10 +508,12 @@ class MonitorApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         """End with a traceback, but without the values that Textual's would show: they may be a user's data."""
         self._return_code = 1
-        if self._exception is None:
-            self._exception = error
-            self._exception_event.set()
-        self.panic(Text("".join(traceback.format_exception(error)).rstrip()))
+        if self._exception is not None:
+            return  # others follow from the first
+        self._exception = error
+        first = error.error if isinstance(error, WorkerFailed) else error
+        self.panic(Text("".join(traceback.format_exception(first)).rstrip()))
+        self._exception_event.set()
 
 
 def _neighbour(steps: tuple[float, ...], value: float, by: int) -> float:
