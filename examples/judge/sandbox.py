@@ -30,7 +30,7 @@ End = Literal["ok", "error", "timeout", "too much output", "too much memory"]
 
 
 class Run(NamedTuple):
-    """How a run ended, and what the program wrote."""
+    """End of a run, and the output of its program."""
 
     end: End
     output: str

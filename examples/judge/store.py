@@ -43,7 +43,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """How far a submission is, as the page shows it."""
+    """State of a submission, as the page shows it."""
 
     id: str
     problem: str

@@ -54,7 +54,7 @@ def foreign(running: Server) -> Server:
 
 
 def command(*words: str, warnings: str = "error") -> list[str]:
-    return [sys.executable, "-W", warnings, "-m", "aioresp.cli", *words]
+    return [sys.executable, "-W", warnings, "-m", "aioresp", *words]
 
 
 def aioresp_demo(*words: str, warnings: str = "error") -> subprocess.CompletedProcess[str]:

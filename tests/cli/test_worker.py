@@ -173,7 +173,7 @@ def test_the_life_of_a_worker(folder: Path, server: Server) -> None:
 
     asyncio.run(put(0.5, 30))
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "aioresp.cli", "worker", "naps:queue", "--grace", "1.5"],
+        [sys.executable, "-W", "error", "-m", "aioresp", "worker", "naps:queue", "--grace", "1.5"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "AIORESP_URL": server.url},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

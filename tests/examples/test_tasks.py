@@ -172,7 +172,7 @@ def test_the_monitor_sees_the_difference(own_server: Server, way: str, warned: b
     running = Application("tasks.experiment", words, {"AIORESP_URL": own_server.url})
     try:
         running.line("^ +2 ")  # the second second: all threads have their connections
-        command = [sys.executable, "-m", "aioresp.cli", "monitor", own_server.url, "--once"]
+        command = [sys.executable, "-m", "aioresp", "monitor", own_server.url, "--once"]
         said = subprocess.run(
             command, capture_output=True, text=True, timeout=2 * PATIENCE, check=True, cwd=ROOT
         ).stdout

@@ -696,7 +696,7 @@ async def test_keys_are_shortened(watched: Watched, server: Server, prefix: str)
 def test_the_command_line(watched: Watched, locked: Server) -> None:
     words = ["demo", "--count", "20", "--url"]
     refused = f"{locked.url.replace('//', f'//me:{PASSWORD}@')}"
-    program = [sys.executable, "-m", "aioresp.cli", *words, refused]
+    program = [sys.executable, "-m", "aioresp", *words, refused]
     done = subprocess.run(program, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode != 0
     watched.shown += [done.stdout, done.stderr]

@@ -79,7 +79,7 @@ class RaceFigures:
     """Whether one lane ran at a time, or all at once."""
     seconds: float
     received: int
-    """How far the server's `total_connections_received` rose meanwhile."""
+    """Rise of the server's `total_connections_received` during the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ machine more than a second to start.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import logging
@@ -159,8 +158,9 @@ class _Lane:
         await self._send()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         teller.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await teller
+        await asyncio.wait([teller])
+        if not teller.cancelled():
+            teller.result()
         latencies = sorted(self.tally.latencies)
         _tell(
             lane=self.number,

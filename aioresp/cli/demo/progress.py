@@ -102,7 +102,7 @@ class Progress:
     """Whether one lane runs at a time."""
     began: float = field(default_factory=time.perf_counter)
     received: list[int] = field(default_factory=lambda: [0])
-    """How far the server's `total_connections_received` rose since the beginning, a few times a second."""
+    """Rise of the server's `total_connections_received` since the beginning, a few times a second."""
 
     @property
     def clock(self) -> float | None:

@@ -146,7 +146,7 @@ class KeyReport:
     prefixes: tuple[KeyGroup, ...]
     hot: tuple[HotRow, ...]
     cursors: tuple[tuple[str, int], ...]
-    """Where each node's scan goes on, -1: at the end. A report is all that is needed to resume."""
+    """Cursor of the next SCAN at each node, or -1 at its end. A scan is resumed from its report alone."""
     seconds: float
     """Time that the scan has taken."""
     finished: bool

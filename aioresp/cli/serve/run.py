@@ -47,7 +47,7 @@ class Ready:
     pids: tuple[int, ...]
     ports: tuple[int, ...]
     keys: int
-    """How many keys the server has from an earlier run."""
+    """Number of keys that the server has from an earlier run."""
 
 
 async def run(wanted: Wanted, announce: Callable[[Ready], None], warn: Callable[[str], None]) -> None:

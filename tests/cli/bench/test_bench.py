@@ -328,7 +328,7 @@ async def test_a_server_that_is_gone_ends_the_run(monkeypatch: pytest.MonkeyPatc
 
 def start(*words: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "aioresp.cli", "bench", *words],
+        [sys.executable, "-W", "error", "-m", "aioresp", "bench", *words],
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", **environment},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,

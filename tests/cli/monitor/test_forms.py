@@ -268,7 +268,7 @@ def test_the_page_names_all_fields_and_warnings() -> None:
 
 def started(server: Server, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "aioresp.cli", "monitor", server.url, *words],
+        [sys.executable, "-W", "error", "-m", "aioresp", "monitor", server.url, *words],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,

@@ -136,7 +136,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     @property
     def total(self) -> int:
-        """How many rows there are, those included that the filter hides."""
+        """Number of rows, with those that the filter hides."""
         return len(self._all)
 
     @property

@@ -308,7 +308,7 @@ class Hints(_Drawn):
 
 
 class Progress(_Drawn):
-    """How far something has come, as a bar between two texts."""
+    """Progress as a bar between two texts."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = _KINDS | {"part--done", "part--rest"}
     DEFAULT_CSS = (

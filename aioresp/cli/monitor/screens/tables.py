@@ -389,11 +389,7 @@ def _rated(
     drop: int = 0,
 ) -> Column[NodeMoment]:
     """Return a column of something that happens each second."""
-
-    def key(row: NodeMoment) -> float | None:
-        return None if row.rates is None else of(row.rates)
-
-    return Column(title, width, lambda row: spell(key(row)), key, right=True, drop=drop)
+    return _figure(title, width, lambda row: None if row.rates is None else of(row.rates), spell, drop)
 
 
 def _read(
@@ -404,11 +400,18 @@ def _read(
     drop: int = 0,
 ) -> Column[NodeMoment]:
     """Return a column of a figure that is what it is at a moment."""
+    return _figure(title, width, lambda row: None if row.reading is None else of(row.reading), spell, drop)
 
-    def key(row: NodeMoment) -> float | None:
-        return None if row.reading is None else of(row.reading)
 
-    return Column(title, width, lambda row: spell(key(row)), key, right=True, drop=drop)
+def _figure(
+    title: str,
+    width: int,
+    of: Callable[[NodeMoment], float | None],
+    spell: Callable[[float | None], str],
+    drop: int,
+) -> Column[NodeMoment]:
+    """Return a column of a figure, which rows are sorted by."""
+    return Column(title, width, lambda row: spell(of(row)), of, right=True, drop=drop)
 
 
 def _role(row: NodeMoment) -> tuple[str, str] | None:
