@@ -54,10 +54,13 @@ def run(work: Coroutine[Any, Any, T], factory: Callable[[], asyncio.AbstractEven
         try:
             return await work
         finally:
+            # Held back meanwhile: without a handler, one more signal would end the process before it is ignored.
+            signal.pthread_sigmask(signal.SIG_BLOCK, handled)
             for number in handled:
                 loop.remove_signal_handler(number)
             if received:
                 ignore()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
 
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
