@@ -507,19 +507,23 @@ async def test_a_call_costs_hardly_more_than_in_a_bare_loop(own: Server, r: Clie
 @pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="there is no redis-benchmark")
 @pytest.mark.parametrize("way", ["classic", "shared"])
 async def test_redis_benchmark_sees_the_same_where_the_round_trip_is_the_limit(own: Server, way: str) -> None:
-    """10 ms in the network: five callers make at most 500 calls a second, whoever counts them.
+    """10 ms in the network: half of the calls take little more, whoever counts them.
 
     On a busy machine one of the two may be held up. They agree in one of a few tries, or never.
     """
-    ratios: list[list[float]] = []
+    ratios: list[float] = []
     async with Proxy(own.host, own.port, delay=0.005) as proxy:
-        while not any(all(0.8 < ratio < 1.25 for ratio in each) for each in ratios) and len(ratios) < 8:
+        while not any(0.8 < ratio < 1.25 for ratio in ratios) and len(ratios) < 8:
             ratios.append(await beside_redis_benchmark(proxy, own, way))
-    assert any(all(0.8 < ratio < 1.25 for ratio in each) for each in ratios), ratios
+    assert any(0.8 < ratio < 1.25 for ratio in ratios), ratios
 
 
-async def beside_redis_benchmark(proxy: Proxy, own: Server, way: str) -> list[float]:
-    """Return our figures as multiples of those of redis-benchmark, which runs at the same time."""
+async def beside_redis_benchmark(proxy: Proxy, own: Server, way: str) -> float:
+    """Return our figure as a multiple of that of redis-benchmark, which runs at the same time.
+
+    It is the median of the calls, or their rate where redis-benchmark is older than 6.2 and prints no more. The rate is
+    the worse of the two on a busy machine: one long wait lowers it.
+    """
     command = ("redis-benchmark", "-a", str(own.password), "-t", "get", "-c", "5", "-n", "700", "--csv")
     other = await asyncio.create_subprocess_exec(
         *command, "-p", str(proxy.port), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
@@ -528,7 +532,6 @@ async def beside_redis_benchmark(proxy: Proxy, own: Server, way: str) -> list[fl
     output, _ = await other.communicate()
     row = next(line for line in output.decode().splitlines() if line.startswith('"GET"'))
     figures = [float(figure) for figure in row.replace('"', "").split(",")[1:]]
-    ratios = [lane(found, way).rate / figures[0]]
-    if len(figures) > 3:  # from Redis 6.2 on: rps, avg, min, p50, p95, p99, max
-        ratios.append(lane(found, way).histogram.percentiles((50,))[0] * 1000 / figures[3])
-    return ratios
+    if len(figures) > 3:  # rps, avg, min, p50, p95, p99, max
+        return lane(found, way).histogram.percentiles((50,))[0] * 1000 / figures[3]
+    return lane(found, way).rate / figures[0]
