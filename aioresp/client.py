@@ -7,7 +7,7 @@ its `Node` does.
 from __future__ import annotations
 
 from asyncio import _get_running_loop
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from threading import get_ident
 from time import monotonic
@@ -367,6 +367,17 @@ class Client(
         from aioresp.contexts.pipeline import Pipeline  # noqa: PLC0415 (many programs have no pipelines)
 
         return Pipeline(self.node.route(self.terms), self._decode, transaction)
+
+    async def send_raw(self, commands: Iterable[Arguments]) -> list[Any]:
+        """Send commands in one write, and return their replies as the server gave them, with errors as values.
+
+        It is the seam for layers that have commands, converters and errors of their own. Each command is a tuple:
+        `("GET", "k")`. From MULTI to EXEC it is a transaction, and the last value is what EXEC gave. Raises
+        CommandRefused, before anything is sent, for a command that blocks or that changes its connection.
+        """
+        from aioresp.contexts.raw import RawBatch  # noqa: PLC0415 (few programs send raw batches)
+
+        return await RawBatch(commands, shared=True).send(self.node.route(self.terms), self._decode)
 
     @overload
     async def transaction(

@@ -326,6 +326,16 @@ class Borrowed(Entered):
         return replies
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which it was entered; None before that."""
+        return self._loop
+
+    @property
+    def changed(self) -> bool:
+        """Whether commands have changed the connection, and it has to be restored before its next use."""
+        return bool(self._changed)
+
+    @property
     def queueing(self) -> bool:
         """Whether a transaction is begun."""
         return "MULTI" in self._changed

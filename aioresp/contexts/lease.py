@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aioresp.advice import LEASE
-from aioresp.command import AnyStr, Result, Value, words
+from aioresp.command import AnyStr, Arguments, Result, Value, words
 from aioresp.commands import Commands
 from aioresp.commands.marks import awaited
 from aioresp.contexts.borrowed import Borrowed
@@ -22,6 +22,8 @@ from aioresp.replies import as_is
 from aioresp.typed import Generic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aioresp.pubsub.inbox import Overflow
     from aioresp.pubsub.pushes import Ears, Pushes
 
@@ -52,6 +54,14 @@ class Lease(Borrowed, Commands[AnyStr], Iterators[AnyStr], Scripts[AnyStr], Gene
         It takes commands with connection state, too, and watches keys on this connection.
         """
         return Pipeline(LeaseRoute(self, owned=False), self._decode, transaction)
+
+    async def send_raw(self, commands: Iterable[Arguments]) -> list[Any]:
+        """Send commands in one write on this connection; see `Client.send_raw`. It takes those that change it, too."""
+        from aioresp.contexts.raw import RawBatch  # noqa: PLC0415 (few programs send raw batches)
+
+        batch = RawBatch(commands, shared=False)
+        self.mark_changed(batch.changes)
+        return await batch.send(LeaseRoute(self, owned=False), self._decode)
 
     def pushes(self, *, buffer: int = BUFFER, overflow: Overflow = "close") -> Pushes[AnyStr]:
         """Return an iterator over the pushes that arrive from now on, such as those after `client_tracking()`.

@@ -1,0 +1,44 @@
+"""Errors of aioresp as those of redis-py, which callers of redis-py catch.
+
+Owns the one table from a class of ours to a class of redis-py's. Never hides the first error: it is the cause.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis import exceptions as theirs
+from redis.asyncio.connection import DefaultParser
+
+from aioresp import errors as ours
+
+#: Classes of ours that are no answers of a server, each with redis-py's; the first that fits counts.
+_KINDS: Final[tuple[tuple[type[ours.RedisError], type[Exception]], ...]] = (
+    (ours.CommandTimeout, theirs.TimeoutError),
+    (ours.ConnectTimeout, theirs.TimeoutError),
+    (ours.ConnectError, theirs.ConnectionError),
+    (ours.ConnectionLost, theirs.ConnectionError),
+    (ours.ClientClosed, theirs.ConnectionError),
+    (ours.SubscriptionClosed, theirs.ConnectionError),
+    (ours.ArgumentError, theirs.DataError),
+)
+
+
+def translated(error: ours.RedisError) -> Exception:
+    """Return the error of redis-py that stands for one of ours."""
+    if isinstance(error, ours.DecodeError):
+        return UnicodeDecodeError("utf-8", b"", 0, 0, str(error))
+    if isinstance(error, ours.ResponseError):
+        said: Exception = DefaultParser.parse_error(str(error.args[0]))
+        return said
+    kind = next((theirs for ours, theirs in _KINDS if isinstance(error, ours)), theirs.RedisError)
+    return kind(str(error))
+
+
+def with_errors(reply: Any) -> Any:
+    """Return a raw reply with the errors in it as redis-py's."""
+    if isinstance(reply, ours.RedisError):
+        return translated(reply)
+    if type(reply) is list:
+        return [with_errors(each) for each in reply]
+    return reply

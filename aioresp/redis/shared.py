@@ -1,0 +1,86 @@
+"""Clients that connections of redis-py share: one for each server, database and login.
+
+Owns the table of these clients. A client is closed when the last connection that uses it is disconnected, and with the
+last of them that is collected. Never connects.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, Final
+
+from aioresp.client import Client
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+#: Connections of one loop to one server, at most: each blocking command and each transaction under WATCH needs one.
+LIMIT: Final = 10_000
+
+
+class Shared:
+    """A client, and the connections of redis-py that use it."""
+
+    def __init__(self, key: Hashable, client: Client[bytes]) -> None:
+        self.key = key
+        self.client = client
+        self.users: weakref.WeakSet[object] = weakref.WeakSet()
+
+
+_all: Final[weakref.WeakValueDictionary[Hashable, Shared]] = weakref.WeakValueDictionary()
+_lock: Final = threading.Lock()
+
+
+def join(connection: AbstractConnection) -> Shared:
+    """Return what a connection of redis-py shares with others to the same server; it is a user from now on."""
+    options = _options(connection)
+    tls = getattr(connection, "ssl_context", None)
+    if tls is not None:
+        words = [name for name in tls.__slots__ if name != "context"]
+        options["ssl_context"] = tuple((name, repr(getattr(tls, name))) for name in words)
+    key = tuple(options.items())
+    with _lock:
+        found = _all.get(key)
+        if found is None:
+            if tls is not None:
+                options["ssl_context"] = tls.get()
+            found = _all[key] = Shared(key, Client(decode_responses=False, **options))
+        found.users.add(connection)
+    return found
+
+
+async def leave(shared: Shared, connection: object) -> None:
+    """Close the client if the connection was its last user."""
+    with _lock:
+        shared.users.discard(connection)
+        if len(shared.users):
+            return
+        if _all.get(shared.key) is shared:
+            del _all[shared.key]
+    await shared.client.aclose()
+
+
+def _options(connection: Any) -> dict[str, Any]:
+    """Return the options of the client for a connection of redis-py."""
+    where = (
+        {"unix_socket_path": connection.path}
+        if hasattr(connection, "path")
+        else {"host": connection.host, "port": connection.port}
+    )
+    told = getattr(connection, "driver_info", None)
+    options: dict[str, Any] = {
+        **where,
+        "db": int(connection.db or 0),
+        "credential_provider": connection.credential_provider,
+        "username": connection.username if connection.password else None,
+        "password": connection.password or None,
+        "client_name": connection.client_name or None,
+        "lib_name": getattr(told, "formatted_name", None) if told else getattr(connection, "lib_name", None),
+        "protocol": int(connection.protocol or 2),
+        "limit": LIMIT,
+    }
+    if connection.socket_connect_timeout is not None:
+        options["connect_timeout"] = connection.socket_connect_timeout
+    return options
