@@ -31,6 +31,9 @@ from aioresp.wire.packing import Packed, unpack
 LARGE: Final = 10_000
 LARGE_BYTES: Final = 1024 * 1024
 
+#: Commands that change nothing, though the servers do not flag them as reading.
+HARMLESS: Final = ("MULTI", "EXEC", "PING", "ECHO")
+
 
 class SharedRoute:
     """Route of a pipeline over the pools of one server."""
@@ -180,4 +183,4 @@ def _is_free(reply: object, packed: Packed) -> bool:
 
 def _only_reads(packed: Packed) -> bool:
     facts = traits(unpack(packed))
-    return facts.read_only or facts.name in ("MULTI", "EXEC")
+    return facts.read_only or facts.name in HARMLESS

@@ -57,7 +57,7 @@ class Redis(theirs.Redis):
         except Failure as error:
             if EMPTY_RESPONSE in options and isinstance(error, ResponseError):
                 return options[EMPTY_RESPONSE]
-            raise translated(error) from error
+            raise translated(error, engine._host_error()) from error
         if engine.recodes:
             reply = engine.decoded(reply)
         callback = self.response_callbacks.get(name)

@@ -11,6 +11,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import connection as theirs
@@ -39,18 +40,32 @@ else:
     Base = object
 
 
-class Batch(list[bytes]):
-    """Packed commands of a pipeline, as redis-py hands them from `pack_commands` to `send_packed_command`."""
+class Batch(Sequence[Any]):
+    """Commands of a pipeline, as redis-py hands them from `pack_commands` to `send_packed_command`.
 
-    def __init__(self, commands: list[tuple[Any, ...]]) -> None:
-        super().__init__()
+    To others it is the bytes that redis-py would send, packed when they are first looked at.
+    """
+
+    def __init__(self, commands: list[tuple[Any, ...]], pack: Callable[[Iterable[Any]], list[Any]]) -> None:
         self.commands = commands
+        self._pack = pack
+
+    @cached_property
+    def _packed(self) -> list[Any]:
+        return self._pack(self.commands)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._packed[index]
 
 
 class Engine(Base):
     """Mixin in front of a connection class of redis-py, in place of its socket."""
 
     def __init__(self, **options: Any) -> None:
+        options["parser_class"] = theirs.DefaultParser  # that of hiredis: a listener can be its stream
         super().__init__(**options)
         self._shared: Shared | None = None  # set by connect(), cleared by disconnect()
         self.raw: Client[bytes]
@@ -67,7 +82,8 @@ class Engine(Base):
         #: Whether arguments and replies have another encoding than UTF-8, which is then redis-py's to apply.
         self.recodes = encoder.encoding.lower() not in ("utf-8", "utf8") or encoder.encoding_errors != "strict"
 
-    def __del__(self) -> None:
+    def __del__(self, *_: Any) -> None:
+        super().__del__()
         if getattr(self, "_lease", None) is not None:
             self._give_back()
 
@@ -80,8 +96,8 @@ class Engine(Base):
 
     async def connect(self, *_: Any, **__: Any) -> None:
         """Join the shared client, which connects at the first command; then let subscribers subscribe again."""
-        if self._shared is not None:
-            return
+        if self._shared is not None or self.retry.failing:
+            return  # after a failure the next command connects
         try:
             self._shared = join(self)
         except ArgumentError as error:
@@ -89,16 +105,29 @@ class Engine(Base):
         self.raw = self._shared.client.with_options(timeout=self.socket_timeout or None)
         decodes = self.encoder.decode_responses and not self.recodes
         self.text = self.raw.with_options(decode_responses=decodes)
-        if self.redis_connect_func is not None:
-            done = self.redis_connect_func(self)
-            if asyncio.iscoroutine(done):
-                await done
+        self._parser.on_connect(self)
+        try:
+            await self._greet(self._shared)
+        except BaseException:
+            await self.disconnect()
+            raise
         for known in list(self._callbacks):
             callback = known()
             if callback is not None:
                 done = callback(self)
                 if asyncio.iscoroutine(done):
                     await done
+
+    async def _greet(self, shared: Shared) -> None:
+        """Raise redis-py's error if the server cannot be reached: the first user in a loop asks."""
+        loop = asyncio.get_running_loop()
+        if loop not in shared.greeted:
+            await self._perform(self.raw, ("PING",))
+            shared.greeted.add(loop)
+        if self.redis_connect_func is not None:
+            done = self.redis_connect_func(self)
+            if asyncio.iscoroutine(done):
+                await done
 
     async def connect_check_health(self, *_: Any, **__: Any) -> None:
         """Do as `connect`: the shared client looks after its connections."""
@@ -124,15 +153,17 @@ class Engine(Base):
         if method in self._callbacks:
             self._callbacks.remove(method)
 
-    async def disconnect(self, *_: Any, **__: Any) -> None:
+    async def disconnect(self, nowait: bool = False, *_: Any, **__: Any) -> None:
         """Forget what was sent, and end what was begun. The last user of the shared client closes it."""
         self._forget()
         self._give_back()
         listener, self._listener = self._listener, None
         monitor, self._monitor = self._monitor, None
         shared, self._shared = self._shared, None
-        if hasattr(self, "_should_reconnect"):
-            self._should_reconnect = False
+        self._reader = None
+        self._parser.on_disconnect()
+        if hasattr(self, "reset_should_reconnect"):  # since 7.1
+            self.reset_should_reconnect()
         if listener is not None:
             await listener.leave()
         if monitor is not None:
@@ -140,10 +171,14 @@ class Engine(Base):
         if shared is not None:
             if self.retry.failing:  # it will be used again
                 shared.users.discard(self)
-            else:
-                await leave(shared, self)
+            elif leave(shared, self):
+                if nowait:
+                    shared.client.node.shut()
+                else:
+                    await shared.client.aclose()
 
     def _close(self) -> None:
+        super()._close()
         self._forget()
         self._give_back()
         self._shared = None
@@ -165,7 +200,7 @@ class Engine(Base):
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         """Return the commands of a pipeline, which only `send_packed_command` can read."""
-        return Batch([self.words(tuple(command)) for command in commands])
+        return Batch([self.words(tuple(command)) for command in commands], super().pack_commands)  # type: ignore[return-value]
 
     async def send_command(self, *arguments: Any, **_: Any) -> None:
         """Keep a command until its reply is read. Those of subscribers are carried out now."""
@@ -220,33 +255,43 @@ class Engine(Base):
         push_request: bool | None = False,
     ) -> Any:
         """Carry out the next command that was sent, and return its reply; or return the next message."""
-        if timeout is not None and not self._replies and self._sent:
-            try:
-                async with asyncio.timeout(None if timeout == math.inf else timeout):
-                    return await self.read_response(disable_decoding)
-            except asyncio.TimeoutError:
-                return None
         try:
             if self._replies:
                 reply = self._replies.popleft()
-                if isinstance(reply, Exception):
-                    raise reply
-            elif self._sent:
-                sent = self._sent.popleft()
-                if isinstance(sent, Batch):
-                    self._replies.extend(with_errors(await self._send_batch(sent.commands)))
+            elif self._sent and timeout is not None:
+                async with asyncio.timeout(None if timeout == math.inf else timeout):
                     return await self.read_response(disable_decoding)
-                if self._lease is None and sent[0] in PLAIN and not (disable_decoding or self.recodes):
-                    return await self._perform(self.text, sent)
-                reply = await self._send(sent)
+            elif self._sent:
+                reply = await self._carry_out(self._sent.popleft())
+            elif self._monitor is not None:
+                command = await self._monitor.get(None if timeout == math.inf else timeout)
+                reply = None if command is None else as_line(command)
             else:
-                reply = await self._hear(timeout)
+                await self._listening()
+                return await super().read_response(
+                    disable_decoding, timeout, disconnect_on_error=disconnect_on_error, push_request=push_request
+                )
         except Failure as error:
-            raise translated(error) from error
+            raise translated(error, self._host_error()) from error
+        except asyncio.TimeoutError:
+            return None
         except asyncio.CancelledError:
             self._forget()  # a user that goes on after it reads no reply of before
             raise
+        if isinstance(reply, Exception):
+            raise reply
+        if isinstance(reply, list) and reply and isinstance(reply[0], ConnectionError):
+            raise reply[0]  # as redis-py's parser does
         return reply if disable_decoding else self.decoded(reply)
+
+    async def _carry_out(self, sent: tuple[Any, ...] | Batch) -> Any:
+        """Return the reply to a command, or the first one to a batch."""
+        if isinstance(sent, Batch):
+            self._replies.extend(with_errors(await self._send_batch(sent.commands)))
+            return self._replies.popleft()
+        if self._lease is None and sent[0] in PLAIN:
+            return await self._perform(self.raw, sent)
+        return await self._send(sent)
 
     async def _send(self, words: tuple[Any, ...]) -> Any:
         """Send one command where it belongs, and return its reply."""
@@ -273,7 +318,7 @@ class Engine(Base):
         except ArgumentError:
             words = (words[0], *map(self.encoder.encode, words[1:]))  # raises redis-py's own error, or gives bytes
         except Failure as error:
-            raise translated(error) from error
+            raise translated(error, self._host_error()) from error
         return await where.execute(words, as_is)
 
     async def _send_batch(self, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -341,10 +386,15 @@ class Engine(Base):
             loop.call_soon_threadsafe(lease.give_back)
 
     async def _listening(self) -> Listener:
-        if self._listener is None or not self._listener.here:
-            self._listener = listener = Listener(self.raw)
+        if self._shared is None:
+            await self.connect()
+        listener = self._listener
+        if listener is None or not listener.here:
+            listener = Listener(self.raw, pushes=self.protocol == 3)
             await listener.enter()
-        return self._listener
+            self._listener = self._reader = listener  # type: ignore[assignment]
+            self._parser.on_connect(self)
+        return listener
 
     async def _tell(self, words: Sequence[Any]) -> None:
         """Carry out a command of a subscriber."""
@@ -352,16 +402,7 @@ class Engine(Base):
         try:
             await (await self._listening()).send(encoded)
         except Failure as error:
-            raise translated(error) from error
-
-    async def _hear(self, timeout: float | None) -> Any:
-        """Return the next line of the monitor, or the next message; None if none has come in time."""
-        if self._monitor is not None:
-            command = await self._monitor.get(None if timeout == math.inf else timeout)
-            return None if command is None else as_line(command)
-        if self._shared is None:
-            await self.connect()
-        return await (await self._listening()).receive(None if timeout == math.inf else timeout)
+            raise translated(error, self._host_error()) from error
 
 
 def unpacked(data: bytes) -> list[list[bytes]]:

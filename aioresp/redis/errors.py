@@ -24,13 +24,17 @@ _KINDS: Final[tuple[tuple[type[ours.RedisError], type[Exception]], ...]] = (
 )
 
 
-def translated(error: ours.RedisError) -> Exception:
-    """Return the error of redis-py that stands for one of ours."""
+def translated(error: ours.RedisError, where: str = "") -> Exception:
+    """Return the error of redis-py that stands for one of ours; `where` names the server as redis-py does."""
     if isinstance(error, ours.DecodeError):
         return UnicodeDecodeError("utf-8", b"", 0, 0, str(error))
     if isinstance(error, ours.ResponseError):
         said: Exception = DefaultParser.parse_error(str(error.args[0]))
         return said
+    cause = error.__cause__
+    if isinstance(error, ours.ConnectError) and isinstance(cause, OSError) and cause.errno and where:
+        # The form of redis-py's message, by which some programs tell what has happened.
+        return theirs.ConnectionError(f"Error {cause.errno} connecting to {where}. {cause.strerror}. {error}")
     kind = next((theirs for ours, theirs in _KINDS if isinstance(error, ours)), theirs.RedisError)
     return kind(str(error))
 

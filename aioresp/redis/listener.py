@@ -1,7 +1,7 @@
 """Subscriber mode of a connection of redis-py, on a subscription of the shared client.
 
-Owns the translation of SUBSCRIBE and its kin into topics, and of messages into the lists that redis-py reads. Never owns
-a connection: all subscribers of an event loop share one.
+Owns the translation of SUBSCRIBE and its kin into topics, and of messages into the bytes that redis-py's own parser
+reads. Never owns a connection: all subscribers of an event loop share one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from aioresp.client import Client
+from aioresp.errors import RedisError
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Gap, Kind, Message
+from aioresp.redis.errors import translated
 
 #: Messages that wait for their reader, at most: then the subscription ends with an error, as the server would end it.
 BUFFER: Final = 100_000
@@ -29,12 +31,14 @@ COMMANDS: Final[dict[str, tuple[Kind, bool]]] = {
 
 
 class Listener:
-    """Channels, patterns and shard channels of one connection, and what has come of them."""
+    """Channels, patterns and shard channels of one connection; to redis-py's parser it is the stream of a socket."""
 
-    def __init__(self, client: Client[bytes]) -> None:
+    def __init__(self, client: Client[bytes], pushes: bool) -> None:
+        """Listen with a client; with `pushes` messages are those of RESP3."""
         self._subscription: Subscription[Any] = client.subscribe(gaps=True, buffer=BUFFER, overflow="close")
         self._names: dict[Kind, dict[bytes, None]] = {"": {}, "p": {}, "s": {}}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pushes = pushes
 
     async def enter(self) -> None:
         """Begin to listen, to nothing yet."""
@@ -42,10 +46,10 @@ class Listener:
         await self._subscription.__aenter__()
 
     async def send(self, words: Sequence[bytes]) -> None:
-        """Carry out a command of a subscriber; the confirmations are read by `receive`, as they would be of a server."""
+        """Carry out a command of a subscriber. Its confirmations are read between the messages, as a server's are."""
         name = words[0].decode().upper()
         if name not in COMMANDS:
-            self._subscription.put([b"pong", words[1] if len(words) > 1 else b""])
+            self._pong(words[1:])
             return
         kind, adds = COMMANDS[name]
         known = self._names[kind]
@@ -72,27 +76,36 @@ class Listener:
         count = len(self._names["s"]) if kind == "s" else len(self._names[""]) + len(self._names["p"])
         self._subscription.put([name.lower().encode(), topic, count])
 
-    async def receive(self, timeout: float | None) -> Any:
-        """Return the next message as the server's list, or None if none has come within so many seconds.
+    def _pong(self, said: Sequence[bytes]) -> None:
+        """Answer a PING as the server would: in RESP2 a subscriber gets a list."""
+        answer = said[0] if said else b""
+        self._subscription.put((answer or b"PONG") if self._pushes else [b"pong", answer])
+
+    async def read(self, _: int = 0) -> bytes:
+        """Return the bytes of the next message. Raises redis-py's errors.
 
         After a gap the topics are confirmed again, as they are where redis-py subscribes again.
         """
         while True:
-            item = await self._subscription.get(timeout)
-            if isinstance(item, Gap):
-                for name, (kind, adds) in COMMANDS.items():
-                    for each in self._names[kind] if adds else ():
-                        self._confirm(name, kind, each)
-            elif isinstance(item, Message):
-                return self._as_list(item)
-            else:
-                return item
+            try:
+                item = await self._subscription.get()
+            except RedisError as error:
+                raise translated(error) from error
+            if not isinstance(item, Gap):
+                return self._encoded(self._as_list(item) if isinstance(item, Message) else item)
+            for name, (kind, adds) in COMMANDS.items():
+                for each in self._names[kind] if adds else ():
+                    self._confirm(name, kind, each)
 
     def _as_list(self, message: Message[bytes]) -> list[Any]:
         if message.pattern is not None:
             return [b"pmessage", message.pattern, message.channel, message.data]
         shard = message.channel in self._names["s"] and message.channel not in self._names[""]
         return [b"smessage" if shard else b"message", message.channel, message.data]
+
+    def _encoded(self, item: Any) -> bytes:
+        sign = b">" if self._pushes and type(item) is list and item[0] != b"pong" else b""
+        return resp(item, sign)
 
     @property
     def waiting(self) -> int:
@@ -108,3 +121,14 @@ class Listener:
         """Stop listening."""
         if self.here:
             await self._subscription.__aexit__(None, None, None)
+
+
+def resp(value: Any, sign: bytes = b"") -> bytes:
+    """Return a value in RESP; `sign` is that of a list, if it is a push."""
+    if value is None:
+        return b"$-1\r\n"
+    if type(value) is int:
+        return b":%d\r\n" % value
+    if type(value) is bytes:
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    return b"%b%d\r\n%b" % (sign or b"*", len(value), b"".join(map(resp, value)))

@@ -25,7 +25,7 @@ class Once(Retry):
     async def call_with_retry(  # type: ignore[override]
         self, do: Callable[[], Awaitable[Any]], fail: Callable[..., Any], *_: Any, **options: Any
     ) -> Any:
-        """Call once. After an error of the connection, tell `fail` and raise the error."""
+        """Call once. After an error of the connection, tell `fail`, and raise the error."""
         try:
             return await do()
         except (ConnectionError, TimeoutError, OSError) as error:

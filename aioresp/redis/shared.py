@@ -6,6 +6,7 @@ last of them that is collected. Never connects.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Hashable
@@ -27,6 +28,8 @@ class Shared:
         self.key = key
         self.client = client
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
+        #: Loops in which the server has answered.
+        self.greeted: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 _all: Final[weakref.WeakValueDictionary[Hashable, Shared]] = weakref.WeakValueDictionary()
@@ -51,21 +54,21 @@ def join(connection: AbstractConnection) -> Shared:
     return found
 
 
-async def leave(shared: Shared, connection: object) -> None:
-    """Close the client if the connection was its last user."""
+def leave(shared: Shared, connection: object) -> bool:
+    """Drop a user; return whether it was the last one, so that the client has to be closed."""
     with _lock:
         shared.users.discard(connection)
         if len(shared.users):
-            return
+            return False
         if _all.get(shared.key) is shared:
             del _all[shared.key]
-    await shared.client.aclose()
+    return True
 
 
 def _options(connection: Any) -> dict[str, Any]:
     """Return the options of the client for a connection of redis-py."""
     where = (
-        {"unix_socket_path": connection.path}
+        {"unix_socket_path": os.path.abspath(connection.path)}
         if hasattr(connection, "path")
         else {"host": connection.host, "port": connection.port}
     )
