@@ -59,7 +59,7 @@ class Redis(theirs.Redis):
                 return options[EMPTY_RESPONSE]
             raise translated(error, engine._host_error()) from error
         if engine.recodes:
-            reply = engine.decoded(reply)
+            reply = engine.decode(reply)
         callback = self.response_callbacks.get(name)
         if callback is None:
             return reply

@@ -1,21 +1,23 @@
 """Connection of redis-py without a socket: it carries out on a shared client what redis-py sends.
 
-Owns the commands between `send_command` and `read_response`, and the state that some of them begin: a lease for WATCH or
-SELECT, a subscription, a monitor. Never keeps a lease that no command has changed. Never sends anything a second time.
+Owns the commands between `send_command` and `read_response`, and the state that some of them begin: a lease for WATCH
+or SELECT, a subscription, a monitor. Never keeps a lease that no command has changed. Never sends anything twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import weakref
+from builtins import TimeoutError as OutOfTime
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import connection as theirs
-from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from redis.asyncio import sentinel
+from redis.asyncio.retry import Retry
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from aioresp.client import Client
 from aioresp.command import PLAIN
@@ -23,21 +25,46 @@ from aioresp.errors import ArgumentError
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
 from aioresp.redis.errors import translated, with_errors
-from aioresp.redis.listener import COMMANDS, Listener
-from aioresp.redis.monitor import as_line
-from aioresp.redis.retries import Once
+from aioresp.redis.listener import COMMANDS, Listener, as_line
 from aioresp.redis.shared import Shared, join, leave
 from aioresp.replies import as_is
+from aioresp.wire.packing import split
 
 if TYPE_CHECKING:
-    from redis.asyncio.retry import Retry
-
     from aioresp.contexts.lease import Lease
     from aioresp.pubsub.monitor import Monitor
 
-    Base = theirs.AbstractConnection
+    Base = theirs.Connection
 else:
     Base = object
+
+#: One command, as a tuple of its arguments.
+Words = tuple[Any, ...]
+
+
+class Once(Retry):
+    """Policy of a user of redis-py of which one call is left: aioresp sends again beneath it what may be sent again.
+
+    A second INCR after a lost reply would count twice.
+    """
+
+    #: Set while the connection hears of a failure, cleared when it has.
+    failing = False
+
+    def __init__(self, policy: Retry) -> None:
+        vars(self).update(vars(policy))
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[Any]], fail: Any, *_: Any, **options: Any) -> Any:
+        """Call once. After an error of the connection, tell `fail`, and raise the error."""
+        try:
+            return await do()
+        except (ConnectionError, TimeoutError, OSError) as error:
+            self.failing = True
+            try:
+                await (fail(error, 1) if options.get("with_failure_count") else fail(error))
+            finally:
+                self.failing = False
+            raise
 
 
 class Batch(Sequence[Any]):
@@ -46,7 +73,7 @@ class Batch(Sequence[Any]):
     To others it is the bytes that redis-py would send, packed when they are first looked at.
     """
 
-    def __init__(self, commands: list[tuple[Any, ...]], pack: Callable[[Iterable[Any]], list[Any]]) -> None:
+    def __init__(self, commands: list[Words], pack: Callable[[Iterable[Any]], list[Any]]) -> None:
         self.commands = commands
         self._pack = pack
 
@@ -64,124 +91,90 @@ class Batch(Sequence[Any]):
 class Engine(Base):
     """Mixin in front of a connection class of redis-py, in place of its socket."""
 
+    raw: Client[bytes]
+    """Client for all replies; set by `connect`."""
+    text: Client[Any]
+    """Client that decodes as redis-py would, where one of ours can."""
+
     def __init__(self, **options: Any) -> None:
         options["parser_class"] = theirs.DefaultParser  # that of hiredis: a listener can be its stream
         super().__init__(**options)
-        self._shared: Shared | None = None  # set by connect(), cleared by disconnect()
-        self.raw: Client[bytes]
-        self.text: Client[Any]  # decodes as redis-py would, where a client of ours can
+        #: Set by `connect`, cleared by `disconnect`.
+        self._shared: Shared | None = None
         #: Commands and batches that were sent, and whose replies are not read.
-        self._sent: deque[tuple[Any, ...] | Batch] = deque()
+        self._sent: deque[Words | Batch] = deque()
         #: Replies to a batch that are not read.
         self._replies: deque[Any] = deque()
         self._lease: Lease[bytes] | None = None
         self._listener: Listener | None = None
         self._monitor: Monitor[bytes] | None = None
-        self._callbacks: list[weakref.WeakMethod[Callable[..., Any]]] = []
-        encoder = self.encoder
-        #: Whether arguments and replies have another encoding than UTF-8, which is then redis-py's to apply.
+        encoder: Any = self.encoder
+        self._encode: Callable[[Any], Any] = encoder.encode
+        self._decode: Callable[[Any], Any] | None = encoder.decode if encoder.decode_responses else None
+        #: Whether text has another encoding than UTF-8, which is then redis-py's to apply.
         self.recodes = encoder.encoding.lower() not in ("utf-8", "utf8") or encoder.encoding_errors != "strict"
 
     def __del__(self, *_: Any) -> None:
         super().__del__()
-        if getattr(self, "_lease", None) is not None:
-            self._give_back()
+        self._give_back()
 
     # --- Coming and going --------------------------------------------------------------------------------------------
 
     @property
     def is_connected(self) -> bool:
-        """Whether commands can be sent: no look at the server."""
+        """Whether it has a client: no look at the server."""
         return self._shared is not None
 
-    async def connect(self, *_: Any, **__: Any) -> None:
-        """Join the shared client, which connects at the first command; then let subscribers subscribe again."""
-        if self._shared is not None or self.retry.failing:
-            return  # after a failure the next command connects
+    async def connect(self) -> None:
+        """Join the shared client; after a failure the next command does."""
+        if self._shared is None and not self.retry.failing:
+            await super().connect()
+
+    async def _connect(self) -> None:
         try:
             self._shared = join(self)
         except ArgumentError as error:
             raise ConnectionError(str(error)) from error
+        self._reader: Any = self._shared  # a mark for redis-py, which only asks whether there is one
         self.raw = self._shared.client.with_options(timeout=self.socket_timeout or None)
-        decodes = self.encoder.decode_responses and not self.recodes
-        self.text = self.raw.with_options(decode_responses=decodes)
-        self._parser.on_connect(self)
-        try:
-            await self._greet(self._shared)
-        except BaseException:
-            await self.disconnect()
-            raise
-        for known in list(self._callbacks):
-            callback = known()
-            if callback is not None:
-                done = callback(self)
-                if asyncio.iscoroutine(done):
-                    await done
+        self.text = self.raw.with_options(decode_responses=self._decode is not None and not self.recodes)
 
-    async def _greet(self, shared: Shared) -> None:
+    async def on_connect(self, *_: Any, **__: Any) -> None:
         """Raise redis-py's error if the server cannot be reached: the first user in a loop asks."""
+        assert self._shared is not None
+        self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         loop = asyncio.get_running_loop()
-        if loop not in shared.greeted:
+        if loop not in self._shared.greeted:
             await self._perform(self.raw, ("PING",))
-            shared.greeted.add(loop)
-        if self.redis_connect_func is not None:
-            done = self.redis_connect_func(self)
-            if asyncio.iscoroutine(done):
-                await done
+            self._shared.greeted.add(loop)
 
-    async def connect_check_health(self, *_: Any, **__: Any) -> None:
-        """Do as `connect`: the shared client looks after its connections."""
-        await self.connect()
-
-    async def on_connect(self) -> None:
-        """Do nothing: the shared client has logged in."""
-
-    on_connect_check_health = connect_check_health
+    on_connect_check_health = on_connect
 
     async def check_health(self) -> None:
         """Do nothing: the shared client looks after its connections."""
 
-    def register_connect_callback(self, callback: Callable[..., Any]) -> None:
-        """Call a bound method whenever the connection is connected again."""
-        method = weakref.WeakMethod(callback)
-        if method not in self._callbacks:
-            self._callbacks.append(method)
-
-    def deregister_connect_callback(self, callback: Callable[..., Any]) -> None:
-        """Do not call it any more."""
-        method = weakref.WeakMethod(callback)
-        if method in self._callbacks:
-            self._callbacks.remove(method)
-
     async def disconnect(self, nowait: bool = False, *_: Any, **__: Any) -> None:
         """Forget what was sent, and end what was begun. The last user of the shared client closes it."""
-        self._forget()
-        self._give_back()
-        listener, self._listener = self._listener, None
-        monitor, self._monitor = self._monitor, None
-        shared, self._shared = self._shared, None
-        self._reader = None
-        self._parser.on_disconnect()
-        if hasattr(self, "reset_should_reconnect"):  # since 7.1
-            self.reset_should_reconnect()
+        shared, listener, monitor = self._shared, self._listener, self._monitor
+        self._close()
         if listener is not None:
             await listener.leave()
         if monitor is not None:
             await monitor.__aexit__(None, None, None)
-        if shared is not None:
-            if self.retry.failing:  # it will be used again
-                shared.users.discard(self)
-            elif leave(shared, self):
-                if nowait:
-                    shared.client.node.shut()
-                else:
-                    await shared.client.aclose()
+        if shared is not None and leave(shared, self, keep=self.retry.failing):
+            if nowait:
+                shared.client.node.shut()
+            else:
+                await shared.client.aclose()
 
     def _close(self) -> None:
-        super()._close()
+        super()._close()  # type: ignore[no-untyped-call]
+        self._parser.on_disconnect()  # type: ignore[no-untyped-call]
+        if hasattr(self, "reset_should_reconnect"):  # since 7.1
+            self.reset_should_reconnect()  # type: ignore[no-untyped-call]
         self._forget()
         self._give_back()
-        self._shared = None
+        self._shared = self._listener = self._monitor = self._reader = None
 
     def _forget(self) -> None:
         self._sent.clear()
@@ -198,23 +191,21 @@ class Engine(Base):
 
     # --- Sending -----------------------------------------------------------------------------------------------------
 
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        """Return the commands of a pipeline, which only `send_packed_command` can read."""
-        return Batch([self.words(tuple(command)) for command in commands], super().pack_commands)  # type: ignore[return-value]
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> Any:
+        """Return the commands of a pipeline, for `send_packed_command`."""
+        return Batch([self.words(tuple(command)) for command in commands], super().pack_commands)
 
     async def send_command(self, *arguments: Any, **_: Any) -> None:
         """Keep a command until its reply is read. Those of subscribers are carried out now."""
+        words = self.words(arguments)
         if self._shared is None:
             await self.connect()
-        words = self.words(arguments)
-        if self._listener is None and words[0] in PLAIN:
-            self._sent.append(words)
-            return
-        name = traits(words[:1]).name
-        if name in COMMANDS or (self._listener is not None and name == "PING"):
-            await self._tell(words)
-        else:
-            self._sent.append(words)
+        if words[0] not in PLAIN or self._listener is not None:
+            name = traits(words[:1]).name
+            if name in COMMANDS or (self._listener is not None and name == "PING"):
+                await self._tell(words)
+                return
+        self._sent.append(words)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Keep the commands of a pipeline until the first reply is read."""
@@ -224,19 +215,19 @@ class Engine(Base):
             self._sent.append(command)
             return
         data = command.encode() if isinstance(command, str) else command
-        for words in unpacked(data if isinstance(data, bytes) else b"".join(data)):
+        for words in split(data if isinstance(data, bytes) else b"".join(data)):
             await self.send_command(*words)
 
-    def words(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def words(self, arguments: Words) -> Words:
         """Return the arguments as they are sent; the first one may be several words."""
         first = arguments[0]
-        if isinstance(first, str) and " " in first:
+        if (" " if isinstance(first, str) else b" ") in first:
             arguments = (*first.split(), *arguments[1:])
-        elif isinstance(first, bytes) and b" " in first:
-            arguments = (*first.split(), *arguments[1:])
-        if self.recodes:
-            return (arguments[0], *map(self.encoder.encode, arguments[1:]))
-        return arguments
+        return self._encoded(arguments) if self.recodes else arguments
+
+    def _encoded(self, words: Words) -> Words:
+        """Return the arguments as redis-py encodes them. Raises its errors."""
+        return words[0], *map(self._encode, words[1:])
 
     # --- Reading -----------------------------------------------------------------------------------------------------
 
@@ -273,7 +264,7 @@ class Engine(Base):
                 )
         except Failure as error:
             raise translated(error, self._host_error()) from error
-        except asyncio.TimeoutError:
+        except OutOfTime:
             return None
         except asyncio.CancelledError:
             self._forget()  # a user that goes on after it reads no reply of before
@@ -282,9 +273,9 @@ class Engine(Base):
             raise reply
         if isinstance(reply, list) and reply and isinstance(reply[0], ConnectionError):
             raise reply[0]  # as redis-py's parser does
-        return reply if disable_decoding else self.decoded(reply)
+        return reply if disable_decoding else self.decode(reply)
 
-    async def _carry_out(self, sent: tuple[Any, ...] | Batch) -> Any:
+    async def _carry_out(self, sent: Words | Batch) -> Any:
         """Return the reply to a command, or the first one to a batch."""
         if isinstance(sent, Batch):
             self._replies.extend(with_errors(await self._send_batch(sent.commands)))
@@ -293,9 +284,10 @@ class Engine(Base):
             return await self._perform(self.raw, sent)
         return await self._send(sent)
 
-    async def _send(self, words: tuple[Any, ...]) -> Any:
+    async def _send(self, words: Words) -> Any:
         """Send one command where it belongs, and return its reply."""
-        if self._lease is None:
+        lease = self._lease
+        if lease is None:
             facts = traits(words)
             if facts.name == "MONITOR":
                 self._monitor = monitor = self.raw.monitor(overflow="wait")
@@ -305,27 +297,39 @@ class Engine(Base):
                 return await self._perform(self.raw, words)
             lease = await self._leased(facts.name)
             if facts.name in ("WAIT", "WAITAOF"):
-                # They count the writes before the last command of their own connection: a PING is after all of them.
+                # It counts the writes before the last command of its own connection: a PING comes after all of them.
                 await lease.ping()
         try:
-            return await self._perform(self._lease, words)
+            return await self._perform(lease, words)
         finally:
             self._settle()
 
-    async def _perform(self, where: Any, words: tuple[Any, ...]) -> Any:
+    async def _perform(self, where: Any, words: Words) -> Any:
         try:
             return await where.execute(words, as_is)
         except ArgumentError:
-            words = (words[0], *map(self.encoder.encode, words[1:]))  # raises redis-py's own error, or gives bytes
+            words = self._encoded(words)
         except Failure as error:
             raise translated(error, self._host_error()) from error
         return await where.execute(words, as_is)
 
-    async def _send_batch(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    def decode(self, reply: Any) -> Any:
+        """Return a raw reply with its text decoded, if replies are to be text."""
+        if self._decode is None:
+            return reply
+        kind = type(reply)
+        if kind is bytes:
+            return self._decode(reply)
+        if kind is list:
+            return list(map(self.decode, reply))
+        if kind is dict:
+            return {self.decode(key): self.decode(value) for key, value in reply.items()}
+        return reply
+
+    async def _send_batch(self, commands: list[Words]) -> list[Any]:
         """Send the commands of a pipeline, and return their raw replies."""
         whole = len(commands) > 1 and commands[0] == ("MULTI",)
-        inner = commands[1:-1] if whole else commands
-        facts = [traits(words) for words in inner if words[0] not in PLAIN]
+        facts = [traits(words) for words in (commands[1:-1] if whole else commands) if words[0] not in PLAIN]
         if not whole and any(each.timeout is not None for each in facts):
             return [await self._alone(words) for words in commands]
         if self._lease is None and any(each.refusal is not None and not each.forbidden for each in facts):
@@ -335,31 +339,17 @@ class Engine(Base):
             try:
                 return await where.send_raw(commands)
             except ArgumentError:
-                commands = [(words[0], *map(self.encoder.encode, words[1:])) for words in commands]
+                commands = [self._encoded(words) for words in commands]
             return await where.send_raw(commands)
         finally:
             self._settle()
 
-    async def _alone(self, words: tuple[Any, ...]) -> Any:
+    async def _alone(self, words: Words) -> Any:
         """Return the reply to one command of a pipeline that goes one by one, as others of it block; or its error."""
         try:
             return await self._send(words)
-        except RedisError as error:
-            if isinstance(error, (ConnectionError, TimeoutError)):
-                raise
+        except ResponseError as error:
             return error
-
-    def decoded(self, reply: Any) -> Any:
-        if not self.encoder.decode_responses:
-            return reply
-        kind = type(reply)
-        if kind is bytes:
-            return self.encoder.decode(reply)
-        if kind is list:
-            return [self.decoded(each) for each in reply]
-        if kind is dict:
-            return {self.decoded(key): self.decoded(value) for key, value in reply.items()}
-        return reply
 
     # --- State -------------------------------------------------------------------------------------------------------
 
@@ -376,66 +366,39 @@ class Engine(Base):
             self._give_back()
 
     def _give_back(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is None:
+        lease = vars(self).get("_lease")  # there is none if the constructor failed
+        self._lease = None
+        if lease is None or lease.loop is None or lease.loop.is_closed():
             return
-        loop = lease.loop
-        if loop is asyncio._get_running_loop():
+        if lease.loop is asyncio._get_running_loop():
             lease.give_back()
-        elif loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(lease.give_back)
+        else:
+            lease.loop.call_soon_threadsafe(lease.give_back)
 
     async def _listening(self) -> Listener:
         if self._shared is None:
             await self.connect()
         listener = self._listener
         if listener is None or not listener.here:
-            listener = Listener(self.raw, pushes=self.protocol == 3)
+            listener = Listener(self.raw, self._host_error(), pushes=self.protocol == 3)
             await listener.enter()
-            self._listener = self._reader = listener  # type: ignore[assignment]
-            self._parser.on_connect(self)
+            self._listener = self._reader = listener
+            self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         return listener
 
-    async def _tell(self, words: Sequence[Any]) -> None:
+    async def _tell(self, words: Words) -> None:
         """Carry out a command of a subscriber."""
-        encoded = [bytes(self.encoder.encode(word)) for word in words]
+        encoded = [bytes(self._encode(word)) for word in words]
         try:
             await (await self._listening()).send(encoded)
         except Failure as error:
             raise translated(error, self._host_error()) from error
 
 
-def unpacked(data: bytes) -> list[list[bytes]]:
-    """Return the commands that a caller has packed itself."""
-    commands, position = [], 0
-    while position < len(data):
-        end = data.index(b"\r\n", position)
-        words = []
-        for _ in range(int(data[position + 1 : end])):
-            start = data.index(b"\r\n", end + 2) + 2
-            size = int(data[end + 3 : start - 2])
-            words.append(data[start : start + size])
-            end = start + size
-        commands.append(words)
-        position = end + 2
-    return commands
-
-
-class Connection(Engine, theirs.Connection):
-    """Connection of redis-py to a host and a port, without a socket."""
-
-
-class SSLConnection(Engine, theirs.SSLConnection):
-    """Connection of redis-py by TLS, without a socket."""
-
-
-class UnixDomainSocketConnection(Engine, theirs.UnixDomainSocketConnection):
-    """Connection of redis-py to a path, without a socket."""
-
-
 #: Classes of redis-py, each with the one that takes its place. A subclass of a user's own is left alone.
 KINDS: Final[dict[type, type[Any]]] = {
-    theirs.Connection: Connection,
-    theirs.SSLConnection: SSLConnection,
-    theirs.UnixDomainSocketConnection: UnixDomainSocketConnection,
+    kind: type(kind.__name__, (Engine, kind), {})
+    for kind in (theirs.Connection, theirs.SSLConnection, theirs.UnixDomainSocketConnection)
 }
+for managed in (sentinel.SentinelManagedConnection, sentinel.SentinelManagedSSLConnection):
+    KINDS[managed] = type(managed.__name__, (managed, KINDS[managed.__mro__[1]]), {})

@@ -5,6 +5,7 @@ Owns the one table from a class of ours to a class of redis-py's. Never hides th
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any, Final
 
 from redis import exceptions as theirs
@@ -23,16 +24,21 @@ _KINDS: Final[tuple[tuple[type[ours.RedisError], type[Exception]], ...]] = (
     (ours.ArgumentError, theirs.DataError),
 )
 
+#: Types of replies that hold no other reply.
+_SCALARS: Final = frozenset((bytes, str, int, float, bool, NoneType))
 
-def translated(error: ours.RedisError, where: str = "") -> Exception:
+_parse_error: Final[Any] = DefaultParser.parse_error
+
+
+def translated(error: ours.RedisError, where: str) -> Exception:
     """Return the error of redis-py that stands for one of ours; `where` names the server as redis-py does."""
     if isinstance(error, ours.DecodeError):
         return UnicodeDecodeError("utf-8", b"", 0, 0, str(error))
     if isinstance(error, ours.ResponseError):
-        said: Exception = DefaultParser.parse_error(str(error.args[0]))
+        said: Exception = _parse_error(str(error.args[0]))
         return said
     cause = error.__cause__
-    if isinstance(error, ours.ConnectError) and isinstance(cause, OSError) and cause.errno and where:
+    if isinstance(error, ours.ConnectError) and isinstance(cause, OSError) and cause.errno:
         # The form of redis-py's message, by which some programs tell what has happened.
         return theirs.ConnectionError(f"Error {cause.errno} connecting to {where}. {cause.strerror}. {error}")
     kind = next((theirs for ours, theirs in _KINDS if isinstance(error, ours)), theirs.RedisError)
@@ -42,7 +48,7 @@ def translated(error: ours.RedisError, where: str = "") -> Exception:
 def with_errors(reply: Any) -> Any:
     """Return a raw reply with the errors in it as redis-py's."""
     if isinstance(reply, ours.RedisError):
-        return translated(reply)
-    if type(reply) is list:
-        return [with_errors(each) for each in reply]
-    return reply
+        return translated(reply, "")
+    if type(reply) is not list or _SCALARS.issuperset(map(type, reply)):
+        return reply
+    return [with_errors(each) for each in reply]

@@ -1,4 +1,4 @@
-"""Subscriber mode of a connection of redis-py, on a subscription of the shared client.
+"""Subscriber mode of a connection of redis-py, on a subscription of the shared client; and lines of MONITOR.
 
 Owns the translation of SUBSCRIBE and its kin into topics, and of messages into the bytes that redis-py's own parser
 reads. Never owns a connection: all subscribers of an event loop share one.
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from aioresp.client import Client
 from aioresp.errors import RedisError
+from aioresp.pubsub.monitor import MonitoredCommand
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Gap, Kind, Message
 from aioresp.redis.errors import translated
@@ -33,11 +34,12 @@ COMMANDS: Final[dict[str, tuple[Kind, bool]]] = {
 class Listener:
     """Channels, patterns and shard channels of one connection; to redis-py's parser it is the stream of a socket."""
 
-    def __init__(self, client: Client[bytes], pushes: bool) -> None:
-        """Listen with a client; with `pushes` messages are those of RESP3."""
+    def __init__(self, client: Client[bytes], where: str, pushes: bool) -> None:
+        """Listen with a client; `where` names the server in errors, and with `pushes` messages are those of RESP3."""
         self._subscription: Subscription[Any] = client.subscribe(gaps=True, buffer=BUFFER, overflow="close")
         self._names: dict[Kind, dict[bytes, None]] = {"": {}, "p": {}, "s": {}}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._where = where
         self._pushes = pushes
 
     async def enter(self) -> None:
@@ -90,7 +92,7 @@ class Listener:
             try:
                 item = await self._subscription.get()
             except RedisError as error:
-                raise translated(error) from error
+                raise translated(error, self._where) from error
             if not isinstance(item, Gap):
                 return self._encoded(self._as_list(item) if isinstance(item, Message) else item)
             for name, (kind, adds) in COMMANDS.items():
@@ -132,3 +134,13 @@ def resp(value: Any, sign: bytes = b"") -> bytes:
     if type(value) is bytes:
         return b"$%d\r\n%b\r\n" % (len(value), value)
     return b"%b%d\r\n%b" % (sign or b"*", len(value), b"".join(map(resp, value)))
+
+
+_ESCAPES: Final = {value: f"\\x{value:02x}" for value in range(256) if not 32 <= value < 127}
+_ESCAPES.update({ord('"'): '\\"', ord("\\"): "\\\\", 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"})
+
+
+def as_line(command: MonitoredCommand[bytes]) -> bytes:
+    """Return the line of MONITOR for a command."""
+    words = " ".join(f'"{each.decode("latin-1").translate(_ESCAPES)}"' for each in command.arguments)
+    return f"{command.time:.6f} [{command.db} {command.client!s}] {words}".encode("latin-1")

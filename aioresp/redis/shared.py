@@ -54,11 +54,11 @@ def join(connection: AbstractConnection) -> Shared:
     return found
 
 
-def leave(shared: Shared, connection: object) -> bool:
-    """Drop a user; return whether it was the last one, so that the client has to be closed."""
+def leave(shared: Shared, connection: object, keep: bool) -> bool:
+    """Drop a user; return whether it was the last one, so that the client has to be closed, unless it is to `keep`."""
     with _lock:
         shared.users.discard(connection)
-        if len(shared.users):
+        if keep or len(shared.users):
             return False
         if _all.get(shared.key) is shared:
             del _all[shared.key]

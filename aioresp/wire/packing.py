@@ -6,7 +6,7 @@ never knows what a command means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 import hiredis
@@ -83,6 +83,14 @@ def _pack_chunks(arguments: tuple[Any, ...]) -> Packed:
         return head
     chunks.append(head)
     return chunks
+
+
+def split(data: bytes) -> Iterator[list[bytes]]:
+    """Yield the arguments of each of several packed commands."""
+    reader = hiredis.Reader()
+    reader.feed(data)
+    while (arguments := reader.gets()) is not False:
+        yield arguments
 
 
 def unpack(packed: Packed) -> list[bytes]:
