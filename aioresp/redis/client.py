@@ -1,7 +1,7 @@
 """Client class of redis-py over a shared client of aioresp, without redis-py's pool in between.
 
 Owns the way of one command: arguments in, redis-py's own callback for the reply. Pipelines, subscriptions and commands
-that change their connection go by way of redis-py's pool, as ever.
+that change their connection go by way of redis-py's pool.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Any
 
 import redis.asyncio as theirs
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+from redis.exceptions import ResponseError
 
 from aioresp.command import PLAIN
-from aioresp.errors import ArgumentError, ResponseError
+from aioresp.errors import ArgumentError
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
 from aioresp.redis.connection import KINDS, Engine
 from aioresp.redis.errors import translated
-from aioresp.redis.installing import adopt, make_connection
+from aioresp.redis.installing import adopt
 from aioresp.replies import as_is
 
 
@@ -31,44 +32,39 @@ class Redis(theirs.Redis):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if self.connection_pool.connection_class in KINDS:
-            adopt(self.connection_pool)
-            if not self.single_connection_client:
-                self._engine = make_connection(self.connection_pool)
+            made = adopt(self.connection_pool)
+            self._engine = None if self.single_connection_client else made
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""
-        engine = self._engine
-        if engine is None:
-            return await super().execute_command(*args, **options)
-        name, words = args[0], args
-        if name not in PLAIN or engine.recodes:
+        engine, name, words = self._engine, args[0], args
+        if engine is not None and (name not in PLAIN or engine.recodes):
             words = engine.words(args)
-            if traits(words).refusal is not None:
-                return await super().execute_command(*args, **options)
+            engine = None if traits(words).refusal is not None else engine
+        if engine is None:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         if not engine.is_connected:
             await engine.connect()
         try:
-            if engine.recodes or options.pop(NEVER_DECODE, False):
+            if options.pop(NEVER_DECODE, False):
                 reply = await engine.raw.execute(words, as_is)
+            elif engine.recodes:
+                reply = engine.decode(await engine.raw.execute(words, as_is))
             else:
                 reply = await engine.text.execute(words, as_is)
         except ArgumentError:
-            return await super().execute_command(*args, **options)
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # raises its own
         except Failure as error:
-            if EMPTY_RESPONSE in options and isinstance(error, ResponseError):
+            own = translated(error, engine.address)
+            if EMPTY_RESPONSE in options and isinstance(own, ResponseError):
                 return options[EMPTY_RESPONSE]
-            raise translated(error, engine._host_error()) from error
-        if engine.recodes:
-            reply = engine.decode(reply)
+            raise own from error
         callback = self.response_callbacks.get(name)
         if callback is None:
             return reply
-        if options:
-            options.pop("keys", None)
-            options.pop(EMPTY_RESPONSE, None)
-            reply = callback(reply, **options)
-        else:
-            reply = callback(reply)
+        options.pop("keys", None)
+        options.pop(EMPTY_RESPONSE, None)
+        reply = callback(reply, **options)
         return await reply if inspect.isawaitable(reply) else reply
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
@@ -80,5 +76,5 @@ class Redis(theirs.Redis):
 
 def from_url(url: str, **options: Any) -> Redis:
     """Return a client for a URL; the same as `Redis.from_url`."""
-    client: Redis = Redis.from_url(url, **options)
-    return client
+    client: Any = Redis.from_url(url, **options)
+    return client  # type: ignore[no-any-return]  # the class of it is told by redis-py as its own

@@ -125,10 +125,15 @@ class Engine(Base):
         """Whether it has a client: no look at the server."""
         return self._shared is not None
 
+    @property
+    def address(self) -> str:
+        """The server as redis-py's errors name it."""
+        return self._host_error()
+
     async def connect(self) -> None:
         """Join the shared client; after a failure the next command does."""
         if self._shared is None and not self.retry.failing:
-            await super().connect()
+            await super().connect()  # type: ignore[no-untyped-call]
 
     async def _connect(self) -> None:
         try:
@@ -220,7 +225,7 @@ class Engine(Base):
 
     def words(self, arguments: Words) -> Words:
         """Return the arguments as they are sent; the first one may be several words."""
-        first = arguments[0]
+        first: Any = arguments[0]
         if (" " if isinstance(first, str) else b" ") in first:
             arguments = (*first.split(), *arguments[1:])
         return self._encoded(arguments) if self.recodes else arguments
@@ -263,7 +268,7 @@ class Engine(Base):
                     disable_decoding, timeout, disconnect_on_error=disconnect_on_error, push_request=push_request
                 )
         except Failure as error:
-            raise translated(error, self._host_error()) from error
+            raise translated(error, self.address) from error
         except OutOfTime:
             return None
         except asyncio.CancelledError:
@@ -310,7 +315,7 @@ class Engine(Base):
         except ArgumentError:
             words = self._encoded(words)
         except Failure as error:
-            raise translated(error, self._host_error()) from error
+            raise translated(error, self.address) from error
         return await where.execute(words, as_is)
 
     def decode(self, reply: Any) -> Any:
@@ -380,7 +385,7 @@ class Engine(Base):
             await self.connect()
         listener = self._listener
         if listener is None or not listener.here:
-            listener = Listener(self.raw, self._host_error(), pushes=self.protocol == 3)
+            listener = Listener(self.raw, self.address, pushes=self.protocol == 3)
             await listener.enter()
             self._listener = self._reader = listener
             self._parser.on_connect(self)  # type: ignore[no-untyped-call]
@@ -392,7 +397,7 @@ class Engine(Base):
         try:
             await (await self._listening()).send(encoded)
         except Failure as error:
-            raise translated(error, self._host_error()) from error
+            raise translated(error, self.address) from error
 
 
 #: Classes of redis-py, each with the one that takes its place. A subclass of a user's own is left alone.

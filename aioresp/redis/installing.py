@@ -75,9 +75,10 @@ def exclude(pool: theirs.ConnectionPool) -> None:
     _excluded.add(pool)
 
 
-def adopt(pool: theirs.ConnectionPool) -> None:
-    """Let one pool make connections without a socket, whether anything is installed or not."""
+def adopt(pool: theirs.ConnectionPool) -> Any:
+    """Let one pool make connections without a socket, whatever is installed; return one that is not the pool's."""
     pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
+    return make_connection(pool)
 
 
 check()
