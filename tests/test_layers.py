@@ -66,6 +66,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("aioresp.cluster", "aioresp.cluster.*"),
     ("aioresp",),
     ("aioresp.recipes", "aioresp.recipes.*"),
+    ("aioresp.redis", "aioresp.redis.*"),
     ("aioresp.otel", "aioresp.testing", "aioresp.testing.*", "aioresp.cli", "aioresp.cli.*"),
     ("aioresp.__main__",),
 )
@@ -101,6 +102,7 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
         for module in ("pool*", "wire*", "options", "contexts*")
     ),
     ("aioresp.commands*", "asyncio*", "a command never awaits"),
+    ("aioresp.[!r]*", "aioresp.redis*", "what lies beneath redis-py is nobody's need who does without it"),
     ("aioresp.testing*", "aioresp.cli*", "the testing kit is for users who have no command line installed"),
 )
 
@@ -108,6 +110,7 @@ NEVER: Final[tuple[tuple[str, str, str], ...]] = (
 ONLY: Final[tuple[tuple[str, *tuple[str, ...]], ...]] = (
     ("hiredis", "aioresp.wire.pa*"),
     ("anyio", "aioresp.testing*", "aioresp.recipes*", "aioresp.cli.*"),
+    ("redis", "aioresp.redis*", "aioresp.cli*"),
     ("msgspec", "aioresp.recipes*"),
     ("cronsim", "aioresp.recipes*"),
     ("pytest", "aioresp.testing.fixtures"),
@@ -127,6 +130,8 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp.recipes", "module"): "each recipe has modules of its own",
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.replies", "self._name"): "few programs send the commands whose replies have modules of their own",
+    ("aioresp.client", "aioresp.contexts.raw"): "few programs send raw batches",
+    ("aioresp.contexts.lease", "aioresp.contexts.raw"): "few programs send raw batches",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",
     ("aioresp.wire.handshake", "aioresp.wire.diagnosis"): "needed for a failure only",
     ("aioresp.wire.connection", "aioresp.wire.inquiry"): "few connections fall silent",
