@@ -7,7 +7,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo judge analytics tasks cached-db test matrix servers pythons soak fuzz check format docs bench clean
+.PHONY: help demo judge analytics tasks cached-db test matrix servers pythons soak fuzz under check format docs bench clean
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -71,6 +71,9 @@ soak: .venv/.dev ## Run the long tests, and the long forms of others.
 fuzz: .venv/.dev ## Fuzz what reads from the network for an hour, or for FUZZ_SECONDS=60.
 	@$(BIN)/python -m tests.fuzz
 
+under: .venv/.dev ## Run redis-py's own asyncio suite on aioresp.redis, or with ARGS="redis-7.0 -k lock" a part of it.
+	@$(BIN)/python -m tests.under $(ARGS)
+
 # PYRIGHT_PYTHON_IGNORE_WARNINGS: otherwise pyright asks the package index for a newer version each time.
 check: .venv/.dev .venv/.docs ## Check form, types and documentation.
 	$(BIN)/ruff check .
@@ -93,7 +96,7 @@ bench: .venv/.bench ## Measure against the floor and other clients; takes minute
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove everything that was made here, .venv included.
-	rm -rf .venv .venv-3.* .servers .pythons build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-3.* .servers .pythons .under build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The virtual environment: .venv/.made says that it is complete, the other files which extras are installed ---------
