@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.servers import MATRIX
 from tests.under import FOLDER, RELEASES, SERVERS, protocols
 from tests.under.compared import KNOWN, Known, Verdict, compare, known
 from tests.under.provided import Suite, Unavailable, Unreachable
-from tests.under.runs import Lane, Outcome, Run, RunFailed, Selection, run
+from tests.under.runs import Lane, Outcome, Run, RunFailed, Selection, program_of, run
 
 AGREED: Final = 0
 DISAGREED: Final = 1
@@ -69,7 +69,7 @@ class Job:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.under", description="Run redis-py's own suite on the layer.")
-    parser.add_argument("server", nargs="*", help=f"servers of the matrix (default: {', '.join(SERVERS)})")
+    parser.add_argument("server", nargs="*", help=f"servers of the matrix, or programs (default: {', '.join(SERVERS)})")
     parser.add_argument("--redis-py", default=RELEASES[0], metavar="VERSION", help=f"e.g. {', '.join(RELEASES)}")
     parser.add_argument("--protocol", action="append", choices=["default", "2", "3"], help="default: each")
     parser.add_argument("--file", action="append", default=[], metavar="test_lock.py", help="only such files")
@@ -78,12 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="run the suite without the layer again, too")
     parser.add_argument("--known", type=Path, default=KNOWN, help="another list of tests that may fail")
     asked = parser.parse_args(arguments)
-    names = {wanted.name: wanted for wanted in MATRIX}
     servers = asked.server or list(SERVERS)
-    if unknown := set(servers) - names.keys():
-        parser.error(f"not in the matrix: {', '.join(sorted(unknown))}")
-    if missing := [name for name in servers if not names[name].is_there]:
-        parser.error(f"not in .servers: {', '.join(missing)}; `make servers` gets them")
+    if missing := [name for name in servers if not os.access(program_of(name), os.X_OK)]:
+        parser.error(f"not there: {', '.join(missing)}; `make servers` gets those of the matrix")
     wanted = [each.replace("default", "") for each in asked.protocol or ()] or protocols(asked.redis_py)
     suite = Suite(asked.redis_py)
     try:

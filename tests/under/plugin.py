@@ -1,15 +1,19 @@
 """pytest plugin within redis-py's suite: it installs the layer, and writes the outcome of each test to a file.
 
-Owns nothing else. It is imported by itself, with this folder on the path: the suite's own package is `tests`, too.
+Owns what lets several runs be on one machine: the default port is the server's, and tests with a port of their own take
+turns. It is imported by itself, with this folder on the path: the suite's own package is `tests`, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
 import importlib
 import json
 import os
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -18,6 +22,11 @@ import pytest
 OUTCOMES = "UNDER_OUTCOMES"
 #: "yes" installs the layer.
 LAYER = "UNDER_LAYER"
+#: Port of the server.
+PORT = "UNDER_PORT"
+
+#: A file whose tests listen on ports that are written there.
+FIXED_PORTS = "test_cwe_404.py"
 
 
 #: How many sockets redis-py has opened. Those of aioresp, which makes its transports itself, do not count.
@@ -71,11 +80,37 @@ class Recorder:
         self._file.close()
 
 
+def default_port(port: int, *functions: Any) -> None:
+    """Let functions of redis-py connect to the server of this run where a test names no port.
+
+    Otherwise such a test fails, or works on a server of somebody else that has the port 6379.
+    """
+    for function in functions:
+        found = function.__defaults__ or ()
+        function.__defaults__ = tuple(port if value == 6379 else value for value in found)
+        for name, value in (function.__kwdefaults__ or {}).items():
+            if value == 6379:
+                function.__kwdefaults__[name] = port
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests with ports of their own wait for those of other runs, before their time begins."""
+    if item.path.name != FIXED_PORTS:
+        return (yield)
+    with (Path(item.config.rootpath) / "ports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if path := os.environ.get(OUTCOMES):
         file = open(path, "w", encoding="utf-8")  # noqa: SIM115
         config.pluginmanager.register(Recorder(file), "under-recorder")
         count_sockets()
+    if port := os.environ.get(PORT):
+        theirs = importlib.import_module("redis.asyncio")
+        default_port(int(port), theirs.Redis.__init__, theirs.Connection.__init__)
     if os.environ.get(LAYER) == "yes":
         installing = importlib.import_module("aioresp.redis")  # not without the layer: redis-py is alone there
         if not installing.install():

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from aioresp.testing import Server, server
 from tests.servers import MATRIX
 from tests.under import FOLDER, LEFT_OUT, MARKS, ROOT
-from tests.under.plugin import LAYER, OUTCOMES
+from tests.under.plugin import LAYER, OUTCOMES, PORT
 from tests.under.provided import Suite
 
 Outcome = Literal["passed", "failed", "skipped", "expected"]
@@ -32,7 +32,7 @@ CONFIG: Final = {"requirepass": "", "enable-debug-command": "yes", "enable-modul
 
 @dataclass(frozen=True)
 class Lane:
-    """What a run is on: a server of the matrix, and a protocol ("" is redis-py's default)."""
+    """What a run is on: a server of the matrix or the path of a program, and a protocol ("" is redis-py's default)."""
 
     server: str
     protocol: str
@@ -43,7 +43,7 @@ class Lane:
     @property
     def slug(self) -> str:
         """Its name in the names of files."""
-        return f"{self.server}-resp{self.protocol or 'default'}"
+        return f"{Path(self.server).name}-resp{self.protocol or 'default'}"
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,11 @@ class RunFailed(Exception):
 
 def run(suite: Suite, lane: Lane, selection: Selection, *, layer: bool, name: str) -> Run:
     """Run the suite once, on a server of its own; `name` is that of its files below `.under`."""
-    wanted = next(each for each in MATRIX if each.name == lane.server)
     logs = FOLDER / "logs"
     logs.mkdir(exist_ok=True)
     outcomes, log = logs / f"{name}.jsonl", logs / f"{name}.txt"
     outcomes.unlink(missing_ok=True)
-    with server(executable=str(wanted.program), config=CONFIG) as started:
+    with server(executable=program_of(lane.server), config=CONFIG) as started:
         status = _pytest(suite, lane, selection, started, outcomes, log, layer)
     if status not in (0, 1, 5):  # 1: some tests failed, 5: none was selected
         raise RunFailed(f"{lane}: pytest ended with status {status}; see {log}\n" + "\n".join(_tail(log)))
@@ -97,6 +96,7 @@ def _pytest(
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONDONTWRITEBYTECODE": "",
         OUTCOMES: str(outcomes),
+        PORT: str(started.port),
         LAYER: "yes" if layer else "no",
     }
     environment.pop("AIORESP_REDIS", None)
@@ -114,6 +114,11 @@ def _pytest(
             ).returncode
         except subprocess.TimeoutExpired:
             return -1
+
+
+def program_of(name: str) -> str:
+    """Return the program of a server: of the matrix by its name, or the path itself."""
+    return next((str(wanted.program) for wanted in MATRIX if wanted.name == name), name)
 
 
 def files_of(suite: Suite, names: Sequence[str]) -> list[str]:
