@@ -96,7 +96,7 @@ bench: .venv/.bench ## Measure against the floor and other clients; takes minute
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove everything that was made here, .venv included.
-	rm -rf .venv .venv-3.* .servers .pythons .under build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-3.* .servers .pythons .under .libraries build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The virtual environment: .venv/.made says that it is complete, the other files which extras are installed ---------

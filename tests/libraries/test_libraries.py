@@ -1,0 +1,74 @@
+"""Libraries over redis-py do on the layer what they do without it, and the server sees few connections.
+
+Each scenario runs first on plain redis-py, which proves that the scenario is right. Then it runs with
+`aioresp.redis.install()` before it, and nothing else changed. The server's own counters prove that the layer was there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.libraries import Combination, Mark
+from tests.libraries.environments import NoIndex, python_of
+from tests.libraries.play import TooOld, play
+
+
+def library(
+    scenario: str, *packages: str, redis: tuple[str, ...], connections: int, ci: str | None = None
+) -> Iterator[Combination]:
+    """Yield a library with each redis-py; with that of `ci`, it is in .ci/run, otherwise in `make soak` alone."""
+    for version in redis:
+        mark: Mark = "ci" if version == ci else "soak"
+        yield Combination(scenario, version, packages, connections, mark)
+
+
+#: Which combinations there are. A library has each redis-py out of 5.2, 6.4, 7.1 and 8.1 that its requirements admit.
+#: Those that require a single major version have a release for each.
+COMBINATIONS: Final = (
+    *library("saq", "saq[redis]==0.26.4", "typing_extensions", redis=("5.2", "6.4", "7.1"), ci="7.1", connections=8),
+    *library("arq", "arq==0.28.0", redis=("5.2",), ci="5.2", connections=8),
+    *library("taskiq_redis", "taskiq-redis==1.0.9", redis=("5.2",), connections=8),
+    *library("taskiq_redis", "taskiq-redis==1.1.2", redis=("6.4",), connections=8),
+    *library("taskiq_redis", "taskiq-redis==1.2.4", redis=("8.1",), connections=8),
+    *library("channels_redis", "channels-redis==4.3.0", redis=("5.2", "6.4", "7.1", "8.1"), ci="8.1", connections=8),
+    *library("socketio", "python-socketio==5.18.1", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    *library("faststream", "faststream[redis]==0.7.8", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    *library("redis_om", "redis-om==1.2.0", redis=("6.4", "7.1", "8.1"), connections=8),
+    *library("limits", "limits[redis]==5.8.0", redis=("5.2", "6.4", "7.1"), connections=8),
+)
+
+
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize(
+    "combination", [pytest.param(one, id=one.name, marks=getattr(pytest.mark, one.mark)) for one in COMBINATIONS]
+)
+async def test_the_layer_carries_the_library(combination: Combination) -> None:
+    try:
+        python = await asyncio.to_thread(python_of, combination)
+    except NoIndex as error:
+        pytest.skip(f"the package index cannot be reached: {error}")
+    try:
+        plain = await play(combination, python, layer=False)
+    except TooOld as error:
+        pytest.skip(str(error))
+    assert plain.status == 0, f"on plain redis-py, the scenario fails: {plain}"
+    assert plain.libraries
+    assert all(name.startswith("redis-py") for name in plain.libraries), str(plain)
+
+    layered = await play(combination, python, layer=True)
+    assert layered.status == 0, f"with the layer: {layered}"
+    assert layered.libraries
+    assert all(name.startswith("aioresp") for name in layered.libraries), str(layered)
+    assert layered.connections <= combination.connections, str(layered)
+    assert not layered.complaints - plain.complaints, str(layered)
+
+
+def test_each_scenario_is_in_the_table() -> None:
+    files = {path.stem for path in COMBINATIONS[0].file.parent.glob("*.py")}
+    assert {one.scenario for one in COMBINATIONS} == files
+    names = [one.name for one in COMBINATIONS]
+    assert len(set(names)) == len(names)
