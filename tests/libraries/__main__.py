@@ -42,7 +42,8 @@ async def main() -> int:
             took = time.monotonic() - begin
             names = ", ".join(sorted(run.libraries)) or "unnamed"
             word = "passed" if run.status == 0 else f"FAILED ({run.status})"
-            notes = f"; {', '.join(sorted(run.complaints))}" if run.complaints else ""
+            notes = "".join(f"; {text}" for text in sorted(run.complaints))
+            notes += f"; {run.repeated} calls failed and were repeated" if run.repeated else ""
             print(
                 f"{combination.name:<32} {way}: {word}, {took:.1f} s, {run.connections} connections: {names}{notes}",
                 flush=True,

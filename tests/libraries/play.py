@@ -18,7 +18,7 @@ from aioresp import Client
 from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.libraries import Combination
-from tests.libraries.stage import KILL, KILLED
+from tests.libraries.stage import KILL, KILLED, REPEATED
 from tests.servers import MATRIX
 
 #: Servers to try, the first that is there. CLIENT LIST shows the client's library since Redis 7.2.
@@ -58,6 +58,9 @@ class Run:
     libraries: frozenset[str]
     """The libraries that its connections named; those of very short ones may be missing."""
     complaints: frozenset[str]
+    """Kinds of words on standard error about something that was left behind."""
+    repeated: int
+    """Calls that failed after a CLIENT KILL, and were repeated."""
 
     def __str__(self) -> str:
         names = ", ".join(sorted(self.libraries)) or "unnamed"
@@ -114,6 +117,7 @@ async def play(combination: Combination, python: Path, layer: bool) -> Run:
             await _received(observer) - before,
             frozenset(filter(None, names.values())),
             frozenset(text for text in COMPLAINTS if text in errors_text),
+            sum(line.startswith(REPEATED) for line in said),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from saq import CronJob, Queue, Status, Worker
+from saq import CronJob, Job, Queue, Status, Worker
 from stage import kill_connections, until
 
 done: Counter[int] = Counter()
@@ -33,6 +33,14 @@ async def tick(_: object) -> None:
     ticks += 1
 
 
+async def completed(job: Job) -> None:
+    """Wait until a job has ended. Its `refresh(until_complete=...)` may miss news before it has subscribed."""
+    async with asyncio.timeout(20):
+        while not job.completed:
+            await job.refresh()
+            await asyncio.sleep(0.01)
+
+
 async def main(url: str) -> None:
     queue = Queue.from_url(url)
     await queue.connect()
@@ -51,7 +59,8 @@ async def main(url: str) -> None:
 
     jobs = await asyncio.gather(*(queue.enqueue("double", number=number) for number in range(200)))
     assert len({job.key for job in jobs}) == 200
-    await asyncio.gather(*(job.refresh(until_complete=20) for job in jobs))
+    for job in jobs:
+        await completed(job)
     assert [job.result for job in jobs] == [2 * number for number in range(200)]
     assert done == Counter(range(200)), "each job runs once"
 
@@ -68,7 +77,7 @@ async def main(url: str) -> None:
     job = await queue.enqueue("sleep_long", timeout=0)
     await until(lambda: job.id in {task.id for worker in workers for task in worker.job_task_contexts}, "it runs")
     await job.abort("enough")
-    await job.refresh(until_complete=20)
+    await completed(job)
     assert job.status == Status.ABORTED
     assert job.error == "enough"
 
