@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from aioresp import __version__ as VERSION
 from tests.libraries import Combination, Mark
 from tests.libraries.environments import NoIndex, python_of
 from tests.libraries.play import TooOld, play
@@ -31,8 +32,8 @@ def library(
 COMBINATIONS: Final = (
     *library("saq", "saq[redis]==0.26.4", "typing_extensions", redis=("5.2", "6.4", "7.1"), ci="7.1", connections=8),
     *library("arq", "arq==0.28.0", redis=("5.2",), ci="5.2", connections=8),
-    *library("taskiq_redis", "taskiq-redis==1.0.9", redis=("5.2",), connections=8),
-    *library("taskiq_redis", "taskiq-redis==1.1.2", redis=("6.4",), connections=8),
+    *library("taskiq_redis", "taskiq-redis==1.0.9", "taskiq==0.11.*", redis=("5.2",), connections=8),
+    *library("taskiq_redis", "taskiq-redis==1.1.2", "taskiq==0.11.*", redis=("6.4",), connections=8),
     *library("taskiq_redis", "taskiq-redis==1.2.4", redis=("8.1",), connections=8),
     *library("channels_redis", "channels-redis==4.3.0", redis=("5.2", "6.4", "7.1", "8.1"), ci="8.1", connections=8),
     *library("socketio", "python-socketio[asyncio_client]==5.18.1", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
@@ -57,12 +58,12 @@ async def test_the_layer_carries_the_library(combination: Combination) -> None:
         pytest.skip(str(error))
     assert plain.status == 0, f"on plain redis-py, the scenario fails: {plain}"
     assert plain.libraries
-    assert not any(name.startswith("aioresp") for name in plain.libraries), str(plain)
+    assert not any(name.endswith(f"/{VERSION}") for name in plain.libraries), str(plain)
 
     layered = await play(combination, python, layer=True)
     assert layered.status == 0, f"with the layer: {layered}"
     assert layered.libraries
-    assert all(name.startswith("aioresp") for name in layered.libraries), str(layered)
+    assert all(name.endswith(f"/{VERSION}") for name in layered.libraries), str(layered)
     assert layered.connections <= combination.connections, str(layered)
     assert not layered.repeated, str(layered)
     assert not layered.complaints - plain.complaints, str(layered)

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 
 from aredis_om import HashModel, NotFoundError, get_redis_connection
-from stage import kill_connections
+from stage import kill_connections, repeated
 
 
 async def main(url: str) -> None:
@@ -36,7 +36,7 @@ async def main(url: str) -> None:
     assert {pk async for pk in await Customer.all_pks()} == {customer.pk for customer in customers}
 
     await kill_connections()
-    await found[7].update(age=70, bio="seventy")
+    await repeated(lambda: found[7].update(age=70, bio="seventy"))
     again = await Customer.get(customers[7].pk)
     assert (again.age, again.bio) == (70, "seventy")
     await again.expire(100)

@@ -7,9 +7,12 @@ import datetime
 from collections import Counter
 from functools import partial
 
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from stage import kill_connections, repeated, until
 from taskiq import AsyncBroker
 from taskiq.api import run_receiver_task
+from taskiq.scheduler.scheduled_task import ScheduledTask
 from taskiq_redis import (
     ListQueueBroker,
     ListRedisScheduleSource,
@@ -18,14 +21,17 @@ from taskiq_redis import (
     RedisStreamBroker,
 )
 
-from taskiq.scheduler.scheduled_task import ScheduledTask
-
 
 async def main(url: str) -> None:
-    results = RedisAsyncResultBackend(url, result_ex_time=100)
+    # Without retries, redis-py 8 loses the result that it writes first after a connection has died in its pool.
+    retry = Retry(NoBackoff(), 3)
+    results = RedisAsyncResultBackend(url, result_ex_time=100, retry=retry)
     for broker in (
-        ListQueueBroker(url, queue_name="list").with_result_backend(results),
-        RedisStreamBroker(url, queue_name="stream", xread_block=500, consumer_id="0").with_result_backend(results),
+        # redis-py 8 gives up a BRPOP after 5 s by default, and the worker ends with it.
+        ListQueueBroker(url, queue_name="list", socket_timeout=None, retry=retry).with_result_backend(results),
+        RedisStreamBroker(url, queue_name="stream", xread_block=500, consumer_id="0", retry=retry).with_result_backend(
+            results
+        ),
     ):
         await tasks_run(broker)
     await broadcast(url)
@@ -73,7 +79,7 @@ async def tasks_run(broker: AsyncBroker) -> None:
 
 
 async def broadcast(url: str) -> None:
-    broker = PubSubBroker(url, queue_name="broadcast")
+    broker = PubSubBroker(url, queue_name="broadcast", socket_timeout=None)
     heard: list[int] = []
 
     @broker.task("hear")
