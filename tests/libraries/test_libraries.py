@@ -30,15 +30,15 @@ def library(
 #: Which combinations there are. A library has each redis-py out of 5.2, 6.4, 7.1 and 8.1 that its requirements admit.
 #: Those that require a single major version have a release for each.
 COMBINATIONS: Final = (
-    *library("saq", "saq[redis]==0.26.4", "typing_extensions", redis=("5.2", "6.4", "7.1"), ci="7.1", connections=8),
-    *library("arq", "arq==0.28.0", redis=("5.2",), ci="5.2", connections=8),
-    *library("taskiq_redis", "taskiq-redis==1.0.9", "taskiq==0.11.*", redis=("5.2",), connections=8),
-    *library("taskiq_redis", "taskiq-redis==1.1.2", "taskiq==0.11.*", redis=("6.4",), connections=8),
-    *library("taskiq_redis", "taskiq-redis==1.2.4", redis=("8.1",), connections=8),
-    *library("channels_redis", "channels-redis==4.3.0", redis=("5.2", "6.4", "7.1", "8.1"), ci="8.1", connections=8),
+    *library("saq", "saq[redis]==0.26.4", "typing_extensions", redis=("5.2", "6.4", "7.1"), ci="7.1", connections=30),
+    *library("arq", "arq==0.28.0", redis=("5.2",), ci="5.2", connections=36),
+    *library("taskiq_redis", "taskiq-redis==1.0.9", "taskiq==0.11.*", redis=("5.2",), connections=24),
+    *library("taskiq_redis", "taskiq-redis==1.1.2", "taskiq==0.11.*", redis=("6.4",), connections=24),
+    *library("taskiq_redis", "taskiq-redis==1.2.4", redis=("8.1",), connections=24),
+    *library("channels_redis", "channels-redis==4.3.0", redis=("5.2", "6.4", "7.1", "8.1"), ci="8.1", connections=12),
     *library("socketio", "python-socketio[asyncio_client]==5.18.1", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
-    *library("faststream", "faststream[redis]==0.7.8", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
-    *library("redis_om", "redis-om==1.2.0", redis=("6.4", "7.1", "8.1"), connections=8),
+    *library("faststream", "faststream[redis]==0.7.8", redis=("5.2", "6.4", "7.1", "8.1"), connections=14),
+    *library("redis_om", "redis-om==1.2.0", redis=("6.4", "7.1", "8.1"), connections=4),
     *library("limits", "limits[redis]==5.8.0", redis=("5.2", "6.4", "7.1"), connections=8),
 )
 
