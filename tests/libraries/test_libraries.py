@@ -51,7 +51,7 @@ async def test_the_layer_carries_the_library(combination: Combination) -> None:
     try:
         python = await asyncio.to_thread(python_of, combination)
     except NoIndex as error:
-        pytest.skip(f"the package index cannot be reached: {error}")
+        pytest.skip(f"the package index cannot be reached: {str(error).strip().splitlines()[-1]}")
     try:
         plain = await play(combination, python, layer=False)
     except TooOld as error:
