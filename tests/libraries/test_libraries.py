@@ -27,6 +27,9 @@ def library(
         yield Combination(scenario, version, packages, connections, mark)
 
 
+#: What a web application is served by and asked through.
+WEB: Final = ("fastapi>=0.115", "uvicorn>=0.34", "httpx>=0.28", "jinja2>=3.1")
+
 #: Which combinations there are. A library has each redis-py out of 5.2, 6.4, 7.1 and 8.1 that its requirements admit.
 #: Those that require a single major version have a release for each.
 COMBINATIONS: Final = (
@@ -40,6 +43,17 @@ COMBINATIONS: Final = (
     *library("faststream", "faststream[redis]==0.7.8", redis=("5.2", "6.4", "7.1", "8.1"), connections=14),
     *library("redis_om", "redis-om==1.2.0", redis=("6.4", "7.1", "8.1"), connections=4),
     *library("limits", "limits[redis]==5.8.0", redis=("5.2", "6.4", "7.1"), connections=8),
+    *library("aiocache", "aiocache[redis]==0.12.3", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    # Its extra for Redis pins redis-py 4, which nothing in its code asks for.
+    *library("fastapi_cache", "fastapi-cache2==0.2.2", *WEB, redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    # The last release whose limits are redis-py's own: those of 0.2 are another library's.
+    *library("fastapi_limiter", "fastapi-limiter==0.1.6", *WEB, redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    # The extras for Redis of aiogram and fastapi-users stop before redis-py 8; the packages themselves do not.
+    *library("aiogram", "aiogram==3.31.0", redis=("6.4", "7.1", "8.1"), connections=8),
+    *library("aiogram", "aiogram[redis]==3.22.0", redis=("5.2",), connections=8),
+    *library("starsessions", "starsessions[redis]==2.2.1", *WEB, redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    *library("fastapi_users", "fastapi-users==15.0.5", *WEB, redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    *library("aiohttp_session", "aiohttp-session[aioredis]==2.12.1", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
 )
 
 
