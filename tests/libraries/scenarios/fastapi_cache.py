@@ -69,10 +69,7 @@ async def main(url: str) -> None:
         assert {reply.headers["X-FastAPI-Cache"] for reply in again} == {"HIT"}
         assert [reply.json()["name"] for reply in again] == names == [reply.json()["name"] for reply in first]
         assert sorted(computed) == sorted(names)
-        assert (
-            again[0].headers["Cache-Control"] in {"max-age=60", "max-age=59"}
-            or int(again[0].headers["Cache-Control"].removeprefix("max-age=")) > 0
-        )
+        assert 0 < int(again[0].headers["Cache-Control"].removeprefix("max-age=")) <= 60
         same = await web.get(f"/items/{names[0]}", headers={"If-None-Match": again[0].headers["ETag"]})
         assert same.status_code == 304
 
