@@ -17,7 +17,7 @@ from aioresp.command import PLAIN
 from aioresp.errors import ArgumentError
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
-from aioresp.redis.connection import KINDS, Engine
+from aioresp.redis.connection import Engine
 from aioresp.redis.errors import translated
 from aioresp.redis.installing import adopt
 from aioresp.replies import as_is
@@ -26,14 +26,13 @@ from aioresp.replies import as_is
 class Redis(theirs.Redis):
     """redis.asyncio.Redis with its arguments and methods, at a multiple of its speed."""
 
-    #: A connection without a socket, beside the pool; None where the class of the pool's connections is a user's own.
+    #: A connection without a socket, beside the pool; None where the pool makes connections of a user's own.
     _engine: Engine | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.connection_pool.connection_class in KINDS:
-            made = adopt(self.connection_pool)
-            self._engine = None if self.single_connection_client else made
+        engine = adopt(self.connection_pool)
+        self._engine = None if self.single_connection_client else engine
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""

@@ -42,7 +42,7 @@ else:
 Words = tuple[Any, ...]
 
 
-class Once(Retry):
+class Once:
     """Policy of a user of redis-py of which one call is left: aioresp sends again beneath it what may be sent again.
 
     A second INCR after a lost reply would count twice.
@@ -52,7 +52,12 @@ class Once(Retry):
     failing = False
 
     def __init__(self, policy: Retry) -> None:
-        vars(self).update(vars(policy))
+        self.policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "policy":
+            raise AttributeError(name)  # while it is copied
+        return getattr(self.policy, name)
 
     async def call_with_retry(self, do: Callable[[], Awaitable[Any]], fail: Any, *_: Any, **options: Any) -> Any:
         """Call once. After an error of the connection, tell `fail`, and raise the error."""
@@ -186,7 +191,7 @@ class Engine(Base):
         self._replies.clear()
 
     @property
-    def retry(self) -> Once:
+    def retry(self) -> Any:
         """The policy that was given, of which one call is left."""
         return self._once
 

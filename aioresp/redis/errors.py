@@ -38,6 +38,8 @@ def translated(error: ours.RedisError, where: str) -> Exception:
         said: Exception = _parse_error(str(error.args[0]))
         return said
     cause = error.__cause__
+    if isinstance(error, ours.ConnectError) and isinstance(cause, ours.ResponseError):
+        return translated(cause, where)
     if isinstance(error, ours.ConnectError) and isinstance(cause, OSError) and cause.errno:
         # The form of redis-py's message, by which some programs tell what has happened.
         return theirs.ConnectionError(f"Error {cause.errno} connecting to {where}. {cause.strerror}. {error}")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Self
 
 import redis
-from redis.asyncio import connection as theirs
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, DefaultParser
 from redis.asyncio.retry import Retry
 
-from aioresp.redis.connection import KINDS
+from aioresp.redis.connection import KINDS, Engine
 
 #: Variable of the environment that turns `install()` off, for a look at redis-py alone.
 VARIABLE: Final = "AIORESP_REDIS"
@@ -24,30 +25,46 @@ VARIABLE: Final = "AIORESP_REDIS"
 UNBOUNDED: Final = 2**31
 
 _lock: Final = threading.Lock()
-_excluded: Final[weakref.WeakSet[theirs.ConnectionPool]] = weakref.WeakSet()
-_original: Final[Any] = theirs.ConnectionPool.make_connection
+_excluded: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
+#: Pools with connections of ours, each with the limit that its user has set.
+_limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKeyDictionary()
+
+for owner, name in ((ConnectionPool, "make_connection"), (DefaultParser, "parse_error"), (Retry, "call_with_retry")):
+    if not hasattr(owner, name):
+        raise ImportError(
+            f"redis-py {redis.__version__} lacks {owner.__name__}.{name}: aioresp.redis needs 5.2 or later"
+        )
+_original: Final[Any] = ConnectionPool.make_connection
 
 
-def check() -> None:
-    """Raise ImportError, naming what is missing, unless this redis-py has all that is built upon."""
-    needed = {
-        "ConnectionPool.make_connection": (theirs.ConnectionPool, "make_connection"),
-        "BaseParser.parse_error": (theirs.DefaultParser, "parse_error"),
-        "Retry.call_with_retry": (Retry, "call_with_retry"),
-    }
-    for name, (owner, attribute) in needed.items():
-        if not hasattr(owner, attribute):
-            raise ImportError(
-                f"redis-py {redis.__version__} has no {name}, upon which aioresp.redis is built: use 5.2 or later"
-            )
+class Open:
+    """Lock and condition of a pool whose steps are all short: unlike asyncio's, it belongs to no event loop."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def wait_for(self, ready: Callable[[], bool]) -> bool:
+        """Return at once: a pool without a limit always has a connection."""
+        return ready()
+
+    def notify(self) -> None:
+        """Wake nobody: nobody waits."""
 
 
-def make_connection(pool: theirs.ConnectionPool) -> Any:
+def make_connection(pool: ConnectionPool) -> Any:
     """Return a new connection for a pool: one without a socket, unless its class is a user's own."""
     kind = KINDS.get(pool.connection_class)
     if kind is None or pool in _excluded:
         return _original(pool)
-    pool.max_connections = UNBOUNDED
+    if pool not in _limits:
+        _limits[pool] = pool.max_connections
+        pool.max_connections = UNBOUNDED
+        pool._lock = Open()  # type: ignore[assignment]
+        if isinstance(pool, BlockingConnectionPool):
+            pool._condition = Open()  # type: ignore[assignment]
     return kind(**pool.connection_kwargs)
 
 
@@ -57,28 +74,41 @@ def install() -> bool:
     It may be called again, and from any thread. Connections that exist stay as they are. It does nothing, and returns
     False, if the variable AIORESP_REDIS of the environment is "off".
     """
-    if os.environ.get(VARIABLE, "").lower() in ("off", "0", "no", "false"):
+    if os.environ.get(VARIABLE, "").lower() == "off":
         return False
     with _lock:
-        theirs.ConnectionPool.make_connection = make_connection  # type: ignore[method-assign]
+        ConnectionPool.make_connection = make_connection  # type: ignore[method-assign]
     return True
 
 
 def uninstall() -> None:
     """Let redis.asyncio make connections of its own again; those without a socket go on until they are closed."""
     with _lock:
-        theirs.ConnectionPool.make_connection = _original  # type: ignore[method-assign]
+        ConnectionPool.make_connection = _original  # type: ignore[method-assign]
+    for pool in list(_limits):
+        _restore(pool)
 
 
-def exclude(pool: theirs.ConnectionPool) -> None:
+def exclude(pool: ConnectionPool) -> None:
     """Let a pool make connections of its own, whatever is installed."""
     _excluded.add(pool)
+    _restore(pool)
 
 
-def adopt(pool: theirs.ConnectionPool) -> Any:
-    """Let one pool make connections without a socket, whatever is installed; return one that is not the pool's."""
+def _restore(pool: ConnectionPool) -> None:
+    """Give a pool its limit back, unless it goes on with connections of ours."""
+    if pool in _limits and vars(pool).get("make_connection") is None:
+        pool.max_connections = _limits.pop(pool)
+
+
+def adopt(pool: ConnectionPool) -> Engine | None:
+    """Let one pool make connections without a socket, whatever is installed; return one that is not the pool's.
+
+    Returns None for a pool that is excluded, or whose connections are a user's own.
+    """
+    own = getattr(type(pool), "make_connection", None) not in (_original, make_connection)
+    if own or pool in _excluded or pool.connection_class not in KINDS:
+        return None
     pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
-    return make_connection(pool)
-
-
-check()
+    engine: Engine = make_connection(pool)
+    return engine

@@ -38,12 +38,13 @@ _lock: Final = threading.Lock()
 
 def join(connection: AbstractConnection) -> Shared:
     """Return what a connection of redis-py shares with others to the same server; it is a user from now on."""
-    options = _options(connection)
+    options, provider = _options(connection), connection.credential_provider
     tls = getattr(connection, "ssl_context", None)
     if tls is not None:
         words = [name for name in tls.__slots__ if name != "context"]
         options["ssl_context"] = tuple((name, repr(getattr(tls, name))) for name in words)
-    key = tuple(options.items())
+    key = (*options.items(), ("credential_provider", id(provider)))  # it may have no hash, and the client keeps it
+    options["credential_provider"] = provider
     with _lock:
         found = _all.get(key)
         if found is None:
@@ -76,9 +77,8 @@ def _options(connection: Any) -> dict[str, Any]:
     options: dict[str, Any] = {
         **where,
         "db": int(connection.db or 0),
-        "credential_provider": connection.credential_provider,
-        "username": connection.username if connection.password else None,
-        "password": connection.password or None,
+        "username": connection.username or None,
+        "password": connection.password or ("" if connection.username else None),
         "client_name": connection.client_name or None,
         "lib_name": getattr(told, "formatted_name", None) if told else getattr(connection, "lib_name", None),
         "protocol": int(connection.protocol or 2),
