@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aioresp.pubsub.inbox import Overflow
     from aioresp.pubsub.keyspace import KeyEvent
     from aioresp.pubsub.monitor import Monitor
+    from aioresp.pubsub.raw import RawSubscriber
     from aioresp.pubsub.subscription import Subscription
     from aioresp.pubsub.topics import Gap, Kind, Message
     from aioresp.wire.connection import Connection
@@ -105,6 +106,19 @@ class Subscribing(Executor[AnyStr]):
         made: Subscription[Any] = Subscription(at.find_hub, at.decode, at.timeout, kind, names, gaps, buffer, overflow)
         made.prepare = at.prepare
         return made
+
+    def subscribe_raw(self, *, protocol: Literal[2, 3] = 3) -> RawSubscriber:
+        """Return a context that takes SUBSCRIBE and its kin as commands, and gives the bytes that a server would send.
+
+        It is the seam for layers that have a parser of their own: `await s.send((b"SUBSCRIBE", b"c"))`, then
+        `await s.read()`. With `protocol` 3 messages are pushes. If 100,000 messages wait, it ends with
+        SubscriptionOverflow.
+        """
+        from aioresp.pubsub.raw import BUFFER, RawSubscriber  # noqa: PLC0415 (few programs have one)
+
+        subscription = self._subscription("", (), True, BUFFER, "close")
+        subscription.decode = False
+        return RawSubscriber(subscription, protocol == 3)
 
     @overload
     def keyspace_events(

@@ -37,20 +37,14 @@ class Redis(theirs.Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""
         engine, name, words = self._engine, args[0], args
-        if engine is not None and (name not in PLAIN or engine.recodes):
+        if engine is not None and name not in PLAIN:
             words = engine.words(args)
-            engine = None if traits(words).refusal is not None else engine
-        if engine is None:
+        if engine is None or engine.recodes or (words is not args and traits(words).refusal is not None):
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         if not engine.is_connected:
             await engine.connect()
         try:
-            if options.pop(NEVER_DECODE, False):
-                reply = await engine.raw.execute(words, as_is)
-            elif engine.recodes:
-                reply = engine.decode(await engine.raw.execute(words, as_is))
-            else:
-                reply = await engine.text.execute(words, as_is)
+            reply = await (engine.raw if options.pop(NEVER_DECODE, False) else engine.text).execute(words, as_is)
         except ArgumentError:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # raises its own
         except Failure as error:
@@ -73,7 +67,4 @@ class Redis(theirs.Redis):
             await self._engine.disconnect()
 
 
-def from_url(url: str, **options: Any) -> Redis:
-    """Return a client for a URL; the same as `Redis.from_url`."""
-    client: Any = Redis.from_url(url, **options)
-    return client  # type: ignore[no-any-return]  # the class of it is told by redis-py as its own
+from_url = Redis.from_url

@@ -24,8 +24,8 @@ from aioresp.command import PLAIN
 from aioresp.errors import ArgumentError
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
+from aioresp.pubsub.raw import COMMANDS, monitor_line
 from aioresp.redis.errors import translated, with_errors
-from aioresp.redis.listener import COMMANDS, Listener, as_line
 from aioresp.redis.shared import Shared, join, leave
 from aioresp.replies import as_is
 from aioresp.wire.packing import split
@@ -33,6 +33,7 @@ from aioresp.wire.packing import split
 if TYPE_CHECKING:
     from aioresp.contexts.lease import Lease
     from aioresp.pubsub.monitor import Monitor
+    from aioresp.pubsub.raw import RawSubscriber
 
     Base = theirs.Connection
 else:
@@ -111,7 +112,7 @@ class Engine(Base):
         #: Replies to a batch that are not read.
         self._replies: deque[Any] = deque()
         self._lease: Lease[bytes] | None = None
-        self._listener: Listener | None = None
+        self._listener: RawSubscriber | None = None
         self._monitor: Monitor[bytes] | None = None
         encoder: Any = self.encoder
         self._encode: Callable[[Any], Any] = encoder.encode
@@ -168,27 +169,21 @@ class Engine(Base):
         shared, listener, monitor = self._shared, self._listener, self._monitor
         self._close()
         if listener is not None:
-            await listener.leave()
+            await listener.__aexit__(None, None, None)
         if monitor is not None:
             await monitor.__aexit__(None, None, None)
-        if shared is not None and leave(shared, self, keep=self.retry.failing):
-            if nowait:
-                shared.client.node.shut()
-            else:
-                await shared.client.aclose()
+        if shared is not None and leave(shared, self, keep=self.retry.failing) and not nowait:
+            await shared.client.aclose()
 
     def _close(self) -> None:
         super()._close()  # type: ignore[no-untyped-call]
         self._parser.on_disconnect()  # type: ignore[no-untyped-call]
         if hasattr(self, "reset_should_reconnect"):  # since 7.1
             self.reset_should_reconnect()  # type: ignore[no-untyped-call]
-        self._forget()
-        self._give_back()
-        self._shared = self._listener = self._monitor = self._reader = None
-
-    def _forget(self) -> None:
         self._sent.clear()
         self._replies.clear()
+        self._give_back()
+        self._shared = self._listener = self._monitor = self._reader = None
 
     @property
     def retry(self) -> Any:
@@ -266,7 +261,7 @@ class Engine(Base):
                 reply = await self._carry_out(self._sent.popleft())
             elif self._monitor is not None:
                 command = await self._monitor.get(None if timeout == math.inf else timeout)
-                reply = None if command is None else as_line(command)
+                reply = None if command is None else monitor_line(command)
             else:
                 await self._listening()
                 return await super().read_response(
@@ -277,7 +272,8 @@ class Engine(Base):
         except OutOfTime:
             return None
         except asyncio.CancelledError:
-            self._forget()  # a user that goes on after it reads no reply of before
+            self._sent.clear()  # a user that goes on after it reads no reply of before
+            self._replies.clear()
             raise
         if isinstance(reply, Exception):
             raise reply
@@ -305,7 +301,7 @@ class Engine(Base):
                 return b"OK"
             if facts.refusal is None or facts.forbidden:
                 return await self._perform(self.raw, words)
-            lease = await self._leased(facts.name)
+            lease = await self._leased()
             if facts.name in ("WAIT", "WAITAOF"):
                 # It counts the writes before the last command of its own connection: a PING comes after all of them.
                 await lease.ping()
@@ -343,7 +339,7 @@ class Engine(Base):
         if not whole and any(each.timeout is not None for each in facts):
             return [await self._alone(words) for words in commands]
         if self._lease is None and any(each.refusal is not None and not each.forbidden for each in facts):
-            await self._leased("a pipeline")
+            await self._leased()
         where = self.raw if self._lease is None else self._lease
         try:
             try:
@@ -363,11 +359,9 @@ class Engine(Base):
 
     # --- State -------------------------------------------------------------------------------------------------------
 
-    async def _leased(self, why: str) -> Lease[bytes]:
+    async def _leased(self) -> Lease[bytes]:
         """Take a connection for this one alone."""
-        lease: Lease[bytes] = self.raw.node.lease(self.raw.terms, f"{why} of redis-py")
-        await lease.__aenter__()
-        self._lease = lease
+        self._lease = lease = await self.raw.connection().__aenter__()
         return lease
 
     def _settle(self) -> None:
@@ -385,13 +379,13 @@ class Engine(Base):
         else:
             lease.loop.call_soon_threadsafe(lease.give_back)
 
-    async def _listening(self) -> Listener:
+    async def _listening(self) -> RawSubscriber:
         if self._shared is None:
             await self.connect()
         listener = self._listener
         if listener is None or not listener.here:
-            listener = Listener(self.raw, self.address, pushes=self.protocol == 3)
-            await listener.enter()
+            listener = self.raw.subscribe_raw(protocol=3 if self.protocol == 3 else 2)
+            await listener.__aenter__()
             self._listener = self._reader = listener
             self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         return listener

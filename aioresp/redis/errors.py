@@ -27,16 +27,13 @@ _KINDS: Final[tuple[tuple[type[ours.RedisError], type[Exception]], ...]] = (
 #: Types of replies that hold no other reply.
 _SCALARS: Final = frozenset((bytes, str, int, float, bool, NoneType))
 
-_parse_error: Final[Any] = DefaultParser.parse_error
-
 
 def translated(error: ours.RedisError, where: str) -> Exception:
     """Return the error of redis-py that stands for one of ours; `where` names the server as redis-py does."""
     if isinstance(error, ours.DecodeError):
         return UnicodeDecodeError("utf-8", b"", 0, 0, str(error))
     if isinstance(error, ours.ResponseError):
-        said: Exception = _parse_error(str(error.args[0]))
-        return said
+        return DefaultParser.parse_error(str(error.args[0]))  # type: ignore[no-any-return, no-untyped-call]
     cause = error.__cause__
     if isinstance(error, ours.ConnectError) and isinstance(cause, ours.ResponseError):
         return translated(cause, where)

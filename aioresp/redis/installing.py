@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, Final, Self
+from contextlib import nullcontext
+from typing import Any, Final
 
 import redis
 from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, DefaultParser
@@ -23,6 +23,9 @@ VARIABLE: Final = "AIORESP_REDIS"
 
 #: Connections that a pool of redis-py may have: they cost the server nothing.
 UNBOUNDED: Final = 2**31
+
+#: Methods of a blocking pool that wait for room in it, where there always is.
+STEPS: Final = ("get_connection", "release")
 
 _lock: Final = threading.Lock()
 _excluded: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
@@ -37,23 +40,6 @@ for owner, name in ((ConnectionPool, "make_connection"), (DefaultParser, "parse_
 _original: Final[Any] = ConnectionPool.make_connection
 
 
-class Open:
-    """Lock and condition of a pool whose steps are all short: unlike asyncio's, it belongs to no event loop."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def wait_for(self, ready: Callable[[], bool]) -> bool:
-        """Return at once: a pool without a limit always has a connection."""
-        return ready()
-
-    def notify(self) -> None:
-        """Wake nobody: nobody waits."""
-
-
 def make_connection(pool: ConnectionPool) -> Any:
     """Return a new connection for a pool: one without a socket, unless its class is a user's own."""
     kind = KINDS.get(pool.connection_class)
@@ -62,9 +48,11 @@ def make_connection(pool: ConnectionPool) -> Any:
     if pool not in _limits:
         _limits[pool] = pool.max_connections
         pool.max_connections = UNBOUNDED
-        pool._lock = Open()  # type: ignore[assignment]
-        if isinstance(pool, BlockingConnectionPool):
-            pool._condition = Open()  # type: ignore[assignment]
+        # Its lock and its condition belong to one event loop, and guard steps that no other task comes between.
+        pool._lock = nullcontext()  # type: ignore[assignment]
+        for name in STEPS:
+            if getattr(type(pool), name) is getattr(BlockingConnectionPool, name):
+                setattr(pool, name, getattr(ConnectionPool, name).__get__(pool))
     return kind(**pool.connection_kwargs)
 
 
@@ -74,7 +62,7 @@ def install() -> bool:
     It may be called again, and from any thread. Connections that exist stay as they are. It does nothing, and returns
     False, if the variable AIORESP_REDIS of the environment is "off".
     """
-    if os.environ.get(VARIABLE, "").lower() == "off":
+    if os.environ.get(VARIABLE, "").lower() in ("off", "0", "no", "false"):
         return False
     with _lock:
         ConnectionPool.make_connection = make_connection  # type: ignore[method-assign]
@@ -99,6 +87,8 @@ def _restore(pool: ConnectionPool) -> None:
     """Give a pool its limit back, unless it goes on with connections of ours."""
     if pool in _limits and vars(pool).get("make_connection") is None:
         pool.max_connections = _limits.pop(pool)
+        for name in STEPS:
+            vars(pool).pop(name, None)
 
 
 def adopt(pool: ConnectionPool) -> Engine | None:

@@ -10,25 +10,20 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aioresp.client import Client
-
-if TYPE_CHECKING:
-    from redis.asyncio.connection import AbstractConnection
 
 #: Connections of one loop to one server, at most: each blocking command and each transaction under WATCH needs one.
 LIMIT: Final = 10_000
 
 
 class Shared:
-    """A client, and the connections of redis-py that use it."""
+    """A client, the connections of redis-py that use it, and the loops in which its server has answered."""
 
-    def __init__(self, key: Hashable, client: Client[bytes]) -> None:
-        self.key = key
+    def __init__(self, client: Client[bytes]) -> None:
         self.client = client
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
-        #: Loops in which the server has answered.
         self.greeted: weakref.WeakSet[object] = weakref.WeakSet()
 
 
@@ -36,46 +31,36 @@ _all: Final[weakref.WeakValueDictionary[Hashable, Shared]] = weakref.WeakValueDi
 _lock: Final = threading.Lock()
 
 
-def join(connection: AbstractConnection) -> Shared:
+def join(connection: Any) -> Shared:
     """Return what a connection of redis-py shares with others to the same server; it is a user from now on."""
-    options, provider = _options(connection), connection.credential_provider
-    tls = getattr(connection, "ssl_context", None)
-    if tls is not None:
-        words = [name for name in tls.__slots__ if name != "context"]
-        options["ssl_context"] = tuple((name, repr(getattr(tls, name))) for name in words)
-    key = (*options.items(), ("credential_provider", id(provider)))  # it may have no hash, and the client keeps it
-    options["credential_provider"] = provider
+    options = _options(connection)
+    tls, provider = getattr(connection, "ssl_context", None), connection.credential_provider
+    words = [repr(getattr(tls, name)) for name in getattr(tls, "__slots__", ()) if name != "context"]
+    key = (*options.items(), *words, id(provider))  # the client keeps the provider, which may have no hash
     with _lock:
         found = _all.get(key)
-        if found is None:
-            if tls is not None:
-                options["ssl_context"] = tls.get()
-            found = _all[key] = Shared(key, Client(decode_responses=False, **options))
+        if found is None or found.client.node.closed:
+            context = None if tls is None else tls.get()
+            client = Client(decode_responses=False, ssl_context=context, credential_provider=provider, **options)
+            found = _all[key] = Shared(client)
         found.users.add(connection)
     return found
 
 
-def leave(shared: Shared, connection: object, keep: bool) -> bool:
-    """Drop a user; return whether it was the last one, so that the client has to be closed, unless it is to `keep`."""
+def leave(shared: Shared, connection: object, *, keep: bool) -> bool:
+    """Drop a user, and begin to close the client after the last one, unless it is to `keep`; return whether it does."""
     with _lock:
         shared.users.discard(connection)
         if keep or len(shared.users):
             return False
-        if _all.get(shared.key) is shared:
-            del _all[shared.key]
+        shared.client.node.shut()
     return True
 
 
 def _options(connection: Any) -> dict[str, Any]:
     """Return the options of the client for a connection of redis-py."""
-    where = (
-        {"unix_socket_path": os.path.abspath(connection.path)}
-        if hasattr(connection, "path")
-        else {"host": connection.host, "port": connection.port}
-    )
-    told = getattr(connection, "driver_info", None)
+    path, told = getattr(connection, "path", None), getattr(connection, "driver_info", None)
     options: dict[str, Any] = {
-        **where,
         "db": int(connection.db or 0),
         "username": connection.username or None,
         "password": connection.password or ("" if connection.username else None),
@@ -86,4 +71,6 @@ def _options(connection: Any) -> dict[str, Any]:
     }
     if connection.socket_connect_timeout is not None:
         options["connect_timeout"] = connection.socket_connect_timeout
-    return options
+    if path is not None:
+        return {**options, "unix_socket_path": os.path.abspath(path)}
+    return {**options, "host": connection.host, "port": connection.port}

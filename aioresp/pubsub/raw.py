@@ -1,21 +1,19 @@
-"""Subscriber mode of a connection of redis-py, on a subscription of the shared client; and lines of MONITOR.
+"""Subscriber in RESP: commands in, and the bytes that a server would send, for layers with a parser of their own.
 
-Owns the translation of SUBSCRIBE and its kin into topics, and of messages into the bytes that redis-py's own parser
-reads. Never owns a connection: all subscribers of an event loop share one.
+Owns the translation of SUBSCRIBE and its kin into topics of a subscription, and of messages and lines of MONITOR into
+bytes. Never owns a connection: all subscribers of an event loop share one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
-from aioresp.client import Client
-from aioresp.errors import RedisError
 from aioresp.pubsub.monitor import MonitoredCommand
 from aioresp.pubsub.subscription import Subscription
 from aioresp.pubsub.topics import Gap, Kind, Message
-from aioresp.redis.errors import translated
 
 #: Messages that wait for their reader, at most: then the subscription ends with an error, as the server would end it.
 BUFFER: Final = 100_000
@@ -31,24 +29,29 @@ COMMANDS: Final[dict[str, tuple[Kind, bool]]] = {
 }
 
 
-class Listener:
-    """Channels, patterns and shard channels of one connection; to redis-py's parser it is the stream of a socket."""
+class RawSubscriber:
+    """Channels, patterns and shard channels of one subscriber; to a parser of RESP it is the stream of a socket."""
 
-    def __init__(self, client: Client[bytes], where: str, pushes: bool) -> None:
-        """Listen with a client; `where` names the server in errors, and with `pushes` messages are those of RESP3."""
-        self._subscription: Subscription[Any] = client.subscribe(gaps=True, buffer=BUFFER, overflow="close")
+    def __init__(self, subscription: Subscription[Any], pushes: bool) -> None:
+        """Listen by a subscription to nothing yet; with `pushes` messages are those of RESP3."""
+        self._subscription = subscription
         self._names: dict[Kind, dict[bytes, None]] = {"": {}, "p": {}, "s": {}}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._where = where
         self._pushes = pushes
 
-    async def enter(self) -> None:
-        """Begin to listen, to nothing yet."""
+    async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         await self._subscription.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.here:
+            await self._subscription.__aexit__(kind, error, traceback)
 
     async def send(self, words: Sequence[bytes]) -> None:
-        """Carry out a command of a subscriber. Its confirmations are read between the messages, as a server's are."""
+        """Carry out a command of `COMMANDS`, or a PING. Its answer is read between the messages, as a server's is."""
         name = words[0].decode().upper()
         if name not in COMMANDS:
             self._pong(words[1:])
@@ -83,16 +86,13 @@ class Listener:
         answer = said[0] if said else b""
         self._subscription.put((answer or b"PONG") if self._pushes else [b"pong", answer])
 
-    async def read(self, _: int = 0) -> bytes:
-        """Return the bytes of the next message. Raises redis-py's errors.
+    async def read(self, most: int = 0) -> bytes:
+        """Return the bytes of the next message, however many. Raises SubscriptionClosed.
 
-        After a gap the topics are confirmed again, as they are where redis-py subscribes again.
+        After a gap all topics are confirmed again, as if the subscriber itself had subscribed again.
         """
         while True:
-            try:
-                item = await self._subscription.get()
-            except RedisError as error:
-                raise translated(error, self._where) from error
+            item = await self._subscription.get()
             if not isinstance(item, Gap):
                 return self._encoded(self._as_list(item) if isinstance(item, Message) else item)
             for name, (kind, adds) in COMMANDS.items():
@@ -119,11 +119,6 @@ class Listener:
         """Whether it listens in the running loop."""
         return self._loop is asyncio.get_running_loop()
 
-    async def leave(self) -> None:
-        """Stop listening."""
-        if self.here:
-            await self._subscription.__aexit__(None, None, None)
-
 
 def resp(value: Any, sign: bytes = b"") -> bytes:
     """Return a value in RESP; `sign` is that of a list, if it is a push."""
@@ -140,7 +135,7 @@ _ESCAPES: Final = {value: f"\\x{value:02x}" for value in range(256) if not 32 <=
 _ESCAPES.update({ord('"'): '\\"', ord("\\"): "\\\\", 10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b"})
 
 
-def as_line(command: MonitoredCommand[bytes]) -> bytes:
+def monitor_line(command: MonitoredCommand[bytes]) -> bytes:
     """Return the line of MONITOR for a command."""
     words = " ".join(f'"{each.decode("latin-1").translate(_ESCAPES)}"' for each in command.arguments)
     return f"{command.time:.6f} [{command.db} {command.client!s}] {words}".encode("latin-1")
