@@ -35,7 +35,7 @@ _limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKey
 for owner, name in ((ConnectionPool, "make_connection"), (DefaultParser, "parse_error"), (Retry, "call_with_retry")):
     if not hasattr(owner, name):
         raise ImportError(
-            f"redis-py {redis.__version__} lacks {owner.__name__}.{name}: aioresp.redis needs 5.2 or later"
+            f"redis-py {redis.__version__} has no {owner.__name__}.{name}: aioresp.redis needs 5.2 or later"
         )
 _original: Final[Any] = ConnectionPool.make_connection
 
