@@ -22,13 +22,14 @@ NEEDED: Final = (
     "numpy>=1.24",
     "packaging",
     "pybreaker>=1.4",
-    "pytest>=8.4",
-    "pytest-asyncio>=1.1",
     "pytest-timeout>=2.3",
-    "redis-entraid==1.2.1",
     "ujson>=4.2",
     "xxhash>=3.5",
 )
+
+#: The same for the suites of redis-py 6 and later; and for those before, whose marks a later pytest-asyncio refuses.
+NEEDED_SINCE_6: Final = ("pytest>=8.4", "pytest-asyncio>=1.1", "redis-entraid>=1")
+NEEDED_BEFORE_6: Final = ("pytest<8.4", "pytest-asyncio<0.22")
 
 #: Seconds that pip may take for one command.
 PATIENCE: Final = 600
@@ -66,16 +67,22 @@ class Suite:
         """The interpreter with this redis-py."""
         return self.environment / "bin" / "python"
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """What is installed."""
+        since_6 = int(self.release.partition(".")[0]) >= 6
+        return (f"redis=={self.release}", *NEEDED, *(NEEDED_SINCE_6 if since_6 else NEEDED_BEFORE_6))
+
     def provide(self) -> None:
         """Unpack the tests and make the virtual environment, unless they are there."""
         FOLDER.mkdir(exist_ok=True)
         if not (self.folder / "tests").is_dir():
             self._unpack()
         made = self.environment / ".made"
-        wanted = "\n".join((sys.version, f"redis=={self.release}", *NEEDED))
+        wanted = "\n".join((sys.version, *self.needed))
         if not self.python.exists() or not made.exists() or made.read_text() != wanted:
             _run(sys.executable, "-m", "venv", "--clear", str(self.environment))
-            _pip(str(self.python), "install", f"redis=={self.release}", *NEEDED)
+            _pip(str(self.python), "install", *self.needed)
             made.write_text(wanted)
 
     def _unpack(self) -> None:
