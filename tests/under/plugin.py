@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import functools
 import importlib
+import inspect
 import json
 import os
 from collections.abc import Generator
@@ -85,7 +86,7 @@ def default_port(port: int, *functions: Any) -> None:
 
     Otherwise such a test fails, or works on a server of somebody else that has the port 6379.
     """
-    for function in functions:
+    for function in map(inspect.unwrap, functions):
         found = function.__defaults__ or ()
         function.__defaults__ = tuple(port if value == 6379 else value for value in found)
         for name, value in (function.__kwdefaults__ or {}).items():
