@@ -46,6 +46,7 @@ class Bound(NamedTuple):
     coroutines: bool = True  # whether the methods return coroutines, which `create_task` takes
     texts: bool = True  # False if the client always answers in bytes
     url: str = ""  # of the server, for who publishes
+    pop: Callable[[str], Awaitable[Any]] | None = None  # BRPOP, where a benchmark measures it
 
 
 @asynccontextmanager

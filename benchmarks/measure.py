@@ -63,14 +63,14 @@ async def timed(go: Go, n: int, clock: Callable[[], float] = time.perf_counter) 
     return clock() - start
 
 
-async def calibrate(go: Go, scenario: Scenario, target: float) -> int:
+async def calibrate(go: Go, scenario: Scenario, target: float, clock: Callable[[], float] = time.perf_counter) -> int:
     """Return how many units of work fill a slice; this also opens the client's connections."""
     await timed(go, 1)
     if scenario.once:
         return 1
     n = 1
     # The least of three: one hiccup here would leave the client with too short slices to the end.
-    while (seconds := min([await timed(go, n) for _ in range(3)])) < target / 5:
+    while (seconds := min([await timed(go, n, clock) for _ in range(3)])) < target / 5:
         n *= 2
     return max(1, round(n * target / seconds))
 

@@ -45,7 +45,7 @@ class Scenario:
     once: bool = False  # one unit a slice, however short
 
 
-def _loop(tasks: int, choose: Callable[[Bound], Method], argument: Any) -> Callable[[Bound], Go]:
+def calls(tasks: int, choose: Callable[[Bound], Method], argument: Any) -> Callable[[Bound], Go]:
     """Have `tasks` tasks call one method, one call after the other."""
 
     def make(bound: Bound) -> Go:
@@ -94,7 +94,7 @@ def _gather(bound: Bound) -> Go:
     return go
 
 
-def _pipeline(size: int, tasks: int) -> Callable[[Bound], Go]:
+def pipelines(size: int, tasks: int) -> Callable[[Bound], Go]:
     """Have `tasks` tasks send pipelines of `size` commands, one after the other."""
 
     def make(bound: Bound) -> Go:
@@ -200,24 +200,24 @@ async def _check_messages(bound: Bound) -> tuple[Any, Any]:
 
 def _get(tasks: int) -> Scenario:
     title = "GET, 1 task" if tasks == 1 else f"GET, {tasks} tasks"
-    return Scenario(f"get-{tasks}", title, tasks, _loop(tasks, lambda b: b.get, KEY), tasks, _check_get)
+    return Scenario(f"get-{tasks}", title, tasks, calls(tasks, lambda b: b.get, KEY), tasks, _check_get)
 
 
 def _big(name: str, title: str, choose: Callable[[Bound], Method], argument: Any) -> Scenario:
-    make = _loop(8, choose, argument)
+    make = calls(8, choose, argument)
     return Scenario(name, f"{title} of 1 MiB, 8 tasks", 8, make, 8, _check_big, decode=False, unit="MiB/s")
 
 
-_mget = _loop(20, lambda b: b.mget, KEYS)
-_hgetall = _loop(20, lambda b: b.hgetall, HASH)
+_mget = calls(20, lambda b: b.mget, KEYS)
+_hgetall = calls(20, lambda b: b.hgetall, HASH)
 _ALL = (
     _get(1),
     _get(50),
     _get(500),
     Scenario("tasks-10000", "10,000 tasks, one SET each", 10_000, _tasks, 10_000, _check_set, once=True),
     Scenario("gather-1000", "`gather` of 1,000 GETs", 1_000, _gather, 1_000, _check_get),
-    Scenario("pipeline-100", "pipeline of 100 GETs, 1 task", 1, _pipeline(100, 1), 100, _check_pipeline),
-    Scenario("pipeline-10000", "pipeline of 10,000 GETs, 1 task", 1, _pipeline(10_000, 1), 10_000, _check_pipeline),
+    Scenario("pipeline-100", "pipeline of 100 GETs, 1 task", 1, pipelines(100, 1), 100, _check_pipeline),
+    Scenario("pipeline-10000", "pipeline of 10,000 GETs, 1 task", 1, pipelines(10_000, 1), 10_000, _check_pipeline),
     Scenario("mget", "MGET of 100, 20 tasks", 20, _mget, 20, _check_mget),
     Scenario("hgetall", "HGETALL of 1,000 fields, 20 tasks", 20, _hgetall, 20, _check_hgetall),
     Scenario("messages", "messages to one subscriber", 1, _messages, 1_000, _check_messages, unit="messages/s"),
