@@ -150,8 +150,8 @@ def run(program: Path, server: Server, folder: Path, runners: Runners, *, url: s
     url = url or server.url
     text = program.read_text(encoding="utf-8")
     if not re.search(r"^(async )?def test_", text, re.MULTILINE):
-        # asyncio's debug mode makes thousands of tasks many times slower.
-        many = re.search(r"10_000|range\(1000\)", text)
+        # asyncio's debug mode makes thousands of tasks many times slower, and logs how slow redis-py's own are.
+        many = re.search(r"10_000|range\(1000\)|import redis\.asyncio", text)
         runner = runners.plain if many else runners.web if "fastapi" in text else runners.dev
         status, output, errors = runner.run(program, url, folder)
     else:
