@@ -32,7 +32,8 @@ class Redis(theirs.Redis):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         engine = adopt(self.connection_pool)
-        self._engine = None if self.single_connection_client else engine
+        if engine is not None and engine.redis_connect_func is None and not self.single_connection_client:
+            self._engine = engine
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""

@@ -21,7 +21,7 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from aioresp.client import Client
 from aioresp.command import PLAIN
-from aioresp.errors import ArgumentError
+from aioresp.errors import ArgumentError, ConnectionLost
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
 from aioresp.pubsub.raw import COMMANDS, monitor_line
@@ -160,6 +160,11 @@ class Engine(Base):
             self._shared.greeted.add(loop)
 
     on_connect_check_health = on_connect
+
+    async def renew(self, _: object) -> None:
+        """Let the shared client log in again, as its credential provider has a new token."""
+        if self._shared is not None:
+            self._shared.client.node.retire(ConnectionLost("a new token came; the connection was left", "not sent"))
 
     async def check_health(self) -> None:
         """Do nothing: the shared client looks after its connections."""

@@ -53,7 +53,9 @@ def make_connection(pool: ConnectionPool) -> Any:
         for name in STEPS:
             if getattr(type(pool), name) is getattr(BlockingConnectionPool, name):
                 setattr(pool, name, getattr(ConnectionPool, name).__get__(pool))
-    return kind(**pool.connection_kwargs)
+    connection = kind(**pool.connection_kwargs)
+    pool.re_auth_callback = connection.renew  # type: ignore[method-assign]
+    return connection
 
 
 def install() -> bool:

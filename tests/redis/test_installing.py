@@ -170,7 +170,7 @@ def test_the_import_says_what_a_version_lacks() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=60)
     assert not done.returncode, done.stderr[-2000:]
     lines = done.stdout.splitlines()
-    names = ["ConnectionPool.make_connection", "Retry.call_with_retry", "BaseParser.parse_error"]
+    names = ["ConnectionPool.make_connection", "Retry.call_with_retry", "_AsyncHiredisParser.parse_error"]
     assert len(lines) == len(names), lines
     for line, name in zip(lines, names, strict=True):
         assert f"redis-py {theirs.__dict__.get('__version__') or __import__('redis').__version__} has no {name}" in line
