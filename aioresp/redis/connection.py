@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import connection as theirs
 from redis.asyncio import sentinel
 from redis.asyncio.retry import Retry
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, NoPermissionError, ResponseError, TimeoutError
 
 from aioresp.client import Client
 from aioresp.command import PLAIN
@@ -156,7 +156,10 @@ class Engine(Base):
         self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         loop = asyncio.get_running_loop()
         if loop not in self._shared.greeted:
-            await self._perform(self.raw, ("PING",))
+            try:
+                await self._perform(self.raw, ("PING",))
+            except NoPermissionError:
+                pass  # it has answered
             self._shared.greeted.add(loop)
 
     on_connect_check_health = on_connect
