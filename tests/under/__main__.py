@@ -20,7 +20,7 @@ from typing import Final
 from tests.under import FOLDER, RELEASES, SERVERS, protocols
 from tests.under.compared import KNOWN, Known, Verdict, compare, known
 from tests.under.provided import Suite, Unavailable, Unreachable
-from tests.under.runs import Lane, Outcome, Run, RunFailed, Selection, program_of, run
+from tests.under.runs import Lane, Outcome, Run, RunFailed, Selection, conditions, program_of, run
 
 AGREED: Final = 0
 DISAGREED: Final = 1
@@ -54,8 +54,8 @@ class Job:
     def _baseline(self, lane: Lane, name: str) -> tuple[list[dict[str, Outcome]], int]:
         """Return the outcomes without the layer. Those of the whole suite are kept: nothing of ours is in them."""
         kept = FOLDER / "baseline" / f"{name}.json"
-        if kept.exists() and not self.fresh:
-            found = json.loads(kept.read_text())
+        found = json.loads(kept.read_text()) if kept.exists() and not self.fresh else {}
+        if found.get("conditions") == conditions(self.suite):
             return found["outcomes"], found["sockets"]
         done = [
             run(self.suite, lane, self.selection, layer=False, name=f"{name}-without-{time_}") for time_ in range(TIMES)
@@ -63,7 +63,8 @@ class Job:
         outcomes = [each.outcomes for each in done]
         if self.selection == Selection():
             kept.parent.mkdir(exist_ok=True)
-            kept.write_text(json.dumps({"outcomes": outcomes, "sockets": done[0].sockets}))
+            found = {"conditions": conditions(self.suite), "outcomes": outcomes, "sockets": done[0].sockets}
+            kept.write_text(json.dumps(found))
         return outcomes, done[0].sockets
 
 
@@ -91,7 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = Job(suite, Selection(tuple(asked.file), asked.k), known(asked.known), asked.fresh)
     lanes = [Lane(name, protocol) for name in servers for protocol in wanted]
     begin = time.monotonic()
-    print(f"redis-py {suite.release}: {len(lanes)} runs with the layer", flush=True)
+    print(
+        f"redis-py {suite.release}: its suite on {len(lanes)} servers and protocols; each takes some minutes",
+        flush=True,
+    )
     with ThreadPoolExecutor(asked.jobs) as threads:
         agreed = [*threads.map(lambda lane: tell(job, lane), lanes)]
     print(f"{'agrees with' if all(agreed) else 'differs from'} {asked.known.name}, {time.monotonic() - begin:.0f} s")

@@ -5,9 +5,11 @@ Owns the server, the command line of pytest, and the outcomes that it has writte
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +130,13 @@ def files_of(suite: Suite, names: Sequence[str]) -> list[str]:
     if unknown := set(names) - set(found):
         raise ValueError(f"not among the files that are run: {', '.join(sorted(unknown))}")
     return [f"tests/test_asyncio/{name}" for name in found if not names or name in names]
+
+
+def conditions(suite: Suite) -> str:
+    """Return what outcomes without the layer depend on, besides the server: they hold while it is the same."""
+    parts = [path.read_bytes() for path in (HERE / "plugin.py", HERE / "pytest.ini")]
+    parts += [repr((LEFT_OUT, MARKS, CONFIG, suite.needed, sys.version)).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def read(path: Path) -> Run:
