@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import redis.asyncio as theirs
 from redis.asyncio.connection import Connection
 
@@ -170,10 +171,10 @@ def test_the_import_says_what_a_version_lacks() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=60)
     assert not done.returncode, done.stderr[-2000:]
     lines = done.stdout.splitlines()
-    names = ["ConnectionPool.make_connection", "Retry.call_with_retry", "_AsyncHiredisParser.parse_error"]
+    names = ["make_connection", "call_with_retry", "parse_error"]
     assert len(lines) == len(names), lines
     for line, name in zip(lines, names, strict=True):
-        assert f"redis-py {theirs.__dict__.get('__version__') or __import__('redis').__version__} has no {name}" in line
+        assert re.search(rf"redis-py {re.escape(redis.__version__)} has no \w+\.{name}\b.*5\.2", line), line
 
 
 def test_nothing_else_imports_it() -> None:
@@ -187,12 +188,9 @@ def test_nothing_else_imports_it() -> None:
 
 
 def test_asyncio_is_all_it_patches() -> None:
-    import redis  # noqa: PLC0415 (the other half of redis-py)
-
     before = redis.ConnectionPool.make_connection
     aioresp.redis.install()
     try:
         assert redis.ConnectionPool.make_connection is before
-        assert asyncio.iscoroutinefunction(theirs.ConnectionPool.get_connection)
     finally:
         aioresp.redis.uninstall()

@@ -1,0 +1,296 @@
+"""State of a connection: it stays with the one client that began it, on a lease that is given back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis.asyncio as theirs
+from redis import exceptions
+
+import aioresp.redis
+from aioresp import Client
+from aioresp.testing import Server
+from aioresp.testing import server as start_server
+from tests.redis.conftest import Make
+from tests.redis.seen import named, settle
+
+
+@pytest.fixture
+def name(prefix: str) -> str:
+    """A name for connections."""
+    return prefix.replace(" ", "_")
+
+
+# --- WATCH -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_conflict_is_a_watch_error(make: Make, prefix: str) -> None:
+    client = make(decode_responses=True)
+    await client.set(prefix, 1)
+    async with client.pipeline() as p:
+        await p.watch(prefix)
+        assert await p.get(prefix) == "1"
+        await client.set(prefix, 2)
+        p.multi()
+        with pytest.raises(exceptions.WatchError):
+            await p.set(prefix, 3).execute()
+    assert await client.get(prefix) == "2"
+    async with client.pipeline() as p:
+        await p.watch(prefix)
+        p.multi()
+        assert await p.set(prefix, 3).get(prefix).execute() == [True, "3"]
+
+
+async def test_two_watch_at_once(make: Make, prefix: str) -> None:
+    """Each has a connection of its own, or both would succeed or both fail."""
+    client = make(decode_responses=True)
+    first, second = client.pipeline(), client.pipeline()
+    await first.watch(prefix)
+    await second.watch(prefix)
+    first.multi()
+    second.multi()
+    assert await first.incr(prefix).execute() == [1]
+    with pytest.raises(exceptions.WatchError):
+        await second.incr(prefix).execute()
+
+
+async def test_unwatch_forgets(make: Make, prefix: str) -> None:
+    client = make()
+    async with client.pipeline() as p:
+        await p.watch(prefix)
+        await client.set(prefix, 1)
+        await p.unwatch()
+        p.multi()
+        assert await p.incr(prefix).execute() == [2]
+
+
+async def transactions(client: theirs.Redis, key: str, count: int, at_once: int) -> None:
+    async def one() -> None:
+        for _ in range(count // at_once):
+            await client.transaction(lambda p: p.incr(key), key)
+
+    await asyncio.gather(*(one() for _ in range(at_once)))
+
+
+async def test_leases_are_given_back(make: Make, other: Client[str], prefix: str, name: str) -> None:
+    client = make(client_name=name)
+    received = (await other.info("stats"))["total_connections_received"]
+    await transactions(client, prefix, 200, 2)
+    assert await client.get(prefix) == b"200"
+    assert (await other.info("stats"))["total_connections_received"] - received <= 6
+    assert len(await named(other, name)) <= 4
+    for n in range(20):  # left in the middle
+        async with client.pipeline() as p:
+            await p.watch(prefix)
+            if n % 2:
+                p.multi()
+                p.incr(prefix)
+    for _ in range(10):  # and forgotten
+        forgotten = client.pipeline()
+        await forgotten.watch(prefix)
+        await forgotten.reset()
+    assert (await other.info("stats"))["total_connections_received"] - received <= 6
+    async with asyncio.timeout(20):
+        while any(info.watch not in (0, None, -1) for info in await named(other, name)):
+            await asyncio.sleep(0.01)
+
+
+async def test_cancelled_under_watch(make: Make, other: Client[str], prefix: str, name: str) -> None:
+    client = make(client_name=name)
+    await client.set(prefix, 0)
+
+    async def increase() -> None:
+        async with client.pipeline() as p:
+            while True:
+                try:
+                    await p.watch(prefix)
+                    value = int(await p.get(prefix))
+                    p.multi()
+                    await p.set(prefix, value + 1).execute()
+                    return
+                except exceptions.WatchError:
+                    continue
+
+    for n in range(60):
+        task = asyncio.ensure_future(increase())
+        for _ in range(n % 12):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    before = int(await client.get(prefix))
+    await asyncio.gather(*(increase() for _ in range(5)))
+    assert int(await client.get(prefix)) == before + 5, "no lease is left with a WATCH of before"
+    assert len(await named(other, name)) <= 12
+
+
+async def kill(other: Client[str], name: str) -> int:
+    """End the connections with a name, and return how many there were."""
+    ended = 0
+    for info in await named(other, name):
+        ended += await other.client_kill_filter(id=info.id)
+    return ended
+
+
+@pytest.mark.parametrize("moment", ["after watch", "after multi"])
+async def test_a_connection_that_ends_under_watch_is_no_silent_success(
+    make: Make, other: Client[str], prefix: str, name: str, moment: str
+) -> None:
+    client = make(client_name=name)
+    await client.set(prefix, 1)
+    async with client.pipeline() as p:
+        await p.watch(prefix)
+        if moment == "after multi":
+            p.multi()
+            p.set(prefix, "lost")
+        assert await kill(other, name)
+        await other.set(prefix, "other")  # what the WATCH was for
+        with pytest.raises((exceptions.WatchError, exceptions.ConnectionError)):
+            if moment == "after watch":
+                await p.get(prefix)
+                p.multi()
+                p.set(prefix, "lost")
+            await p.execute()
+    assert await client.get(prefix) == b"other"
+    async with client.pipeline() as p:
+        await p.watch(prefix)
+        p.multi()
+        assert await p.set(prefix, 2).execute() == [True]
+
+
+# --- SELECT, CLIENT SETNAME, AUTH, RESET -----------------------------------------------------------------------------
+
+
+async def test_select_keeps_for_one_client_only(make: Make, prefix: str) -> None:
+    client = make(decode_responses=True)
+    await client.set(prefix, "zero")
+    async with client.client() as single:
+        await single.select(5)
+        await single.set(prefix, "five")
+        assert await client.get(prefix) == "zero"
+        assert await single.get(prefix) == "five"
+        async with single.pipeline() as p:
+            assert await p.get(prefix).execute() == ["five"]
+        await single.delete(prefix)
+    assert await asyncio.gather(*(client.get(prefix) for _ in range(20))) == ["zero"] * 20
+    async with client.client() as again:
+        assert await again.get(prefix) == "zero"
+
+
+async def test_setname_keeps_for_one_client_only(make: Make) -> None:
+    client = make(decode_responses=True)
+    async with client.client() as single:
+        await single.client_setname("mine")
+        assert await single.client_getname() == "mine"
+        mine = await single.client_id()
+        assert mine == await single.client_id()
+        assert not await client.client_getname()
+        assert not any(await asyncio.gather(*(client.client_getname() for _ in range(20))))
+    async with client.client() as again:
+        assert not await again.client_getname()
+    assert not await client.client_getname()
+
+
+async def test_select_on_a_client_of_many_connections_reaches_nobody(make: Make, prefix: str) -> None:
+    """redis-py changes whichever connection it had; others see a database that they did not ask for."""
+    client = make(decode_responses=True)
+    await client.set(prefix, "zero")
+    with pytest.warns() if False else _nothing():
+        await client.execute_command("SELECT", 7)
+    assert (await asyncio.gather(*(client.get(prefix) for _ in range(20)))).count("zero") >= 19
+
+
+class _nothing:  # noqa: N801
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("how", ["OFF", "SKIP", "ON"])
+async def test_client_reply_is_refused_with_the_reason(make: Make, how: Any) -> None:
+    client = make()
+    with pytest.raises(exceptions.RedisError, match="CLIENT REPLY"):
+        await client.client_reply(how)
+    async with client.client() as single:
+        with pytest.raises(exceptions.RedisError, match="repl"):
+            await single.execute_command("CLIENT", "REPLY", how)
+        assert await single.ping()
+    assert await client.ping()
+
+
+async def test_reset_undoes_what_was_begun(make: Make, prefix: str) -> None:
+    client = make(decode_responses=True)
+    async with client.client() as single:
+        await single.select(4)
+        assert await single.execute_command("RESET") in ("RESET", True)
+        await single.set(prefix, "zero")
+    assert await client.get(prefix) == "zero"
+
+
+async def test_auth_as_another_user_keeps_for_one_client_only() -> None:
+    with start_server() as server:
+        async with Client(server.url) as other:
+            await other.call("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@all")
+            kinds: list[Any] = [theirs.Redis, aioresp.redis.Redis]
+            for kind in kinds:
+                aioresp.redis.install()
+                try:
+                    async with kind.from_url(server.url, decode_responses=True) as client:
+                        async with client.client() as single:
+                            assert await single.execute_command("AUTH", "reader", "secret") in (True, "OK")
+                            assert await single.acl_whoami() == "reader"
+                            assert await client.acl_whoami() == "default"
+                        assert await client.acl_whoami() == "default"
+                        async with client.client() as single:
+                            assert await single.acl_whoami() == "default"
+                            with pytest.raises(exceptions.AuthenticationError):
+                                await single.execute_command("AUTH", "reader", "wrong")
+                finally:
+                    aioresp.redis.uninstall()
+
+
+# --- WAIT ------------------------------------------------------------------------------------------------------------
+
+
+async def test_wait_counts_the_writes_of_the_shared_connection() -> None:
+    with start_server() as primary, start_server("--repl-diskless-sync-delay", "0") as replica:
+        async with Client(primary.url) as watcher, Client(replica.url) as copy:
+            if primary.password:
+                await copy.config_set({"masterauth": primary.password})
+            await copy.call("REPLICAOF", primary.host, primary.port)
+            async with asyncio.timeout(20):
+                while await watcher.call("INFO", "replication") and "state=online" not in str(
+                    await watcher.call("INFO", "replication")
+                ):
+                    await asyncio.sleep(0.05)
+            for kind in (theirs.Redis, aioresp.redis.Redis):
+                aioresp.redis.install()
+                try:
+                    async with kind.from_url(primary.url) as client:
+                        await client.set("k", "before")
+                        assert await client.wait(1, 5000) == 1
+                        replica.pause()
+                        await client.set("k", "after")
+                        assert await client.wait(1, 50) == 0
+                        assert await client.pipeline(transaction=False).set("k", "again").wait(1, 50).execute() == [
+                            True,
+                            0,
+                        ]
+                        replica.resume()
+                        assert await client.wait(1, 10_000) == 1
+                finally:
+                    replica.resume()
+                    aioresp.redis.uninstall()
+
+
+async def test_closing_ends_what_was_begun(make: Make, other: Client[str], prefix: str, name: str) -> None:
+    client = make(client_name=name)
+    single = client.client()
+    await single.initialize()
+    await single.select(3)
+    p = client.pipeline()
+    await p.watch(prefix)
+    await single.aclose()
+    await client.aclose()
+    await settle(other, name, 0)
