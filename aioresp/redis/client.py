@@ -28,6 +28,8 @@ class Redis(theirs.Redis):
 
     #: A connection without a socket, beside the pool; None where the pool makes connections of a user's own.
     _engine: Engine | None = None
+    #: Whether a command such as SELECT has changed a connection of the pool: from then on all go there, as in redis-py.
+    _changed = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -38,10 +40,14 @@ class Redis(theirs.Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""
         engine, name, words = self._engine, args[0], args
-        if engine is not None and name not in PLAIN:
-            words = engine.words(args)
-        if engine is None or engine.recodes or (words is not args and traits(words).refusal is not None):
+        if engine is None or engine.recodes or self._changed:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if name not in PLAIN:
+            words = engine.words(args)
+            facts = traits(words)
+            if facts.refusal is not None:
+                self._changed = facts.changes
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         if not engine.is_connected:
             await engine.connect()
         try:
