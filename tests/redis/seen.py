@@ -1,4 +1,4 @@
-"""What the server sees of clients: their connections, by the name that they set."""
+"""What the server sees of clients: their connections, by the name that they set. And clients to compare with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import redis.asyncio as theirs
 
+import aioresp.redis
 from aioresp import Client
 from aioresp.replies.clients import ClientInfo
 
@@ -26,3 +27,10 @@ async def settle(watcher: Client[Any], name: str, expected: int) -> None:
 async def shares(client: theirs.Redis) -> bool:
     """Return whether four commands at once travel on one connection, as they do over the layer alone."""
     return len(set(await asyncio.gather(*(client.client_id() for _ in range(4))))) == 1
+
+
+def plain(url: str, **options: Any) -> theirs.Redis:
+    """Return a client of redis-py on connections of its own, whatever is installed."""
+    pool = theirs.ConnectionPool.from_url(url, **options)
+    aioresp.redis.exclude(pool)
+    return theirs.Redis.from_pool(pool)
