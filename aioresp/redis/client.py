@@ -67,11 +67,5 @@ class Redis(theirs.Redis):
         reply = callback(reply, **options)
         return await reply if inspect.isawaitable(reply) else reply
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close the client, and its pool if it made it; see redis-py."""
-        await super().aclose(close_connection_pool)
-        if self._engine is not None:
-            await self._engine.disconnect()
-
 
 from_url = Redis.from_url

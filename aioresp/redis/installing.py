@@ -31,6 +31,8 @@ _lock: Final = threading.Lock()
 _excluded: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 #: Pools with connections of ours, each with the limit that its user has set.
 _limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKeyDictionary()
+#: Pools of clients of our class, each with the connection that all of these use beside it.
+_engines: Final[weakref.WeakKeyDictionary[ConnectionPool, Engine]] = weakref.WeakKeyDictionary()
 
 for owner, name in ((ConnectionPool, "make_connection"), (DefaultParser, "parse_error"), (Retry, "call_with_retry")):
     if not hasattr(owner, name):
@@ -94,13 +96,25 @@ def _restore(pool: ConnectionPool) -> None:
 
 
 def adopt(pool: ConnectionPool) -> Engine | None:
-    """Let one pool make connections without a socket, whatever is installed; return one that is not the pool's.
+    """Let one pool make connections without a socket, whatever is installed; return one that is beside the pool.
 
+    Clients of one pool get the same, which is disconnected with the pool: some programs make a client for each command.
     Returns None for a pool that is excluded, or whose connections are a user's own.
     """
     own = getattr(type(pool), "make_connection", None) not in (_original, make_connection)
     if own or pool in _excluded or pool.connection_class not in KINDS:
         return None
-    pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
-    engine: Engine = make_connection(pool)
+    with _lock:
+        engine = _engines.get(pool)
+        if engine is None:
+            pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
+            pool.disconnect = _disconnect.__get__(pool)  # type: ignore[method-assign]
+            engine = _engines[pool] = make_connection(pool)
     return engine
+
+
+async def _disconnect(pool: ConnectionPool, inuse_connections: bool = True) -> None:
+    """Disconnect the connections of a pool, and the one beside it, which is in use all the time."""
+    await type(pool).disconnect(pool, inuse_connections)
+    if inuse_connections and pool in _engines:
+        await _engines[pool].disconnect()

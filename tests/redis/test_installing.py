@@ -16,7 +16,9 @@ from redis.asyncio.connection import Connection
 
 import aioresp
 import aioresp.redis
+from aioresp import Client
 from aioresp.testing import Server
+from aioresp.testing import server as start_server
 from tests.redis.seen import shares
 
 ROOT = Path(aioresp.__file__).parent
@@ -138,6 +140,28 @@ async def test_the_class_needs_no_installation(server: Server) -> None:
         assert await shares(client)
         assert await client.client_id() == await other.client_id()
         assert not await over_the_layer(server), "no other client has it"
+
+
+async def received(watcher: Client[str]) -> int:
+    return int((await watcher.info("stats"))["total_connections_received"])
+
+
+@pytest.mark.parametrize("kind", [theirs.ConnectionPool, theirs.BlockingConnectionPool])
+async def test_a_client_for_each_command_connects_once(kind: type[theirs.ConnectionPool]) -> None:
+    async with start_server() as own, Client(own.url) as watcher:
+        pool = kind.from_url(own.url)
+        before = await received(watcher)
+        for _ in range(20):
+            async with aioresp.redis.Redis(connection_pool=pool) as client:
+                await client.incr("n")
+        assert await received(watcher) == before + 1
+        await pool.disconnect()
+        async with asyncio.timeout(20):
+            while len(await watcher.client_list()) > 1:
+                await asyncio.sleep(0.005)
+        async with aioresp.redis.Redis(connection_pool=pool) as client:
+            assert await client.get("n") == b"20", "a pool that was disconnected connects again"
+        await pool.disconnect()
 
 
 # --- The import ------------------------------------------------------------------------------------------------------
