@@ -11,7 +11,6 @@ from redis import exceptions
 
 import aioresp.redis
 from aioresp import Client
-from aioresp.testing import Server
 from aioresp.testing import server as start_server
 from tests.redis.conftest import Make
 from tests.redis.seen import named, settle
