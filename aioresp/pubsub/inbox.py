@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 #: Policy for an item that finds the buffer full.
 Overflow: TypeAlias = Literal["drop_oldest", "drop_newest", "close", "wait"]
@@ -167,6 +168,16 @@ class Inbox(Iterated, AsyncIterator[T]):
         if self._careful:
             self._taken(item)
         return item  # type: ignore[no-any-return]  # what is no error is a T
+
+    def take(self, kind: type[K]) -> K | None:
+        """Return the next item if it is buffered and of this very class, or None."""
+        items = self._items
+        if not items or items[0].__class__ is not kind:
+            return None
+        item = items.popleft()
+        if self._careful:
+            self._taken(item)
+        return item  # type: ignore[no-any-return]  # its class has been compared
 
     def _taken(self, item: Any) -> None:
         """Let the producer go on if half of the buffer is free, and raise an item that is an error."""

@@ -73,6 +73,10 @@ class Once:
             raise
 
 
+#: Method of redis-py's parser that returns a message as it is; its users may put one of their own in its place.
+RETURNS: Final = getattr(theirs.DefaultParser, "handle_pubsub_push_response", None)
+
+
 class Batch(Sequence[Any]):
     """Commands of a pipeline, as redis-py hands them from `pack_commands` to `send_packed_command`.
 
@@ -259,6 +263,17 @@ class Engine(Base):
         push_request: bool | None = False,
     ) -> Any:
         """Carry out the next command that was sent, and return its reply; or return the next message."""
+        if push_request and self._listener is not None and not self._sent and not self._replies:
+            # Most messages are here already. redis-py's parser would do nothing with one but to return it.
+            handler = getattr(self._parser, "pubsub_push_handler_func", None)
+            if getattr(handler, "__func__", None) is RETURNS and not self.health_check_interval:
+                message = self._listener.take()
+                if message is not None:
+                    if disable_decoding or self._decode is None:
+                        return message
+                    if self.recodes:
+                        return self.decode(message)
+                    return [each.decode() if each.__class__ is bytes else self.decode(each) for each in message]
         try:
             if self._replies:
                 reply = self._replies.popleft()
