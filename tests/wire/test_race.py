@@ -9,7 +9,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -131,9 +131,9 @@ async def test_the_order_of_the_resolver_is_kept(names: Callable[..., None], ser
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(writer.get_extra_info("sockname")[0])
-        await command(reader)
-        writer.write(b"-ERR invalid password\r\n" * 3)
-        await reader.read()
+        with suppress(ValueError):  # the end of the stream is no command
+            while await command(reader):  # how many there are depends on what the server before it knew
+                writer.write(b"-ERR invalid password\r\n")
         writer.close()
 
     async with await asyncio.start_server(refuse, "127.0.0.2", server.port):
