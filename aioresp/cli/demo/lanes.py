@@ -89,9 +89,15 @@ class _Children:
         self.reap()  # in case that it has ended before it was known
 
     def reap(self, *_: Any) -> None:
-        """Take note of children that have ended, and tell of one that was killed."""
+        """Take note of children that have ended, and tell of one that was killed.
+
+        SIGCHLD may call it in the middle of a call by `start`: the one that waited for a child tells of it.
+        """
         for pid in list(self._pids):
-            ended, status = os.waitpid(pid, os.WNOHANG)
+            try:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
             if ended:
                 self._pids.discard(pid)
                 if status:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,6 +27,7 @@ from aioresp.cli.demo.figures import (
     percentile,
 )
 from aioresp.cli.demo.keys import names, new_prefix
+from aioresp.cli.demo.lanes import _Children
 from aioresp.cli.demo.peer import version
 from aioresp.cli.demo.progress import NAMES_AND_COLOURS, Progress, Sample, planned
 from aioresp.cli.demo.race import Starter
@@ -209,3 +214,24 @@ def test_a_starter_that_ends_at_once_leaves_no_process() -> None:
         with Starter(None):
             pass
     assert psutil.Process().children() == before
+
+
+def test_a_lane_that_ends_while_another_look_is_taken_is_noted_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SIGCHLD comes between any two steps of the process that starts the lanes, which must not end by it."""
+    lanes, wait = _Children(), os.waitpid
+    lane = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+    os.waitid(os.P_PID, lane.pid, os.WEXITED | os.WNOWAIT)
+    lanes._pids.add(lane.pid)
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.setattr(os, "waitpid", wait)
+        lanes.reap()
+        return wait(*arguments)
+
+    monkeypatch.setattr(os, "waitpid", interrupted)
+    lanes.reap()
+    lane.wait()
+    assert lanes._pids == set()
+    assert capfd.readouterr().out == '{"ended": 3}\n'
