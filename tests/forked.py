@@ -18,15 +18,15 @@ from typing import Final, Self
 from tests.snippets import ROOT
 
 #: Runs programs, each as the only one of a process that forks here. A line names a program, its arguments, its URL,
-#: its folder, and the files for what it prints; the answer is its status. asyncio's remarks on slow callbacks are
-#: about this machine.
+#: its folder, whether its end is short, and the files for what it prints; the answer is its status. asyncio's remarks
+#: on slow callbacks are about this machine.
 BOOT: Final = """
-import ast, asyncio, gc, inspect, json, logging, os, sys
+import ast, asyncio, atexit, gc, inspect, json, logging, os, sys, threading
 from aioresp import Client
 gc.freeze()  # or the end of each process goes through all that is imported here
 logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing"))
 for line in sys.stdin:
-    path, arguments, url, folder, *files = json.loads(line)
+    path, arguments, url, folder, short, *files = json.loads(line)
     child = os.fork()
     if not child:
         break
@@ -51,6 +51,14 @@ async def as_typed():
     async with Client(url) as names["r"]:
         await eval(code, names)
 asyncio.run(as_typed()) if code.co_flags & inspect.CO_COROUTINE else exec(code, names)
+if short:
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    names.clear()
+    gc.collect()  # what the program left open warns
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 """
 
 #: A program that is a run of pytest, with its arguments.
@@ -58,7 +66,8 @@ PYTEST: Final = """
 import os, sys
 import pytest
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-sys.exit(pytest.main())
+if status := pytest.main():
+    sys.exit(status)
 """
 
 #: Seconds that a program may take.
@@ -87,14 +96,18 @@ class Runner:
         with self.process:  # which closes its standard input, and waits
             pass
 
-    def run(self, program: Path, url: str, folder: Path, *arguments: str) -> tuple[int, str, str]:
-        """Return the status of a program, what it printed, and what it said on standard error."""
+    def run(self, program: Path, url: str, folder: Path, *arguments: str, short: bool = False) -> tuple[int, str, str]:
+        """Return the status of a program, what it printed, and what it said on standard error.
+
+        After a `short` end, the process skips the rest of Python's: that takes as long as most programs, for all that
+        was imported before the fork. What a program leaves open warns; at Python's own end, it is too late for that.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         printed = folder / "stdout", folder / "stderr"
         for file in printed:
             file.unlink(missing_ok=True)
-        line = json.dumps([str(program), arguments, url, str(folder), *map(str, printed)])
+        line = json.dumps([str(program), arguments, url, str(folder), short, *map(str, printed)])
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         alarm = threading.Timer(PATIENCE, os.killpg, (self.process.pid, signal.SIGKILL))

@@ -45,9 +45,10 @@ def own_server() -> Iterator[Server]:
 
 
 class Runners(NamedTuple):
-    """Processes that fork: with Python's development mode, without it, with it and FastAPI, and with it and pytest."""
+    """Processes that fork: `plain` without Python's development mode, and those with it, by what is imported there."""
 
     dev: Runner
+    recipes: Runner
     web: Runner
     plain: Runner
     tests: Runner
@@ -56,16 +57,18 @@ class Runners(NamedTuple):
 @pytest.fixture(scope="module")
 def runners() -> Iterator[Runners]:
     # Before the forks: otherwise each program imports it for itself. What it does not need costs time at its end.
-    ours = "import aioresp.cluster, aioresp.recipes, aioresp.testing"
+    ours = "import aioresp.cluster, aioresp.pubsub.hub, aioresp.pubsub.subscription, aioresp.recipes, aioresp.testing"
+    recipes = f"{ours}; from aioresp.recipes import Cache, Limiter, Lock, Queue, Worker"
     with (
         Runner("-W", "error", "-X", "dev", first=ours) as dev,
-        Runner("-W", "error", "-X", "dev", first=f"{ours}, fastapi.testclient") as web,
+        Runner("-W", "error", "-X", "dev", first=recipes) as with_recipes,
+        Runner("-W", "error", "-X", "dev", first=f"{recipes}; import fastapi.testclient") as web,
         Runner("-W", "error") as plain,
         Runner(
             "-W", "error", "-X", "dev", first="import pytest, pytest_asyncio.plugin, aioresp.testing.fixtures"
         ) as tests,
     ):
-        yield Runners(dev, web, plain, tests)
+        yield Runners(dev, with_recipes, web, plain, tests)
 
 
 class Place(NamedTuple):
@@ -153,7 +156,9 @@ def run(program: Path, server: Server, folder: Path, runners: Runners, *, url: s
         # asyncio's debug mode makes thousands of tasks many times slower, and logs how slow redis-py's own are.
         many = re.search(r"10_000|range\(1000\)|import redis\.asyncio", text)
         runner = runners.plain if many else runners.web if "fastapi" in text else runners.dev
-        status, output, errors = runner.run(program, url, folder)
+        if runner is runners.dev and "aioresp.recipes" in text:
+            runner = runners.recipes
+        status, output, errors = runner.run(program, url, folder, short=True)
     else:
         # Plugins by name: whether an installed aioresp, if there is any, is this one is another question.
         plugin = "anyio.pytest_plugin" if "pytest.mark.anyio" in text else "pytest_asyncio.plugin"
@@ -163,7 +168,7 @@ def run(program: Path, server: Server, folder: Path, runners: Runners, *, url: s
         main = folder / "run_pytest.py"
         main.write_text(PYTEST, encoding="utf-8")
         words = ["-q", "--rootdir", str(folder), *plugins, str(program)]
-        status, output, errors = runners.tests.run(main, url, folder, *words)
+        status, output, errors = runners.tests.run(main, url, folder, *words, short=True)
     assert (status, errors) == (0, ""), f"{output}\n{errors}"
     return output
 
@@ -188,7 +193,8 @@ def test_snippet(snippet: Snippet, own_server: Server, places: Places, runners: 
     text = re.sub(r"redis://(:secret@)?localhost\b(?!:)", own_server.url, text)
     program = tmp_path / "test_snippet.py"
     program.write_text("\n" * (snippet.line - 1) + text, encoding="utf-8")
-    printed = run(program, own_server, tmp_path, runners, url=others[0].url if others else own_server.url)
+    url = others[0].url if others else own_server.url
+    printed = run(program, own_server, tmp_path, runners, url=url)
     for place in others:
         printed = place.said(printed)
     check_output(
@@ -204,6 +210,13 @@ def test_the_first_snippet_runs_twice(own_server: Server, runners: Runners, tmp_
     first = run(program, own_server, tmp_path, runners)
     check_output(text, first)
     assert run(program, own_server, tmp_path, runners, flush=False) == first
+
+
+def test_what_a_program_leaves_open_is_told(own_server: Server, runners: Runners, tmp_path: Path) -> None:
+    program = tmp_path / "careless.py"
+    program.write_text("import socket\nleft = socket.socket()\nprint('done')\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"done(\n.*)+ResourceWarning: unclosed <socket"):
+        run(program, own_server, tmp_path, runners)
 
 
 @pytest.mark.quick
