@@ -105,6 +105,8 @@ class Run:
         self.pushes = 0
         self.pushed = 0
         self.ended = False
+        self.patience = 0.5
+        """Seconds for which a patient worker waits for jobs."""
 
     async def produce(self) -> None:
         """Push the jobs in small heaps, so that workers find the queue empty as often as not."""
@@ -137,7 +139,7 @@ class Run:
                     await asyncio.wait([task])
                     self.cancelled += task.cancelled()
                 else:
-                    async with asyncio.timeout(0.5):
+                    async with asyncio.timeout(self.patience):
                         await self.take()
             except TimeoutError:
                 self.cancelled += 1
@@ -153,6 +155,8 @@ class Run:
             await asyncio.sleep(0.01)
             if len(self.handed) > seen:
                 seen, since = len(self.handed), time.monotonic()
+            # Where the machine is so busy that no reply comes in time, all are put back without end.
+            self.patience = 0.5 if time.monotonic() - since < 2 else 10
         self.ended = True  # for Python 3.11, whose wait_for() swallows a cancellation in the turn of the result
         for worker in workers:  # in the middle of it: what they were about to get stays
             worker.cancel()

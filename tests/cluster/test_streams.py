@@ -10,6 +10,7 @@ import pytest
 
 from aioresp.cluster import Cluster, streams
 from aioresp.testing import ClusterNode, ClusterServers
+from tests.rest import until
 
 NAMES = ("stream:1", "stream:2", "stream:3", "{moves}s")
 
@@ -94,6 +95,10 @@ async def test_a_group_reads_streams_of_several_slots_over_moves_and_failovers(
             fresh.migrate("{moves}s", fresh.primary_of(anchor))
 
 
+def blocked(servers: ClusterServers) -> int:
+    return sum(int(node.info("clients")["blocked_clients"]) for node in servers.primaries())
+
+
 async def test_one_blocking_read_for_each_slot_is_asked(fresh: ClusterServers, r: Cluster[str]) -> None:
     """The servers are not asked again and again, and what all of them have delivered by then is returned."""
     for name in NAMES:
@@ -106,8 +111,9 @@ async def test_one_blocking_read_for_each_slot_is_asked(fresh: ClusterServers, r
             else r.xread(dict.fromkeys(NAMES, "$"), block=20_000)
         )
         reading = asyncio.ensure_future(read)
+        await until(lambda: blocked(fresh) == len(NAMES))
         await asyncio.sleep(1)
-        assert sum(int(node.info("clients")["blocked_clients"]) for node in fresh.primaries()) == len(NAMES)
+        assert blocked(fresh) == len(NAMES)
         before = asyncio.get_running_loop().time()
         await r.xadd(NAMES[1], {"n": "new"})
         assert list(await reading) == [NAMES[1]]

