@@ -220,10 +220,11 @@ def test_on_a_terminal_it_is_live(foreign: Server) -> None:
 @pytest.mark.parametrize(
     ("lane", "signals", "status"),
     [
-        (1, [signal.SIGINT], 130),
+        (1, [signal.SIGINT, signal.SIGINT, signal.SIGINT], 130),
+        pytest.param(1, [signal.SIGINT], 130, marks=pytest.mark.ci),
         pytest.param(3, [signal.SIGTERM], 143, marks=pytest.mark.ci),
-        (6, [signal.SIGINT, signal.SIGINT, signal.SIGINT], 130),
         pytest.param(4, [signal.SIGINT], 130, marks=pytest.mark.ci),
+        pytest.param(6, [signal.SIGINT, signal.SIGINT, signal.SIGINT], 130, marks=pytest.mark.ci),
     ],
 )
 def test_ctrl_c_leaves_no_key(foreign: Server, lane: int, signals: list[int], status: int) -> None:

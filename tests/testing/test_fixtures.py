@@ -229,7 +229,9 @@ def test_the_server_may_be_ones_own_and_is_started_on_demand(tmp_path: Path) -> 
     assert run_pytest(tmp_path, conftest=conftest, test_it=test) == {"passed": 2}
 
 
-@pytest.mark.parametrize(("mark", "arguments"), [("asyncio", ASYNCIO), ("anyio", ANYIO)])
+@pytest.mark.parametrize(
+    ("mark", "arguments"), [("asyncio", ASYNCIO), pytest.param("anyio", ANYIO, marks=pytest.mark.ci)]
+)
 def test_a_cluster_and_sentinels(tmp_path: Path, mark: str, arguments: list[str]) -> None:
     conftest = """
         import pytest
@@ -298,7 +300,9 @@ def test_a_cluster_and_sentinels(tmp_path: Path, mark: str, arguments: list[str]
     assert run_pytest(tmp_path, *arguments, conftest=conftest, test_it=test) == {"passed": 8}
 
 
-@pytest.mark.parametrize(("mark", "arguments"), [("asyncio", ASYNCIO), ("anyio", ANYIO)])
+@pytest.mark.parametrize(
+    ("mark", "arguments"), [pytest.param("asyncio", ASYNCIO, marks=pytest.mark.ci), ("anyio", ANYIO)]
+)
 def test_the_example_in_the_documentation(tmp_path: Path, mark: str, arguments: list[str]) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
     found = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"@pytest.mark.{mark}" in text]

@@ -411,7 +411,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("size", [7, 701, 96 * 1024])
 @pytest.mark.parametrize("undecoded", [False, True], ids=["decoded", "undecoded"])
 @pytest.mark.parametrize("name", SHAPES)
