@@ -60,12 +60,13 @@ def leave(shared: Shared, connection: object, *, keep: bool) -> bool:
 def _options(connection: Any) -> dict[str, Any]:
     """Return the options of the client for a connection of redis-py."""
     path, told = getattr(connection, "path", None), getattr(connection, "driver_info", None)
+    library = getattr(told, "formatted_name", None) if told else getattr(connection, "lib_name", None)
     options: dict[str, Any] = {
         "db": int(connection.db or 0),
         "username": connection.username or None,
         "password": connection.password or ("" if connection.username else None),
         "client_name": connection.client_name or None,
-        "lib_name": getattr(told, "formatted_name", None) if told else getattr(connection, "lib_name", None),
+        "lib_name": f"{library}(aioresp)" if library else None,
         "protocol": int(connection.protocol or 2),
         "limit": LIMIT,
     }
