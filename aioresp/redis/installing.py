@@ -31,8 +31,8 @@ _lock: Final = threading.Lock()
 _excluded: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 #: Pools with connections of ours, each with the limit that its user has set.
 _limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKeyDictionary()
-#: Pools of clients of our class, each with the connection that all of these use beside it.
-_engines: Final[weakref.WeakKeyDictionary[ConnectionPool, Engine]] = weakref.WeakKeyDictionary()
+#: Attribute of a pool for the connection beside it. A table would keep both for good: each refers to the other.
+ENGINE: Final = "_aioresp_engine"
 
 for owner, name in ((ConnectionPool, "make_connection"), (DefaultParser, "parse_error"), (Retry, "call_with_retry")):
     if not hasattr(owner, name):
@@ -105,16 +105,16 @@ def adopt(pool: ConnectionPool) -> Engine | None:
     if own or pool in _excluded or pool.connection_class not in KINDS:
         return None
     with _lock:
-        engine = _engines.get(pool)
+        engine: Engine | None = vars(pool).get(ENGINE)
         if engine is None:
             pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
             pool.disconnect = _disconnect.__get__(pool)  # type: ignore[method-assign]
-            engine = _engines[pool] = make_connection(pool)
+            engine = vars(pool)[ENGINE] = make_connection(pool)
     return engine
 
 
 async def _disconnect(pool: ConnectionPool, inuse_connections: bool = True) -> None:
     """Disconnect the connections of a pool, and the one beside it, which is in use all the time."""
     await type(pool).disconnect(pool, inuse_connections)
-    if inuse_connections and pool in _engines:
-        await _engines[pool].disconnect()
+    if inuse_connections:
+        await vars(pool)[ENGINE].disconnect()
