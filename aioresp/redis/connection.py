@@ -118,6 +118,8 @@ class Engine(Base):
         self._lease: Lease[bytes] | None = None
         self._listener: RawSubscriber | None = None
         self._monitor: Monitor[bytes] | None = None
+        #: Loop of the listener or monitor.
+        self._loop: asyncio.AbstractEventLoop | None = None
         encoder: Any = self.encoder
         self._encode: Callable[[Any], Any] = encoder.encode
         self._decode: Callable[[Any], Any] | None = encoder.decode if encoder.decode_responses else None
@@ -127,6 +129,7 @@ class Engine(Base):
     def __del__(self, *_: Any) -> None:
         super().__del__()
         self._give_back()
+        self._end_soon()
 
     # --- Coming and going --------------------------------------------------------------------------------------------
 
@@ -179,6 +182,7 @@ class Engine(Base):
     async def disconnect(self, nowait: bool = False, *_: Any, **__: Any) -> None:
         """Forget what was sent, and end what was begun. The last user of the shared client closes it."""
         shared, listener, monitor = self._shared, self._listener, self._monitor
+        self._listener = self._monitor = None
         self._close()
         if listener is not None:
             await listener.__aexit__(None, None, None)
@@ -195,6 +199,7 @@ class Engine(Base):
         self._sent.clear()
         self._replies.clear()
         self._give_back()
+        self._end_soon()
         self._shared = self._listener = self._monitor = self._reader = None
 
     @property
@@ -321,6 +326,7 @@ class Engine(Base):
             if facts.name == "MONITOR":
                 self._monitor = monitor = self.raw.monitor(overflow="wait")
                 await monitor.__aenter__()
+                self._loop = asyncio.get_running_loop()
                 return b"OK"
             if facts.refusal is None or facts.forbidden:
                 return await self._perform(self.raw, words)
@@ -402,6 +408,12 @@ class Engine(Base):
         else:
             lease.loop.call_soon_threadsafe(lease.give_back)
 
+    def _end_soon(self) -> None:
+        """End a listener or monitor in its loop, where nobody can await it."""
+        for begun in (vars(self).get("_listener"), vars(self).get("_monitor")):
+            if begun is not None and self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_end, begun)
+
     async def _listening(self) -> RawSubscriber:
         if self._shared is None:
             await self.connect()
@@ -410,6 +422,7 @@ class Engine(Base):
             listener = self.raw.subscribe_raw(protocol=3 if self.protocol == 3 else 2)
             await listener.__aenter__()
             self._listener = self._reader = listener
+            self._loop = asyncio.get_running_loop()
             self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         return listener
 
@@ -420,6 +433,10 @@ class Engine(Base):
             await (await self._listening()).send(encoded)
         except Failure as error:
             raise translated(error, self.address) from error
+
+
+def _end(begun: RawSubscriber | Monitor[bytes]) -> None:
+    asyncio.ensure_future(begun.__aexit__(None, None, None))  # noqa: RUF006 (it never waits)
 
 
 #: Classes of redis-py, each with the one that takes its place. A subclass of a user's own is left alone.

@@ -1,0 +1,234 @@
+"""How clients begin and end: over several loops, in threads, in forked children, closed, and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis.asyncio as theirs
+from redis import exceptions
+
+import aioresp.redis
+from aioresp import Client
+from aioresp.testing import Server
+from tests.redis.conftest import Make
+from tests.redis.seen import named, settle
+from tests.rest import descriptors, tasks_besides
+
+
+@pytest.fixture
+def name(prefix: str) -> str:
+    """A name for connections."""
+    return prefix.replace(" ", "_")
+
+
+@pytest.fixture(params=["install", "class"])
+def client(request: pytest.FixtureRequest, server: Server) -> Any:
+    """A client that no loop has made, as at the top of a module."""
+    if request.param == "install":
+        aioresp.redis.install()
+    kind = theirs.Redis if request.param == "install" else aioresp.redis.Redis
+    yield kind.from_url(server.url, decode_responses=True)
+    aioresp.redis.uninstall()
+
+
+# --- Loops, threads and processes ------------------------------------------------------------------------------------
+
+
+async def all_ways(client: Any, key: str, n: int) -> None:
+    """Use a client in all its ways."""
+    await client.set(key, n)
+    assert await asyncio.gather(*(client.get(key) for _ in range(10))) == [str(n)] * 10
+    assert await client.pipeline().incr(key).get(key).execute() == [n + 1, str(n + 1)]
+    async with client.pipeline() as p:
+        await p.watch(key)
+        p.multi()
+        assert await p.set(key, n).execute() == [True]
+    await client.rpush(f"{key}q", n)
+    assert await client.blpop([f"{key}q"], 5) in ([f"{key}q", str(n)], (f"{key}q", str(n)))
+    async with client.pubsub(ignore_subscribe_messages=True) as p:
+        await p.subscribe(key)
+        await client.publish(key, n)
+        async with asyncio.timeout(20):
+            while (found := await p.get_message(timeout=20)) is None:
+                pass
+        assert found["data"] == str(n)
+
+
+def test_one_client_in_one_loop_after_the_other(client: Any, prefix: str) -> None:
+    for n in range(4):
+        asyncio.run(all_ways(client, prefix, n))
+    asyncio.run(client.aclose())
+
+
+def test_a_subscription_and_a_lease_of_a_loop_that_has_ended(client: Any, prefix: str) -> None:
+    async def begin() -> tuple[Any, Any]:
+        p = client.pubsub()
+        await p.subscribe(prefix)
+        t = client.pipeline()
+        await t.watch(prefix)
+        return p, t
+
+    begun = [asyncio.run(begin()) for _ in range(2)]
+
+    async def go_on() -> None:
+        await all_ways(client, f"{prefix}k", 1)
+        for p, t in begun:
+            await p.aclose()
+            try:
+                await t.reset()
+            except exceptions.RedisError:
+                pass  # its connection has ended with its loop
+        await all_ways(client, f"{prefix}k", 2)
+        await client.aclose()
+
+    asyncio.run(go_on())
+
+
+def in_threads(*functions: Callable[[], object]) -> None:
+    """Run functions at once, and raise the first error."""
+    errors: list[BaseException] = []
+
+    def run(function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+def test_two_threads_with_loops_of_their_own(client: Any, prefix: str) -> None:
+    async def work(key: str) -> None:
+        for n in range(6):
+            await all_ways(client, key, n)
+
+    in_threads(*(lambda n=n: asyncio.run(work(f"{prefix}{n}")) for n in range(2)))  # type: ignore[misc]
+    asyncio.run(client.aclose())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_connections_of_its_own(client: Any, prefix: str) -> None:
+    async def before() -> set[int]:
+        await all_ways(client, prefix, 1)
+        return {await client.client_id()}
+
+    loop = asyncio.new_event_loop()
+    mine = loop.run_until_complete(before())
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        try:
+            os.close(reading)
+            asyncio.set_event_loop(None)
+
+            async def inside() -> None:
+                number = await client.client_id()
+                await all_ways(client, f"{prefix}child", 5)
+                os.write(writing, str(number).encode())
+
+            threads = threading.Thread(target=lambda: asyncio.run(inside()))
+            threads.start()
+            threads.join(30)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    assert said.isdigit()
+    assert int(said) not in mine
+    assert {loop.run_until_complete(client.client_id())} == mine, "the child has closed nothing of the parent"
+    loop.run_until_complete(all_ways(client, prefix, 2))
+    loop.run_until_complete(client.aclose())
+    loop.close()
+
+
+# --- Closing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["aclose", "pool", "nowait"])
+async def test_nothing_is_left_at_the_server(make: Make, other: Client[str], prefix: str, name: str, how: str) -> None:
+    before, open_files = tasks_besides(), descriptors()
+    client = make(client_name=name, decode_responses=True)
+    await all_ways(client, prefix, 1)
+    async with client.pubsub() as p, client.pipeline() as t, client.monitor() as m:
+        await p.subscribe(prefix)
+        await t.watch(prefix)
+        await m.next_command() if await client.ping() else None
+        assert len(await named(other, name)) >= 3
+        await client.connection_pool.disconnect() if how == "pool" else None
+        # The last user closes what all share: the class has one user more, beside its pool.
+        if how != "pool" or isinstance(client, aioresp.redis.Redis):
+            await client.aclose()
+        if how == "aclose":
+            await client.connection_pool.disconnect()
+        await settle(other, name, 0)
+    async with asyncio.timeout(20):
+        while tasks_besides() - before or descriptors() > open_files:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_closed_client_can_be_used_again(make: Make, prefix: str) -> None:
+    client = make(decode_responses=True)
+    for n in range(3):
+        await all_ways(client, prefix, n)
+        await client.aclose()
+    await client.aclose()
+
+
+async def test_another_pool_to_the_same_server_goes_on(make: Make, other: Client[str], prefix: str, name: str) -> None:
+    first, second = make(client_name=name), make(client_name=name)
+    shared = await first.client_id()
+    assert await second.client_id() == shared
+    await first.aclose()
+    assert await second.client_id() == shared
+    async with second.pubsub() as p:
+        await p.subscribe(prefix)
+        await first.aclose()
+        assert await first.publish(prefix, 1) == 1
+        await first.aclose()
+        assert await second.client_id() == shared
+    await second.aclose()
+    await settle(other, name, 0)
+
+
+async def test_clients_that_are_forgotten_leave_nothing(
+    make: Make, server: Server, other: Client[str], prefix: str, name: str, frozen: None
+) -> None:
+    kind = type(make(client_name=name))
+    before = tasks_besides()
+
+    async def use() -> None:
+        client = kind.from_url(server.url, client_name=name, decode_responses=True)
+        await client.set(prefix, 1)
+        await client.pipeline().get(prefix).execute()
+        lease, listener = client.pipeline(), client.pubsub()
+        await lease.watch(prefix)
+        await listener.subscribe(prefix)
+        single = client.client()
+        await single.initialize()
+        await single.select(4)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(3):
+            await use()
+        async with asyncio.timeout(20):
+            while await named(other, name) or tasks_besides() - before:
+                gc.collect()
+                await asyncio.sleep(0.01)
