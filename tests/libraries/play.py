@@ -56,10 +56,7 @@ class Run:
     connections: int
     """Connections that the server received from it."""
     libraries: frozenset[str]
-    """Name and version of the library that its connections named; those of very short ones may be missing.
-
-    On the layer the name is redis-py's still, and the version is that of aioresp.
-    """
+    """The libraries that its connections named, "redis-py(aioresp)" on the layer; very short ones may be missing."""
     complaints: frozenset[str]
     """Kinds of words on standard error about something that was left behind."""
     repeated: int
@@ -133,7 +130,7 @@ async def _watch(observer: Client[str], own: int, names: dict[int, str]) -> None
     while True:
         for client in await observer.client_list():
             if client.id != own:
-                names[client.id] = f"{client.lib_name}/{client.lib_ver}" if client.lib_name and client.lib_ver else ""
+                names[client.id] = client.lib_name or ""
         await asyncio.sleep(0.05)
 
 

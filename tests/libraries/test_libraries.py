@@ -12,7 +12,6 @@ from typing import Final
 
 import pytest
 
-from aioresp import __version__ as VERSION
 from tests.libraries import Combination, Mark
 from tests.libraries.environments import NoIndex, python_of
 from tests.libraries.play import TooOld, play
@@ -72,12 +71,12 @@ async def test_the_layer_carries_the_library(combination: Combination) -> None:
         pytest.skip(str(error))
     assert plain.status == 0, f"on plain redis-py, the scenario fails: {plain}"
     assert plain.libraries
-    assert not any(name.endswith(f"/{VERSION}") for name in plain.libraries), str(plain)
+    assert not any("aioresp" in name for name in plain.libraries), str(plain)
 
     layered = await play(combination, python, layer=True)
     assert layered.status == 0, f"with the layer: {layered}"
     assert layered.libraries
-    assert all(name.endswith(f"/{VERSION}") for name in layered.libraries), str(layered)
+    assert all("aioresp" in name for name in layered.libraries), str(layered)
     assert layered.connections <= combination.connections, str(layered)
     assert not layered.repeated, str(layered)
     assert not layered.complaints - plain.complaints, str(layered)
