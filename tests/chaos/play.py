@@ -225,7 +225,11 @@ class Play(Generic[S]):
             p.llen(key) if key in lists else p.zcard(key)
         left = {key: length for key, length in zip(keys, await p.execute(), strict=True) if length}
         for queue in common.streamed:
-            (group,), last = await made.direct.xinfo_groups(queue.key), await made.direct.xrevrange(queue.key, count=1)
+            groups, last = await made.direct.xinfo_groups(queue.key), await made.direct.xrevrange(queue.key, count=1)
+            if not groups:  # replication may lose that it was made: a reader makes it again
+                left[f"{queue.key}, without its group"] = 1
+                continue
+            (group,) = groups
             # Of what was acknowledged to a group, replication may have lost that it was.
             pending = 0 if self._may_be_lost(queue.key) else group.pending
             if pending or (last and last[0].id != group.last_delivered_id):
