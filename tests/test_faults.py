@@ -110,8 +110,7 @@ async def test_an_idle_connection_that_was_closed_is_not_handed_out(proxy: Proxy
             await r.ping()
             assert r.stats().made == n
             proxy.cut()
-            await asyncio.sleep(0.02)
-            assert r.stats().open == 0
+            await until(lambda: r.stats().open == 0)
 
 
 @pytest.mark.usefixtures("no_debug")

@@ -96,7 +96,9 @@ async def go_round(where: str) -> None:
         took = asyncio.get_running_loop().time() - begin
         for name, error in zip(WAYS, errors, strict=True):
             asked = (one.asked + other.asked)[name]
-            assert 1 <= asked <= 20 * took, (where, name, asked, took)
+            # On a busy machine, the deadline of a second may pass before the first request.
+            assert asked >= (took < 2), (where, name, asked, took)
+            assert asked <= 20 * took, (where, name, asked, took)
             if name == "SSUBSCRIBE":
                 assert isinstance(error, RedisError), (where, error)
                 continue
