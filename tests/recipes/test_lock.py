@@ -348,7 +348,7 @@ async def test_a_block_that_is_closed_by_hand(make: Make, r: Client[str], prefix
 
 
 async def test_a_holder_that_is_forgotten_warns(r: Client[str], prefix: str) -> None:
-    await Lock(r, prefix, ttl=0.5).acquire()
+    await Lock(r, prefix, ttl=2).acquire()  # one that has ended by then is not missed
     with pytest.warns(ResourceWarning, match="was never given back"):
         gc.collect()
     async with asyncio.timeout(20), Lock(r, prefix):

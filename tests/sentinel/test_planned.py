@@ -94,6 +94,8 @@ class Journey:
             await asyncio.sleep(0.4)
             logger.removeHandler(self.log)
             logger.setLevel(level)
+            steady = self.writers["shared"], self.writers["classic"]
+            await until(lambda: all(len(each.acknowledged) > 40 for each in steady))  # a busy machine takes longer
             for each in (*self.writers.values(), counter, queue, ears, stream):
                 each.stopped = True
             await asyncio.gather(*changing)
