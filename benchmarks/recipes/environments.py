@@ -24,24 +24,29 @@ class Peer:
     script: str
     requirements: tuple[str, ...] = ()
     variant: str = ""
+    folder: str = ""
+    """Name of its environment, if that is not the script's."""
 
     def command(self) -> list[str]:
         """Return the start of the command line that runs its script."""
         return [str(self.python()), str(SCRIPTS / f"with_{self.script}.py")]
 
     def python(self) -> Path:
-        return ROOT / self.script / "bin" / "python" if self.requirements else Path(sys.executable)
+        return self._home() / "bin" / "python" if self.requirements else Path(sys.executable)
+
+    def _home(self) -> Path:
+        return ROOT / (self.folder or self.script)
 
     def install(self) -> None:
         """Make its environment, unless one with these requirements is there."""
         if not self.requirements:
             return
-        home = ROOT / self.script
+        home = self._home()
         said = home / "requirements.txt"
         wanted = "\n".join(self.requirements)
         if said.exists() and said.read_text() == wanted:
             return
-        print(f"installing {', '.join(self.requirements)} into .bench/{self.script}", file=sys.stderr, flush=True)
+        print(f"installing {', '.join(self.requirements)} into .bench/{home.name}", file=sys.stderr, flush=True)
         venv.create(home, clear=True, with_pip=True)
         pip = [str(self.python()), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *self.requirements], check=True)

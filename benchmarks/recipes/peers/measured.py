@@ -1,6 +1,6 @@
 """The form of each peer's script: one job as JSON in its arguments, one result as JSON at its output.
 
-Imports only the standard library, because each peer has an environment of its own.
+Imports only the standard library at first, because each peer has an environment of its own.
 """
 
 from __future__ import annotations
@@ -157,8 +157,12 @@ def cache(decorated: Callable[[Job, Callable[[int], Awaitable[str]]], Read]) -> 
 
 
 def main(**jobs: Callable[[Job], Awaitable[Done] | Done]) -> None:
-    """Do the job that the arguments tell, and print its result."""
+    """Do the job that the arguments tell, and print its result; with `layer`, put aioresp beneath redis-py before."""
     job: Job = json.loads(sys.argv[1])
+    if job.get("layer"):
+        import aioresp.redis  # noqa: PLC0415 (most environments have none)
+
+        assert aioresp.redis.install()
 
     async def run() -> None:
         done = jobs[job["what"]](job)
