@@ -92,10 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = Job(suite, Selection(tuple(asked.file), asked.k), known(asked.known), asked.fresh)
     lanes = [Lane(name, protocol) for name in servers for protocol in wanted]
     begin = time.monotonic()
-    print(
-        f"redis-py {suite.release}: its suite on {len(lanes)} servers and protocols; each takes some minutes",
-        flush=True,
-    )
+    print(f"redis-py {suite.release} on {len(lanes)} of server and protocol: some minutes each", flush=True)
     with ThreadPoolExecutor(asked.jobs) as threads:
         agreed = [*threads.map(lambda lane: tell(job, lane), lanes)]
     print(f"{'agrees with' if all(agreed) else 'differs from'} {asked.known.name}, {time.monotonic() - begin:.0f} s")
