@@ -12,7 +12,7 @@ its pool. That is each file of `tests/test_asyncio` but these:
 - the sockets of redis-py: `test_connect`, `test_connection` and `test_ssl` make connections and parsers by hand, with
   mocks in place of streams, or servers of their own that listen for them;
 - what never comes near a server: parsers, command policies, metrics with mocks, helpers;
-- the tests with the mark `redismod`, which need a server with modules.
+- the tests with the mark `redismod`, and `test_graph`, which need a server with modules.
 
 Owns the rule, and the folder. The other modules: `provided` gets the suite, `runs` runs it, `plugin` is within it,
 `compared` compares. Never copies anything of the suite into the repository.
@@ -40,6 +40,7 @@ LEFT_OUT: Final = (
     "test_command_p",  # parser, policies
     "test_connect.py",
     "test_connection.py",
+    "test_graph",
     "test_multidb",
     "test_observability",
     "test_scenario",
