@@ -98,25 +98,31 @@ class Subscribing(Executor[AnyStr]):
         return self._subscription("s", channels, gaps, buffer, overflow)
 
     def _subscription(
-        self, kind: Kind, names: Iterable[Key], gaps: bool, buffer: int, overflow: Overflow
+        self,
+        kind: Kind,
+        names: Iterable[Key],
+        gaps: bool,
+        buffer: int,
+        overflow: Overflow,
+        make: type[Subscription[Any]] | None = None,
     ) -> Subscription[Any]:
         from aioresp.pubsub.subscription import Subscription  # noqa: PLC0415 (many programs have none)
 
-        at = self._listening()
-        made: Subscription[Any] = Subscription(at.find_hub, at.decode, at.timeout, kind, names, gaps, buffer, overflow)
+        at, make = self._listening(), make or Subscription
+        made = make(at.find_hub, at.decode, at.timeout, kind, names, gaps, buffer, overflow)
         made.prepare = at.prepare
         return made
 
-    def subscribe_raw(self, *, protocol: Literal[2, 3] = 3) -> RawSubscriber:
+    def subscribe_raw(self, *, protocol: Literal[2, 3] = 3, restore: bool = True) -> RawSubscriber:
         """Return a context that takes SUBSCRIBE and its kin as commands, and gives the bytes that a server would send.
 
         It is the seam for layers that have a parser of their own: `await s.send((b"SUBSCRIBE", b"c"))`, then
         `await s.read()`. With `protocol` 3 messages are pushes. If 100,000 messages wait, it ends with
-        SubscriptionOverflow.
+        SubscriptionOverflow. Unless `restore`, it ends with ConnectionLost when its connection is lost.
         """
-        from aioresp.pubsub.raw import BUFFER, RawSubscriber  # noqa: PLC0415 (few programs have one)
+        from aioresp.pubsub.raw import BUFFER, Fleeting, RawSubscriber  # noqa: PLC0415 (few programs have one)
 
-        subscription = self._subscription("", (), True, BUFFER, "close")
+        subscription = self._subscription("", (), True, BUFFER, "close", None if restore else Fleeting)
         subscription.decode = False
         return RawSubscriber(subscription, protocol == 3)
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from aioresp.errors import ConnectionLost
 from aioresp.pubsub.monitor import MonitoredCommand
 from aioresp.pubsub.subscription import Subscription
-from aioresp.pubsub.topics import Gap, Kind, Message
+from aioresp.pubsub.topics import Gap, Kind, Message, Moment, Topic
 
 #: Messages that wait for their reader, at most: then the subscription ends with an error, as the server would end it.
 BUFFER: Final = 100_000
@@ -27,6 +28,16 @@ COMMANDS: Final[dict[str, tuple[Kind, bool]]] = {
     "PUNSUBSCRIBE": ("p", False),
     "SUNSUBSCRIBE": ("s", False),
 }
+
+
+class Fleeting(Subscription[Any]):
+    """Subscription that ends with its connection, for a subscriber who then asks which server to go to."""
+
+    def lose(self, topic: Topic, since: Moment) -> None:
+        """End a moment later: the hub is in the middle of telling all subscribers."""
+        super().lose(topic, since)
+        error = ConnectionLost("the connection of the subscription was lost", "not sent")
+        asyncio.get_running_loop().call_soon(self.end, error)
 
 
 class RawSubscriber:
@@ -87,7 +98,7 @@ class RawSubscriber:
         self._subscription.put((answer or b"PONG") if self._pushes else [b"pong", answer])
 
     async def read(self, most: int = 0) -> bytes:
-        """Return the bytes of the next message, however many. Raises SubscriptionClosed.
+        """Return the bytes of the next message, however many. Raises SubscriptionClosed or ConnectionLost.
 
         After a gap all topics are confirmed again, as if the subscriber itself had subscribed again.
         """

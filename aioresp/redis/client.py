@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio as theirs
+from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ResponseError
 
@@ -40,7 +41,10 @@ class Redis(theirs.Redis):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         engine = adopt(self.connection_pool)
-        if engine is not None and engine.redis_connect_func is None and not self.single_connection_client:
+        # One connection, a function for each connection, and a Sentinel's server are matters of redis-py's pool.
+        if engine is None or self.single_connection_client or isinstance(engine, SentinelManagedConnection):
+            return
+        if engine.redis_connect_func is None:
             self._engine = engine
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:

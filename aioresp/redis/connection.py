@@ -419,7 +419,9 @@ class Engine(Base):
             await self.connect()
         listener = self._listener
         if listener is None or not listener.here:
-            listener = self.raw.subscribe_raw(protocol=3 if self.protocol == 3 else 2)
+            # After a lost connection, one beneath a Sentinel asks it for the server.
+            restore = not isinstance(self, sentinel.SentinelManagedConnection)
+            listener = self.raw.subscribe_raw(protocol=3 if self.protocol == 3 else 2, restore=restore)
             await listener.__aenter__()
             self._listener = self._reader = listener
             self._loop = asyncio.get_running_loop()
