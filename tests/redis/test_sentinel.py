@@ -29,7 +29,8 @@ async def master(
 ) -> AsyncIterator[theirs.Redis]:
     """redis-py's client of the primary."""
     addresses: list[Any] = [tuple(address.rsplit(":", 1)) for address in servers.addresses]
-    sentinel: Any = Sentinel(addresses, sentinel_kwargs={"password": servers.sentinel_password}, password=servers.password)
+    make: Any = Sentinel  # without types for its arguments
+    sentinel = make(addresses, sentinel_kwargs={"password": servers.sentinel_password}, password=servers.password)
     kind: type[theirs.Redis] = theirs.Redis if request.param == "install" else aioresp.redis.Redis
     client: theirs.Redis = sentinel.master_for("mymaster", redis_class=kind, decode_responses=True)
     yield client
