@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -37,7 +38,7 @@ class Fleeting(Subscription[Any]):
         """End a moment later: the hub is in the middle of telling all subscribers."""
         super().lose(topic, since)
         error = ConnectionLost("the connection of the subscription was lost", "not sent")
-        asyncio.get_running_loop().call_soon(self.end, error)
+        asyncio.get_running_loop().call_soon(self.end, error, context=Context())
 
 
 class RawSubscriber:

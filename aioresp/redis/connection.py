@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 from builtins import TimeoutError as OutOfTime
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import UserList, deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,7 +78,7 @@ class Once:
 RETURNS: Final = getattr(theirs.DefaultParser, "handle_pubsub_push_response", None)
 
 
-class Batch(Sequence[Any]):
+class Batch(UserList[Any]):
     """Commands of a pipeline, as redis-py hands them from `pack_commands` to `send_packed_command`.
 
     To others it is the bytes that redis-py would send, packed when they are first looked at.
@@ -88,14 +89,9 @@ class Batch(Sequence[Any]):
         self._pack = pack
 
     @cached_property
-    def _packed(self) -> list[Any]:
+    def data(self) -> list[Any]:  # type: ignore[override]
+        """The packed commands."""
         return self._pack(self.commands)
-
-    def __len__(self) -> int:
-        return len(self._packed)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._packed[index]
 
 
 class Engine(Base):
@@ -274,11 +270,7 @@ class Engine(Base):
             if getattr(handler, "__func__", None) is RETURNS and not self.health_check_interval:
                 message = self._listener.take()
                 if message is not None:
-                    if disable_decoding or self._decode is None:
-                        return message
-                    if self.recodes:
-                        return self.decode(message)
-                    return [each.decode() if each.__class__ is bytes else self.decode(each) for each in message]
+                    return message if disable_decoding else self.decode(message)
         try:
             if self._replies:
                 reply = self._replies.popleft()
@@ -406,13 +398,13 @@ class Engine(Base):
         if lease.loop is asyncio._get_running_loop():
             lease.give_back()
         else:
-            lease.loop.call_soon_threadsafe(lease.give_back)
+            lease.loop.call_soon_threadsafe(lease.give_back, context=Context())
 
     def _end_soon(self) -> None:
         """End a listener or monitor in its loop, where nobody can await it."""
         for begun in (vars(self).get("_listener"), vars(self).get("_monitor")):
             if begun is not None and self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_end, begun)
+                self._loop.call_soon_threadsafe(_end, begun, context=Context())
 
     async def _listening(self) -> RawSubscriber:
         if self._shared is None:

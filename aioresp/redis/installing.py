@@ -108,13 +108,6 @@ def adopt(pool: ConnectionPool) -> Engine | None:
         engine: Engine | None = vars(pool).get(ENGINE)
         if engine is None:
             pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
-            pool.disconnect = _disconnect.__get__(pool)  # type: ignore[method-assign]
             engine = vars(pool)[ENGINE] = make_connection(pool)
+            pool._in_use_connections.add(engine)
     return engine
-
-
-async def _disconnect(pool: ConnectionPool, inuse_connections: bool = True) -> None:
-    """Disconnect the connections of a pool, and the one beside it, which is in use all the time."""
-    await type(pool).disconnect(pool, inuse_connections)
-    if inuse_connections:
-        await vars(pool)[ENGINE].disconnect()
