@@ -303,6 +303,9 @@ class Engine(Base):
 
     async def _carry_out(self, sent: Words | Batch) -> Any:
         """Return the reply to a command, or the first one to a batch."""
+        if self._lease is not None and self._lease.loop is not asyncio.get_running_loop():
+            self._give_back()
+            raise ConnectionError("what was begun on it has ended: it belongs to another event loop")
         if isinstance(sent, Batch):
             self._replies.extend(with_errors(await self._send_batch(sent.commands)))
             return self._replies.popleft()
