@@ -299,7 +299,11 @@ class Engine(Base):
             raise reply
         if isinstance(reply, list) and reply and isinstance(reply[0], ConnectionError):
             raise reply[0]  # as redis-py's parser does
-        return reply if disable_decoding else self.decode(reply)
+        try:
+            return reply if disable_decoding else self.decode(reply)
+        except UnicodeDecodeError:
+            self._replies.clear()  # or the next user of this connection reads the rest
+            raise
 
     async def _carry_out(self, sent: Words | Batch) -> Any:
         """Return the reply to a command, or the first one to a batch."""
