@@ -255,6 +255,10 @@ class Engine(Base):
 
     can_read_destructive = can_read
 
+    def should_reconnect(self) -> bool:
+        """Return whether replies are left, as a callback has raised; the next user must not read them."""
+        return bool(self._replies or self._sent or super().should_reconnect())
+
     async def read_response(
         self,
         disable_decoding: bool = False,
@@ -299,11 +303,7 @@ class Engine(Base):
             raise reply
         if isinstance(reply, list) and reply and isinstance(reply[0], ConnectionError):
             raise reply[0]  # as redis-py's parser does
-        try:
-            return reply if disable_decoding else self.decode(reply)
-        except UnicodeDecodeError:
-            self._replies.clear()  # or the next user of this connection reads the rest
-            raise
+        return reply if disable_decoding else self.decode(reply)
 
     async def _carry_out(self, sent: Words | Batch) -> Any:
         """Return the reply to a command, or the first one to a batch."""

@@ -142,6 +142,23 @@ async def test_one_connection_of_redis_py_reads_no_reply_of_a_cancelled_call(mak
             assert await client.get(f"{prefix}{19 - n}") == str(19 - n)
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_pipeline_reads_no_reply_of_one_that_has_failed(make: Make, prefix: str, protocol: int) -> None:
+    """Under RESP3 redis-py itself reads them, as its pool does not look."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("from a callback")
+
+    client = make(protocol=protocol)
+    await client.mset({f"{prefix}mine": "mine", f"{prefix}other": "other"})
+    client.set_response_callback("STRLEN", fail)
+    with pytest.raises(ValueError, match="from a callback"):
+        await client.pipeline(transaction=False).strlen(prefix).get(f"{prefix}other").get(f"{prefix}other").execute()
+    for _ in range(2):
+        assert await client.pipeline(transaction=False).get(f"{prefix}mine").execute() == [b"mine"]
+        assert await client.get(f"{prefix}mine") == b"mine"
+
+
 async def lost_elements(client: theirs.Redis, other: Client[str], queue: str, count: int, seed: int) -> list[int]:
     """Pop from tasks that are cancelled at random while another one pushes, and return what nobody got."""
     chance = random.Random(seed)
