@@ -19,7 +19,7 @@ from aioresp.client import NONE, Client, View
 from aioresp.cluster.fleet import Fleet, publisher
 from aioresp.cluster.lease import KeyLease
 from aioresp.cluster.packing import END, HEADS, LENGTHS
-from aioresp.cluster.pipeline import ClusterPipeline
+from aioresp.cluster.pipeline import ClusterPipeline, slot_in_batch
 from aioresp.cluster.routes import all_of
 from aioresp.cluster.scan import SlotScan
 from aioresp.cluster.seeds import read_seeds
@@ -261,6 +261,19 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         With `transaction`, all keys must share a slot.
         """
         return ClusterPipeline(self.fleet.route(self.terms), self._decode, transaction)
+
+    async def send_raw(self, commands: Iterable[Arguments]) -> list[Any]:
+        """Send commands in one write to each node; see `Client.send_raw`.
+
+        The keys of a command must share a slot, and those of a transaction.
+        """
+        from aioresp.contexts.raw import RawBatch  # noqa: PLC0415 (few programs send raw batches)
+
+        batch = RawBatch(commands, shared=True)
+        route = self.fleet.route(self.terms)
+        inner = batch.given[1:-1] if batch.whole else batch.given
+        route.slots = [slot_in_batch(traits(exact(arguments))) for arguments in inner]
+        return await batch.send(route, self._decode)
 
     def connection(self, key: Key | None = None) -> Lease[AnyStr]:
         """Return a context with one connection of its own, to the node that serves `key`; see `Client.connection`.

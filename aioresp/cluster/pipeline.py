@@ -19,10 +19,21 @@ from aioresp.command import AnyStr, Arguments, Handle, Key
 from aioresp.commands.marks import unmark_methods
 from aioresp.contexts.pipeline import Pipeline, Queued
 from aioresp.errors import CommandRefused, about
-from aioresp.facts.traits import traits
+from aioresp.facts.traits import Traits, traits
 from aioresp.wire.packing import pack
 
 T = TypeVar("T")
+
+
+def slot_in_batch(facts: Traits) -> int | None:
+    """Return the slot of a command of a batch; None if any node serves it. Raises CommandRefused for other ones."""
+    slot = slot_of_command(facts)
+    if slot is None and facts.name != "PING":
+        policy = policy_of(facts.arguments)
+        if policy.reach is not Reach.ANY:
+            why = policy.advice or "it concerns several nodes: call it on the client, outside of the pipeline"
+            raise about(CommandRefused(f"a pipeline over a cluster does not send this command: {why}"), facts.name)
+    return slot
 
 
 class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
@@ -69,12 +80,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
             return super()._execute_special(arguments, reply)
         facts = traits(arguments := exact(arguments))
         split = None if self._whole else split_of(facts)
-        slot = slot_of_command(facts) if split is None else split.slots[0]
-        if slot is None and facts.name != "PING":
-            policy = policy_of(arguments)
-            if policy.reach is not Reach.ANY:
-                why = policy.advice or "it concerns several nodes: call it on the client, outside of the pipeline"
-                raise about(CommandRefused(f"a pipeline over a cluster does not send this command: {why}"), facts.name)
+        slot = slot_in_batch(facts) if split is None else split.slots[0]
         handle = super()._execute_special(arguments, reply)
         if split is not None:
             self._splits[len(self._keys)] = split

@@ -30,11 +30,11 @@ class Carrier(Protocol):
 class RawBatch:
     """Commands that were checked and packed, and whether they are one transaction."""
 
-    __slots__ = ("changes", "commands", "whole")
+    __slots__ = ("changes", "commands", "given", "whole")
 
     def __init__(self, commands: Iterable[Arguments], *, shared: bool) -> None:
         """Check the commands for a `shared` connection, or for a lease. Raises ArgumentError and CommandRefused."""
-        given = [_checked(number, arguments) for number, arguments in enumerate(commands)]
+        self.given = given = [_checked(number, arguments) for number, arguments in enumerate(commands)]
         #: Names of the commands that change their connection.
         self.changes: set[str] = set()
         self.whole = len(given) > 1 and _name(given[0]) == "MULTI" and _name(given[-1]) == "EXEC"
