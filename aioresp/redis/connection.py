@@ -257,7 +257,7 @@ class Engine(Base):
 
     def should_reconnect(self) -> bool:
         """Return whether replies are left, as a callback has raised; the next user must not read them."""
-        return bool(self._replies or self._sent or super().should_reconnect())
+        return bool(self._replies or self._sent or super().should_reconnect())  # type: ignore[no-untyped-call]
 
     async def read_response(
         self,

@@ -41,7 +41,7 @@ async def test_replies_are_raw_and_errors_are_values(raw: Client[bytes], prefix:
 
 
 async def test_text(r: Client[str], prefix: str) -> None:
-    assert await r.send_raw([("SET", prefix, "é"), ["GET", prefix]]) == ["OK", "é"]
+    assert await r.send_raw([("SET", prefix, "é"), ("GET", prefix)]) == ["OK", "é"]
     assert await r.send_raw([("SET", prefix, b"\xff")]) == ["OK"]
     (undecodable,) = await r.send_raw([("GET", prefix)])
     assert isinstance(undecodable, aioresp.DecodeError)

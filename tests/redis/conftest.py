@@ -15,7 +15,7 @@ from aioresp.testing import Server
 class Make(Protocol):
     """Constructor of a client of redis-py, for the test's server or for another URL; the fixture closes it."""
 
-    def __call__(self, url: str | None = None, /, **options: Any) -> theirs.Redis: ...
+    def __call__(self, url: str | None = None, /, **options: Any) -> Any: ...
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def installed() -> Iterator[None]:
 @pytest.fixture(params=["install", "class"])
 async def make(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Make]:
     """Make clients of redis-py with the layer beneath: by `install()`, and by the class `aioresp.redis.Redis`."""
-    made: list[theirs.Redis] = []
+    made: list[Any] = []
     if request.param == "install":
         aioresp.redis.install()
-    kind = theirs.Redis if request.param == "install" else aioresp.redis.Redis
+    kind: Any = theirs.Redis if request.param == "install" else aioresp.redis.Redis
 
-    def client(url: str | None = None, /, **options: Any) -> theirs.Redis:
+    def client(url: str | None = None, /, **options: Any) -> Any:
         made.append(kind.from_url(url or server.url, **options))
         return made[-1]
 
@@ -42,9 +42,3 @@ async def make(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[
     for each in made:
         await each.aclose()
     aioresp.redis.uninstall()
-
-
-@pytest.fixture
-async def c(make: Make) -> theirs.Redis:
-    """One client, which gives text."""
-    return make(decode_responses=True)

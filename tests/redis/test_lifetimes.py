@@ -22,6 +22,10 @@ from tests.redis.seen import named, settle
 from tests.rest import tasks_besides
 
 
+# What a client of each kind does here is the same code: both are tried by the long run.
+pytestmark = pytest.mark.turns(2)
+
+
 @pytest.fixture
 def name(prefix: str) -> str:
     """A name for connections."""
@@ -33,7 +37,7 @@ def client(request: pytest.FixtureRequest, server: Server) -> Any:
     """A client that no loop has made, as at the top of a module."""
     if request.param == "install":
         aioresp.redis.install()
-    kind = theirs.Redis if request.param == "install" else aioresp.redis.Redis
+    kind: Any = theirs.Redis if request.param == "install" else aioresp.redis.Redis
     yield kind.from_url(server.url, decode_responses=True)
     aioresp.redis.uninstall()
 
@@ -115,7 +119,7 @@ def test_two_threads_with_loops_of_their_own(client: Any, prefix: str) -> None:
         for n in range(6):
             await all_ways(client, key, n)
 
-    in_threads(*(lambda n=n: asyncio.run(work(f"{prefix}{n}")) for n in range(2)))  # type: ignore[misc]
+    in_threads(*(lambda n=n: asyncio.run(work(f"{prefix}{n}")) for n in range(2)))
     asyncio.run(client.aclose())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ async def watcher(server: Server) -> AsyncIterator[Client[str]]:
         yield r
 
 
-async def says(client: theirs.Redis) -> dict[str, Any]:
+async def says(client: Any) -> dict[str, Any]:
     """Return what the server knows of the connection of a client."""
     info: Any = await client.client_info()
     return {name: info[name] for name in ("db", "name", "user", "resp")}
@@ -56,7 +55,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.turns(4)
+@pytest.mark.turns(8)
 @pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
 @pytest.mark.parametrize("kind", [theirs.Redis, aioresp.redis.Redis], ids=["install", "class"])
@@ -74,7 +73,8 @@ async def test_options(server: Server, installed: None, kind: Any, options: dict
         expected = await says(alone)
         assert await says(client) == expected
         assert await shares(client)
-        who = [await c.pipeline().client_getname().acl_whoami().execute() for c in (alone, client)]
+        pipelines: list[Any] = [alone.pipeline(), client.pipeline()]
+        who = [await c.client_getname().acl_whoami().execute() for c in pipelines]
         assert who[1] == who[0]
 
 
@@ -163,6 +163,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     return Paths(tmp_path_factory.mktemp("tls"))
 
 
+@pytest.mark.turns(2)
 async def test_tls(paths: Paths, make: Make) -> None:
     with start_server(config={"requirepass": ""}) as behind:
         async with tls_server(behind, paths.certificate("localhost"), paths.authority, ask=True) as port:

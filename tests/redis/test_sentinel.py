@@ -32,7 +32,7 @@ async def master(
     make: Any = Sentinel  # without types for its arguments
     sentinel = make(addresses, sentinel_kwargs={"password": servers.sentinel_password}, password=servers.password)
     kind: type[theirs.Redis] = theirs.Redis if request.param == "install" else aioresp.redis.Redis
-    client: theirs.Redis = sentinel.master_for("mymaster", redis_class=kind, decode_responses=True)
+    client: Any = sentinel.master_for("mymaster", redis_class=kind, decode_responses=True)
     yield client
     await client.aclose()
     for each in sentinel.sentinels:

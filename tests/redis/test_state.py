@@ -15,6 +15,11 @@ from aioresp.testing import server as start_server
 from tests.redis.conftest import Make
 from tests.redis.seen import named, settle
 
+# What a client of each kind does here is the same code: both are tried by the long run.
+pytestmark = pytest.mark.turns(2)
+
+KINDS: list[Any] = [theirs.Redis, aioresp.redis.Redis]
+
 
 @pytest.fixture
 def name(prefix: str) -> str:
@@ -65,7 +70,7 @@ async def test_unwatch_forgets(make: Make, prefix: str) -> None:
         assert await p.incr(prefix).execute() == [2]
 
 
-async def transactions(client: theirs.Redis, key: str, count: int, at_once: int) -> None:
+async def transactions(client: Any, key: str, count: int, at_once: int) -> None:
     async def increase(p: Any) -> None:
         p.multi()
         p.incr(key)
@@ -228,8 +233,7 @@ async def test_auth_as_another_user_keeps_for_one_client_only() -> None:
     with start_server() as server:
         async with Client(server.url) as other:
             await other.call("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@all")
-            kinds: list[Any] = [theirs.Redis, aioresp.redis.Redis]
-            for kind in kinds:
+            for kind in KINDS:
                 aioresp.redis.install()
                 try:
                     async with kind.from_url(server.url, decode_responses=True) as client, client.client() as single:
@@ -255,7 +259,7 @@ async def test_wait_counts_the_writes_of_the_shared_connection() -> None:
             async with asyncio.timeout(20):
                 while "state=online" not in str(await watcher.call("INFO", "replication")):
                     await asyncio.sleep(0.05)
-            for kind in (theirs.Redis, aioresp.redis.Redis):
+            for kind in KINDS:
                 aioresp.redis.install()
                 try:
                     async with kind.from_url(primary.url) as client:

@@ -6,12 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
-import redis.asyncio as theirs
 from redis import exceptions
 
 from aioresp import Client
 from tests.redis.conftest import Make
 from tests.redis.seen import named, plain
+
+
+# What a client of each kind does here is the same code: both are tried by the long run.
+pytestmark = pytest.mark.turns(2)
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
@@ -36,14 +39,14 @@ async def message(p: Any, timeout: float = 20) -> Any:
 
 async def test_many_subscribers_share_a_connection(make: Make, other: Client[str], prefix: str, name: str) -> None:
     client = make(client_name=name, decode_responses=True)
-    subscribers = [client.pubsub() for _ in range(200)]
-    await asyncio.gather(*(p.subscribe(f"{prefix}{n % 50}") for n, p in enumerate(subscribers)))
+    subscribers = [client.pubsub() for _ in range(60)]  # a thousand below
+    await asyncio.gather(*(p.subscribe(f"{prefix}{n % 20}") for n, p in enumerate(subscribers)))
     listening = [info for info in await named(other, name) if info.sub]
-    assert [info.sub for info in listening] == [50]
-    for n in range(50):
+    assert [info.sub for info in listening] == [20]
+    for n in range(20):
         assert await client.publish(f"{prefix}{n}", n) == 1
     got = await asyncio.gather(*map(message, subscribers))
-    assert [int(each["data"]) for each in got] == [n % 50 for n in range(200)]
+    assert [int(each["data"]) for each in got] == [n % 20 for n in range(60)]
     assert len(await named(other, name)) <= 9
     await asyncio.gather(*(p.aclose() for p in subscribers))
     async with asyncio.timeout(20):
@@ -68,7 +71,7 @@ async def test_a_thousand_subscribers_share_a_connection(
 async def test_confirmations_and_messages_are_those_of_redis_py(
     make: Make, server: Any, prefix: str, protocol: int
 ) -> None:
-    async def all_of(client: theirs.Redis) -> list[Any]:
+    async def all_of(client: Any) -> list[Any]:
         found: list[Any] = []
         async with client.pubsub() as p:
 
@@ -238,16 +241,16 @@ async def test_a_slow_reader_holds_up_nobody(make: Make, prefix: str) -> None:
     ):
         await slow.subscribe(prefix)
         await p.subscribe(prefix)
-        for _ in range(5):
+        for _ in range(3):
             batch = client.pipeline(transaction=False)
-            for n in range(200):
+            for n in range(100):
                 batch.publish(prefix, n)
             await batch.execute()
-            for n in range(200):
+            for n in range(100):
                 assert (await message(p))["data"] == str(n)
         assert await client.ping()
-        for n in range(1000):
-            assert (await message(slow))["data"] == str(n % 200)
+        for n in range(300):
+            assert (await message(slow))["data"] == str(n % 100)
 
 
 @pytest.mark.ci
@@ -272,7 +275,7 @@ async def test_a_reader_that_is_far_too_slow_gets_an_error(make: Make, prefix: s
 
 
 async def test_monitor(make: Make, server: Any, prefix: str, protocol: int) -> None:
-    async def seen(client: theirs.Redis) -> list[Any]:
+    async def seen(client: Any) -> list[Any]:
         found: list[Any] = []
         async with client.monitor() as m:
             await client.set(f"{prefix}k", 'a "b" \\ \n \x07 é')
