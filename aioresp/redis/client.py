@@ -18,13 +18,10 @@ from aioresp.command import PLAIN
 from aioresp.errors import ArgumentError
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
-from aioresp.redis.connection import Engine
-from aioresp.redis.errors import translated
+from aioresp.redis.connection import SIMPLE, Engine
+from aioresp.redis.errors import translated, with_errors
 from aioresp.redis.installing import adopt
 from aioresp.replies import as_is
-
-#: Names of commands in upper case, as redis-py's own methods write them.
-UPPER: Final = frozenset(name for name in PLAIN if isinstance(name, str) and name.isupper())
 
 #: Classes of replies that need not be awaited, as a callback of a user's own may ask for.
 SETTLED: Final[frozenset[object]] = frozenset({bool, int, float, str, bytes, list, dict, set, type(None)})
@@ -69,9 +66,10 @@ class Redis(theirs.Redis):
             if EMPTY_RESPONSE in options and isinstance(own, ResponseError):
                 return options[EMPTY_RESPONSE]
             raise own from error
+        if name not in SIMPLE:
+            name, reply = name.upper(), with_errors(reply)
         callbacks: dict[Any, Any] = self.response_callbacks  # type: ignore[assignment]
-        # As `callbacks.get(name)`, whose override in Python takes ten times as long.
-        callback = dict.get(callbacks, name if name in UPPER else name.upper())
+        callback = dict.get(callbacks, name)  # `callbacks.get`, an override in Python, takes ten times as long
         if callback is None:
             return reply
         if options:

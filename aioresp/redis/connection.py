@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 else:
     Base = object
 
+#: Names of plain commands as redis-py's own methods write them, without those whose replies may hold a script's errors.
+SIMPLE: Final = frozenset(name for name in PLAIN if isinstance(name, str) and name.isupper()) - frozenset(
+    ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO")
+)
+
 #: One command, as a tuple of its arguments.
 Words = tuple[Any, ...]
 
@@ -313,9 +318,9 @@ class Engine(Base):
         if isinstance(sent, Batch):
             self._replies.extend(with_errors(await self._send_batch(sent.commands)))
             return self._replies.popleft()
-        if self._lease is None and sent[0] in PLAIN:
+        if self._lease is None and sent[0] in SIMPLE:
             return await self._perform(self.raw, sent)
-        return await self._send(sent)
+        return with_errors(await self._send(sent))
 
     async def _send(self, words: Words) -> Any:
         """Send one command where it belongs, and return its reply."""

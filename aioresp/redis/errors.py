@@ -48,6 +48,8 @@ def with_errors(reply: Any) -> Any:
     """Return a raw reply with the errors in it as redis-py's."""
     if isinstance(reply, ours.RedisError):
         return translated(reply, "")
+    if type(reply) is dict:
+        return {key: with_errors(value) for key, value in reply.items()}
     if type(reply) is not list or _SCALARS.issuperset(map(type, reply)):
         return reply
     return [with_errors(each) for each in reply]

@@ -1,0 +1,40 @@
+"""Replies beneath redis-py: the values and errors that redis-py itself returns, and each to its own call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aioresp.testing import Server
+from tests.redis.conftest import Make
+from tests.redis.seen import plain
+
+NESTED = "return {1, {err = 'MY error'}, {2, {err = 'ERR deep'}}}"
+MAPPED = "return {map = {k = {err = 'ERR deep'}}}"
+
+
+def told(reply: Any) -> Any:
+    """Return a reply with its errors as what can be compared."""
+    if isinstance(reply, Exception):
+        return type(reply), str(reply)
+    if isinstance(reply, dict):
+        return {key: told(value) for key, value in reply.items()}
+    return [told(each) for each in reply] if isinstance(reply, list) else reply
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_errors_within_replies_are_those_of_redis_py(make: Make, server: Server, protocol: int) -> None:
+    client: Any = make(protocol=protocol)
+    theirs: Any = plain(server.url, protocol=protocol)
+    async with theirs:
+        for script in (NESTED, MAPPED):
+            expected = told(await theirs.eval(script, 0))
+            sha = await theirs.script_load(script)
+            assert told(await client.eval(script, 0)) == expected
+            assert told(await client.execute_command("eval", script, 0)) == expected
+            assert told(await client.evalsha(sha, 0)) == expected
+            assert told(await client.pipeline().eval(script, 0).execute()) == [expected]
+            async with client.pipeline() as p:
+                await p.watch("k")
+                assert told(await p.eval(script, 0)) == expected
