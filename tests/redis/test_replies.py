@@ -38,3 +38,17 @@ async def test_errors_within_replies_are_those_of_redis_py(make: Make, server: S
             async with client.pipeline() as p:
                 await p.watch("k")
                 assert told(await p.eval(script, 0)) == expected
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_replies_that_a_pipeline_left_unread_are_nobody_elses(make: Make, prefix: str, protocol: int) -> None:
+    client: Any = make(protocol=protocol, decode_responses=True)
+    await client.mset({f"{prefix}a": "a", f"{prefix}b": "b", f"{prefix}no text": b"\xff"})
+    p = client.pipeline(transaction=False).get(f"{prefix}no text").get(f"{prefix}a").get(f"{prefix}a")
+    with pytest.raises(UnicodeDecodeError):
+        await p.execute()
+    assert await client.pipeline(transaction=False).get(f"{prefix}b").get(f"{prefix}b").execute() == ["b", "b"]
+    client.set_response_callback("GET", lambda reply, **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await client.pipeline(transaction=False).get(f"{prefix}a").strlen(f"{prefix}b").execute()
+    assert await client.pipeline(transaction=False).exists(f"{prefix}b").echo("b").execute() == [1, "b"]
