@@ -244,7 +244,8 @@ class Engine(Base):
     def words(self, arguments: Words) -> Words:
         """Return the arguments as they are sent; the first one may be several words."""
         first: Any = arguments[0]
-        if (" " if isinstance(first, str) else b" ") in first:
+        space: Any = " " if isinstance(first, str) else b" "
+        if space in first:
             arguments = (*first.split(), *arguments[1:])
         return self._encoded(arguments) if self.recodes else arguments
 

@@ -60,7 +60,7 @@ async def test_a_user_without_the_password_is_nobody(make: Make, where: str) -> 
 
 
 async def test_providers_of_one_server_share_nothing(make: Make, where: str) -> None:
-    first: Any = UsernamePasswordCredentialProvider("app", "secret")  # type: ignore[no-untyped-call]
+    first: Any = UsernamePasswordCredentialProvider("app", "secret")
     second = Vault("open", "anything")
     clients = [make(where, credential_provider=each) for each in (first, second, first)]
     assert [await who(client) for client in clients] == ["app", "open", "app"]
