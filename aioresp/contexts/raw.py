@@ -42,10 +42,9 @@ class RawBatch:
             name = arguments[0]
             if type(name) is str and name in PLAIN:  # other classes may have any hash
                 continue
-            at_end = self.whole and number in (0, len(given) - 1)
-            facts = traits(given[number] if at_end else exact(arguments))
-            if at_end:
+            if self.whole and number in (0, len(given) - 1):
                 continue
+            facts = traits(exact(arguments))
             if facts.forbidden or (facts.refusal is not None and shared):
                 raise about(CommandRefused(f"a raw batch does not take it: {facts.refusal}"), facts.name)
             if facts.timeout is not None and not self.whole:
@@ -74,4 +73,5 @@ def _checked(number: int, arguments: object) -> Arguments:
 
 
 def _name(arguments: Sequence[Any]) -> str:
-    return traits(arguments[:1]).name
+    name = arguments[0]
+    return name if type(name) is str and (name in ENDS or name in PLAIN) else traits(arguments[:1]).name

@@ -123,9 +123,10 @@ class Engine(Base):
         self._loop: asyncio.AbstractEventLoop | None = None
         encoder: Any = self.encoder
         self._encode: Callable[[Any], Any] = encoder.encode
-        self._decode: Callable[[Any], Any] | None = encoder.decode if encoder.decode_responses else None
         #: Whether text has another encoding than UTF-8, which is then redis-py's to apply.
         self.recodes = encoder.encoding.lower() not in ("utf-8", "utf8") or encoder.encoding_errors != "strict"
+        decode = encoder.decode if self.recodes else bytes.decode  # which does the same for bytes
+        self._decode: Callable[[Any], Any] | None = decode if encoder.decode_responses else None
 
     def __del__(self, *_: Any) -> None:
         super().__del__()
@@ -234,7 +235,7 @@ class Engine(Base):
         """Keep the commands of a pipeline until the first reply is read."""
         if self._shared is None:
             await self.connect()
-        if isinstance(command, Batch):
+        if command.__class__ is Batch:  # an abstract class is slow to ask
             self._sent.append(command)
             return
         data = command.encode() if isinstance(command, str) else command

@@ -21,7 +21,6 @@ from tests.redis.conftest import Make
 from tests.redis.seen import named, settle
 from tests.rest import tasks_besides
 
-
 # What a client of each kind does here is the same code: both are tried by the long run.
 pytestmark = pytest.mark.turns(2)
 

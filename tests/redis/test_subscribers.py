@@ -12,7 +12,6 @@ from aioresp import Client
 from tests.redis.conftest import Make
 from tests.redis.seen import named, plain
 
-
 # What a client of each kind does here is the same code: both are tried by the long run.
 pytestmark = pytest.mark.turns(2)
 
