@@ -14,6 +14,9 @@ its pool. That is each file of `tests/test_asyncio` but these:
 - what never comes near a server: parsers, command policies, metrics with mocks, helpers;
 - the tests with the mark `redismod`, and `test_graph`, which need a server with modules.
 
+Tests that redis-py itself expects to fail (`xfail`) do not count, whichever way they end: those of health checks, which
+the layer leaves to its own connections, are of that kind.
+
 Owns the rule, and the folder. The other modules: `provided` gets the suite, `runs` runs it, `plugin` is within it,
 `compared` compares. Never copies anything of the suite into the repository.
 """
