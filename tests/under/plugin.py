@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import os
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, TextIO
@@ -99,7 +100,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Let tests with ports of their own wait for those of other runs, before their time begins."""
     if item.path.name != FIXED_PORTS:
         return (yield)
-    with (Path(item.config.rootpath) / "ports.lock").open("w") as lock:
+    with (Path(tempfile.gettempdir()) / f"redis-py-ports-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return (yield)
 
