@@ -7,15 +7,15 @@ the layer must stand in `known.toml`, with a reason; a test in that list must fa
 The rule for what is run: the tests of a standalone server that reach it through the public face, which is a client and
 its pool. That is each file of `tests/test_asyncio` but these:
 
-- cluster, Sentinel, MultiDB and the scenarios of Redis Enterprise: they need other servers, and classes of redis-py
-  that the layer leaves alone;
+- cluster, Sentinel, MultiDB and the scenarios of Redis Enterprise: they need other servers, or mocks of them;
 - the sockets of redis-py: `test_connect`, `test_connection` and `test_ssl` make connections and parsers by hand, with
   mocks in place of streams, or servers of their own that listen for them;
 - what never comes near a server: parsers, command policies, metrics with mocks, helpers;
 - the tests with the mark `redismod`, and `test_graph`, which need a server with modules.
 
-Tests that redis-py itself expects to fail (`xfail`) do not count, whichever way they end: those of health checks, which
-the layer leaves to its own connections, are of that kind.
+A test that fails with the layer is tried once more, and is only named if it passes then: some have limits of
+milliseconds. Tests that redis-py itself expects to fail (`xfail`) do not count, whichever way they end. Those of health
+checks are of that kind: the layer looks after its connections itself.
 
 Owns the rule, and the folder. The other modules: `provided` gets the suite, `runs` runs it, `plugin` is within it,
 `compared` compares. Never copies anything of the suite into the repository.

@@ -46,7 +46,11 @@ class Job:
         layered = run(self.suite, lane, self.selection, layer=True, name=f"{name}-with")
         baseline, sockets = self._baseline(lane, name)
         kept = [{test: end for test, end in each.items() if self._asked(test, layered)} for each in baseline]
-        return compare(kept, layered, lane, self.suite.release, self.listed), layered, sockets
+        verdict = compare(kept, layered, lane, self.suite.release, self.listed)
+        if verdict.new:
+            wanted = Selection(tests=tuple(verdict.new))
+            verdict.try_again(run(self.suite, lane, wanted, layer=True, name=f"{name}-again"))
+        return verdict, layered, sockets
 
     def _asked(self, test: str, layered: Run) -> bool:
         return self.selection == Selection() or test in layered.outcomes
@@ -118,6 +122,7 @@ def lines(lane: Lane, verdict: Verdict, ours: int, theirs: int) -> list[str]:
         f"  {len(verdict.unstable)} unstable without it; redis-py opened {theirs:,} sockets without, {ours:,} with it",
     ]
     told += [f"  new: {short(test)}: {why}" for test, why in verdict.new.items()]
+    told += [f"  failed, and passed when tried again: {short(test)}" for test in verdict.again]
     told += [f"  known but passing: {short(test)}" for test in verdict.stale]
     told += [f"  unstable: {short(test)}" for test in verdict.unstable]
     if not verdict.without:

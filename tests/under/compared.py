@@ -63,6 +63,8 @@ class Verdict:
     """Those of them that fail with it, and are on the list."""
     new: dict[str, str] = field(default_factory=dict)
     """Those of them that fail with it, and are not; with the error."""
+    again: list[str] = field(default_factory=list)
+    """Those of them that failed with it, and passed when they were tried again: most have limits of milliseconds."""
     stale: list[str] = field(default_factory=list)
     """Those of them that pass with it, though they are on the list."""
     unstable: list[str] = field(default_factory=list)
@@ -72,6 +74,12 @@ class Verdict:
     def agrees(self) -> bool:
         """Whether what fails is what is on the list, and there was something to compare."""
         return bool(self.without) and not self.new and not self.stale
+
+    def try_again(self, second: Run) -> None:
+        """Move tests that are new, and pass in a second run with the layer."""
+        for test in [test for test in self.new if second.outcomes.get(test) == "passed"]:
+            del self.new[test]
+            self.again.append(test)
 
 
 def compare(

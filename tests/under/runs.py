@@ -54,6 +54,8 @@ class Selection:
 
     files: tuple[str, ...] = ()
     expression: str = ""
+    tests: tuple[str, ...] = ()
+    """Ids of tests, in place of files."""
 
 
 @dataclass
@@ -91,7 +93,7 @@ def _pytest(
     command += ["-m", MARKS, f"--redis-url=redis://{started.host}:{started.port}/0"]
     command += [f"--protocol={lane.protocol}"] if lane.protocol else []
     command += ["-k", selection.expression] if selection.expression else []
-    command += files_of(suite, selection.files)
+    command += selection.tests or files_of(suite, selection.files)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REDIS"))}
     environment |= {
         "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}",  # behind the current folder, whose `tests` is redis-py's

@@ -73,6 +73,16 @@ def test_what_redis_py_passes_one_time_only_does_not_count() -> None:
     assert verdict.agrees
 
 
+def test_what_passes_the_second_time_is_told_apart() -> None:
+    verdict = compare([outcomes(a="passed", b="passed")], run(a="failed", b="failed"), LANE, "8.1.0", [])
+    verdict.try_again(run(a="passed", b="failed"))
+    assert (verdict.again, [*verdict.new]) == ([f"{PREFIX}a"], [f"{PREFIX}b"])
+    assert not verdict.agrees
+    assert f"  failed, and passed when tried again: {PREFIX}a".replace("tests/test_asyncio/", "") in lines(
+        LANE, verdict, 0, 0
+    )
+
+
 def test_nothing_compared_is_no_agreement() -> None:
     verdict = compare([outcomes(a="failed")] * 2, run(a="failed"), LANE, "8.1.0", [])
     assert not verdict.agrees
