@@ -131,6 +131,7 @@ LAZY: Final[dict[tuple[str, str], str]] = {
     ("aioresp", "module"): "what stands under `if TYPE_CHECKING` there is for few programs",
     ("aioresp.replies", "self._name"): "few programs send the commands whose replies have modules of their own",
     ("aioresp.pubsub.methods", "aioresp.pubsub.raw"): "few programs have one",
+    ("aioresp.cluster.client", "aioresp.contexts.raw"): "few programs send raw batches",
     ("aioresp.client", "aioresp.contexts.raw"): "few programs send raw batches",
     ("aioresp.contexts.lease", "aioresp.contexts.raw"): "few programs send raw batches",
     ("aioresp.wire.handshake", "aioresp.wire.renewal"): "few programs have a credential provider",

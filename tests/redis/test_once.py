@@ -120,6 +120,7 @@ async def counted(proxy: Proxy, client: Any, key: str, calls: int, seed: int) ->
             await asyncio.sleep(0)
 
     async def breaking() -> None:
+        # As many cuts as there is progress: more of them, and the client pauses before it connects again.
         while True:
             cuts, done = proxy.cuts, len(acknowledged) + errors
             proxy.cut_after(chance.randrange(1, 150))
@@ -145,7 +146,7 @@ async def check_counts(make: Make, proxy: Proxy, other: Client[str], key: str, c
 
 
 async def test_counts_under_cuts(make: Make, proxy: Proxy, other: Client[str], prefix: str) -> None:
-    await check_counts(make, proxy, other, prefix, 4, 1)
+    await check_counts(make, proxy, other, prefix, 8, 1)
 
 
 @pytest.mark.ci
@@ -153,7 +154,7 @@ async def test_counts_under_cuts(make: Make, proxy: Proxy, other: Client[str], p
 async def test_many_counts_under_cuts(
     make: Make, proxy: Proxy, other: Client[str], prefix: str, seed: int, no_debug: None
 ) -> None:
-    await check_counts(make, proxy, other, prefix, 120, seed)
+    await check_counts(make, proxy, other, prefix, 60, seed)
 
 
 # --- Deadlines -------------------------------------------------------------------------------------------------------
