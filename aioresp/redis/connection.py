@@ -337,11 +337,16 @@ class Engine(Base):
             if facts.refusal is None or facts.forbidden:
                 return await self._perform(self.raw, words)
             lease = await self._leased()
-            if facts.name in ("WAIT", "WAITAOF"):
+        begun = lease.changed
+        try:
+            if not begun and traits(words).name in ("WAIT", "WAITAOF"):
                 # It counts the writes before the last command of its own connection: a PING comes after all of them.
                 await lease.ping()
-        try:
             return await self._perform(lease, words)
+        except BaseException:
+            if not begun:
+                self._give_back()  # redis-py would not end what its user was not told to have begun
+            raise
         finally:
             self._settle()
 
@@ -372,7 +377,7 @@ class Engine(Base):
         whole = len(commands) > 1 and commands[0] == ("MULTI",)
         facts = [traits(words) for words in (commands[1:-1] if whole else commands) if words[0] not in PLAIN]
         if not whole and any(each.timeout is not None for each in facts):
-            return [await self._alone(words) for words in commands]
+            return [await self._alone(words) for words in list(map(self._encoded, commands))]
         if self._lease is None and any(each.refusal is not None and not each.forbidden for each in facts):
             await self._leased()
         where = self.raw if self._lease is None else self._lease
@@ -382,6 +387,9 @@ class Engine(Base):
             except ArgumentError:
                 commands = [self._encoded(words) for words in commands]
             return await where.send_raw(commands)
+        except asyncio.CancelledError:
+            self._give_back()  # with a transaction of which nobody knows whether it has run
+            raise
         finally:
             self._settle()
 

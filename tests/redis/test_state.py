@@ -11,6 +11,7 @@ from redis import exceptions
 
 import aioresp.redis
 from aioresp import Client
+from aioresp.testing import Proxy
 from aioresp.testing import server as start_server
 from tests.redis.conftest import Make
 from tests.redis.seen import named, settle
@@ -131,6 +132,41 @@ async def test_cancelled_under_watch(make: Make, other: Client[str], prefix: str
     await asyncio.gather(*(increase() for _ in range(5)))
     assert int(await client.get(prefix)) == before + 5, "no lease is left with a WATCH of before"
     assert len(await named(other, name)) <= 12
+
+
+@pytest.mark.parametrize("moment", ["watch", "execute"])
+async def test_what_a_cancelled_call_has_begun_is_nobody_elses(
+    make: Make, proxy: Proxy, other: Client[str], prefix: str, moment: str
+) -> None:
+    client = make(proxy.url, client_name="watcher")
+    await client.set(prefix, 1)
+    async with client.pipeline() as p:
+        if moment == "execute":
+            await p.watch(prefix)
+            p.multi()
+            p.get(prefix)
+        proxy.stall("down")
+        task = asyncio.ensure_future(p.watch(prefix) if moment == "watch" else p.execute())
+        async with asyncio.timeout(20):
+            last = "watch" if moment == "watch" else "exec"
+            while not any(info.cmd == last for info in await named(other, "watcher")):
+                await asyncio.sleep(0.005)
+        task.cancel()
+        proxy.resume()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await other.set(prefix, 2)
+    async with client.client() as single, client.client() as neighbour:
+        assert await single.client_id() == await neighbour.client_id(), "none has a connection of its own"
+    assert await client.pipeline().incr(prefix).execute() == [3], "no WATCH of before is in its way"
+
+
+async def test_a_refused_command_has_begun_nothing(make: Make) -> None:
+    client = make()
+    async with client.client() as single, client.client() as neighbour:
+        with pytest.raises(exceptions.ResponseError):
+            await single.select(10_000)
+        assert await single.client_id() == await neighbour.client_id(), "none has a connection of its own"
 
 
 async def kill(other: Client[str], name: str) -> int:
