@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis import exceptions
 
 from aioresp.testing import Server
 from tests.redis.conftest import Make
@@ -52,3 +53,14 @@ async def test_replies_that_a_pipeline_left_unread_are_nobody_elses(make: Make, 
     with pytest.raises(ZeroDivisionError):
         await client.pipeline(transaction=False).get(f"{prefix}a").strlen(f"{prefix}b").execute()
     assert await client.pipeline(transaction=False).exists(f"{prefix}b").echo("b").execute() == [1, "b"]
+
+
+async def test_a_pipeline_with_an_argument_of_a_wrong_type_sends_nothing(make: Make, prefix: str) -> None:
+    client: Any = make()
+    for blocking in (False, True):
+        p = client.pipeline(transaction=False).set(prefix, 1)
+        if blocking:
+            p.blpop([f"{prefix}q"], 0.01)
+        with pytest.raises(exceptions.DataError):
+            await p.set(prefix, object()).execute()
+        assert not await client.exists(prefix)
