@@ -25,7 +25,7 @@ from tests.servers import MATRIX
 PREFERRED: Final = ("redis-8.0", "valkey-9.1", "valkey-8.1")
 
 #: Seconds that one run may take.
-PATIENCE: Final = 90
+PATIENCE: Final = 200
 
 STAGE: Final = Path(__file__).parent / "stage.py"
 

@@ -48,7 +48,7 @@ async def repeated(call: Callable[[], Awaitable[T]], times: int = 30) -> T:
     return await call()
 
 
-async def until(happened: Callable[[], object], what: str, seconds: float = 30) -> None:
+async def until(happened: Callable[[], object], what: str, seconds: float = 100) -> None:
     """Wait until `happened()` is true; raise AssertionError with `what` if that takes too long."""
     end = time.monotonic() + seconds
     while not happened():

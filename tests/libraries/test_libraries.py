@@ -56,7 +56,7 @@ COMBINATIONS: Final = (
 )
 
 
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "combination", [pytest.param(one, id=one.name, marks=getattr(pytest.mark, one.mark)) for one in COMBINATIONS]
 )

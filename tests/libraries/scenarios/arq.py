@@ -57,7 +57,8 @@ async def main(url: str) -> None:
     # Each has a connection under WATCH while it is enqueued.
     for begin in range(0, 200, 20):
         jobs += await asyncio.gather(*(pool.enqueue_job("double", number) for number in range(begin, begin + 20)))
-    results = await asyncio.gather(*(job.result(timeout=30, poll_delay=0.05) for job in jobs))
+    await until(lambda: done.total() >= 200, "all have run")  # two hundred that poll would take the processor
+    results = [await job.result(timeout=100, poll_delay=0.05) for job in jobs]
     assert results == [2 * number for number in range(200)]
     assert done == Counter(range(200)), "each job runs once"
 
@@ -67,19 +68,19 @@ async def main(url: str) -> None:
     assert await pool.enqueue_job("double", 501, _job_id="unique") is None
     assert await first.status() == JobStatus.deferred
     assert [job.args for job in await pool.queued_jobs()] == [(500,)]
-    assert await first.result(timeout=20, poll_delay=0.05) == 1000
+    assert await first.result(timeout=100, poll_delay=0.05) == 1000
     assert await first.status() == JobStatus.complete
 
     again = await pool.enqueue_job("twice")
-    assert await again.result(timeout=20, poll_delay=0.05) == 2
+    assert await again.result(timeout=100, poll_delay=0.05) == 2
     bad = await pool.enqueue_job("broken")
-    [error] = await asyncio.gather(bad.result(timeout=20, poll_delay=0.05), return_exceptions=True)
+    [error] = await asyncio.gather(bad.result(timeout=100, poll_delay=0.05), return_exceptions=True)
     assert isinstance(error, ValueError)
     assert str(error) == "broken"
 
     long = await pool.enqueue_job("sleep_long")
     await until(long_began.is_set, "the long job has begun")
-    assert await long.abort(timeout=20, poll_delay=0.05)
+    assert await long.abort(timeout=100, poll_delay=0.05)
     assert await async_check_health(settings) == 0
 
     for worker in workers:

@@ -63,7 +63,7 @@ async def main(url: str) -> None:
         assert max(batches) <= 10
 
         answers = await asyncio.gather(
-            *(broker.request(Order(number=number), "questions", timeout=20) for number in range(30))
+            *(broker.request(Order(number=number), "questions", timeout=100) for number in range(30))
         )
         assert [(await answer.decode())["number"] for answer in answers] == [2 * number for number in range(30)]
 

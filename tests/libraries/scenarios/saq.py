@@ -35,7 +35,7 @@ async def tick(_: object) -> None:
 
 async def completed(job: Job) -> None:
     """Wait until a job has ended. Its `refresh(until_complete=...)` may miss news before it has subscribed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not job.completed:
             await job.refresh()
             await asyncio.sleep(0.01)
@@ -58,7 +58,7 @@ async def main(url: str) -> None:
     running = [asyncio.create_task(worker.start()) for worker in workers]
 
     # The first sweep takes a job that has been taken and not begun yet for one that is stuck.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not await queue.redis.exists("saq:default:sweep"):
             await asyncio.sleep(0.01)
 
@@ -74,11 +74,11 @@ async def main(url: str) -> None:
     await kill_connections()
     await asyncio.sleep(2)
 
-    assert await queue.apply("double", number=1000, timeout=20) == 2000
-    assert await queue.map("double", [{"number": n} for n in range(2000, 2020)], timeout=20) == list(
+    assert await queue.apply("double", number=1000, timeout=100) == 2000
+    assert await queue.map("double", [{"number": n} for n in range(2000, 2020)], timeout=100) == list(
         range(4000, 4040, 2)
     )
-    assert await queue.apply("fail_once", word="again", retries=2, timeout=20) == "again"
+    assert await queue.apply("fail_once", word="again", retries=2, timeout=100) == "again"
 
     job = await queue.enqueue("sleep_long", timeout=0)
     await until(lambda: job.id in {task.id for worker in workers for task in worker.job_task_contexts}, "it runs")
@@ -99,6 +99,6 @@ async def main(url: str) -> None:
 
     for worker in workers:
         await worker.stop()
-    await asyncio.wait(running, timeout=20)
+    await asyncio.wait(running, timeout=100)
     assert all(task.done() for task in running)
     await queue.disconnect()
