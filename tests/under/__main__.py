@@ -45,7 +45,9 @@ class Job:
         name = f"{self.suite.release}-{lane.slug}"
         layered = run(self.suite, lane, self.selection, layer=True, name=f"{name}-with")
         baseline, sockets = self._baseline(lane, name)
-        kept = [{test: end for test, end in each.items() if self._asked(test, layered)} for each in baseline]
+        kept: list[dict[str, Outcome]] = [
+            {test: end for test, end in each.items() if self._asked(test, layered)} for each in baseline
+        ]
         verdict = compare(kept, layered, lane, self.suite.release, self.listed)
         if verdict.new:
             wanted = Selection(tests=tuple(verdict.new))
