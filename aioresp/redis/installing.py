@@ -48,10 +48,13 @@ def make_connection(pool: ConnectionPool) -> Any:
     if kind is None or pool in _excluded:
         return _original(pool)
     if pool not in _limits:
-        _limits[pool] = pool.max_connections
+        _limits.setdefault(pool, pool.max_connections)  # another thread may be as far
         pool.max_connections = UNBOUNDED
-        # Its lock and its condition belong to one event loop, and guard steps that no other task comes between.
+        # Locks and conditions belong to one event loop. These guard steps that no other task comes between.
         pool._lock = nullcontext()  # type: ignore[assignment]
+        dispatcher: Any = getattr(pool, "_event_dispatcher", None)
+        if hasattr(dispatcher, "_async_lock"):  # since redis-py 7
+            dispatcher._async_lock = nullcontext()
         for name in STEPS:
             if getattr(type(pool), name) is getattr(BlockingConnectionPool, name):
                 setattr(pool, name, getattr(ConnectionPool, name).__get__(pool))
@@ -77,8 +80,9 @@ def uninstall() -> None:
     """Let redis.asyncio make connections of its own again; those without a socket go on until they are closed."""
     with _lock:
         ConnectionPool.make_connection = _original  # type: ignore[method-assign]
-    for pool in list(_limits):
-        _restore(pool)
+    for reference in _limits.keyrefs():  # a copy: other threads may make pools meanwhile
+        if (pool := reference()) is not None:
+            _restore(pool)
 
 
 def exclude(pool: ConnectionPool) -> None:

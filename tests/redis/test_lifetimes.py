@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -119,6 +120,22 @@ def test_two_threads_with_loops_of_their_own(client: Any, prefix: str) -> None:
             await all_ways(client, key, n)
 
     in_threads(*(lambda n=n: asyncio.run(work(f"{prefix}{n}")) for n in range(2)))
+    asyncio.run(client.aclose())
+
+
+def test_threads_do_not_meet_at_a_lock_of_one_loop(client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def release(lock: asyncio.Lock) -> None:
+        time.sleep(0.001)  # another thread has its turn
+        released(lock)
+
+    async def work(key: str) -> None:
+        for n in range(30):
+            assert await client.pipeline().set(key, n).get(key).execute() == [True, str(n)]
+
+    asyncio.run(work(prefix))
+    released = asyncio.Lock.release
+    monkeypatch.setattr(asyncio.Lock, "release", release)
+    in_threads(*(lambda n=n: asyncio.run(work(f"{prefix}{n}")) for n in range(3)))
     asyncio.run(client.aclose())
 
 
