@@ -1,4 +1,4 @@
-"""The benchmark of connections, in a run that is too short for its speeds: what it counts is right."""
+"""The benchmarks of connections and of redis-py on aioresp, in runs that are too short for their speeds."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ def test_the_connections_are_those_of_the_ways(tmp_path: Path) -> None:
             assert made in expected, cell
     assert "| shared pool, 1 task |" in done.stdout
     assert picture.read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(300)
+def test_each_way_under_redis_py_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    words = ["--only", "get-50,brpop", "--rounds", "1", "--processes", "1", "--free", "--json", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.under", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ways = {"redis-py", "install", "class", "client", "redis-py-2", "install-2", "class-2"}
+    for name, job in json.loads(out.read_text())["jobs"].items():
+        assert not job["failures"], (name, job["failures"])
+        assert set(job["rates"]) == ways
+        assert all(rate > 0 for rates in job["rates"].values() for rate in rates)
+    assert "| GET, 50 tasks, `install()` | at least 1.5 |" in done.stdout
