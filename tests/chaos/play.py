@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
@@ -80,7 +82,14 @@ class Play(Generic[S]):
         self.jobs: list[Job] = []
 
     async def go(self) -> Report:
-        """Run it, and return what it came to."""
+        """Run it, and return what it came to. An error that ends the run has a note with the seed and the figures."""
+        try:
+            return await self._go()
+        except Exception as error:
+            error.add_note(f"The run until then:\n{self._finish()}")
+            raise
+
+    async def _go(self) -> Report:
         started = time.monotonic()
         loop = asyncio.get_running_loop()
         handler = loop.get_exception_handler()
@@ -177,7 +186,10 @@ class Play(Generic[S]):
         tasks = {asyncio.create_task(job.go(), name=job.name) for job in self.jobs}
         if not await eventually(ENDING, self._all_entered):
             self.ledger.wrong("stuck", "some tasks have not begun, and nothing was broken yet")
-        sampling, breaking = asyncio.create_task(memory.go()), asyncio.create_task(chaos.go())
+        sampling = asyncio.create_task(memory.go())
+        breaking = asyncio.create_task(chaos.go(), name="the dealer of the faults")
+        for task in (*tasks, breaking):
+            task.add_done_callback(self._ended)
         await asyncio.wait([*tasks, breaking], timeout=self.seconds, return_when=asyncio.FIRST_EXCEPTION)
 
         async def dealt() -> bool:
@@ -185,7 +197,9 @@ class Play(Generic[S]):
 
         await eventually(PATIENCE, dealt)  # a slow machine has each fault once, too
         chaos.end()
-        await breaking
+        await asyncio.wait([breaking])
+        if breaking.exception() is not None:
+            await made.heal()
         sampling.cancel()
         self.report.faults = chaos.faults
         common.calm = True
@@ -257,15 +271,19 @@ class Play(Generic[S]):
         return all(ear.last == ear.channel.number for ear in self.common.ears)
 
     async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
-        done, pending = await asyncio.wait(tasks, timeout=ENDING)
+        _, pending = await asyncio.wait(tasks, timeout=ENDING)
         for task in pending:
             self.ledger.wrong("stuck", f"{task.get_name()} at {task.get_stack(limit=1)}")
             task.cancel()
         if pending:
             await asyncio.wait(pending, timeout=ENDING)
-        for task in done:
-            if (error := task.exception()) is not None:
-                self.ledger.wrong("unexpected error", f"{task.get_name()}: {error!r}")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Note that a task of the run has ended by an error, as soon as it has: the run goes over to peace."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            told = "".join(traceback.format_exception(error))
+            self.ledger.wrong("unexpected error", f"{task.get_name()}, seed {self.seed}: {told}")
+            print(f"{task.get_name()} has ended, seed {self.seed}:\n{told}", file=sys.stderr, flush=True)
 
     # --- The reckoning ------------------------------------------------------------------------------------------------
 
