@@ -164,9 +164,10 @@ async def kill(world: ClusterWorld) -> None:
     """kill -9 of a primary whose replica has all that it has acknowledged: nothing may be lost."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await do(world.hold_writes, primary, replica)
+        held = await do(world.hold_writes, primary, replica)
         await do(primary.kill)
-        await _succession(world, primary)
+        with world.slipping(primary, held):
+            await _succession(world, primary)
 
 
 async def kill_at_work(world: ClusterWorld) -> None:
@@ -192,18 +193,22 @@ async def suspend(world: ClusterWorld) -> None:
     """SIGSTOP of a primary until another has taken over: what the old one says when it wakes is not true."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await do(world.hold_writes, primary, replica)
+        held = await do(world.hold_writes, primary, replica)
         await do(primary.pause)
-        await world.wait_for_client(primary, await _succession(world, primary))
+        with world.slipping(primary, held):
+            heir = await _succession(world, primary)
+        await world.wait_for_client(primary, heir)
 
 
 async def only_the_old_one(world: ClusterWorld) -> None:
     """kill -9 of a primary until another has taken over; then it alone is there, and tells how things were before."""
     primary, replica = await world.pick()
     async with world.breaking(primary):
-        await do(world.hold_writes, primary, replica)
+        held = await do(world.hold_writes, primary, replica)
         await do(primary.kill)
-        await world.wait_for_client(primary, await _succession(world, primary))
+        with world.slipping(primary, held):
+            heir = await _succession(world, primary)
+        await world.wait_for_client(primary, heir)
         epoch = world.client.topology().epoch
         others = [node for node in world.servers.nodes if node is not primary]
         await do(for_each, others, ClusterNode.pause)
