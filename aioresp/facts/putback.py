@@ -73,7 +73,8 @@ class Lost(Record):
     """Elements that a blocking pop took, or may have taken, and that its caller did not get.
 
     `outcome` is "lost" if the elements are certainly not in their key: you may push them again. It is "unknown" if the
-    reply to the pop, or to its put-back, never came: they may be in the key. Look before you push them again.
+    reply to the pop, or to its put-back, never came: they may be in the key. Look before you push them again. With
+    replicas, do so in either case: a failover may undo the pop, and the elements are in the key of the new primary.
     """
 
     command: Arguments
@@ -87,7 +88,8 @@ class Lost(Record):
     error: Exception
     """The reason why they were not put back, or why that is not known."""
     outcome: Fate = "lost"
-    """"lost": the elements are not in the key. "unknown": they may be, or may never have been popped."""
+    """"lost": the elements are not in the key, unless a failover undid the pop. "unknown": they may be there, or may
+    never have been popped."""
 
     def __repr__(self) -> str:
         """Show how many there are, but not what they are."""

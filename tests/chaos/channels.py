@@ -100,7 +100,11 @@ class Ear:
         elif self.channel.relayed and number <= self._first:
             pass  # it was on its way to this node
         elif number > self._first or number not in self.channel.unknown:
-            self.ledger.wrong("message twice or out of order", f"{self.who}: {number} after {self.last}")
+            known = "of unknown outcome" if number in self.channel.unknown else "acknowledged"
+            gap = "behind a Gap" if self._excused else "with no Gap between"
+            when = "as a primary was replaced" if self._was_replaced(number) else "as no primary was replaced"
+            details = f"{self.who}: {self.channel.name}:{number} after {self.last}, {gap}; {known} {when}"
+            self.ledger.wrong("message twice or out of order", details)
 
     def _was_replaced(self, number: int) -> bool:
         """Return whether a primary was being replaced when this message was acknowledged."""

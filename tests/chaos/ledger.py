@@ -124,6 +124,16 @@ class Ledger:
         else:
             self.losses.suspicions.append(Suspicion(law, what, key, list(moments), details))
 
+    def undone(self, law: str, key: str, begin: float, end: float, details: str) -> None:
+        """Note that a pop, which was done at some moment of this time, has not been done.
+
+        It is a problem, unless the servers say that they have lost what they did in a part of that time.
+        """
+        if self.losses is None:
+            self.wrong(law, details)
+        else:
+            self.losses.suspicions.append(Suspicion(law, "write", key, (), details, (begin, end)))
+
     def settle_losses(self) -> None:
         """Judge what may be lost, when all is known that the servers say."""
         if self.losses is None:

@@ -1,5 +1,5 @@
-"""What servers lose by their nature, with times and slots: writes that a promoted replica never had, messages that went
-down with a link between two nodes, and keys on their way that a replica does not find.
+"""What servers lose by their nature, with times and slots: writes that a promoted replica never had, pops among them,
+messages that went down with a link between two nodes, and keys on their way that a replica does not find.
 
 Owns the windows, and the suspicions that they explain. Never opens a window itself: only those who ask the servers do.
 """
@@ -23,6 +23,9 @@ FIGURES: Final[dict[What, str]] = {
     "message": "messages lost between two nodes",
     "read": "reads of replicas that did not find keys on their way",
 }
+
+#: Figure under which pops are counted that were reported as lost, and that the servers have lost in turn.
+UNDONE: Final = "pops undone by replication after their report, by the servers' own words"
 
 
 @dataclass(slots=True)
@@ -49,13 +52,17 @@ class Window:
 
 @dataclass(slots=True)
 class Suspicion:
-    """Something that is missing, or is there again. It is a problem unless a window covers each of its `moments`."""
+    """Something that is missing, or is there again. It is a problem unless a window covers each of its `moments`.
+
+    With `within`, it was done once at an unknown moment of that time, and a window must meet that time.
+    """
 
     law: str
     what: What
     key: str
     moments: Sequence[float]
     details: str
+    within: tuple[float, float] | None = None
 
 
 @dataclass
@@ -87,12 +94,24 @@ class Losses:
         slot = keyslot(key)
         return any(each.what == what and each.overlaps(slot, begin, end) for each in self.windows)
 
+    def told(self, key: str, moment: float) -> str:
+        """Return in words when writes to a key may have been lost, as seconds from a moment."""
+        slot = keyslot(key)
+        windows = [each for each in self.windows if each.what == "write" and (not each.slots or slot in each.slots)]
+        times = ", ".join(f"{each.since - moment:+.2f} to {each.until - moment:+.2f} s" for each in windows)
+        return f"its slot may have lost writes: {times or 'never'}"
+
     def settle(self) -> tuple[list[Suspicion], Counter[str]]:
         """Return the suspicions that no window explains, and the figures of the others; forget all."""
         problems: list[Suspicion] = []
         figures: Counter[str] = Counter()
         for each in self.suspicions:
-            if each.moments and self.count(each.what, each.key, each.moments) == len(each.moments):
+            if each.within is not None:
+                if self.explain(each.what, each.key, *each.within):
+                    figures[UNDONE] += 1
+                else:
+                    problems.append(each)
+            elif each.moments and self.count(each.what, each.key, each.moments) == len(each.moments):
                 figures[FIGURES[each.what]] += len(each.moments)
             else:
                 problems.append(each)

@@ -13,10 +13,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from aioresp import Lost
+from aioresp.contexts.background import PATIENCE
 from tests.chaos.ledger import Ledger, Outcome
 
 #: Seconds after an unknown outcome in which a command may still be run: it may lie in a buffer of the network.
 LATE: Final = 5.0
+
+#: Seconds from a pop to the report that its elements are lost: the pop is ended, and then put back, for so long each.
+REPORTED_IN: Final = 2 * PATIENCE + LATE
 
 PUSHED: Final = 1
 UNSENT: Final = 2
@@ -43,6 +47,8 @@ class Queue:
         self._pushed: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))  # when that was acknowledged
         self._done: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))  # when it was taken, or removed
         self._unknown_pops = array("d")
+        #: The jobs that were reported as lost for certain: when, and why.
+        self._reports: dict[str, tuple[float, str]] = {}
         self.waiting = 0  # as far as is known
 
     def __repr__(self) -> str:
@@ -113,6 +119,8 @@ class Queue:
         for element, score in zip(lost.elements, scores, strict=True):
             if self._ours(job := element.decode()):
                 self._mark(job, REPORTED | (LOST if lost.outcome == "lost" else 0))
+                if lost.outcome == "lost":
+                    self._reports[job] = time.monotonic(), repr(lost.error)
                 self._compare(job, score)
             else:
                 self.ledger.crossed("on_lost", self.key, job)
@@ -143,11 +151,26 @@ class Queue:
                 if mark & UNSENT and (mark & DONE or job in there):
                     self.ledger.wrong("ran though it was not sent", job)
                 elif mark & LOST and (mark & DONE or job in there):
-                    self.ledger.wrong("job reported as lost that is not", job)
+                    self._reported_wrongly(job, there)
                 elif mark & PUSHED and not mark & (DONE | REPORTED) and job not in there:
                     missing.append((self._since[producer][number], job))
         self.ledger.figures["jobs missing, as pops are unknown"] += 0 if self.moved else len(missing)
         self._explain(missing)
+
+    def _reported_wrongly(self, job: str, there: set[str]) -> None:
+        """Note a job that was reported as lost, and is not: only a failover that undid a pop explains it."""
+        at, why = self._reports[job]
+        _, producer, number = job.split(":")
+        since = self._since[int(producer)][int(number)]
+        done = "is in the queue" if job in there else f"was done {self.done(job) - at:+.2f} s from the report"
+        details = f"{job} was pushed {since - at:+.2f} s from the report, which said {why}, and {done}"
+        if self.ledger.losses is not None:
+            details = f"{details}; {self.ledger.losses.told(self.key, at)}"
+        law = "job reported as lost that is not"
+        if job not in there and self.done(job) < at:  # then it is that pop which was undone, and not the one reported
+            self.ledger.lost(law, self.key, [self.done(job)], details)
+        else:
+            self.ledger.undone(law, self.key, max(since, at - REPORTED_IN), at, details)
 
     def _explain(self, missing: list[tuple[float, str]]) -> None:
         """Find an unknown pop for each missing job: one that ended when the job was there, and none for two."""

@@ -7,11 +7,12 @@ import time
 import pytest
 
 import aioresp
+from aioresp import CommandTimeout, Lost
 from aioresp.testing.slots import keyslot
 from tests.chaos.channels import Channel, Ear
 from tests.chaos.ledger import Ledger, LeftBehindError, Outcome, judge
 from tests.chaos.lines import Line, Register, Shared
-from tests.chaos.losses import FIGURES, Losses
+from tests.chaos.losses import FIGURES, UNDONE, Losses
 from tests.chaos.queues import Queue
 from tests.chaos.streams import Log
 
@@ -140,6 +141,68 @@ def test_jobs_that_are_lost_or_come_again(ledger: Ledger) -> None:
     assert laws(ledger) == []
     queue.take(one)
     assert laws(ledger) == ["job done twice"]
+
+
+def reported(ledger: Ledger) -> tuple[Queue, str]:
+    """Return a queue with a job that has been popped, and was reported as lost."""
+    queue = Queue(ledger, "queue")
+    (job,) = queue.make(0, 1)
+    queue.settle([job], DONE)
+    queue.report(Lost(("BRPOP", "queue", 0), b"queue", (job.encode(),), (), CommandTimeout("late")))
+    return queue, job
+
+
+@pytest.mark.parametrize("again", ["in the queue", "done"])
+def test_a_report_of_a_job_whose_pop_a_failover_has_undone(ledger: Ledger, again: str) -> None:
+    queue, job = reported(ledger)
+    losing(ledger, keyslot("queue"))
+    if again == "done":
+        queue.take(job)
+    queue.check([job] if again == "in the queue" else [])
+    assert laws(ledger) == []
+    assert ledger.figures[UNDONE] == 1
+
+
+@pytest.mark.parametrize("again", ["in the queue", "done"])
+@pytest.mark.parametrize("failover", ["none", "of another shard", "later", "long before"])
+def test_a_wrong_report_without_a_failover_is_a_problem(ledger: Ledger, again: str, failover: str) -> None:
+    assert ledger.losses is not None
+    if failover == "long before":
+        ledger.losses.open("write", since=time.monotonic() - 60).close()
+        time.sleep(0.001)
+    queue, job = reported(ledger)
+    if failover == "of another shard":
+        losing(ledger, keyslot("queue") + 1)
+    elif failover == "later":
+        time.sleep(0.001)
+        ledger.losses.open("write").close()
+    if again == "done":
+        queue.take(job)
+    queue.check([job] if again == "in the queue" else [])
+    assert laws(ledger) == ["job reported as lost that is not"]
+    (told,) = ledger.examples
+    assert "which said CommandTimeout('late')" in told
+    assert ("its slot may have lost writes: never" in told) == (failover in ("none", "of another shard"))
+
+
+def test_a_job_that_was_done_before_it_was_reported_as_lost(ledger: Ledger) -> None:
+    """Then it is the pop of the one who has done it that was undone."""
+    queue = Queue(ledger, "queue")
+    (job,) = queue.make(0, 1)
+    queue.settle([job], DONE)
+    queue.take(job)
+    time.sleep(0.001)
+    assert ledger.losses is not None
+    window = ledger.losses.open("write")
+    time.sleep(0.001)
+    queue.report(Lost(("BRPOP", "queue", 0), b"queue", (job.encode(),), (), CommandTimeout("late")))
+    window.close()
+    queue.check([])
+    assert laws(ledger) == ["job reported as lost that is not"]
+    losing(ledger)
+    queue.check([])
+    ledger.problems.clear()
+    assert laws(ledger) == []
 
 
 def test_an_entry_that_is_lost(ledger: Ledger) -> None:
