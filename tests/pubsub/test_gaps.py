@@ -323,7 +323,8 @@ async def test_what_a_full_subscription_misses_lies_in_the_gap(resp: Literal[2, 
             Client(own.url) as admin,
             r.subscribe(prefix, gaps=True, buffer=4, overflow="wait") as s,
         ):
-            published = Published(admin, prefix, 64 * 1024)
+            # Valkey 9.1 does not copy larger ones, and hardly counts them: it would take thousands to reach the limit.
+            published = Published(admin, prefix, 15 * 1024)
             async with asyncio.timeout(30):
                 while await published.publish():
                     pass

@@ -14,8 +14,11 @@ from typing import Any, TypeAlias
 
 from aioresp import Client
 from aioresp.recipes import Lock, LockLost, Semaphore, leases
+from aioresp.recipes.gate import Gate
+from aioresp.recipes.wake import Wake
 from aioresp.testing import Proxy
 from aioresp.testing.faults import Direction
+from tests.rest import until
 
 Make: TypeAlias = Callable[..., Lock | Semaphore]
 
@@ -232,7 +235,7 @@ async def a_waiter_gets_it_at_once(make: Make, r: Client[str], other: Client[str
     holder, waiter = make(r, name, ttl=30), make(other, name, ttl=30)
     await holder.acquire()
     waiting = asyncio.create_task(waiter.acquire())
-    await asyncio.sleep(0.1)
+    await until(lambda: waiting.done() or _awaits(waiting, Wake.wait, Gate.enter), 20)
     assert not waiting.done()
     since = time.monotonic()
     await holder.release()
@@ -246,6 +249,15 @@ async def a_waiter_gets_it_at_once(make: Make, r: Client[str], other: Client[str
     took = time.monotonic() - since
     await waiter.release()
     return took
+
+
+def _awaits(task: asyncio.Task[Any], *functions: Callable[..., Any]) -> bool:
+    """Return whether a task is within a call of one of these coroutine functions."""
+    codes = [function.__code__ for function in functions]
+    step: Any = task.get_coro()
+    while step is not None and getattr(step, "cr_code", None) not in codes:
+        step = getattr(step, "cr_await", None)
+    return step is not None
 
 
 async def in_order(make: Make, r: Client[str], name: str, tasks: int = 12) -> None:

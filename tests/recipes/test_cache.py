@@ -490,27 +490,38 @@ async def test_three_processes_with_wrong_clocks_load_once(
     assert await other.get(f"{prefix}loads") == "1"
 
 
-async def c1(wrong: Wrong, server: Server, prefix: str, mutations: Iterable[Mutation] = ()) -> None:
+async def c1(
+    wrong: Wrong, server: Server, prefix: str, mutations: Iterable[Mutation] = (), slowness: float = 1.0
+) -> None:
     """Processes with wrong clocks see one refresh of a stale value, and none sees the value after its end."""
     async with Client(server.url) as r:
-        await Cache(r, prefix=prefix).set("k", 0, ttl=0.02, stale=0.8)
-        dies = time.monotonic() + 0.82
+        stale = 0.8 * slowness
+        await Cache(r, prefix=prefix).set("k", 0, ttl=0.02, stale=stale)
+        dies = time.monotonic() + 0.02 + stale
         await asyncio.sleep(0.03)
-        said = await wrong.run("refresh", server.url, prefix, 1.2, 1.1, dies, mutations=mutations)
+        said = await wrong.run("refresh", server.url, prefix, stale + 0.4, stale + 0.3, dies, mutations=mutations)
     assert sorted(said) == [[], [], ["load"]]
 
 
 async def test_wrong_clocks(wrong: Wrong, server: Server, prefix: str) -> None:
     """C1."""
     await c1(wrong, server, prefix)
-    with pytest.raises(AssertionError):
-        await c1(wrong, server, prefix + "m", [("scripts/read", *TIME)])
+    await c1_finds(wrong, server, prefix, ("scripts/read", *TIME))
+
+
+async def c1_finds(wrong: Wrong, server: Server, prefix: str, mutation: Mutation) -> None:
+    """On a busy machine the processes may begin after the end of the stale value: then it lives longer, for others."""
+    for number in range(5):
+        try:
+            await c1(wrong, server, f"{prefix}m{number}", [mutation], 2.0**number)
+        except AssertionError:
+            return
+    pytest.fail("the mutation was not noticed")
 
 
 @pytest.mark.ci
 async def test_wrong_clocks_in_all_scripts(wrong: Wrong, server: Server, prefix: str) -> None:
-    with pytest.raises(AssertionError):
-        await c1(wrong, server, prefix, [("scripts/", *TIME)])
+    await c1_finds(wrong, server, prefix, ("scripts/", *TIME))
 
 
 async def test_an_error_of_the_past_is_none(prefix: str) -> None:

@@ -95,9 +95,10 @@ def test_a_keyboard_interrupt_ends_the_process_and_counts_as_a_death(server: Ser
 
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_job_that_is_cancelled_before_its_first_step_is_given_back(
-    lab: Lab, first: bool, monkeypatch: pytest.MonkeyPatch
+    r: Client[str], first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body of a task that is cancelled so early never runs, not even its `finally`."""
+    lab = Lab(r, fresh(), lease=30)  # which a busy machine does not let end
     begin = Worker._begin
 
     def begin_and_cancel(self: Worker, taken: Any) -> None:
