@@ -22,7 +22,8 @@ from redis.exceptions import ConnectionError, NoPermissionError, ResponseError, 
 
 from aioresp.client import Client
 from aioresp.command import PLAIN
-from aioresp.errors import ArgumentError, ConnectionLost
+from aioresp.errors import ArgumentError, CommandRefused, ConnectionLost, UnknownCommandError
+from aioresp.errors import NoPermissionError as NoPermission
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
 from aioresp.pubsub.raw import COMMANDS, monitor_line
@@ -340,8 +341,7 @@ class Engine(Base):
         begun = lease.changed
         try:
             if not begun and traits(words).name in ("WAIT", "WAITAOF"):
-                # It counts the writes before the last command of its own connection: a PING comes after all of them.
-                await lease.ping()
+                await _mark(lease)
             return await self._perform(lease, words)
         except BaseException:
             if not begun:
@@ -449,6 +449,19 @@ class Engine(Base):
             await (await self._listening()).send(encoded)
         except Failure as error:
             raise translated(error, self.address) from error
+
+
+async def _mark(lease: Lease[bytes]) -> None:
+    """Propagate something to replicas by a connection: WAIT waits for what its own connection has propagated last.
+
+    It comes behind all writes that are answered. A message of a shard channel reaches no pattern, so nobody hears it.
+    """
+    try:
+        await lease.spublish("aioresp:wait", "")
+    except UnknownCommandError:
+        pass  # before Redis 7.0, WAIT waits for all writes
+    except NoPermission:
+        raise CommandRefused("WAIT needs permission for SPUBLISH aioresp:wait, as connections are shared") from None
 
 
 def _end(begun: RawSubscriber | Monitor[bytes]) -> None:

@@ -286,6 +286,11 @@ async def test_auth_as_another_user_keeps_for_one_client_only() -> None:
 # --- WAIT ------------------------------------------------------------------------------------------------------------
 
 
+async def reading(client: Any) -> None:
+    while True:
+        await client.get("k")
+
+
 async def test_wait_counts_the_writes_of_the_shared_connection() -> None:
     with start_server() as primary, start_server("--repl-diskless-sync-delay", "0") as replica:
         async with Client(primary.url) as watcher, Client(replica.url) as copy:
@@ -299,6 +304,8 @@ async def test_wait_counts_the_writes_of_the_shared_connection() -> None:
                 aioresp.redis.install()
                 try:
                     async with kind.from_url(primary.url) as client:
+                        # Commands in flight, or the pool lends the very connection that has written.
+                        busy = [asyncio.ensure_future(reading(client)) for _ in range(3)]
                         await client.set("k", "before")
                         assert await client.wait(1, 5000) == 1
                         replica.pause()
@@ -314,6 +321,9 @@ async def test_wait_counts_the_writes_of_the_shared_connection() -> None:
                         ]
                         replica.resume()
                         assert await client.wait(1, 10_000) == 1
+                        for task in busy:
+                            task.cancel()
+                        await asyncio.gather(*busy, return_exceptions=True)
                 finally:
                     replica.resume()
                     aioresp.redis.uninstall()
