@@ -15,6 +15,7 @@ from contextvars import Context
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from redis._parsers import Encoder
 from redis.asyncio import connection as theirs
 from redis.asyncio import sentinel
 from redis.asyncio.retry import Retry
@@ -124,8 +125,9 @@ class Engine(Base):
         self._loop: asyncio.AbstractEventLoop | None = None
         encoder: Any = self.encoder
         self._encode: Callable[[Any], Any] = encoder.encode
-        #: Whether text has another encoding than UTF-8, which is then redis-py's to apply.
-        self.recodes = encoder.encoding.lower() not in ("utf-8", "utf8") or encoder.encoding_errors != "strict"
+        #: Whether text has another encoding than UTF-8, or the encoder is a user's own: it is then redis-py's to apply.
+        usual = encoder.encoding.lower() in ("utf-8", "utf8") and encoder.encoding_errors == "strict"
+        self.recodes = not usual or type(encoder) is not Encoder
         decode = encoder.decode if self.recodes else bytes.decode  # which does the same for bytes
         self._decode: Callable[[Any], Any] | None = decode if encoder.decode_responses else None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from redis import exceptions
+from redis._parsers import Encoder
 
 from aioresp.testing import Server
 from tests.redis.conftest import Make
@@ -64,3 +65,18 @@ async def test_a_pipeline_with_an_argument_of_a_wrong_type_sends_nothing(make: M
         with pytest.raises(exceptions.DataError):
             await p.set(prefix, object()).execute()
         assert not await client.exists(prefix)
+
+
+class Rounding(Encoder):
+    """Encoder of a user's own, for values that redis-py takes as they are, too."""
+
+    def encode(self, value: Any) -> Any:
+        text: Any = f"{value:.2f}" if isinstance(value, float) else value
+        return super().encode(text)  # type: ignore[no-untyped-call]
+
+
+async def test_an_encoder_of_a_users_own_has_its_say(make: Make, prefix: str) -> None:
+    client: Any = make(encoder_class=Rounding, decode_responses=True)
+    assert await client.set(prefix, 1.2345)
+    assert await client.get(prefix) == "1.23"
+    assert await client.pipeline().set(prefix, 2.3456).get(prefix).execute() == [True, "2.35"]
