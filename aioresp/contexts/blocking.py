@@ -436,7 +436,8 @@ class Blocking:
         """Report elements that could not be put back, or that the command may have popped."""
         try:
             if self._takes:
-                outcome = UNKNOWN if self._popped is None else fate
+                # A server that was left may have been replaced, by one that has never heard of the pop.
+                outcome = UNKNOWN if self._popped is None or self._pool.retired else fate
                 report(self._on_lost, self._traits, self._popped, error, outcome)
         finally:
             self._settle()

@@ -175,3 +175,34 @@ async def test_a_caller_who_waits_hurries_a_refresh_that_rests(fresh: ClusterSer
     assert loop.time() - begin < 3
     if fresh.nodes[0].version >= (7,):
         assert fresh.commandstats().get("cluster|shards", 0) + fresh.commandstats().get("cluster|slots", 0) > asked
+
+
+@pytest.mark.parametrize("left", [True, False])
+async def test_what_a_frozen_node_pops_when_it_wakes_may_be_there_still(fresh: ClusterServers, left: bool) -> None:
+    """A cluster that has replaced it has never heard of that pop: it is not said to be certainly gone."""
+    rules = ("on", ">secret", "~*", "+@all", "-rpush", "-eval")  # nothing can be put back
+    fresh.call_all("ACL", "SETUSER", "popper", *rules)
+    lost: list[Lost] = []
+    frozen = fresh.primary_of("list")
+    frozen.call("RPUSH", "list", "x")
+    try:
+        async with Cluster(fresh.url, username="popper", password="secret", on_lost=lost.append) as r:
+            await r.ping()
+            node = r.fleet.nodes.at(("127.0.0.1", frozen.port))
+            dead = next(each for each in r.topology().nodes if each.address[1] == frozen.port)
+            assert await r.llen("list") == 1
+            frozen.pause()
+            try:
+                popping = asyncio.ensure_future(r.brpop(("list",), 30))
+                await until(lambda: node.stats().leased == 1)
+                popping.cancel()
+                await asyncio.wait((popping,))
+                if left:
+                    retire(node, dead.replace(healthy=False))
+            finally:
+                frozen.resume()
+            await until(lambda: lost)
+            (report,) = lost
+            assert (report.elements, report.outcome) == ((b"x",), "unknown" if left else "lost")
+    finally:
+        fresh.call_all("ACL", "DELUSER", "popper")
