@@ -27,6 +27,9 @@ CALL: Final[ContextVar[Steps | None]] = ContextVar("CALL", default=None)
 #: Steps of the client itself that are kept: those of the last seconds.
 KEPT: Final = 2000
 
+#: Seconds before that moment from which steps are told: a failover on a busy machine, and what the client asked then.
+BEFORE: Final = 5.0
+
 
 class Stories:
     """Stories of the calls of a run."""
@@ -39,9 +42,9 @@ class Stories:
         self._client.append((time.monotonic(), text))
 
     def tell(self, steps: Steps, since: float) -> str:
-        """Return the story of a call from a moment on: its own steps, and after a star those of the client."""
-        every = [(at, text) for at, text in steps if at >= since - 1]
-        every += [(at, f"* {text}") for at, text in self._client if at >= since - 1]
+        """Return the story of a call around a moment: its own steps, and after a star those of the run's clients."""
+        every = [(at, text) for at, text in steps if at >= since - BEFORE]
+        every += [(at, f"* {text}") for at, text in self._client if at >= since - BEFORE]
         return "\n".join(f"    {at - since:+8.3f} {text}" for at, text in sorted(every))
 
     @contextmanager
