@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import redis.asyncio as theirs
 from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
-from redis.exceptions import ResponseError
 
 from aioresp.command import PLAIN
-from aioresp.errors import ArgumentError
+from aioresp.errors import ArgumentError, ResponseError
 from aioresp.errors import RedisError as Failure
 from aioresp.facts.traits import traits
 from aioresp.redis.connection import SIMPLE, Engine
@@ -62,10 +61,9 @@ class Redis(theirs.Redis):
         except ArgumentError:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # raises its own
         except Failure as error:
-            own = translated(error, engine.address)
-            if EMPTY_RESPONSE in options and isinstance(own, ResponseError):
+            if EMPTY_RESPONSE in options and isinstance(error, ResponseError):
                 return options[EMPTY_RESPONSE]
-            raise own from error
+            raise translated(error, engine.address) from error
         if name not in SIMPLE:
             name, reply = name.upper(), with_errors(reply)
         callbacks: dict[Any, Any] = self.response_callbacks  # type: ignore[assignment]

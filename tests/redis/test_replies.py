@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -80,3 +83,21 @@ async def test_an_encoder_of_a_users_own_has_its_say(make: Make, prefix: str) ->
     assert await client.set(prefix, 1.2345)
     assert await client.get(prefix) == "1.23"
     assert await client.pipeline().set(prefix, 2.3456).get(prefix).execute() == [True, "2.35"]
+
+
+@pytest.mark.usefixtures("frozen")
+async def test_an_error_goes_with_its_handler(make: Make, prefix: str) -> None:
+    """And does not wait for the garbage collector, as redis-py's own do."""
+    client: Any = make()
+    await client.set(prefix, "text")
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            await client.incr(prefix)
+        except exceptions.ResponseError as error:
+            gone = weakref.ref(error)
+        await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()
