@@ -45,7 +45,7 @@ class Redis(theirs.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""
-        engine, name, words = self._engine, args[0], args
+        engine, name, words, usual = self._engine, args[0], args, True
         if engine is None or engine.recodes or self._changed:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         if name not in PLAIN:
@@ -54,10 +54,12 @@ class Redis(theirs.Redis):
             if facts.refusal is not None:
                 self._changed = facts.changes
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            usual = not (facts.binary or facts.escaped)  # these aioresp decodes by rules of its own
         if not engine.is_connected:
             await engine.connect()
+        decodes = NEVER_DECODE not in options
         try:
-            reply = await (engine.raw if options.pop(NEVER_DECODE, False) else engine.text).execute(words, as_is)
+            reply = await (engine.text if usual and decodes else engine.raw).execute(words, as_is)
         except ArgumentError:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # raises its own
         except Failure as error:
@@ -66,6 +68,8 @@ class Redis(theirs.Redis):
             raise translated(error, engine.address) from error
         if name not in SIMPLE:
             name, reply = name.upper(), with_errors(reply)
+            if decodes and not usual:
+                reply = engine.decode(reply)
         callbacks: dict[Any, Any] = self.response_callbacks  # type: ignore[assignment]
         callback = dict.get(callbacks, name)  # `callbacks.get`, an override in Python, takes ten times as long
         if callback is None:
@@ -73,6 +77,7 @@ class Redis(theirs.Redis):
         if options:
             options.pop("keys", None)
             options.pop(EMPTY_RESPONSE, None)
+            options.pop(NEVER_DECODE, None)
         reply = callback(reply, **options)
         return await reply if reply.__class__ not in SETTLED and inspect.isawaitable(reply) else reply
 

@@ -101,3 +101,25 @@ async def test_an_error_goes_with_its_handler(make: Make, prefix: str) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_text_that_aioresp_does_not_decode_is_decoded_as_by_redis_py(
+    make: Make, server: Server, prefix: str, protocol: int
+) -> None:
+    client: Any = make(protocol=protocol, decode_responses=True)
+    theirs: Any = plain(server.url, protocol=protocol, decode_responses=True)
+    async with theirs:
+        with pytest.raises(exceptions.RedisError):
+            async with client.client() as single:
+                await single.execute_command("AUTH", "nobody", "wrong")
+        assert set(map(str, (await client.execute_command("ACL LOG"))[0])) <= set(
+            map(str, (await theirs.execute_command("ACL LOG"))[0])
+        ), "text, and not bytes"
+        await client.set(prefix, b"\xff")
+        for each in (client, theirs):
+            assert await each.acl_log_reset()
+            assert await each.execute_command("ACL", "LOG", "RESET") == "OK"
+            with pytest.raises(UnicodeDecodeError):
+                await each.execute_command("DUMP", prefix)
+            assert isinstance(await each.dump(prefix), bytes)
