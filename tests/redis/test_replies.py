@@ -93,10 +93,10 @@ async def test_an_error_goes_with_its_handler(make: Make, prefix: str) -> None:
     gc.collect()
     gc.disable()
     try:
-        try:
+        with pytest.raises(exceptions.ResponseError) as caught:
             await client.incr(prefix)
-        except exceptions.ResponseError as error:
-            gone = weakref.ref(error)
+        gone = weakref.ref(caught.value)
+        del caught
         await asyncio.sleep(0)
         assert gone() is None
     finally:
