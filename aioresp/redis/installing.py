@@ -109,9 +109,9 @@ def adopt(pool: ConnectionPool) -> Engine | None:
     if own or pool in _excluded or pool.connection_class not in KINDS:
         return None
     with _lock:
-        engine: Engine | None = vars(pool).get(ENGINE)
-        if engine is None:
+        if ENGINE not in vars(pool):
             pool.make_connection = make_connection.__get__(pool)  # type: ignore[method-assign]
-            engine = vars(pool)[ENGINE] = make_connection(pool)
-            pool._in_use_connections.add(engine)
+            vars(pool)[ENGINE] = made = make_connection(pool)
+            pool._in_use_connections.add(made)
+        engine: Engine = vars(pool)[ENGINE]
     return engine
