@@ -5,10 +5,15 @@ Owns the public names. Needs redis-py 5.2 or later: `pip install "aioresp[redis]
 
 from __future__ import annotations
 
-from aioresp.redis.client import Redis as Redis
-from aioresp.redis.client import from_url as from_url
-from aioresp.redis.installing import exclude as exclude
-from aioresp.redis.installing import install as install
-from aioresp.redis.installing import uninstall as uninstall
+try:
+    from aioresp.redis.client import Redis as Redis
+    from aioresp.redis.client import from_url as from_url
+    from aioresp.redis.installing import exclude as exclude
+    from aioresp.redis.installing import install as install
+    from aioresp.redis.installing import uninstall as uninstall
+except ModuleNotFoundError as error:
+    from aioresp.advice import extra
+
+    raise extra(__name__, error, "redis") from error
 
 __all__ = ["Redis", "exclude", "from_url", "install", "uninstall"]

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from typing import Any, Final
 
 import redis
-from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, DefaultParser
+from redis.asyncio.connection import BlockingConnectionPool, Connection, ConnectionPool, DefaultParser
 from redis.asyncio.retry import Retry
 
 from aioresp.redis.connection import KINDS, Engine
@@ -34,7 +34,14 @@ _limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKey
 #: Attribute of a pool for the connection beside it. A table would keep both for good: each refers to the other.
 ENGINE: Final = "_aioresp_engine"
 
-for owner, name in ((ConnectionPool, "make_connection"), (DefaultParser, "parse_error"), (Retry, "call_with_retry")):
+#: Names of redis-py's that this package needs, of which a version may lack some.
+_NEEDED: Final[tuple[tuple[type[Any], str], ...]] = (
+    (ConnectionPool, "make_connection"),
+    (Connection, "_close"),
+    (DefaultParser, "parse_error"),
+    (Retry, "call_with_retry"),
+)
+for owner, name in _NEEDED:
     if not hasattr(owner, name):
         raise ImportError(
             f"redis-py {redis.__version__} has no {owner.__name__}.{name}: aioresp.redis needs 5.2 or later"

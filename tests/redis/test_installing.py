@@ -176,6 +176,7 @@ import redis.asyncio.connection as connection
 from redis.asyncio.retry import Retry
 for owner, name in [
     (connection.ConnectionPool, "make_connection"),
+    (next(base for base in connection.Connection.__mro__ if "_close" in vars(base)), "_close"),
     (Retry, "call_with_retry"),
     (next(base for base in connection.DefaultParser.__mro__ if "parse_error" in vars(base)), "parse_error"),
 ]:
@@ -196,10 +197,26 @@ def test_the_import_says_what_a_version_lacks() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=60)
     assert not done.returncode, done.stderr[-2000:]
     lines = done.stdout.splitlines()
-    names = ["make_connection", "call_with_retry", "parse_error"]
+    names = ["make_connection", "_close", "call_with_retry", "parse_error"]
     assert len(lines) == len(names), lines
     for line, name in zip(lines, names, strict=True):
         assert re.search(rf"redis-py {re.escape(redis.__version__)} has no \w+\.{name}\b.*5\.2", line), line
+
+
+#: Imports the layer where there is no redis-py.
+WITHOUT = """
+import sys
+sys.modules["redis"] = None
+try:
+    import aioresp.redis
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_the_import_says_what_to_install() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "aioresp.redis needs the package redis: pip install 'aioresp[redis]'\n"
 
 
 def test_nothing_else_imports_it() -> None:
