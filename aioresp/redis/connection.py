@@ -329,14 +329,13 @@ class Engine(Base):
 
     async def _send(self, words: Words) -> Any:
         """Send one command where it belongs, and return its reply."""
-        lease = self._lease
+        lease, facts = self._lease, traits(words)
+        if facts.name == "MONITOR":
+            self._monitor = monitor = self.raw.monitor(overflow="wait")
+            await monitor.__aenter__()
+            self._loop = asyncio.get_running_loop()
+            return b"OK"
         if lease is None:
-            facts = traits(words)
-            if facts.name == "MONITOR":
-                self._monitor = monitor = self.raw.monitor(overflow="wait")
-                await monitor.__aenter__()
-                self._loop = asyncio.get_running_loop()
-                return b"OK"
             if facts.refusal is None or facts.forbidden:
                 return await self._perform(self.raw, words)
             lease = await self._leased()

@@ -304,3 +304,12 @@ async def test_a_monitor_ends_with_its_block(make: Make, other: Client[str], nam
     async with asyncio.timeout(20):
         while await named(other, name):
             await asyncio.sleep(0.01)
+
+
+async def test_a_monitor_on_a_connection_that_another_command_has_changed(make: Make, prefix: str) -> None:
+    client = make(decode_responses=True)
+    await client.select(1)
+    async with client.monitor() as m:
+        await client.set(prefix, 1)
+        while (await m.next_command())["command"] != f"SET {prefix} 1":
+            pass
