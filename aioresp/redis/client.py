@@ -7,7 +7,7 @@ that change their connection go by way of redis-py's pool.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import redis.asyncio as theirs
 from redis.asyncio.sentinel import SentinelManagedConnection
@@ -34,14 +34,38 @@ class Redis(theirs.Redis):
     #: Whether a command such as SELECT has changed a connection of the pool: from then on all go there, as in redis-py.
     _changed = False
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        engine = adopt(self.connection_pool)
-        # One connection, a function for each connection, and a Sentinel's server are matters of redis-py's pool.
-        if engine is None or self.single_connection_client or isinstance(engine, SentinelManagedConnection):
-            return
-        if engine.redis_connect_func is None:
-            self._engine = engine
+    if TYPE_CHECKING:  # redis-py's own says that it returns redis-py's class
+
+        @classmethod
+        def from_url(
+            cls,
+            url: str,
+            single_connection_client: bool = False,
+            auto_close_connection_pool: bool | None = None,
+            **options: Any,
+        ) -> Self:
+            """Return a client for a URL."""
+            ...
+
+    else:  # the signatures stay redis-py's
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            engine = adopt(self.connection_pool)
+            # One connection, a function for each connection, and a Sentinel's server are matters of redis-py's pool.
+            if engine is None or self.single_connection_client or isinstance(engine, SentinelManagedConnection):
+                return
+            if engine.redis_connect_func is None:
+                self._engine = engine
+
+        def set(self, name: Any, value: Any, ex: Any = None, *arguments: Any, **options: Any) -> Any:
+            """Set a key; see redis-py, whose method takes as long to check its arguments as the command to be sent."""
+            if not arguments and not options:
+                if ex is None:
+                    return self.execute_command("SET", name, value)
+                if ex.__class__ is int:
+                    return self.execute_command("SET", name, value, "EX", ex)
+            return super().set(name, value, ex, *arguments, **options)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""
@@ -80,17 +104,6 @@ class Redis(theirs.Redis):
             options.pop(NEVER_DECODE, None)
         reply = callback(reply, **options)
         return await reply if reply.__class__ not in SETTLED and inspect.isawaitable(reply) else reply
-
-    if not TYPE_CHECKING:  # the signature stays redis-py's
-
-        def set(self, name: Any, value: Any, ex: Any = None, *arguments: Any, **options: Any) -> Any:
-            """Set a key; see redis-py, whose method takes as long to check its arguments as the command to be sent."""
-            if not arguments and not options:
-                if ex is None:
-                    return self.execute_command("SET", name, value)
-                if ex.__class__ is int:
-                    return self.execute_command("SET", name, value, "EX", ex)
-            return super().set(name, value, ex, *arguments, **options)
 
 
 from_url = Redis.from_url

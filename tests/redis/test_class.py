@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 import redis.asyncio as theirs
@@ -67,3 +67,12 @@ async def test_callbacks_of_a_users_own(server: Server, prefix: str) -> None:
         assert await client.get(f"{prefix}k") == ("awaited", "v", {})
         assert await client.execute_command("get", f"{prefix}k") == ("awaited", "v", {})
         assert await client.strlen(f"{prefix}k") == 2
+
+
+async def test_it_keeps_its_own_type_and_the_types_of_redis_py(server: Server, prefix: str) -> None:
+    async with aioresp.redis.from_url(server.url) as client:
+        assert_type(client, aioresp.redis.Redis)
+        assert_type(aioresp.redis.Redis.from_url(server.url), aioresp.redis.Redis)
+        assert_type(await client.incr(prefix), int)
+    with pytest.raises(TypeError):
+        aioresp.redis.Redis(hots="localhost")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
