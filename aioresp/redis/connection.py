@@ -341,7 +341,7 @@ class Engine(Base):
             lease = await self._leased()
         begun = lease.changed
         try:
-            if not begun and traits(words).name in ("WAIT", "WAITAOF"):
+            if not begun and facts.name in ("WAIT", "WAITAOF"):
                 await _mark(lease)
             return await self._perform(lease, words)
         except BaseException:
