@@ -114,7 +114,7 @@ class Subscribing(Executor[AnyStr]):
         return made
 
     def subscribe_raw(self, *, protocol: Literal[2, 3] = 3, restore: bool = True) -> RawSubscriber:
-        """Return a context that takes SUBSCRIBE and its kin as commands, and gives the bytes that a server would send.
+        """Return a context that takes commands such as SUBSCRIBE, and returns the bytes that a server would send.
 
         It is the seam for layers that have a parser of their own: `await s.send((b"SUBSCRIBE", b"c"))`, then
         `await s.read()`. With `protocol` 3 messages are pushes. If 100,000 messages wait, it ends with

@@ -1,6 +1,6 @@
 """Subscriber in RESP: commands in, and the bytes that a server would send, for layers with a parser of their own.
 
-Owns the translation of SUBSCRIBE and its kin into topics of a subscription, and of messages and lines of MONITOR into
+Owns the translation of SUBSCRIBE and the like into topics of a subscription, and of messages and lines of MONITOR into
 bytes. Never owns a connection: all subscribers of an event loop share one.
 """
 

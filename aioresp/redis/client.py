@@ -22,7 +22,7 @@ from aioresp.redis.errors import translated, with_errors
 from aioresp.redis.installing import adopt
 from aioresp.replies import as_is
 
-#: Classes of replies that need not be awaited, as a callback of a user's own may ask for.
+#: Classes of replies that are not awaitable. A callback of a user's own may return something that is.
 SETTLED: Final[frozenset[object]] = frozenset({bool, int, float, str, bytes, list, dict, set, type(None)})
 
 
@@ -31,7 +31,7 @@ class Redis(theirs.Redis):
 
     #: A connection without a socket, beside the pool; None where the pool makes connections of a user's own.
     _engine: Engine | None = None
-    #: Whether a command such as SELECT has changed a connection of the pool: from then on all go there, as in redis-py.
+    #: Whether a command such as SELECT has changed a connection of the pool: then all go there, as in redis-py.
     _changed = False
 
     if TYPE_CHECKING:  # redis-py's own says that it returns redis-py's class
@@ -52,14 +52,14 @@ class Redis(theirs.Redis):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             engine = adopt(self.connection_pool)
-            # One connection, a function for each connection, and a Sentinel's server are matters of redis-py's pool.
+            # It takes redis-py's pool to have one connection, to call redis_connect_func, or to ask a Sentinel.
             if engine is None or self.single_connection_client or isinstance(engine, SentinelManagedConnection):
                 return
             if engine.redis_connect_func is None:
                 self._engine = engine
 
         def set(self, name: Any, value: Any, ex: Any = None, *arguments: Any, **options: Any) -> Any:
-            """Set a key; see redis-py, whose method takes as long to check its arguments as the command to be sent."""
+            """Set a key. redis-py's own method takes as long to check its options as sending the command takes."""
             if not arguments and not options:
                 if ex is None:
                     return self.execute_command("SET", name, value)

@@ -52,7 +52,7 @@ Words = tuple[Any, ...]
 
 
 class Once:
-    """Policy of a user of redis-py of which one call is left: aioresp sends again beneath it what may be sent again.
+    """Retry policy of redis-py, cut down to one call: aioresp beneath it sends again what is safe to send again.
 
     A second INCR after a lost reply would count twice.
     """
@@ -81,7 +81,7 @@ class Once:
             raise
 
 
-#: Method of redis-py's parser that returns a message as it is; its users may put one of their own in its place.
+#: Method of redis-py's parser that returns a message as it is; a user may set another.
 RETURNS: Final = getattr(theirs.DefaultParser, "handle_pubsub_push_response", None)
 
 
@@ -105,9 +105,9 @@ class Engine(Base):
     """Mixin in front of a connection class of redis-py, in place of its socket."""
 
     raw: Client[bytes]
-    """Client for all replies; set by `connect`."""
+    """Client of bytes; set by `connect`."""
     text: Client[Any]
-    """Client that decodes as redis-py would, where one of ours can."""
+    """Client that decodes replies as redis-py would; one of bytes where redis-py has to decode them itself."""
 
     def __init__(self, **options: Any) -> None:
         options["parser_class"] = theirs.DefaultParser  # that of hiredis: a listener can be its stream
@@ -125,8 +125,8 @@ class Engine(Base):
         self._loop: asyncio.AbstractEventLoop | None = None
         encoder: Any = self.encoder
         self._encode: Callable[[Any], Any] = encoder.encode
-        #: Whether text has another encoding than UTF-8, or the encoder is a user's own: it is then redis-py's to apply.
         usual = encoder.encoding.lower() in ("utf-8", "utf8") and encoder.encoding_errors == "strict"
+        #: Whether redis-py has to encode and decode: the encoding is not strict UTF-8, or the encoder is a user's own.
         self.recodes = not usual or type(encoder) is not Encoder
         decode = encoder.decode if self.recodes else bytes.decode  # which does the same for bytes
         self._decode: Callable[[Any], Any] | None = decode if encoder.decode_responses else None
@@ -140,7 +140,7 @@ class Engine(Base):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it has a client: no look at the server."""
+        """Whether it has a client; says nothing about the server."""
         return self._shared is not None
 
     @property
@@ -149,7 +149,7 @@ class Engine(Base):
         return self._host_error()
 
     async def connect(self) -> None:
-        """Join the shared client; after a failure the next command does."""
+        """Join the shared client, unless a failure is being handled: then the next command joins it."""
         if self._shared is None and not self.retry.failing:
             await super().connect()  # type: ignore[no-untyped-call]
 
@@ -163,7 +163,7 @@ class Engine(Base):
         self.text = self.raw.with_options(decode_responses=self._decode is not None and not self.recodes)
 
     async def on_connect(self, *_: Any, **__: Any) -> None:
-        """Raise redis-py's error if the server cannot be reached: the first user in a loop asks."""
+        """Ask the server once for each event loop whether it answers, and raise redis-py's error if it does not."""
         assert self._shared is not None
         self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         loop = asyncio.get_running_loop()
@@ -209,7 +209,7 @@ class Engine(Base):
 
     @property
     def retry(self) -> Any:
-        """The policy that was given, of which one call is left."""
+        """The policy that was given, cut down to one call."""
         return self._once
 
     @retry.setter
@@ -246,7 +246,7 @@ class Engine(Base):
             await self.send_command(*words)
 
     def words(self, arguments: Words) -> Words:
-        """Return the arguments as they are sent; the first one may be several words."""
+        """Return the arguments as they are sent, after a split of the first one into its words."""
         first: Any = arguments[0]
         space: Any = " " if isinstance(first, str) else b" "
         if space in first:
@@ -260,13 +260,13 @@ class Engine(Base):
     # --- Reading -----------------------------------------------------------------------------------------------------
 
     async def can_read(self, *_: Any, **__: Any) -> bool:
-        """Return whether a reply can be read that nobody has asked for."""
+        """Return whether something is left to be read."""
         return bool(self._replies or self._sent or (self._listener is not None and self._listener.waiting))
 
     can_read_destructive = can_read
 
     def should_reconnect(self) -> bool:
-        """Return whether replies are left, as a callback has raised; the next user must not read them."""
+        """Return whether replies are left, because a callback raised: the next user must not read them."""
         return bool(self._replies or self._sent or super().should_reconnect())  # type: ignore[no-untyped-call]
 
     async def read_response(
@@ -306,7 +306,7 @@ class Engine(Base):
         except OutOfTime:
             return None
         except asyncio.CancelledError:
-            self._sent.clear()  # a user that goes on after it reads no reply of before
+            self._sent.clear()  # a user who goes on must read no earlier reply
             self._replies.clear()
             raise
         if isinstance(reply, Exception):
@@ -319,7 +319,9 @@ class Engine(Base):
         """Return the reply to a command, or the first one to a batch."""
         if self._lease is not None and self._lease.loop is not asyncio.get_running_loop():
             self._give_back()
-            raise ConnectionError("what was begun on it has ended: it belongs to another event loop")
+            raise ConnectionError(
+                "the state of this connection (WATCH, SELECT, ...) has ended: it belonged to another event loop"
+            )
         if isinstance(sent, Batch):
             self._replies.extend(with_errors(await self._send_batch(sent.commands)))
             return self._replies.popleft()
@@ -346,7 +348,7 @@ class Engine(Base):
             return await self._perform(lease, words)
         except BaseException:
             if not begun:
-                self._give_back()  # redis-py would not end what its user was not told to have begun
+                self._give_back()  # its user got an error, so redis-py would not end what was begun
             raise
         finally:
             self._settle()
@@ -453,9 +455,9 @@ class Engine(Base):
 
 
 async def _mark(lease: Lease[bytes]) -> None:
-    """Propagate something to replicas by a connection: WAIT waits for what its own connection has propagated last.
+    """Publish to a shard channel on a lease, as WAIT waits for what its own connection has propagated last.
 
-    It comes behind all writes that are answered. A message of a shard channel reaches no pattern, so nobody hears it.
+    The message comes behind all writes that were answered. No pattern matches shard channels, so nobody hears it.
     """
     try:
         await lease.spublish("aioresp:wait", "")

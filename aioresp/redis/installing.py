@@ -24,14 +24,14 @@ VARIABLE: Final = "AIORESP_REDIS"
 #: Connections that a pool of redis-py may have: they cost the server nothing.
 UNBOUNDED: Final = 2**31
 
-#: Methods of a blocking pool that wait for room in it, where there always is.
+#: Methods of a blocking pool that wait for room. There always is some, so those of a plain pool take their place.
 STEPS: Final = ("get_connection", "release")
 
 _lock: Final = threading.Lock()
 _excluded: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 #: Pools with connections of ours, each with the limit that its user has set.
 _limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKeyDictionary()
-#: Attribute of a pool for the connection beside it. A table would keep both for good: each refers to the other.
+#: Attribute of a pool for the connection beside it. A table would keep both forever: each refers to the other.
 ENGINE: Final = "_aioresp_engine"
 
 #: Names of redis-py's that this package needs, of which a version may lack some.
@@ -107,9 +107,9 @@ def _restore(pool: ConnectionPool) -> None:
 
 
 def adopt(pool: ConnectionPool) -> Engine | None:
-    """Let one pool make connections without a socket, whatever is installed; return one that is beside the pool.
+    """Let one pool make connections without a socket, whatever is installed; return one beside the pool.
 
-    Clients of one pool get the same, which is disconnected with the pool: some programs make a client for each command.
+    Clients of one pool share it, as some programs make a client for each command. It is disconnected with the pool.
     Returns None for a pool that is excluded, or whose connections are a user's own.
     """
     own = getattr(type(pool), "make_connection", None) not in (_original, make_connection)

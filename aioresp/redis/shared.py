@@ -1,7 +1,7 @@
 """Clients that connections of redis-py share: one for each server, database and login.
 
-Owns the table of these clients. A client is closed when the last connection that uses it is disconnected, and with the
-last of them that is collected. Never connects.
+Owns the table of these clients. A client is closed when the last connection that uses it is disconnected or
+collected. Never connects.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def join(connection: Any) -> Shared:
 
 
 def leave(shared: Shared, connection: object, *, keep: bool) -> bool:
-    """Drop a user, and begin to close the client after the last one, unless it is to `keep`; return whether it does."""
+    """Drop a user. After the last one, begin to close the client, unless `keep` is set; return whether it was begun."""
     with _lock:
         shared.users.discard(connection)
         if keep or len(shared.users):
