@@ -122,9 +122,6 @@ def _chosen(wanted: str | None, known: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     ways = [WAYS[name] for name in _chosen(options.ways, list(WAYS))]
-    if missing := [way.name for way in ways if not way.there()]:
-        print(f"not there, and left out: {', '.join(missing)}", file=sys.stderr)
-    ways = [way for way in ways if way.there()]
     results = {name: Result(name, JOBS[name].title, "ops/s") for name in _chosen(options.only, list(JOBS))}
     placed = None if options.free else measure.cores()
     with server(config={"requirepass": "", "save": ""}) as process:

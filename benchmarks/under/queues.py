@@ -73,11 +73,6 @@ def _run(peer: Peer, job: dict[str, Any], core: int | None) -> dict[str, float]:
     return told
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.under.queues", description=__doc__)
     parser.add_argument("--only", metavar="NAMES", help=f"jobs: {','.join(JOBS)}")
@@ -112,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     versions = ", ".join(f"{peer.requirements[0].replace('==', ' ')} on redis-py {_version(peer)}" for peer in peers)
     head = ["work", "library", "a second", "with `install()`", "times", "µs of processor time", "with it", "times"]
     text = f"{machine()}; {flavour}; {options.rounds} rounds, medians. {versions}; "
-    text += f"aioresp {importlib.metadata.version('aioresp')}.\n\n{_table(head, rows)}\n"
+    text += f"aioresp {importlib.metadata.version('aioresp')}.\n\n{report.table(head, rows, words=2)}\n"
     print(text)
     if options.markdown:
         Path(options.markdown).write_text(text, encoding="utf-8")

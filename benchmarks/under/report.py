@@ -35,8 +35,9 @@ TARGETS = tuple(
 )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """Return a table whose first columns are words, and the others figures."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * words + "---:|" * (len(head) - words)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
@@ -56,14 +57,14 @@ def markdown(facts: Mapping[str, Any], results: Sequence[Result], ways: Sequence
         f"{facts['machine']}; {facts['server']}; {facts['loop']}; {facts['rounds']} rounds, medians. "
         f"aioresp {versions['aioresp']}, redis-py {versions['redis']} with hiredis {versions['hiredis']}.",
         "",
-        _table(
+        table(
             ["µs of processor time", *(way.title for way in ways)],
             [[result.title, *(_time(result, way) for way in ways)] for result in results],
         ),
     ]
     if against:
         ratios = [[result.title, *(_short(result.ratio(way.name, way.base)) for way in against)] for result in results]
-        lines += ["", _table(["times as fast as redis-py", *(way.title for way in against)], ratios)]
+        lines += ["", table(["times as fast as redis-py", *(way.title for way in against)], ratios)]
     failed = [f"- {way}, {result.title}: {why}" for result in results for way, why in result.failures.items()]
     if failed:
         lines += ["", "Failed:", "", *failed]
@@ -85,7 +86,7 @@ def targets(results: Sequence[Result]) -> tuple[str, bool]:
         measured = "failed" if value is None else f"{value:.2f}"
         verdict = "met" if good else "**not met**"
         rows.append([f"{result.title}, {way.title}", f"at least {target.ratio:g}", measured, quartiles, verdict])
-    return _table(["target", "ratio", "measured", "quartiles", ""], rows) if rows else "", met
+    return table(["target", "ratio", "measured", "quartiles", ""], rows) if rows else "", met
 
 
 def into(page: Path, begin: str, end: str, text: str) -> None:

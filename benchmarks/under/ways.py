@@ -6,7 +6,6 @@ The first two run the same program, in which one line differs. Its pool is the o
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -79,23 +78,15 @@ class Way:
     """Name of the way that this one is compared with: redis-py by itself, with the same protocol."""
     protocol: int | None = None
     """RESP version, or None for the default of redis-py or aioresp."""
-    needs: str = "redis"
-
-    def there(self) -> bool:
-        try:
-            return importlib.util.find_spec(self.needs) is not None
-        except ModuleNotFoundError:
-            return False
 
 
-_LAYER = "aioresp.redis"
 _ALL = (
     Way("redis-py", "redis-py", redis_py),
-    Way("install", "`install()`", installed, "redis-py", needs=_LAYER),
-    Way("class", "`aioresp.redis.Redis`", redis_class, "redis-py", needs=_LAYER),
-    Way("client", "`aioresp.Client`", native, "redis-py", needs="aioresp"),
+    Way("install", "`install()`", installed, "redis-py"),
+    Way("class", "`aioresp.redis.Redis`", redis_class, "redis-py"),
+    Way("client", "`aioresp.Client`", native, "redis-py"),
     Way("redis-py-2", "redis-py, RESP2", redis_py, protocol=2),
-    Way("install-2", "`install()`, RESP2", installed, "redis-py-2", 2, _LAYER),
-    Way("class-2", "`aioresp.redis.Redis`, RESP2", redis_class, "redis-py-2", 2, _LAYER),
+    Way("install-2", "`install()`, RESP2", installed, "redis-py-2", 2),
+    Way("class-2", "`aioresp.redis.Redis`, RESP2", redis_class, "redis-py-2", 2),
 )
 WAYS = {way.name: way for way in _ALL}
