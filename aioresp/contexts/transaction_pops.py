@@ -116,7 +116,8 @@ class TransactionPops:
             except Exception:  # it makes no sense
                 taken, outcome = None, UNKNOWN
             if taken is not None or outcome is UNKNOWN:
-                report(self._on_lost, pop, taken, gone, outcome)
+                # A server that was left may have been replaced, by one that has never heard of the transaction.
+                report(self._on_lost, pop, taken, gone, UNKNOWN if self._pool.retired else outcome)
 
 
 def _may_have_run(error: RedisError) -> bool:

@@ -206,3 +206,31 @@ async def test_what_a_frozen_node_pops_when_it_wakes_may_be_there_still(fresh: C
             assert (report.elements, report.outcome) == ((b"x",), "unknown" if left else "lost")
     finally:
         fresh.call_all("ACL", "DELUSER", "popper")
+
+
+@pytest.mark.parametrize("left", [True, False])
+async def test_what_a_transaction_pops_on_a_node_that_is_left_may_be_there_still(
+    fresh: ClusterServers, left: bool
+) -> None:
+    lost: list[Lost] = []
+    frozen = fresh.primary_of("list")
+    frozen.call("RPUSH", "list", "x")
+    async with Cluster(fresh.url, on_lost=lost.append) as r:
+        node = r.fleet.nodes.at(("127.0.0.1", frozen.port))
+        assert await r.llen("list") == 1
+        now = next(each for each in r.topology().nodes if each.address[1] == frozen.port)
+        frozen.pause()
+        try:
+            async with r.pipeline(transaction=True) as p:
+                p.brpop(("list",), 1)
+                popping = asyncio.ensure_future(p.execute())
+                await until(lambda: node.stats().in_flight)
+                popping.cancel()
+                await asyncio.wait((popping,))
+            if left:
+                retire(node, now)  # in good order: its replies arrive
+        finally:
+            frozen.resume()
+        await until(lambda: lost)
+    (report,) = lost
+    assert (report.elements, report.outcome) == ((b"x",), "unknown" if left else "lost")
