@@ -376,7 +376,7 @@ async def test_a_connection_that_dies_anywhere(
         small(monkeypatch)
     outcomes = []
     for cut in [*range(0, 30, 3), *range(30, 700, 60)]:
-        async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=5) as r:
+        async with Proxy(server.host, server.port) as proxy, Client(proxy.url, timeout=5, retry=None) as r:
             await r.ping()
             proxy.cut_after(cut)
             p = r.pipeline()
