@@ -49,6 +49,20 @@ for owner, name in _NEEDED:
 _original: Final[Any] = ConnectionPool.make_connection
 
 
+class Unlocked:
+    """Lock of a pool while this is installed: none for connections of ours, as asyncio's belongs to one event loop.
+
+    Threads that share a new client would meet at that lock before its first connection is made.
+    """
+
+    def __get__(self, pool: Any, kind: type[Any] | None = None) -> Any:
+        ours = pool.connection_class in KINDS and pool not in _excluded
+        return nullcontext() if ours else vars(pool)["_lock"]
+
+    def __set__(self, pool: Any, lock: Any) -> None:
+        vars(pool)["_lock"] = lock
+
+
 def make_connection(pool: ConnectionPool) -> Any:
     """Return a new connection for a pool: one without a socket, unless its class is a user's own."""
     kind = KINDS.get(pool.connection_class)
@@ -80,6 +94,7 @@ def install() -> bool:
         return False
     with _lock:
         ConnectionPool.make_connection = make_connection  # type: ignore[method-assign]
+        ConnectionPool._lock = Unlocked()  # type: ignore[assignment]
     return True
 
 
@@ -87,6 +102,8 @@ def uninstall() -> None:
     """Let redis.asyncio make connections of its own again; those without a socket go on until they are closed."""
     with _lock:
         ConnectionPool.make_connection = _original  # type: ignore[method-assign]
+        if "_lock" in vars(ConnectionPool):
+            delattr(ConnectionPool, "_lock")
     for reference in _limits.keyrefs():  # a copy: other threads may make pools meanwhile
         if (pool := reference()) is not None:
             _restore(pool)
