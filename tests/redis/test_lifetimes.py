@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 import threading
 import time
 import warnings
@@ -258,31 +257,3 @@ async def test_clients_that_are_forgotten_leave_nothing(
             while await named(other, name) or tasks_besides() - before:
                 gc.collect()
                 await asyncio.sleep(0.01)
-
-
-@pytest.mark.ci
-def test_threads_may_share_a_client_from_its_first_command_on(server: Server, installed: None) -> None:
-    """Before its first connection is made, a pool still has a lock of asyncio's, at which threads would meet."""
-    answers: list[object] = []
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(30):
-            client = theirs.Redis.from_url(server.url)
-            barrier = threading.Barrier(6)
-
-            def ping(client: Any = client, barrier: threading.Barrier = barrier) -> None:
-                async def answer() -> None:
-                    answers.append(await asyncio.wait_for(client.ping(), 20))
-
-                barrier.wait()
-                asyncio.run(answer())
-
-            threads = [threading.Thread(target=ping) for _ in range(6)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert answers == [True] * 180
