@@ -15,7 +15,7 @@ async def test_each_command_goes_to_its_node(r: Cluster[str], fresh: ClusterServ
     keys = [f"k{n}" for n in range(40)]
     replies = await r.send_raw([("SET", key, key) for key in keys] + [("GET", key) for key in keys] + [("PING",)])
     assert replies == ["OK"] * 40 + keys + ["PONG"]
-    assert fresh.errorstats() == {}, "no node was asked for a key of another"
+    assert {"MOVED", "ASK"}.isdisjoint(fresh.errorstats()), "no node was asked for a key of another"
     first, second = await r.send_raw([("LPUSH", "k0", 1), ("INCRBY", "{k0}n", 2)])
     assert isinstance(first, aioresp.ResponseError)
     assert second == 2
