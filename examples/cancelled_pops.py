@@ -26,7 +26,7 @@ async def lost() -> int:
             done += 1
 
     async with redis.asyncio.from_url(URL) as r:
-        with redis.Redis.from_url(URL) as producer:  # in its place: another process
+        with redis.Redis.from_url(URL) as producer:  # stands for another process
             for _ in range(4):
                 workers = [asyncio.create_task(work()) for _ in JOBS]
                 producer.lpush(NAME, *JOBS)
