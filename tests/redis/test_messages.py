@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-import redis.asyncio as theirs
+from redis.asyncio.client import PubSub
 
 from aioresp import Client
 from tests.redis.conftest import Make
@@ -64,7 +64,7 @@ async def test_a_handler_of_pushes_sees_each_message(make: Make, server: Any, pr
     client = make(protocol=3, decode_responses=True)
     async with (
         Client(server.url) as other,
-        theirs.client.PubSub(client.connection_pool, push_handler_func=handler) as p,
+        PubSub(client.connection_pool, push_handler_func=handler) as p,
     ):
         await p.subscribe(prefix)
         for n in range(5):
