@@ -109,7 +109,8 @@ async def play(combination: Combination, python: Path, layer: bool) -> Run:
             await process.wait()
             watching.cancel()
             await asyncio.wait([watching])
-        watching.cancelled() or watching.result()
+        if not watching.cancelled():
+            watching.result()
         errors_text = await errors
         return Run(
             status,
