@@ -248,7 +248,7 @@ async def test_closing_ends_an_inquiry(proxy: Proxy) -> None:
     await r.ping()
     proxy.half_open()
     call: asyncio.Future[Any] = asyncio.ensure_future(r.ping())
-    while not r.node.pools.here()._doubts:
+    while not r.node.pools.here().doubts:
         await asyncio.sleep(0.02)
     async with asyncio.timeout(LIMIT / 2):
         await r.aclose()

@@ -124,6 +124,7 @@ class Router:
         if pool not in self._addresses:
             self._addresses[pool] = address
             SUCCESSORS[pool] = partial(_successor, weakref.ref(self))
+            pool.doubts.on_begin = partial(_doubt, weakref.ref(self))
         return pool
 
     def address(self, pool: Pool[Connection]) -> Address | None:
@@ -441,6 +442,15 @@ class Router:
 def _wake(sleeper: asyncio.Future[None]) -> None:
     if not sleeper.done():
         sleeper.set_result(None)
+
+
+def _doubt(known: weakref.ref[Router]) -> Callable[[], None]:
+    """Have the topology asked for while a node owes replies and is silent: frozen, perhaps, and soon replaced."""
+    router = known()
+    return _nothing if router is None else router.doubt(False)
+
+
+def _nothing() -> None: ...
 
 
 def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection] | None:

@@ -83,7 +83,7 @@ class Pool(Generic[R]):
         care = self._withdraw, lambda r: self._waking.forget(r), lambda: bool(self._open)
         self._idle: Idle[R] = Idle(loop, idle_timeout, self._shared, *care)
         self._waking: Waking[R] = Waking(loop, self._idle.since, self._dispatch)
-        self._doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._end_retired)
+        self.doubts: Doubts[R] = Doubts(loop, connect, self._shared, self._join, self._end_retired)
 
     def __repr__(self) -> str:
         s = self.stats()
@@ -282,7 +282,7 @@ class Pool(Generic[R]):
     def _join(self, resource: R) -> None:
         self.made += 1
         self._growth.made(resource, resource.usage()[0])
-        resource.attach(self._on_room, self._on_close, self._doubts.add)
+        resource.attach(self._on_room, self._on_close, self.doubts.add)
         self._shared.append(resource)  # even if it has ended: then the next lines call `_on_close`
         self._leaving.admit(resource)
         if not resource.viable:
@@ -492,7 +492,7 @@ class Pool(Generic[R]):
         self.refusal = ConnectionLost(f"the server is not used any more: {error}", "not sent")
         self.refusal.__cause__ = error
         self._fail_waiting(self.refusal, self._of_work())
-        self._doubts.end()
+        self.doubts.end()
         for task in self._opening:
             task.cancel()
         self._dispatch()
@@ -559,7 +559,7 @@ class Pool(Generic[R]):
         """Open nothing more; the pool takes no more callers."""
         self._idle.end()
         self._waking.end()
-        self._doubts.end()
+        self.doubts.end()
         for task in [*self._opening, *self._restoring]:
             task.cancel()
 
@@ -574,7 +574,7 @@ class Pool(Generic[R]):
 
     def holds(self) -> bool:
         """Return whether anything is open, or being opened or restored."""
-        return bool(self._opening or self._restoring or self._doubts or self.resources)
+        return bool(self._opening or self._restoring or self.doubts or self.resources)
 
     def stats(self) -> PoolStats:
         """Return the figures of this moment."""

@@ -234,3 +234,28 @@ async def test_what_a_transaction_pops_on_a_node_that_is_left_may_be_there_still
         await until(lambda: lost)
     (report,) = lost
     assert (report.elements, report.outcome) == ((b"x",), "unknown" if left else "lost")
+
+
+async def test_a_silent_node_has_the_topology_asked_for_although_an_idle_connection_is_asked_first(
+    fresh: ClusterServers,
+) -> None:
+    """No connection is opened to it meanwhile, whose failure would tell: calls under way wait for its successor."""
+    async with Cluster(fresh.url, concurrency=1, limit=5) as r:
+        await asyncio.gather(*(r.get("list") for _ in range(5)))
+        frozen = fresh.primary_of("list")
+        pool = r.fleet.nodes.at(("127.0.0.1", frozen.port)).pools.here()
+        router = r.fleet.pools.here()
+        await until(lambda: router._refreshing is None)
+        made = pool.stats().made
+        assert pool.stats().open > 1
+        frozen.pause()
+        try:
+            getting = asyncio.ensure_future(r.get("list"))
+            await until(lambda: pool.doubts)
+            assert (router._waiting, pool.stats().made) == (1, made)
+        finally:
+            frozen.resume()
+        assert await getting is None
+        await until(lambda: not pool.doubts)
+        assert router._waiting == 0
+    await asyncio.to_thread(fresh.wait_until_ok)
