@@ -102,14 +102,16 @@ class Ear:
         elif number > self._first or number not in self.channel.unknown:
             known = "of unknown outcome" if number in self.channel.unknown else "acknowledged"
             gap = "behind a Gap" if self._excused else "with no Gap between"
-            when = "as a primary was replaced" if self._was_replaced(number) else "as no primary was replaced"
-            details = f"{self.who}: {self.channel.name}:{number} after {self.last}, {gap}; {known} {when}"
+            details = f"{self.who}: {self.channel.name}:{number} after {self.last}, {gap}; {known} {self._when(number)}"
             self.ledger.wrong("message twice or out of order", details)
 
     def _was_replaced(self, number: int) -> bool:
         """Return whether a primary was being replaced when this message was acknowledged."""
         losses = self.ledger.losses
         return losses is not None and losses.count("message", self.channel.name, [self.channel.moment(number)]) == 1
+
+    def _when(self, number: int) -> str:
+        return "as a primary was replaced" if self._was_replaced(number) else "as no primary was replaced"
 
     def _pass_over(self, start: int, end: int) -> None:
         """Check the hole before a message."""
@@ -126,7 +128,8 @@ class Ear:
             elif self.channel.relayed:
                 self._overtaken.add(number)
             else:
-                self.ledger.wrong("hole without a Gap", f"{self.who}: no {self.channel.name}:{number} before {end}")
+                details = f"{self.who}: no {self.channel.name}:{number} before {end}; acknowledged {self._when(number)}"
+                self.ledger.wrong("hole without a Gap", details)
 
     def gap(self) -> None:
         """Note a Gap: what is missing up to the next message is excused."""
