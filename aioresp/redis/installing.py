@@ -34,18 +34,21 @@ _limits: Final[weakref.WeakKeyDictionary[ConnectionPool, int]] = weakref.WeakKey
 #: Attribute of a pool for the connection beside it. A table would keep both forever: each refers to the other.
 ENGINE: Final = "_aioresp_engine"
 
-#: Names of redis-py's that this package needs, of which a version may lack some.
-_NEEDED: Final[tuple[tuple[type[Any], str], ...]] = (
-    (ConnectionPool, "make_connection"),
-    (Connection, "_close"),
-    (DefaultParser, "parse_error"),
-    (Retry, "call_with_retry"),
+#: Names of redis-py's that this package needs, with what has them: a class, or an object of it.
+_NEEDED: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
+    (ConnectionPool, ("make_connection",)),
+    (ConnectionPool(), ("_in_use_connections",)),
+    (Connection, ("_close", "_connect", "_host_error", "_parser", "_reader")),
+    (DefaultParser, ("parse_error",)),
+    (Retry, ("call_with_retry",)),
 )
-for owner, name in _NEEDED:
-    if not hasattr(owner, name):
-        raise ImportError(
-            f"redis-py {redis.__version__} has no {owner.__name__}.{name}: aioresp.redis needs 5.2 or later"
-        )
+for owner, names in _NEEDED:
+    for name in names:
+        if not hasattr(owner, name):
+            kind = owner if isinstance(owner, type) else type(owner)
+            raise ImportError(
+                f"redis-py {redis.__version__} has no {kind.__name__}.{name}: aioresp.redis needs 5.2 or later"
+            )
 _original: Final[Any] = ConnectionPool.make_connection
 
 
