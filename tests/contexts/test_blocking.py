@@ -248,10 +248,10 @@ async def test_a_pop_without_an_end_is_not_cut_by_the_deadline_of_the_client(ser
 async def test_a_big_reply_that_keeps_arriving_is_not_late(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocking, "GRACE", 1.5)  # a third of what it takes in all
+    monkeypatch.setattr(blocking, "GRACE", 2.5)  # half of what it takes in all
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r, Client(server.url) as direct:
         await r.ping()
-        await direct.rpush(f"{prefix}q", "x" * 400_000)
+        await direct.rpush(f"{prefix}q", "x" * 450_000)
         turns = iter(range(10**6))
 
         def piece() -> int:
@@ -261,4 +261,4 @@ async def test_a_big_reply_that_keeps_arriving_is_not_late(
         proxy.split = piece
         popped = await r.blpop(f"{prefix}q", 0.01)
         assert popped is not None
-        assert len(popped[1]) == 400_000
+        assert len(popped[1]) == 450_000

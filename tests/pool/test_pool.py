@@ -510,10 +510,16 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aioresp.pool.idle.REST_AFTER", 0.04)
 
 
+async def rest(maker: Maker) -> None:
+    """Wait until all things rest."""
+    while not all(thing.resting for thing in maker.things):
+        await asyncio.sleep(0.01)
+
+
 async def test_what_has_idled_is_asked_before_it_is_used_again(soon: None) -> None:
     pool, maker = make(concurrency=5)
     (await use(pool)).finish()
-    await asyncio.sleep(0.15)
+    await rest(maker)
     (thing,) = maker.things
     assert (thing.resting, thing.woken) == (True, 0)
     futures = [use(pool) for _ in range(3)]
@@ -529,7 +535,7 @@ async def test_what_has_idled_is_asked_before_it_is_used_again(soon: None) -> No
 async def test_what_is_found_dead_after_idling_is_replaced(soon: None) -> None:
     pool, maker = make(concurrency=5)
     (await use(pool)).finish()
-    await asyncio.sleep(0.15)
+    await rest(maker)
     future = use(pool)
     maker.things[0].close()
     assert await future is maker.things[1]
@@ -543,7 +549,7 @@ async def test_a_lease_too_gets_none_that_was_not_asked(soon: None) -> None:
         await future
     for thing in maker.things:
         thing.finish()
-    await asyncio.sleep(0.15)
+    await rest(maker)
     lease = asyncio.create_task(pool.lease("lease", None))
     await settle()
     assert not lease.done()
