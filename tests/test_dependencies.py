@@ -16,7 +16,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "aioresp"
 
 #: Parts of the package that need an extra, or pytest, which whoever uses them has.
-PARTS = {"cli": "cli", "otel.py": "otel", "recipes": "recipes", "testing": None, "testing/fixtures.py": None}
+PARTS = {
+    "cli": "cli",
+    "otel.py": "otel",
+    "recipes": "recipes",
+    "redis": "redis",
+    "testing": None,
+    "testing/fixtures.py": None,
+}
 
 
 def project() -> dict[str, Any]:

@@ -37,7 +37,7 @@ async def watcher(server: Server) -> AsyncIterator[Client[str]]:
 async def says(client: Any) -> dict[str, Any]:
     """Return what the server knows of the connection of a client."""
     info: Any = await client.client_info()
-    return {name: info[name] for name in ("db", "name", "user", "resp")}
+    return {name: info.get(name) for name in ("db", "name", "user", "resp")}  # before 7.0 it does not tell the last
 
 
 OPTIONS: list[dict[str, Any]] = [

@@ -317,7 +317,7 @@ CALLS: Final[list[Call]] = [
     lambda c: c.client_getname(),
     lambda c: c.client_setname("with space"),
     lambda c: c.client_kill("1.2.3.4:5"),
-    lambda c: c.client_kill_filter(_id=0),
+    lambda c: c.client_kill_filter(_id=999_999),
     lambda c: c.client_unblock(999_999),
     lambda c: c.client_no_evict("OFF"),
     lambda c: c.client_trackinginfo(),
