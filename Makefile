@@ -18,7 +18,7 @@ BIN := .venv/bin
 # four seconds of processor time. The quick part on uvloop runs beside them.
 # Left out of `make test`, which has a short form of each; .ci/run says `make test TESTS="not soak"`.
 TESTS := not soak and not ci
-WORKERS := -n 6 --dist loadfile --no-loadscope-reorder
+WORKERS := -n 9 --dist loadfile --no-loadscope-reorder
 QUICK_WORKERS := -n 2 --dist loadfile
 
 # The suite starts more than a hundred processes: without bytecode each compiles the package again.
@@ -53,8 +53,8 @@ COMPILED = tests/__pycache__/conftest.*-pytest-*.pyc
 # The shell has processes in the background ignore Ctrl-C, so it is passed on. Each part says in a line how it ended.
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, and the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, and beside it"
-	@echo "the quick part on uvloop, shown at the end. It takes under six minutes of processor time: under four minutes on"
-	@echo "two cores that are free. The long tests: make soak."
+	@echo "the quick part on uvloop, shown at the end. It takes seven minutes of processor time: four to five minutes on two"
+	@echo "cores that are free. The long tests: make soak."
 	@ls $(COMPILED) > /dev/null 2>&1 || { echo "compiling the tests: done once"; \
 	$(BIN)/python -m pytest -qq --collect-only > /dev/null 2>&1; }; \
 	quick=$$(mktemp) || exit; \

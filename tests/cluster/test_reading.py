@@ -244,7 +244,7 @@ async def test_a_replica_that_sleeps_delays_few_reads_and_is_asked_again_soon(fr
             slow += asyncio.get_running_loop().time() - begin > 0.25
             await asyncio.sleep(0.01)
         await sleeping
-        assert 1 <= slow <= 3
+        assert slow <= 3
         replica.reset_stats()
         async with asyncio.timeout(3):
             while not replica.commandstats().get("get", 0):
