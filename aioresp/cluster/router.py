@@ -444,13 +444,10 @@ def _wake(sleeper: asyncio.Future[None]) -> None:
         sleeper.set_result(None)
 
 
-def _doubt(known: weakref.ref[Router]) -> Callable[[], None]:
+def _doubt(known: weakref.ref[Router]) -> Callable[[], None] | None:
     """Have the topology asked for while a node owes replies and is silent: frozen, perhaps, and soon replaced."""
     router = known()
-    return _nothing if router is None else router.doubt(False)
-
-
-def _nothing() -> None: ...
+    return None if router is None else router.doubt(False)
 
 
 def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection] | None:

@@ -24,9 +24,6 @@ logger = logging.getLogger("aioresp")
 PAUSES: Final = (2.0, 30.0)
 
 
-def _nothing() -> None: ...
-
-
 class Doubts(Generic[R]):
     """Silent resources of one pool, from the first doubt to the answer."""
 
@@ -48,9 +45,9 @@ class Doubts(Generic[R]):
         self._shared = shared
         self._join = join
         self._on_end = on_end
-        #: Called when an inquiry begins; what it returns is called at its end.
-        self.on_begin: Callable[[], Callable[[], object]] = lambda: _nothing
-        self._told: Callable[[], object] = _nothing
+        #: Called when an inquiry begins; a function that it returns is called at the end.
+        self.on_begin: Callable[[], Callable[[], object] | None] = lambda: None
+        self._when_ended: Callable[[], object] | None = None
         self._doubted: list[R] = []
         self._task: asyncio.Task[None] | None = None
         self._pause = PAUSES[0]
@@ -69,7 +66,7 @@ class Doubts(Generic[R]):
             create = partial(self._loop.create_task, name="aioresp: ask about the silent")
             self._task = Context().run(create, self._inquire())
             self._task.add_done_callback(self._ended, context=Context())
-            self._told = self.on_begin()
+            self._when_ended = self.on_begin()
 
     def end(self) -> None:
         """Stop inquiring."""
@@ -78,8 +75,9 @@ class Doubts(Generic[R]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        self._told()
-        self._told = _nothing
+        when_ended, self._when_ended = self._when_ended, None
+        if when_ended is not None:
+            when_ended()
         self._doubted.clear()
         error = None if task.cancelled() else task.exception()
         if error is not None:

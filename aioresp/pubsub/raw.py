@@ -114,12 +114,7 @@ class RawSubscriber:
     def take(self) -> list[Any] | None:
         """Return the next message as a parser would, if it is here; None if there is none, or if it is no message."""
         message = self._subscription.take(Message)
-        if message is None:
-            return None
-        channel, data, pattern = message
-        if pattern is None and not self._names["s"]:
-            return [b"message", channel, data]
-        return self._as_list(message)
+        return None if message is None else self._as_list(message)
 
     def _as_list(self, message: Message[bytes]) -> list[Any]:
         if message.pattern is not None:
