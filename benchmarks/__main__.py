@@ -37,13 +37,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _choose(wanted: str | None, known: Sequence[str]) -> list[str]:
-    names = wanted.split(",") if wanted else list(known)
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    return names
-
-
 async def _measure(
     url: str, names: Sequence[str], adapters: Sequence[Adapter], rounds: int, floor_protocol: int
 ) -> tuple[list[Result], str]:
@@ -61,12 +54,12 @@ async def _measure(
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
-    names = _choose(options.only, [*SCENARIOS, "import"])
+    names = measure.chosen(options.only, [*SCENARIOS, "import"])
     loops = ["asyncio", "uvloop"] if options.loop == "both" else [options.loop]
     cores = None if options.free else measure.cores()
     if cores:
         os.sched_setaffinity(0, {cores[0]})  # before any client starts threads: they inherit it
-    wanted = [ADAPTERS[name] for name in _choose(options.clients, list(ADAPTERS))]
+    wanted = [ADAPTERS[name] for name in measure.chosen(options.clients, ADAPTERS)]
     versions = {adapter.name: adapter.version() for adapter in wanted}
     adapters = [adapter for adapter in wanted if versions[adapter.name]]
     clients = [adapter.name for adapter in adapters]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -24,6 +24,26 @@ from .clients import Adapter, Ask
 from .scenarios import Go, Scenario
 
 SLICE = 0.1  # seconds
+
+
+def chosen(wanted: str | None, known: Iterable[str]) -> list[str]:
+    """Return the names of an option, separated by commas, or all that are known. Ends the program at another name."""
+    known = list(known)
+    names = wanted.split(",") if wanted else known
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    return names
+
+
+def end(process: subprocess.Popen[str], patience: float) -> None:
+    """Close the input of a process, which ends it, and kill it if it has not ended after so many seconds."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @dataclass

@@ -43,10 +43,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _chosen(wanted: str | None) -> list[Adapter]:
     """Return the clients that were asked for and are installed."""
-    names = wanted.split(",") if wanted else list(ADAPTERS)
-    if unknown := [name for name in names if name not in ADAPTERS]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(ADAPTERS)}")
-    return [ADAPTERS[name] for name in names if ADAPTERS[name].version()]
+    return [ADAPTERS[name] for name in measure.chosen(wanted, ADAPTERS) if ADAPTERS[name].version()]
 
 
 def _measure(options: argparse.Namespace, clients: list[Adapter]) -> tuple[str, bool]:

@@ -163,7 +163,4 @@ def run(
 
 def names_of(wanted: str | None) -> list[str]:
     """Return the scenarios that were asked for."""
-    names = wanted.split(",") if wanted else list(SCENARIOS)
-    if unknown := [name for name in names if name not in SCENARIOS]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(SCENARIOS)}")
-    return names
+    return measure.chosen(wanted, SCENARIOS)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aioresp.testing import Server, ServerFailed, server
-from benchmarks.measure import cores, pin
+from benchmarks.measure import chosen, cores, end, pin
 from benchmarks.report import machine
 
 from . import report
@@ -85,13 +85,7 @@ class Lane:
         return found
 
     def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, 5)
 
 
 @contextmanager
@@ -191,13 +185,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _chosen(wanted: str | None, known: Sequence[str]) -> list[str]:
-    names = wanted.split(",") if wanted else list(known)
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    return names
-
-
 def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
@@ -207,11 +194,11 @@ def _version(distribution: str) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _arguments(argv)
-    versions = {name: _version(CLIENTS[name][1]) for name in _chosen(options.clients, list(CLIENTS))}
+    versions = {name: _version(CLIENTS[name][1]) for name in chosen(options.clients, CLIENTS)}
     clients = [name for name, version in versions.items() if version]
-    ways = _chosen(options.ways, list(WAYS))
+    ways = chosen(options.ways, WAYS)
     tasks = [int(each) for each in (options.tasks or ",".join(map(str, TASKS))).split(",")]
-    transports = _chosen(options.transports, TRANSPORTS)
+    transports = chosen(options.transports, TRANSPORTS)
     placed = None if options.free else cores()
     cells: list[Cell] = []
     with ExitStack() as stack:

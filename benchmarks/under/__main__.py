@@ -51,13 +51,7 @@ class Lane:
         return told
 
     def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        measure.end(self._process, 10)
 
 
 @contextmanager
@@ -112,17 +106,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _chosen(wanted: str | None, known: Sequence[str]) -> list[str]:
-    names = wanted.split(",") if wanted else list(known)
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    return names
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
-    ways = [WAYS[name] for name in _chosen(options.ways, list(WAYS))]
-    results = {name: Result(name, JOBS[name].title, "ops/s") for name in _chosen(options.only, list(JOBS))}
+    ways = [WAYS[name] for name in measure.chosen(options.ways, WAYS)]
+    results = {name: Result(name, JOBS[name].title, "ops/s") for name in measure.chosen(options.only, JOBS)}
     placed = None if options.free else measure.cores()
     with server(config={"requirepass": "", "save": ""}) as process:
         if placed:

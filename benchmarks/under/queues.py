@@ -81,9 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--markdown", metavar="FILE", help="write the report")
     parser.add_argument("--docs", action="store_true", help="write the report into docs/benchmarks.md")
     options = parser.parse_args(argv)
-    names = options.only.split(",") if options.only else list(JOBS)
-    if unknown := [name for name in names if name not in JOBS]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(JOBS)}")
+    names = measure.chosen(options.only, JOBS)
     peers = _peers()
     for peer in peers:
         peer.install()
