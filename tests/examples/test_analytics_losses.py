@@ -25,7 +25,7 @@ from tests.examples.postgres import Postgres, binaries, postgres
 pytestmark = [pytest.mark.ci, pytest.mark.timeout(300)]
 
 #: The message format, as its page spells it for programs in other languages.
-STREAM, GROUP, DEAD = "{analytics}:events", "database", "{analytics}:dead"
+STREAM, GROUP, DEAD, PAUSE = "{analytics}:events", "database", "{analytics}:dead", "{analytics}:pause"
 
 VIEW = {"kind": "view", "page": "/shoes", "user": "ada", "ms": 12}
 
@@ -369,6 +369,7 @@ def test_sigterm_under_load_ends_all_and_the_rest_is_stored_at_the_next_start(
         app.line(r"takes events at")
         with ThreadPoolExecutor(1) as pool:
             pool.submit(httpx2.post, f"{app.url}/pause").result()
+        assert ask(aioresp_server, "PERSIST", PAUSE) == 1  # on a busy machine the load takes longer than the pause
         end = time.monotonic() + PATIENCE
         while int(ask(aioresp_server, "XLEN", STREAM)) < 3000:  # type: ignore[call-overload]
             assert time.monotonic() < end
@@ -377,6 +378,7 @@ def test_sigterm_under_load_ends_all_and_the_rest_is_stored_at_the_next_start(
     waiting = int(ask(aioresp_server, "XLEN", STREAM))  # type: ignore[call-overload]
     accepted = int(ask(aioresp_server, "GET", "{analytics}:accepted"))  # type: ignore[call-overload]
     assert waiting >= 3000
+    ask(aioresp_server, "DEL", PAUSE)
     with application("analytics", "--rate", "0", *words, AIORESP_URL=aioresp_server.url) as app:
         wait_for(lambda: ask(aioresp_server, "XLEN", STREAM) == 0)
         assert app.end() < 5
