@@ -15,11 +15,10 @@ ARGS ?=
 SERVERS ?= all
 BIN := .venv/bin
 # A good part of the suite waits: more processes than there are cores are worth it, though each collects all tests, in
-# four seconds of processor time. The quick part on uvloop runs beside them.
+# four seconds of processor time. The quick part on uvloop runs beside them, in one more process.
 # Left out of `make test`, which has a short form of each; .ci/run says `make test TESTS="not soak"`.
 TESTS := not soak and not ci
-WORKERS := -n 9 --dist loadfile --no-loadscope-reorder
-QUICK_WORKERS := -n 2 --dist loadfile
+WORKERS := -n 8 --dist loadfile --no-loadscope-reorder
 
 # The suite starts more than a hundred processes: without bytecode each compiles the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,7 +57,7 @@ test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, and the qui
 	@ls $(COMPILED) > /dev/null 2>&1 || { echo "compiling the tests: done once"; \
 	$(BIN)/python -m pytest -qq --collect-only > /dev/null 2>&1; }; \
 	quick=$$(mktemp) || exit; \
-	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and $(TESTS)" $(QUICK_WORKERS) $(ARGS) > "$$quick" 2>&1 & \
+	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and $(TESTS)" $(ARGS) > "$$quick" 2>&1 & \
 	beside=$$!; \
 	trap 'kill -INT $$beside 2> /dev/null; wait $$beside; rm -f "$$quick"; exit 130' INT TERM; \
 	$(BIN)/python -m pytest -m "$(TESTS)" $(WORKERS) $(ARGS); first=$$?; \

@@ -17,7 +17,8 @@ from aioresp.commands.base import Executor
 from tests.snippets import ROOT, SNIPPETS
 
 #: mypy takes seconds here, and minutes on a machine that is busy with other work.
-pytestmark = pytest.mark.timeout(660)
+#: `make check` has mypy look at the right uses too.
+pytestmark = [pytest.mark.ci, pytest.mark.timeout(660)]
 
 CASES: Final = Path(__file__).parent / "typing"
 
@@ -230,7 +231,6 @@ def test_snippets_have_the_types_they_show(report: list[str]) -> None:
     assert [line for line in report if "snippet_" in line] == []
 
 
-@pytest.mark.ci
 def test_snippets_with_other_packages_have_the_types_they_show(tmp_path: Path) -> None:
     assert write_snippets(tmp_path, elsewhere=True) > 5
     assert said_of(str(tmp_path)) == []

@@ -247,21 +247,24 @@ async def test_a_question_soon_after_another_is_asked_a_moment_later(r: Client[s
     await r.set("k", "1")
     await asyncio.sleep(0.1)
     source, here = r.node.source, r.node.outlooks.here()  # type: ignore[attr-defined]
-    right, asked = source.find, 0
+    right, asked = source.find, [0]
 
     async def find() -> Found:
-        nonlocal asked
-        asked += 1
+        asked[-1] += 1
         found: Found = await right()
         return found
 
     source.find = find
-    await r.node.find()  # type: ignore[attr-defined]
-    for _ in range(10):
-        here.look()
-    await until(lambda: asked == 2)
-    await asyncio.sleep(0.3)
-    assert asked == 2, "once for ten reasons"
+    for _ in range(5):  # on a busy machine a sentinel may have a reason of its own meanwhile
+        asked.append(0)
+        await r.node.find()  # type: ignore[attr-defined]
+        for _ in range(10):
+            here.look()
+        await until(lambda: asked[-1] >= 2)
+        await asyncio.sleep(0.3)
+        if asked[-1] == 2:
+            break
+    assert asked[-1] == 2, f"once for ten reasons, and not {asked[1:]}"
 
 
 async def test_a_user_of_the_sentinels_without_all_channels_hears_the_others(
