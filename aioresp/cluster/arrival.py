@@ -1,4 +1,4 @@
-"""Questions on a new connection to a node of a cluster: whether it has keys to read, and in which zone it is.
+"""Questions on a new connection to a node of a cluster: whether its keys can be read, and in which zone it is.
 
 Owns the questions. Never keeps an answer.
 """
@@ -15,18 +15,27 @@ from aioresp.wire.packing import Packed, pack
 PATIENCE: Final = 2.0
 
 _ROLE: Final = pack(("ROLE",))
+_STATE: Final = pack(("CLUSTER", "INFO"))
 _INFO: Final = pack(("INFO", "server"))
 
 
-async def refuse_empty(connection: Connection) -> None:
-    """Close the connection and raise ConnectError if it leads to a replica that has never been in step.
+async def refuse_outdated(connection: Connection) -> None:
+    """Close the connection and raise ConnectError if it leads to a node that may soon tell that there is nothing.
 
-    Such a one, which has just started, would tell that there is nothing.
+    That is a replica out of step, as it has just started. It is also a primary that serves nothing: one that is back
+    after a failover takes itself for a primary until it hears of its successor, and is a replica without keys then.
     """
     role = await _ask(connection, _ROLE)
-    if isinstance(role, list) and role[:1] == ["slave"] and role[3:4] != ["connected"] and role[4:5] <= [0]:
-        connection.close()
-        raise ConnectError("the replica has not got the keys of its primary yet")
+    if not isinstance(role, list):
+        return
+    if role[:1] == ["slave"] and role[3:4] != ["connected"]:
+        why = "the replica has not got the keys of its primary yet"
+    elif role[:1] == ["master"] and "cluster_state:fail" in str(await _ask(connection, _STATE)):
+        why = "the node takes itself for a primary, and serves nothing"
+    else:
+        return
+    connection.close()
+    raise ConnectError(why)
 
 
 async def zone_of(connection: Connection) -> str | None:

@@ -17,7 +17,7 @@ from contextvars import Context
 from functools import partial
 from typing import Final
 
-from aioresp.cluster.arrival import refuse_empty, zone_of
+from aioresp.cluster.arrival import refuse_outdated, zone_of
 from aioresp.cluster.certificates import Certificates
 from aioresp.cluster.topology import Address, ClusterNode, Topology, host_port, spelled
 from aioresp.errors import ConnectionLost
@@ -112,7 +112,7 @@ class Nodes:
                     await asyncio.sleep(rest)
                 connection = await certificates.connect(dial, endpoint, partial(_names_of, nodes))
                 if readonly:
-                    await refuse_empty(connection)
+                    await refuse_outdated(connection)
                 zone = await zone_of(connection) if zoned else None
             except Exception:
                 attempts.fail()

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from aioresp import Client, ConnectError
 from aioresp.cluster import Cluster
 from aioresp.reading import ReadFrom
 from aioresp.testing import ClusterServers
@@ -311,6 +312,42 @@ async def test_reads_outlive_a_failover(fresh: ClusterServers) -> None:
         going = False
         await asyncio.gather(*tasks)
         assert errors == []
+
+
+async def test_a_primary_that_is_back_and_has_not_heard_of_its_successor_is_not_connected_to(
+    fresh: ClusterServers,
+) -> None:
+    """As soon as it has heard of it, it is a replica without keys: its connections would tell that there is nothing."""
+    old = fresh.primary_of(NAMES[0])
+    others = [node for node in fresh.nodes if node is not old]
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await in_step(fresh, r)
+        await asyncio.to_thread(old.kill)
+        await asyncio.to_thread(fresh.wait_until_promoted, old)
+        back = r.fleet.nodes.at(("127.0.0.1", old.port), readonly=True)
+        old.set_line("masterauth", "wrong")  # it will not be in step
+        try:
+            for node in others:
+                node.pause()
+            await asyncio.to_thread(old.start)
+            assert old.info("replication")["role"] == "master"
+            with pytest.raises(ConnectError, match="takes itself for a primary"):
+                await Client.over(back, r.terms).get(NAMES[0])
+            for node in others:
+                node.resume()
+            async with asyncio.timeout(20):
+                while old.info("replication")["role"] == "master":
+                    await asyncio.sleep(0.02)
+            with pytest.raises(ConnectError, match="has not got the keys"):
+                await Client.over(back, r.terms).get(NAMES[0])
+            assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+        finally:
+            for node in others:
+                node.resume()
+            old.set_line("masterauth", quoted(old.password or ""))
+            await asyncio.to_thread(old.kill)
+            await asyncio.to_thread(old.start)
+            await asyncio.to_thread(fresh.wait_until_ok)
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
