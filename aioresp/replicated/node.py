@@ -34,7 +34,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.reading import NEXT, Choice
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
-from aioresp.replicated.role import role_of
+from aioresp.replicated.role import out_of_step, role_of
 from aioresp.retry import NEVER, Retry
 from aioresp.timers import Timeout
 from aioresp.trail import TRAIL, follow
@@ -281,6 +281,8 @@ class ReplicatedNode(Node):
         try:
             if await role_of(connection) == "master" and (self.found is None or self.found.primary != address):
                 raise ConnectError(f"{address} is no replica: it may have been the primary before")
+            if await out_of_step(connection):
+                raise ConnectError(f"{address} has not got the keys of its primary yet")
         except BaseException:
             connection.close()
             raise

@@ -14,6 +14,7 @@ from aioresp.reading import ReadFrom
 from aioresp.replicated import node as replicated_node
 from aioresp.testing import ErrorReply, Proxy
 from aioresp.testing.member import Member
+from aioresp.testing.servers import quoted
 from aioresp.testing.sockets import HOST
 from tests.replicated.conftest import Group, replicated
 
@@ -100,6 +101,30 @@ async def test_replicas_that_are_killed_one_after_the_other_cost_no_error(server
             assert {await r.get("k") for _ in range(20)} == {"1"}
         await r.set("k", "2")
         assert await r.get("k") == "2", "by the primary, as there is no other"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_replica_that_starts_and_is_not_in_step_is_not_read(servers: Group, protocol: Literal[2, 3]) -> None:
+    """It would say that there is nothing, or what a file says."""
+    primary, replica, _ = servers.servers
+    async with Client(servers.url(), timeout=10, protocol=protocol) as r:
+        new = f"new for RESP{protocol}"
+        await r.set("k", new)
+        await replicated(r, "k", new)
+        replica.set_line("replicaof", f"{HOST} {primary.port}")
+        replica.set_line("masterauth", "wrong")
+        try:
+            await asyncio.to_thread(replica.kill)
+            await asyncio.to_thread(replica.start)
+            assert replica.call("GET", "k") != new
+            for _ in range(20):
+                assert {await r.get("k") for _ in range(20)} == {new}
+                await asyncio.sleep(0.05)  # by and by it is tried again
+        finally:
+            replica.set_line("replicaof", "no one")
+            replica.set_line("masterauth", quoted(replica.password or ""))
+            await asyncio.to_thread(replica.kill)
+            await asyncio.to_thread(replica.start)
 
 
 async def test_a_replica_that_hangs_costs_time_once(servers: Group) -> None:
