@@ -171,13 +171,13 @@ class Commands:
 
     def take_flight(self, flight: Flight) -> None:
         """Note the outcomes of the first flight, if not all of its replies are clean."""
-        for pool, numbers, commands, outcome in flight.outcomes():
+        for share, outcome in flight.outcomes():
             if isinstance(outcome, RedisError):
-                self.fail(numbers, outcome)
+                self.fail(share.numbers, outcome)
                 continue
             if not outcome.clean:
-                _heed(pool, outcome, commands)
-            self.take(numbers, outcome.raw, outcome.clean)
+                _heed(share.pool, outcome, share.commands)
+            self.take(share.numbers, outcome.raw, outcome.clean)
 
     def fail(self, numbers: Sequence[int], error: RedisError) -> None:
         """Note the error of a part whose node has not answered."""

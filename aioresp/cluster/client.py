@@ -18,7 +18,7 @@ from aioresp.arguments import exact
 from aioresp.client import NONE, Client, View
 from aioresp.cluster.fleet import Fleet, publisher
 from aioresp.cluster.lease import KeyLease
-from aioresp.cluster.packing import END, HEADS, LENGTHS
+from aioresp.cluster.packing import FORMS
 from aioresp.cluster.pipeline import ClusterPipeline, slot_in_batch
 from aioresp.cluster.routes import all_of
 from aioresp.cluster.scan import SlotScan
@@ -163,7 +163,7 @@ class Cluster(Client[AnyStr], Generic[AnyStr]):
         packed: Packed
         if type(key) is bytes:
             # Without other arguments it is packed by hand, as the key is encoded already.
-            packed = b"".join((HEADS[name], LENGTHS[len(key)], key, END)) if len(arguments) == 2 else pack(arguments)
+            packed = FORMS[name] % (len(key), key) if len(arguments) == 2 else pack(arguments)
             slot = crc_hqx(key, 0) & 16_383 if BRACE not in key else slot_of_bytes(key)
         else:
             packed, slot = pack(arguments), slot_of(key)

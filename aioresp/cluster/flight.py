@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 from aioresp.cluster.router import Router
 from aioresp.contexts.large import Replies, size
@@ -26,25 +26,23 @@ from aioresp.wire.packing import Packed
 class Flight:
     """Commands of a pipeline on their way to the nodes of their slots, in one batch for each node."""
 
-    __slots__ = ("_parts", "_targets", "landed", "left")
+    __slots__ = ("_parts", "_size", "landed", "left")
 
-    def __init__(self, targets: list[Pool[Connection]], parts: int) -> None:
+    def __init__(self, size: int, parts: int) -> None:
         self.landed: asyncio.Future[None] = running_loop().create_future()
         """Done when all parts have their replies or their errors."""
         self.left = parts
         """The number of parts under way."""
-        self._targets: Final = targets
-        self._parts: list[tuple[Pool[Connection], list[Packed], Batch]] = []
+        self._size = size
+        self._parts: list[tuple[_Share, Batch]] = []
 
-    def send(
-        self, pool: Pool[Connection], own: list[Packed], packed: Packed, decode: bool, timeout: float | None
-    ) -> None:
+    def send(self, share: _Share, decode: bool, timeout: float | None) -> None:
         """Send the part of one node, whose current connection has room."""
         part: Any = _Part(self)  # a future, as far as a batch knows futures
-        batch = Batch(len(own), decode, part)
-        self._parts.append((pool, own, batch))
+        batch = Batch(len(share.numbers), decode, part)
+        self._parts.append((share, batch))
         try:
-            pool.current.send_batch(packed, batch, timeout)
+            share.pool.current.send_batch(share.packed, batch, timeout)
         except ConnectionLost as error:  # it has just ended
             part.set_exception(error)
 
@@ -56,23 +54,33 @@ class Flight:
             forsake(self.landed)
             self._parts.clear()
             raise
-        if not all(batch.clean and batch.exception() is None for _, _, batch in self._parts):
+        if not all(batch.clean and batch.exception() is None for _, batch in self._parts):
             return None
-        # Each reply goes to the place of its command: those of one node have kept their order.
-        nexts = {pool: iter(batch.replies) for pool, _, batch in self._parts}
+        found: list[Any] = [None] * self._size
+        for share, batch in self._parts:
+            for number, reply in zip(share.numbers, batch.replies, strict=True):
+                found[number] = reply
         self._parts.clear()
-        return Replies(list(map(next, map(nexts.__getitem__, self._targets))), True)
+        return Replies(found, True)
 
-    def outcomes(self) -> Iterator[tuple[Pool[Connection], list[int], list[Packed], Replies | RedisError]]:
-        """Go through the parts: the pool, the numbers of its commands, these, and the replies or the error of all."""
-        for pool, own, batch in self._parts:
-            numbers = [number for number, target in enumerate(self._targets) if target is pool]
+    def outcomes(self) -> Iterator[tuple[_Share, Replies | RedisError]]:
+        """Go through the parts: what went to one node, and the replies or the error of all of it."""
+        for share, batch in self._parts:
             error = batch.exception()
             if isinstance(error, RedisError):
-                yield pool, numbers, own, error
+                yield share, error
             else:
-                yield pool, numbers, own, Replies(batch.replies, batch.clean, batch.origin)
+                yield share, Replies(batch.replies, batch.clean, batch.origin)
         self._parts.clear()
+
+
+class _Share(NamedTuple):
+    """Commands of a pipeline that belong to one node: their numbers, their bytes, and these joined."""
+
+    pool: Pool[Connection]
+    numbers: list[int]
+    commands: list[Packed]
+    packed: Packed
 
 
 class _Part:
@@ -118,19 +126,20 @@ def take_off(
         targets: list[Any] = [pools[slot] for slot in slots]
     except TypeError:  # one of them has no key
         return None
-    groups: defaultdict[Any, list[Packed]] = defaultdict(list)
-    for packed, pool in zip(commands, targets, strict=True):
-        groups[pool].append(packed)
-    parts: list[tuple[Any, list[Packed], Packed]] = []
-    for pool, own in groups.items():
+    numbers_of: defaultdict[Any, list[int]] = defaultdict(list)
+    for number, pool in enumerate(targets):
+        numbers_of[pool].append(number)
+    shares: list[_Share] = []
+    for pool, numbers in numbers_of.items():
         connection = pool.current
         if connection.in_flight >= connection.capacity:
             return None
+        own = [commands[number] for number in numbers]
         packed = joined(own)
         if size(packed) > LARGE_BYTES:
             return None
-        parts.append((pool, own, packed))
-    flight = Flight(targets, len(parts))
-    for pool, own, packed in parts:
-        flight.send(pool, own, packed, decode, timeout)
+        shares.append(_Share(pool, numbers, own, packed))
+    flight = Flight(len(commands), len(shares))
+    for share in shares:
+        flight.send(share, decode, timeout)
     return flight

@@ -1,7 +1,7 @@
 """Packing of commands that are a name and a key: the key is encoded once, for its slot and for the wire.
 
-Owns the bytes around the key: `HEADS[name] + LENGTHS[len(key)] + key + END` is what `pack` returns, in half the time.
-Joined where they are used, as a call would cost a quarter of that. Never checks an argument.
+Owns the forms: `FORMS[name] % (len(key), key)` is what `pack` returns, in two thirds of the time. Filled in where it is
+used, as a call would cost half of that. Never checks an argument.
 """
 
 from __future__ import annotations
@@ -10,18 +10,8 @@ from typing import Final
 
 from aioresp.cluster.slots import ONE_KEY, SOLE_KEY
 
-
-class _Lengths(dict[int, bytes]):
-    """Lengths of keys as the wire has them; that of a long key is made each time."""
-
-    def __missing__(self, length: int) -> bytes:
-        return b"%d\r\n" % length
-
-
-HEADS: Final[dict[object, bytes]] = {
-    name: b"*2\r\n$%d\r\n%b\r\n$" % (len(name), name.encode())
+FORMS: Final[dict[object, bytes]] = {
+    name: b"*2\r\n$%d\r\n%b\r\n$%%d\r\n%%b\r\n" % (len(name), name.encode())
     for name in (*ONE_KEY, *SOLE_KEY)
     if isinstance(name, str)
 }
-LENGTHS: Final = _Lengths((length, b"%d\r\n" % length) for length in range(256))
-END: Final = b"\r\n"

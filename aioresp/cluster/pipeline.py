@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from aioresp.arguments import exact
-from aioresp.cluster.packing import END, HEADS, LENGTHS
+from aioresp.cluster.packing import FORMS
 from aioresp.cluster.policies import Reach, policy_of
 from aioresp.cluster.routes import ClusterRoute
 from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command, slots_of
@@ -66,7 +66,7 @@ class ClusterPipeline(Pipeline[AnyStr], Generic[AnyStr]):
         handle: Queued[Any] = Queued()
         handle._reply = reply
         if len(arguments) == 2 and type(key) is bytes:  # packed by hand, as the key is encoded already
-            handle._state = b"".join((HEADS[name], LENGTHS[len(key)], key, END))
+            handle._state = FORMS[name] % (len(key), key)
         else:
             handle._state = pack(arguments)
         # The slot is found when the batch is sent: for all keys at once that is faster.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aioresp import ArgumentError, AskError, Cluster, CrossSlotError, MovedError
-from aioresp.cluster.packing import HEADS
+from aioresp.cluster.packing import FORMS
 from aioresp.cluster.slots import ONE_KEY, common_slot, slot_of, slot_of_command, slots_of
 from aioresp.errors import response_error
 from aioresp.facts.traits import traits
@@ -64,7 +64,7 @@ def test_the_fast_path_knows_commands_whose_key_is_their_first_argument_alone() 
 )
 def test_a_name_and_a_key_are_packed_by_hand_as_pack_does_it(key: str | bytes) -> None:
     queue = Cluster("redis+cluster://127.0.0.1:1").pipeline()
-    for name in map(str, HEADS):
+    for name in map(str, FORMS):
         handle: Any = queue.execute((name, key), as_is)
         assert flat(handle._state) == flat(pack((name, key)))
 
