@@ -12,6 +12,8 @@ try:
     from aioresp.redis.installing import install as install
     from aioresp.redis.installing import uninstall as uninstall
 except ModuleNotFoundError as error:
+    if error.name != "redis":  # redis-py is there: its version lacks a module
+        raise
     from aioresp.advice import extra
 
     raise extra(__name__, error, "redis") from error

@@ -203,10 +203,16 @@ def test_the_import_says_what_a_version_lacks() -> None:
         assert re.search(rf"redis-py {re.escape(redis.__version__)} has no \w+\.{name}\b.*5\.2", line), line
 
 
-#: Imports the layer where there is no redis-py.
+#: Imports the layer without a module.
 WITHOUT = """
 import sys
-sys.modules["redis"] = None
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
 try:
     import aioresp.redis
 except ModuleNotFoundError as error:
@@ -214,9 +220,17 @@ except ModuleNotFoundError as error:
 """
 
 
-def test_the_import_says_what_to_install() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "aioresp.redis needs the package redis: pip install 'aioresp[redis]'\n"
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("redis", "aioresp.redis needs the package redis: pip install 'aioresp[redis]'"),
+        ("redis._parsers", "No module named 'redis._parsers'"),  # the extra would not help
+    ],
+)
+def test_the_import_says_what_to_install(module: str, told: str) -> None:
+    words = [sys.executable, "-c", WITHOUT, module]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == told
 
 
 def test_nothing_else_imports_it() -> None:
