@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter as Counts
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,9 @@ from aioresp.testing import SentinelServers
 from tests.conftest import LOOP
 from tests.rest import until
 from tests.sentinel.passengers import Counter, Ears, Holder, Queue, Reads, Stream, Writers, cancelled
+
+#: Seconds by which the loop may be late: on a busy machine the failover is made once more.
+LATE = 0.03
 
 
 class Notes(logging.Handler):
@@ -44,6 +48,7 @@ class Journey:
         self.log = Notes()
         self.loads: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
+        self.late = 0.0
 
     async def go(self) -> None:
         s = self.servers
@@ -87,7 +92,9 @@ class Journey:
             logger.setLevel(logging.INFO)
             old = s.primary()
             coming = asyncio.create_task(come_late(s, told_of(s)))
+            watch = asyncio.create_task(self._watch_loop())
             new = await asyncio.to_thread(s.failover)
+            await cancelled([watch])
             moved.set()
             self.values["old, new"] = old, new
             self.values["old role"] = old.info("replication")["role"]
@@ -116,6 +123,13 @@ class Journey:
                 self.values[name] = await r.lrange(name, 0, -1)
             self.values["stream"] = [entry.fields["n"] for entry in await r.xrange("stream")]
 
+    async def _watch_loop(self) -> None:
+        """Note the most seconds by which the loop is late: for so long a client does not hear the sentinels."""
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            self.late = max(self.late, time.monotonic() - due)
+
 
 def told_of(s: SentinelServers) -> list[int]:
     """Return how often each sentinel has chosen a replica to be promoted."""
@@ -136,17 +150,21 @@ async def come_late(s: SentinelServers, told: list[int]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def journey(shared: SentinelServers) -> Journey:
-    shared.restore()
-    shared.flush()
-    journey = Journey(shared)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if LOOP == "uvloop":
         import uvloop  # noqa: PLC0415 (no run on asyncio needs it)
 
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(journey.go())
-    return journey
+    journeys: list[Journey] = []
+    for _ in range(5):  # between the choice of a replica and its promotion there may be less than a tenth of a second
+        shared.restore()
+        shared.flush()
+        journeys.append(journey := Journey(shared))
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(journey.go())
+        if journey.late < LATE:
+            break
+    return min(journeys, key=lambda each: each.late)
 
 
 @pytest.mark.parametrize("name", ["shared", "classic"])
