@@ -157,7 +157,7 @@ def test_a_full_disk(words: str) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("words", ["--version", "demo --count 20", "serve --port 0 & sleep 3; kill $!; wait $!"])
+@pytest.mark.parametrize("words", ["--version", "demo --count 20", "serve --port 0 & sleep 8; kill $!; wait $!"])
 def test_a_closed_output(words: str) -> None:
     words, _, rest = words.partition(" &")
     assert piped(words, tail=f">&- {'&' if rest else ''}{rest}") == (0, "", "")
