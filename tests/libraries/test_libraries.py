@@ -38,7 +38,7 @@ COMBINATIONS: Final = (
     *library("taskiq_redis", "taskiq-redis==1.1.2", "taskiq==0.11.*", redis=("6.4",), connections=24),
     *library("taskiq_redis", "taskiq-redis==1.2.4", redis=("8.1",), connections=24),
     *library("channels_redis", "channels-redis==4.3.0", redis=("5.2", "6.4", "7.1", "8.1"), ci="8.1", connections=12),
-    *library("socketio", "python-socketio[asyncio_client]==5.18.1", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
+    *library("socketio", "python-socketio[asyncio-client]==5.18.1", redis=("5.2", "6.4", "7.1", "8.1"), connections=8),
     *library("faststream", "faststream[redis]==0.7.8", redis=("5.2", "6.4", "7.1", "8.1"), connections=14),
     *library("redis_om", "redis-om==1.2.0", redis=("6.4", "7.1", "8.1"), connections=4),
     *library("limits", "limits[redis]==5.8.0", redis=("5.2", "6.4", "7.1"), connections=8),
