@@ -377,7 +377,7 @@ class Engine(Base):
 
     async def _send_batch(self, commands: list[Words]) -> list[Any]:
         """Send the commands of a pipeline, and return their raw replies."""
-        whole = len(commands) > 1 and commands[0] == ("MULTI",)
+        whole = len(commands) > 1 and (commands[0], commands[-1]) == (("MULTI",), ("EXEC",))
         facts = [traits(words) for words in (commands[1:-1] if whole else commands) if words[0] not in PLAIN]
         if not whole and any(each.timeout is not None for each in facts):
             return [await self._alone(words) for words in list(map(self._encoded, commands))]

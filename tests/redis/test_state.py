@@ -206,6 +206,16 @@ async def test_a_connection_that_ends_under_watch_is_no_silent_success(
 # --- SELECT, CLIENT SETNAME, AUTH, RESET -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_multi_in_a_pipeline_that_is_no_transaction(make: Make, prefix: str, ended: bool) -> None:
+    """Its EXEC may come in a later pipeline, or before the last command."""
+    client = make(decode_responses=True)
+    p = client.pipeline(transaction=False).execute_command("MULTI").incr(prefix)
+    if ended:
+        p.execute_command("EXEC").get(prefix)
+    assert await p.execute() == ["OK", "QUEUED", *([[1], "1"] if ended else [])]
+
+
 async def test_select_keeps_for_one_client_only(make: Make, prefix: str) -> None:
     client = make(decode_responses=True)
     await client.set(prefix, "zero")
