@@ -333,8 +333,9 @@ class Engine(Base):
         """Send one command where it belongs, and return its reply."""
         lease, facts = self._lease, traits(words)
         if facts.name == "MONITOR":
-            self._monitor = monitor = self.raw.monitor(overflow="wait")
-            await monitor.__aenter__()
+            monitor = self.raw.monitor(overflow="wait")
+            await monitor.__aenter__()  # of one that was not entered, `disconnect` would find nothing to end
+            self._monitor = monitor
             self._loop = asyncio.get_running_loop()
             return b"OK"
         if lease is None:

@@ -232,6 +232,30 @@ async def test_another_pool_to_the_same_server_goes_on(make: Make, other: Client
     await settle(other, name, 0)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_closing_while_a_monitor_begins(
+    make: Make, other: Client[str], prefix: str, name: str, cancelled: bool
+) -> None:
+    async def listen(client: Any) -> None:
+        async with client.monitor() as m:
+            while True:
+                await m.next_command()
+
+    for turns in range(20):
+        client = make(client_name=name)
+        async with client.pipeline() as p:
+            await p.watch(prefix)  # the monitor has to wait for a new connection
+            task = asyncio.create_task(listen(client))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel() if cancelled else None
+            await client.aclose()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await client.aclose()
+    await settle(other, name, 0)
+
+
 async def test_clients_that_are_forgotten_leave_nothing(
     make: Make, server: Server, other: Client[str], prefix: str, name: str, frozen: None
 ) -> None:
