@@ -189,6 +189,7 @@ class Engine(Base):
         shared, listener, monitor = self._shared, self._listener, self._monitor
         self._listener = self._monitor = None
         self._close()
+        self._shared = None
         if listener is not None:
             await listener.__aexit__(None, None, None)
         if monitor is not None:
@@ -197,6 +198,7 @@ class Engine(Base):
             await shared.client.aclose()
 
     def _close(self) -> None:
+        """End what was begun. It stays a user of the shared client: a client that was dropped calls this, too."""
         super()._close()  # type: ignore[no-untyped-call]
         self._parser.on_disconnect()  # type: ignore[no-untyped-call]
         if hasattr(self, "reset_should_reconnect"):  # since 7.1
@@ -205,7 +207,7 @@ class Engine(Base):
         self._replies.clear()
         self._give_back()
         self._end_soon()
-        self._shared = self._listener = self._monitor = self._reader = None
+        self._listener = self._monitor = self._reader = None
 
     @property
     def retry(self) -> Any:

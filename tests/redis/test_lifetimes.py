@@ -232,6 +232,25 @@ async def test_another_pool_to_the_same_server_goes_on(make: Make, other: Client
     await settle(other, name, 0)
 
 
+@pytest.mark.parametrize("what", ["pipeline", "single"])
+async def test_closing_after_a_pipeline_or_a_client_was_forgotten(
+    make: Make, other: Client[str], prefix: str, name: str, what: str
+) -> None:
+    client = make(client_name=name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        if what == "pipeline":
+            forgotten = client.pipeline()
+            await forgotten.watch(prefix)
+        else:
+            forgotten = client.client()
+            await forgotten.get(prefix)
+        del forgotten
+        gc.collect()
+    await client.aclose()
+    await settle(other, name, 0)
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_closing_while_a_monitor_begins(
     make: Make, other: Client[str], prefix: str, name: str, cancelled: bool
