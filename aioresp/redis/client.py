@@ -69,7 +69,7 @@ class Redis(theirs.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command, and return its reply by way of redis-py's callback."""
-        engine, name, words, usual = self._engine, args[0], args, True
+        engine, name, words, usual, blocks = self._engine, args[0], args, True, False
         if engine is None or engine.recodes or self._changed:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         if name not in PLAIN:
@@ -78,12 +78,14 @@ class Redis(theirs.Redis):
             if facts.refusal is not None:
                 self._changed = facts.changes
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            blocks = facts.timeout is not None
             usual = not (facts.binary or facts.escaped)  # these aioresp decodes by rules of its own
         if not engine.is_connected:
             await engine.connect()
         decodes = NEVER_DECODE not in options
         try:
-            reply = await (engine.text if usual and decodes else engine.raw).execute(words, as_is)
+            call = (engine.text if usual and decodes else engine.raw).execute(words, as_is)
+            reply = await (engine.while_open(call) if blocks else call)
         except ArgumentError:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # raises its own
         except Failure as error:

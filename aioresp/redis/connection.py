@@ -121,6 +121,8 @@ class Engine(Base):
         self._lease: Lease[bytes] | None = None
         self._listener: RawSubscriber | None = None
         self._monitor: Monitor[bytes] | None = None
+        #: Limits of the blocking commands under way, each with its loop: `disconnect` lets them end.
+        self._blocked: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
         #: Loop of the listener or monitor.
         self._loop: asyncio.AbstractEventLoop | None = None
         encoder: Any = self.encoder
@@ -190,6 +192,10 @@ class Engine(Base):
         self._listener = self._monitor = None
         self._close()
         self._shared = None
+        while self._blocked:
+            limit, loop = self._blocked.popitem()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_expire, limit, context=Context())
         if listener is not None:
             await listener.__aexit__(None, None, None)
         if monitor is not None:
@@ -342,19 +348,33 @@ class Engine(Base):
             return b"OK"
         if lease is None:
             if facts.refusal is None or facts.forbidden:
-                return await self._perform(self.raw, words)
+                call = self._perform(self.raw, words)
+                return await (call if facts.timeout is None else self.while_open(call))
             lease = await self._leased()
         begun = lease.changed
         try:
             if not begun and facts.name in ("WAIT", "WAITAOF"):
                 await _mark(lease)
-            return await self._perform(lease, words)
+            call = self._perform(lease, words)
+            return await (call if facts.timeout is None else self.while_open(call))
         except BaseException:
             if not begun:
                 self._give_back()  # its user got an error, so redis-py would not end what was begun
             raise
         finally:
             self._settle()
+
+    async def while_open(self, call: Awaitable[Any]) -> Any:
+        """Return the reply to a blocking command. Raises ConnectionError when the connection is disconnected."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._blocked[limit] = asyncio.get_running_loop()
+                try:
+                    return await call
+                finally:
+                    self._blocked.pop(limit, None)
+        except OutOfTime:
+            raise ConnectionError("the connection was closed while a blocking command waited") from None
 
     async def _perform(self, where: Any, words: Words) -> Any:
         try:
@@ -468,6 +488,13 @@ async def _mark(lease: Lease[bytes]) -> None:
         pass  # before Redis 7.0, WAIT waits for all writes
     except NoPermission:
         raise CommandRefused("WAIT needs permission for SPUBLISH aioresp:wait, as connections are shared") from None
+
+
+def _expire(limit: asyncio.Timeout) -> None:
+    try:
+        limit.reschedule(-math.inf)
+    except RuntimeError:
+        pass  # the command has ended meanwhile
 
 
 def _end(begun: RawSubscriber | Monitor[bytes]) -> None:

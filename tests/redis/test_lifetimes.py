@@ -232,6 +232,39 @@ async def test_another_pool_to_the_same_server_goes_on(make: Make, other: Client
     await settle(other, name, 0)
 
 
+@pytest.mark.parametrize("how", ["aclose", "pool"])
+async def test_closing_ends_blocking_commands_beside_another_client(
+    make: Make, other: Client[str], prefix: str, name: str, how: str
+) -> None:
+    """The shared client goes on, and must not take elements for those who have left."""
+    client, beside = make(client_name=name), make(client_name=name)
+    await asyncio.gather(client.ping(), beside.ping())
+    goes_on = asyncio.create_task(beside.brpop(f"{prefix}2"))
+
+    async def in_pipeline() -> None:
+        await client.pipeline(transaction=False).blpop(prefix).execute()
+
+    async def under_watch() -> None:
+        async with client.pipeline() as p:
+            await p.watch(prefix)
+            await p.blpop(prefix)
+
+    calls = (client.blpop(prefix), client.xread({f"{prefix}s": "$"}, block=0), in_pipeline(), under_watch())
+    tasks = [asyncio.create_task(call) for call in calls]
+    async with asyncio.timeout(20):
+        while (await other.info("clients"))["blocked_clients"] < 5:
+            await asyncio.sleep(0.01)
+        await (client.aclose() if how == "aclose" else client.connection_pool.disconnect())
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [exceptions.ConnectionError] * 3 + [exceptions.WatchError]
+    await client.rpush(prefix, "kept")
+    await client.rpush(f"{prefix}2", "taken")
+    async with asyncio.timeout(20):
+        while await client.lrange(prefix, 0, -1) != [b"kept"]:
+            await asyncio.sleep(0.01)  # it was taken by a command that had ended here, and is put back
+        assert list(await goes_on) == [f"{prefix}2".encode(), b"taken"]
+
+
 @pytest.mark.parametrize("what", ["pipeline", "single"])
 async def test_closing_after_a_pipeline_or_a_client_was_forgotten(
     make: Make, other: Client[str], prefix: str, name: str, what: str
