@@ -166,15 +166,16 @@ class Engine(Base):
 
     async def on_connect(self, *_: Any, **__: Any) -> None:
         """Ask the server once for each event loop whether it answers, and raise redis-py's error if it does not."""
-        assert self._shared is not None
+        shared = self._shared  # another task may disconnect while the server is asked
+        assert shared is not None
         self._parser.on_connect(self)  # type: ignore[no-untyped-call]
         loop = asyncio.get_running_loop()
-        if loop not in self._shared.greeted:
+        if loop not in shared.greeted:
             try:
                 await self._perform(self.raw, ("PING",))
             except NoPermissionError:
                 pass  # it has answered
-            self._shared.greeted.add(loop)
+            shared.greeted.add(loop)
 
     on_connect_check_health = on_connect
 

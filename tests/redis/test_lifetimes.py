@@ -284,6 +284,20 @@ async def test_closing_after_a_pipeline_or_a_client_was_forgotten(
     await settle(other, name, 0)
 
 
+async def test_closing_while_the_first_commands_connect(make: Make, other: Client[str], prefix: str, name: str) -> None:
+    for turns in range(20):
+        client = make(client_name=name)
+        calls = (client.get(prefix), client.pipeline().get(prefix).execute(), client.pubsub().subscribe(prefix))
+        tasks = [asyncio.create_task(call) for call in calls]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.aclose()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert outcome in (None, [None]) or isinstance(outcome, exceptions.ConnectionError)
+        await client.aclose()
+    await settle(other, name, 0)
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_closing_while_a_monitor_begins(
     make: Make, other: Client[str], prefix: str, name: str, cancelled: bool
