@@ -375,6 +375,8 @@ class Engine(Base):
                 finally:
                     self._blocked.pop(limit, None)
         except OutOfTime:
+            if not limit.expired():  # the server has exceeded the command's own time
+                raise
             raise ConnectionError("the connection was closed while a blocking command waited") from None
 
     async def _perform(self, where: Any, words: Words) -> Any:

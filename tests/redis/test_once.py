@@ -196,6 +196,16 @@ async def test_a_blocking_pop_has_its_own_time(make: Make, prefix: str) -> None:
     assert list(await move)[:2] == [f"{prefix}z", "m"]
 
 
+async def test_a_pop_that_the_server_does_not_end_in_its_time(make: Make, proxy: Proxy, prefix: str) -> None:
+    client = make(proxy.url)
+    await client.ping()
+    proxy.stall("down")
+    with pytest.raises(exceptions.TimeoutError):
+        await client.blpop([f"{prefix}q"], 0.1)
+    proxy.resume()
+    assert await client.ping()
+
+
 async def test_a_server_that_does_not_answer_the_connect(make: Make, proxy: Proxy) -> None:
     proxy.half_open()
     client = make(proxy.url, socket_connect_timeout=0.1, socket_timeout=0.2, retry=Retry(ConstantBackoff(0), 60))
