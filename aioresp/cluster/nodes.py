@@ -156,19 +156,24 @@ class Nodes:
     def adopt(self, view: Topology) -> bool:
         """Take a topology that is not older than the known one; return False for an older one.
 
-        Nodes that serve nothing any more are left. Their callers in line are failed as "not sent", and so come back.
+        Nodes that serve nothing any more are left, and replicas that have another primary: new connections ask whether
+        they are in step. Callers in line are failed as "not sent", and so come back.
         """
         if self._process != os.getpid():  # another thread of the parent may have held the lock
             self._process, self._lock, self.past = os.getpid(), threading.Lock(), PoolStats()
         with self._lock:
             if self.topology is not None and view.epoch < self.topology.epoch:
                 return False
-            self.topology = view
+            before, self.topology = self.topology, view
+        followed, follow = {} if before is None else before.followed, view.followed
         serving = {node.address: node for node in view.primaries}
         known = {node.address: node for node in view.nodes}
         for key, node in list(self._made.items()):
             address, readonly = key
-            if address in (known if readonly else serving):
+            stays = address in serving
+            if readonly:  # the replica of another primary may have other keys until it is in step
+                stays = address in known and followed.get(address) == follow.get(address)
+            if stays:
                 continue
             if node.pools.pools:  # also those without connections: another loop may have them in its table
                 retire(node, known.get(address))

@@ -13,7 +13,7 @@ from typing import Final
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.router import Router
 from aioresp.cluster.topology import Address, Shard, Topology
-from aioresp.errors import MovedError, RedisError
+from aioresp.errors import MovedError, RedisError, ResponseError
 from aioresp.pool.pool import Pool
 from aioresp.reading import Choice, ReadFrom
 from aioresp.wire.connection import Connection
@@ -55,8 +55,11 @@ class Reads:
     def failed(self, router: Router, address: Address, errors: Iterable[RedisError]) -> None:
         """Note that a server could not serve reads: it is asked after the others for a while."""
         self.choice.failed(address)
-        if any(isinstance(error, MovedError) for error in errors):
-            router.refresh()
+        for error in errors:
+            if isinstance(error, ResponseError) and error.origin:
+                self.pool(address).leave(error.origin, error)  # it may serve again before it has the keys
+            if isinstance(error, MovedError):
+                router.refresh()
 
 
 def share_of(deadline: float, now: float) -> float:

@@ -111,6 +111,11 @@ class Topology(Record):
         return tuple(node for shard in self.shards for node in (shard.primary, *shard.replicas))
 
     @property
+    def followed(self) -> dict[Address, str]:
+        """The primary that each replica follows, by its id."""
+        return {replica.address: shard.primary.id for shard in self.shards for replica in shard.replicas}
+
+    @property
     def covered(self) -> int:
         """Number of slots that have a primary."""
         return sum(last - first + 1 for shard in self.shards for first, last in shard.slots)

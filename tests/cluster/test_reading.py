@@ -10,7 +10,7 @@ import pytest
 from aioresp import Client, ConnectError
 from aioresp.cluster import Cluster
 from aioresp.reading import ReadFrom
-from aioresp.testing import ClusterServers
+from aioresp.testing import ClusterNode, ClusterServers
 from aioresp.testing.servers import quoted
 from aioresp.testing.talk import ErrorReply
 
@@ -31,6 +31,13 @@ async def in_step(cluster: ClusterServers, r: Cluster[str]) -> None:
 def gets(cluster: ClusterServers, replicas: bool) -> int:
     nodes = cluster.replicas() if replicas else cluster.primaries()
     return sum(node.commandstats().get("get", 0) for node in nodes)
+
+
+def addresses(replica: ClusterNode) -> set[str]:
+    """Return the addresses of the clients that may read from a replica."""
+    lines = str(replica.call("CLIENT", "LIST")).splitlines()
+    found = [dict(word.partition("=")[::2] for word in line.split()) for line in lines]
+    return {each["addr"] for each in found if "r" in each["flags"]}
 
 
 async def test_reads_go_to_replicas_and_writes_do_not(fresh: ClusterServers) -> None:
@@ -287,6 +294,58 @@ async def test_a_replica_that_has_become_one_of_another_shard_sends_on(fresh: Cl
             assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
         finally:
             replica.call("CLUSTER", "REPLICATE", home.id)
+            await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_a_replica_of_another_primary_is_connected_to_anew(fresh: ClusterServers) -> None:
+    """Only a new connection asks whether it is in step. CLUSTER SLOTS of Redis 6.2 does not tell."""
+    home = fresh.primary_of(NAMES[0])
+    replica = fresh.replicas_of(home)[0]
+    other = next(node for node in fresh.primaries() if node is not home)
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await in_step(fresh, r)
+        assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+        (before,) = addresses(replica)
+        replica.call("CLUSTER", "REPLICATE", other.id)
+        try:
+            await asyncio.to_thread(fresh.wait_until_ok)
+            async with asyncio.timeout(20):
+                while before in addresses(replica):
+                    await r.fleet.pools.here().renew()
+            async with asyncio.timeout(20):
+                while not addresses(replica):
+                    assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+                    await r.fleet.pools.here().renew()
+        finally:
+            replica.call("CLUSTER", "REPLICATE", home.id)
+            await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_a_replica_that_was_reset_is_not_read_before_it_has_the_keys(fresh: ClusterServers) -> None:
+    """It refuses reads until it is a replica again. Connections from before would tell that there is nothing."""
+    home = fresh.primary_of(NAMES[0])
+    replica = fresh.replicas_of(home)[0]
+    async with Cluster(fresh.url, read_from="replica") as r:
+        r.fleet.nodes.tells_shards = False
+        await in_step(fresh, r)
+        assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+        replica.call("CONFIG", "SET", "masterauth", "wrong")
+        try:
+            replica.call("CLUSTER", "RESET", "SOFT")
+            assert await asyncio.gather(*map(r.get, NAMES)) == NAMES  # CLUSTERDOWN
+            replica.call("CLUSTER", "MEET", "127.0.0.1", home.port)
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        replica.call("CLUSTER", "REPLICATE", home.id)
+                        break
+                    except ErrorReply:  # it has not met it yet
+                        await asyncio.sleep(0.02)
+            for _ in range(20):
+                assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+                await asyncio.sleep(0.05)
+        finally:
+            replica.call("CONFIG", "SET", "masterauth", replica.password or "")
             await asyncio.to_thread(fresh.wait_until_ok)
 
 
