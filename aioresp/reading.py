@@ -25,6 +25,7 @@ from aioresp.errors import (
     MasterDownError,
     MaxClientsError,
     MovedError,
+    TryAgainError,
     UnblockedError,
 )
 from aioresp.facts.catalogue import READ_ONLY
@@ -62,6 +63,7 @@ NEXT: Final = (
     MasterDownError,
     MaxClientsError,
     MovedError,
+    TryAgainError,
     UnblockedError,
 )
 

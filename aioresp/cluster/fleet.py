@@ -17,7 +17,7 @@ from aioresp.cluster.blocking import Block
 from aioresp.cluster.discovery import ASKED
 from aioresp.cluster.nodes import SLOW, Nodes
 from aioresp.cluster.pace import WANTED
-from aioresp.cluster.reads import Reads, share_of
+from aioresp.cluster.reads import Reads, is_redirect, share_of
 from aioresp.cluster.redirect import Course, Find, deliver, send_once
 from aioresp.cluster.router import Router
 from aioresp.cluster.routes import ClusterRoute
@@ -100,8 +100,8 @@ class Fleet(Lifetime):
     async def read(self, packed: Packed, slot: int | None, terms: Terms) -> Any:
         """Send a command that only reads to the servers of its shard, in the order that `terms.read_from` asks for.
 
-        Each replica may take half of the time that is left, or some seconds where there is no limit. The primary is
-        the last resort, and is found by redirects.
+        Each may take half of the time that is left, or some seconds where there is no limit. The primary is the last
+        resort, and is found by redirects.
         """
         if terms.read_from == "primary" or slot is None:
             return await self.send(packed, slot, terms)
@@ -110,13 +110,19 @@ class Fleet(Lifetime):
         router, reads = self.pools.here(), self.reads
         shard = router.shard_of(slot)
         alone = shard is None or router.on_its_way(slot)  # a replica would say that a key is not there
-        for address in () if alone or shard is None else reads.replicas(router, shard, terms.read_from):
+        redirect: RedisError | None = None
+        for address in () if alone or shard is None else reads.order(router, shard, terms.read_from):
+            leads = shard is not None and address == shard.primary.address
             begin = running_loop().time()
             note = None if terms.trail is None else partial(terms.trail.reach, address)
             try:
                 rest = share_of(deadline, begin) - begin
-                value = await send_once(reads.pool(address), packed, terms.decode, rest, note)
+                pool = router.pool_at(address) if leads else reads.pool(address)
+                value = await send_once(pool, packed, terms.decode, rest, note)
             except NEXT as error:
+                if leads and is_redirect(error):
+                    redirect = error
+                    break
                 reads.failed(router, address, [error])
             else:
                 reads.served(address, begin)
@@ -125,7 +131,10 @@ class Fleet(Lifetime):
                     terms.trail.arrive(address)
                 return value
         begin = running_loop().time()
-        value = await deliver(self.course(packed, slot, terms, deadline), terms.decode)
+        try:
+            value = await deliver(self.course(packed, slot, terms, deadline), terms.decode, redirect)
+        finally:
+            redirect = None  # it holds this frame by its traceback
         if shard is not None:
             reads.served(shard.primary.address, begin)
         return value

@@ -13,7 +13,7 @@ from typing import Final
 from aioresp.cluster.nodes import Nodes
 from aioresp.cluster.router import Router
 from aioresp.cluster.topology import Address, Shard, Topology
-from aioresp.errors import MovedError, RedisError, ResponseError
+from aioresp.errors import AskError, MovedError, RedisError, ResponseError, TryAgainError
 from aioresp.pool.pool import Pool
 from aioresp.reading import Choice, ReadFrom
 from aioresp.wire.connection import Connection
@@ -32,8 +32,11 @@ class Reads:
         nodes.on_zone = self.choice.learn
         self._zones_of: Topology | None = None  # the topology whose zones `choice` knows
 
-    def replicas(self, router: Router, shard: Shard, read_from: ReadFrom) -> list[Address]:
-        """Return the replicas to ask before the primary, the first one first; none if the primary comes first."""
+    def order(self, router: Router, shard: Shard, read_from: ReadFrom) -> list[Address]:
+        """Return the servers to ask once each, the first one first, before the primary is asked as long as need be.
+
+        The primary is among them where it comes before others, so that these serve while it is gone.
+        """
         if router.topology is not self._zones_of and router.topology is not None:
             self._zones_of = router.topology
             self.choice.keep([node.address for node in router.topology.nodes])
@@ -42,7 +45,7 @@ class Reads:
                     self.choice.learn(node.address, node.zone)
         healthy = [replica.address for replica in shard.replicas if replica.healthy]
         order = self.choice.order(read_from, shard.primary.address, healthy)
-        return order[: order.index(shard.primary.address)]
+        return order[:-1] if order[-1] == shard.primary.address else order
 
     def pool(self, address: Address) -> Pool[Connection]:
         """Return the pool of connections that may read from a replica."""
@@ -56,10 +59,15 @@ class Reads:
         """Note that a server could not serve reads: it is asked after the others for a while."""
         self.choice.failed(address)
         for error in errors:
-            if isinstance(error, ResponseError) and error.origin:
+            if isinstance(error, ResponseError) and error.origin and not isinstance(error, (AskError, TryAgainError)):
                 self.pool(address).leave(error.origin, error)  # it may serve again before it has the keys
             if isinstance(error, MovedError):
                 router.refresh()
+
+
+def is_redirect(error: BaseException) -> bool:
+    """Return whether the primary of a slot tells by its error where the keys are, or that they are on their way."""
+    return isinstance(error, (AskError, MovedError, TryAgainError))
 
 
 def share_of(deadline: float, now: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from aioresp.cluster.batches import Commands, Group, Part, failed_with
 from aioresp.cluster.flight import Flight, take_off
-from aioresp.cluster.reads import Reads, share_of
+from aioresp.cluster.reads import Reads, is_redirect, share_of
 from aioresp.cluster.redirect import (
     ASKING,
     Course,
@@ -276,14 +276,20 @@ class ClusterRoute:
     async def _read_shard(
         self, router: Router, shard: Shard, numbers: list[int], batch: Commands, decode: bool, deadline: float
     ) -> list[int]:
-        """Ask the replicas of a shard one after another; return the numbers of the reads that are left."""
-        for address in self._reads.replicas(router, shard, self._terms.read_from):
+        """Ask the servers of a shard one after another; return the numbers of the reads that are left.
+
+        Those that the primary redirects are not: they go where it says.
+        """
+        for address in self._reads.order(router, shard, self._terms.read_from):
             begin = running_loop().time()
-            pool = self._reads.pool(address)
-            if self._terms.trail is not None:
+            leads = address == shard.primary.address
+            pool = router.pool_at(address) if leads else self._reads.pool(address)
+            if self._terms.trail is not None and not leads:
                 self._replicas[pool] = address
             await self._all([(pool, False, numbers)], batch, decode, share_of(deadline, begin))
             left = batch.unserved(numbers)
+            if leads:
+                left = {number: error for number, error in left.items() if not is_redirect(error)}
             if not left:
                 self._reads.served(address, begin)
                 return []

@@ -79,6 +79,26 @@ async def test_a_slot_that_is_on_its_way_is_read_from_its_primary(fresh: Cluster
     assert not r.fleet.pools.here().on_its_way(r.keyslot(key))
 
 
+async def test_keys_that_are_on_their_way_are_waited_for(fresh: ClusterServers) -> None:
+    """Of a slot that moves, replicas of Valkey 8.0 and newer tell ASK and TRYAGAIN, as their primary does."""
+    if fresh.nodes[0].flavour != "valkey":
+        pytest.skip("replicas of Redis do not tell of a move")
+    tag = NAMES[0]
+    names = [f"{{{tag}}}{number}" for number in range(10)]
+    async with Cluster(fresh.url, read_from="replica") as r:
+        for name in names:
+            await r.set(name, name)
+        await in_step(fresh, r)
+        home = fresh.primary_of(tag)
+        migration = fresh.begin_migration(tag, next(node for node in fresh.primaries() if node is not home))
+        migration.move(5)
+        await asyncio.sleep(0.1)  # the replica hears of it
+        reads = [asyncio.create_task(read) for read in (r.mget(names), r.exists(*names))]
+        await asyncio.wait(reads, timeout=0.2)
+        await asyncio.to_thread(migration.end)
+        assert await asyncio.gather(*reads) == [names, len(names)]
+
+
 async def test_a_view_reads_from_replicas(fresh: ClusterServers, r: Cluster[str]) -> None:
     await in_step(fresh, r)
     view = r.with_options(read_from="replica")
@@ -407,6 +427,36 @@ async def test_a_primary_that_is_back_and_has_not_heard_of_its_successor_is_not_
             await asyncio.to_thread(old.kill)
             await asyncio.to_thread(old.start)
             await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_replicas_serve_where_the_nearest_server_is_a_primary_that_is_gone(fresh: ClusterServers) -> None:
+    victim = fresh.primary_of(NAMES[0])
+    replica = fresh.replicas_of(victim)[0]
+    try:
+        for node in fresh.nodes:
+            node.call("CONFIG", "SET", "availability-zone", "near" if node in fresh.primaries() else "far")
+    except ErrorReply:
+        pytest.skip("the server has no availability zones")
+    replica.call("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+    try:
+        async with Cluster(fresh.url, read_from="nearest", availability_zone="near", timeout=4) as r:
+            await in_step(fresh, r)
+            assert await asyncio.gather(*map(r.with_options(read_from="replica").get, NAMES)) == NAMES
+            fresh.reset_stats()
+            assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+            assert gets(fresh, replicas=True) == 0
+            await asyncio.to_thread(victim.kill)
+            assert await r.get(NAMES[0]) == NAMES[0]
+            async with r.pipeline() as p:
+                values = [p.get(name) for name in NAMES]
+            assert [await value for value in values] == NAMES == await r.mget(NAMES)
+            assert gets(fresh, replicas=True) > 0
+    finally:
+        if not victim.running:
+            await asyncio.to_thread(victim.start)
+        replica.call("CONFIG", "SET", "cluster-replica-no-failover", "no")
+        await asyncio.to_thread(fresh.wait_until_ok)
+        fresh.call_all("CONFIG", "SET", "availability-zone", "")
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
