@@ -1,4 +1,4 @@
-"""Servers known by name, without Sentinel, as the source of addresses: each is asked for its role.
+"""Servers known by name, without Sentinel, as the source of addresses: each is asked for its role and its history.
 
 Owns the roles, and which of several primaries counts. Never changes a role: a person or a program does, by REPLICAOF.
 """
@@ -6,9 +6,9 @@ Owns the roles, and which of several primaries counts. Never changes a role: a p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from aioresp.errors import AuthenticationError, ConnectError, TLSError
+from aioresp.errors import AuthenticationError, ConnectError, ResponseError, TLSError
 from aioresp.node import Node
 from aioresp.options import Settings
 from aioresp.pool.resource import PoolStats
@@ -25,6 +25,15 @@ GRACE: Final = 0.15
 
 #: Seconds between two looks at the roles, in each loop.
 EVERY: Final = 1.0
+
+
+class _Told(NamedTuple):
+    """Words of one server about itself."""
+
+    role: list[Any]
+    """The reply to ROLE."""
+    history: str | None
+    """The id of the writes that it has, which a primary and all its replicas share; None if it does not tell."""
 
 
 class Seeds:
@@ -67,16 +76,17 @@ class Seeds:
         Of several primaries, that with the most replicas counts, and then the one that has written the most: after a
         failover by hand the former primary may still think that it is one.
         """
-        roles, errors = await ask_all(self._nodes, _role, _have_primary, GRACE)
-        masters = {at: role for at, role in roles.items() if role[0] == "master"}
+        told, errors = await ask_all(self._nodes, _ask, _have_primary, GRACE)
+        masters = {at: role for at, (role, _) in told.items() if role[0] == "master"}
         if masters:
             # Of two that are alike the last one counts again, or the first in the URL, and not the one that was faster.
             alike = sorted(masters, key=lambda at: (at != self._last, list(self._nodes).index(at)))
             self._last = primary = max(alike, key=lambda at: (len(masters[at][2]), masters[at][1]))
-            return Found(primary, tuple(at for at, role in roles.items() if _fit(role)))
+            history = told[primary].history
+            return Found(primary, tuple(at for at, said in told.items() if _fit(said, history)))
         refused = next((error for error in errors.values() if isinstance(error, AuthenticationError)), None)
         said = [f"{at}: {errors[at]}" if at in errors else f"{at} is a replica" for at in self._nodes]
-        hopeless = not roles and all(isinstance(error, TLSError) for error in errors.values())
+        hopeless = not told and all(isinstance(error, TLSError) for error in errors.values())
         failure = (TLSError if hopeless else ConnectError)(f"none of {self.name} is a primary: {'; '.join(said)}")
         failure.__cause__ = refused
         errors.clear()
@@ -93,18 +103,26 @@ class Seeds:
         self.watch(outlook)
 
 
-async def _role(node: Node) -> list[Any]:
-    said = await node.send(node.pools.here(), pack(("ROLE",)), node.terms, node.terms.timeout)
-    if not isinstance(said, list) or len(said) < 3 or said[0] not in ("master", "slave"):
+async def _ask(node: Node) -> _Told:
+    pool, terms = node.pools.here(), node.terms
+    role = await node.send(pool, pack(("ROLE",)), terms, terms.timeout)
+    if not isinstance(role, list) or len(role) < 3 or role[0] not in ("master", "slave"):
         raise ConnectError(f"{node.address} does not tell its role")
-    return said
+    try:
+        said = await node.send(pool, pack(("INFO", "replication")), terms, terms.timeout)
+    except ResponseError:  # above all without permission
+        return _Told(role, None)
+    lines = [line.partition(":") for line in said.splitlines()] if isinstance(said, str) else []
+    return _Told(role, next((value for name, _, value in lines if name == "master_replid"), None))
 
 
-def _fit(role: list[Any]) -> bool:
-    """Return whether a server is a replica whose link to its primary is up."""
-    return bool(role[0] == "slave" and len(role) > 3 and role[3] == "connected")
+def _fit(said: _Told, history: str | None) -> bool:
+    """Return whether a server is a replica whose link is up, and leads to the primary of that history."""
+    role = said.role
+    linked = role[0] == "slave" and len(role) > 3 and role[3] == "connected"
+    return bool(linked and (history is None or said.history in (None, history)))
 
 
-def _have_primary(roles: dict[Address, list[Any]]) -> bool:
+def _have_primary(told: dict[Address, _Told]) -> bool:
     """Return whether a primary with replicas is among the servers."""
-    return any(role[0] == "master" and role[2] for role in roles.values())
+    return any(role[0] == "master" and role[2] for role, _ in told.values())

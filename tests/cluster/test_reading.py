@@ -324,15 +324,16 @@ async def test_a_replica_of_another_primary_is_connected_to_anew(fresh: ClusterS
     other = next(node for node in fresh.primaries() if node is not home)
     async with Cluster(fresh.url, read_from="replica") as r:
         await in_step(fresh, r)
-        assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
-        (before,) = addresses(replica)
+        async with asyncio.timeout(20):
+            while not (before := addresses(replica)):
+                assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+                await r.fleet.pools.here().renew()
         replica.call("CLUSTER", "REPLICATE", other.id)
         try:
             await asyncio.to_thread(fresh.wait_until_ok)
             async with asyncio.timeout(20):
-                while before in addresses(replica):
+                while before & addresses(replica):
                     await r.fleet.pools.here().renew()
-            async with asyncio.timeout(20):
                 while not addresses(replica):
                     assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
                     await r.fleet.pools.here().renew()

@@ -127,6 +127,39 @@ async def test_a_replica_that_starts_and_is_not_in_step_is_not_read(servers: Gro
             await asyncio.to_thread(replica.start)
 
 
+async def test_a_replica_of_another_primary_is_not_read(servers: Group) -> None:
+    """Somebody has made it one of a server that the URL does not name, and which has other keys."""
+    _, replica, other = servers.servers
+    async with Client(servers.url(order=(1, 0)), timeout=10) as r:
+        await r.set("k", "1")
+        await replicated(r, "k", "1")
+        other.call("REPLICAOF", "NO", "ONE")
+        other.call("FLUSHALL")
+        replica.call("REPLICAOF", HOST, other.port)
+        async with asyncio.timeout(10):
+            while replica.call("GET", "k") is not None or await r.get("k") is None:
+                await asyncio.sleep(0.05)
+        for _ in range(30):
+            assert await r.get("k") == "1"
+            await asyncio.sleep(0.05)
+
+
+async def test_a_user_who_may_not_ask_for_more_than_roles_reads_from_replicas(servers: Group) -> None:
+    for each in servers.servers:
+        each.call("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@all", "-info")
+    try:
+        url = servers.url().replace(servers.servers[0].credentials or "//", "reader:secret@", 1)
+        async with Client(url, timeout=10) as r:
+            await r.set("k", "1")
+            await replicated(r, "k", "1")
+            before = calls(servers.servers[0], "get")
+            assert {await r.get("k") for _ in range(20)} == {"1"}
+            assert calls(servers.servers[0], "get") == before
+    finally:
+        for each in servers.servers:
+            each.call("ACL", "DELUSER", "reader")
+
+
 async def test_a_replica_that_hangs_costs_time_once(servers: Group) -> None:
     async with Client(servers.url(), timeout=2) as r:
         await r.set("k", "1")
