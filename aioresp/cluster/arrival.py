@@ -23,14 +23,15 @@ async def refuse_outdated(connection: Connection) -> None:
     """Close the connection and raise ConnectError if it leads to a node that may soon tell that there is nothing.
 
     That is a replica out of step, as it has just started. It is also a primary that serves nothing: one that is back
-    after a failover takes itself for a primary until it hears of its successor, and is a replica without keys then.
+    after a failover takes itself for a primary until it hears of its successor, and is a replica without keys then. Or
+    it is no node of a cluster at all, and has taken the port of one.
     """
     role = await _ask(connection, _ROLE)
     if not isinstance(role, list):
         return
     if role[:1] == ["slave"] and role[3:4] != ["connected"]:
         why = "the replica has not got the keys of its primary yet"
-    elif role[:1] == ["master"] and "cluster_state:fail" in str(await _ask(connection, _STATE)):
+    elif role[:1] == ["master"] and "cluster_state:ok" not in str(await _ask(connection, _STATE)):
         why = "the node takes itself for a primary, and serves nothing"
     else:
         return

@@ -10,7 +10,7 @@ import pytest
 from aioresp import Client, ConnectError
 from aioresp.cluster import Cluster
 from aioresp.reading import ReadFrom
-from aioresp.testing import ClusterNode, ClusterServers
+from aioresp.testing import ClusterNode, ClusterServers, Server
 from aioresp.testing.servers import quoted
 from aioresp.testing.talk import ErrorReply
 
@@ -207,6 +207,23 @@ async def test_a_replica_that_has_nothing_yet_is_not_read(fresh: ClusterServers)
         finally:
             victim.set_line("masterauth", quoted(victim.password or ""))
             await asyncio.to_thread(victim.kill)
+            await asyncio.to_thread(victim.start)
+            await asyncio.to_thread(fresh.wait_until_ok)
+
+
+async def test_a_server_without_a_cluster_in_the_place_of_a_replica_is_not_read(fresh: ClusterServers) -> None:
+    victim = fresh.replicas_of(NAMES[0])[0]
+    config = {"requirepass": quoted(victim.password)} if victim.password else {}
+    async with Cluster(fresh.url, read_from="replica") as r:
+        await in_step(fresh, r)
+        assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+        await asyncio.to_thread(victim.kill)
+        try:
+            async with Server(port=victim.port, config=config):
+                for _ in range(20):
+                    assert await asyncio.gather(*map(r.get, NAMES)) == NAMES
+                    await asyncio.sleep(0.05)
+        finally:
             await asyncio.to_thread(victim.start)
             await asyncio.to_thread(fresh.wait_until_ok)
 
