@@ -34,3 +34,8 @@ def mapped(address_map: AddressMap | None, host: str, port: int) -> tuple[str, i
     if not found[0] or not 0 < found[1] < 65_536:
         raise ArgumentError(f"address_map returned an empty host for {place}, or a port that is not in 1 to 65535")
     return found[0], found[1]
+
+
+def is_ip(host: str) -> bool:
+    """Return whether a host is an IP address, and no name."""
+    return ":" in host or host.replace(".", "").isdigit()

@@ -17,6 +17,7 @@ from contextvars import Context
 from functools import partial
 from typing import Final
 
+from aioresp.addresses import is_ip
 from aioresp.cluster.arrival import refuse_outdated, zone_of
 from aioresp.cluster.certificates import Certificates
 from aioresp.cluster.topology import Address, ClusterNode, Topology, host_port, spelled
@@ -147,11 +148,11 @@ class Nodes:
 
         These are the name that the node itself announces, and those of the seeds.
         """
-        if not _is_ip(address[0]):
+        if not is_ip(address[0]):
             return []
         told = () if self.topology is None else self.topology.nodes
         names = [node.hostname for node in told if node.address == address and node.hostname]
-        return list(dict.fromkeys([*names, *(seed for seed, _ in self.seeds if not _is_ip(seed))]))
+        return list(dict.fromkeys([*names, *(seed for seed, _ in self.seeds if not is_ip(seed))]))
 
     def adopt(self, view: Topology) -> bool:
         """Take a topology that is not older than the known one; return False for an older one.
@@ -308,10 +309,6 @@ def _end(error: ConnectionLost, pool: Pool[Connection]) -> None:
 def _names_of(nodes: weakref.ref[Nodes], address: Address) -> list[str]:
     known = nodes()
     return [] if known is None else known.names_of(address)
-
-
-def _is_ip(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _owes(nodes: weakref.ref[Nodes], address: Address, readonly: bool) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aioresp.addresses import is_ip
 from aioresp.errors import ResponseError
 from aioresp.record import Record
 from aioresp.replicated.places import Address
@@ -22,7 +23,7 @@ class Word(Record):
     epoch: tuple[int, bool]
     """Its config-epoch, and whether it has begun to name another primary, by a failover that has not ended."""
     replicas: tuple[Address, ...]
-    """Replicas that are up, and linked to their primary."""
+    """Replicas that are up, and linked to this primary."""
     sentinels: tuple[Address, ...]
     """The other sentinels that it knows."""
     failing: bool = False
@@ -62,7 +63,7 @@ def read(master: Any, current: Any, replicas: Any, sentinels: Any) -> Word:
         raise ResponseError("it names no address of the primary")
     found = [fields(each) for each in replicas] if isinstance(replicas, list) else []
     others = [fields(each) for each in sentinels] if isinstance(sentinels, list) else []
-    healthy = [each for each in found if _fit(each)]
+    healthy = [each for each in found if _fit(each) and _follows(each, current)]
     return Word(
         current,
         (int(epoch) if epoch.isdecimal() else 0, current != named),
@@ -75,6 +76,17 @@ def read(master: Any, current: Any, replicas: Any, sentinels: Any) -> Word:
 def _fit(replica: dict[str, str]) -> bool:
     flags = set(replica.get("flags", "").split(","))
     return not flags & _DOWN and replica.get("master-link-status", "ok") == "ok"
+
+
+def _follows(replica: dict[str, str], primary: Address) -> bool:
+    """Return whether a replica says that it follows the primary. A name may stand for any address.
+
+    Sentinels make it follow their primary again, and wait for minutes before.
+    """
+    host, port = replica.get("master-host", "?"), replica.get("master-port", "0")
+    if host == "?" or port == "0":  # the sentinel has not asked it yet
+        return True
+    return port == str(primary.port) and (host == primary.host or not (is_ip(host) and is_ip(primary.host)))
 
 
 class News(Record):

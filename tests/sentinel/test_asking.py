@@ -371,6 +371,23 @@ def test_replicas_that_are_down_or_have_no_link_are_left_out() -> None:
     assert read(said, ["h", "9"], [], []).epoch == (7, True)
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "fit"),
+    [
+        ("1.1.1.1", "1", True),
+        ("1.1.1.2", "1", False),
+        ("1.1.1.1", "2", False),
+        ("a-name", "1", True),  # it may stand for 1.1.1.1
+        ("?", "0", True),  # not asked yet
+    ],
+)
+def test_replicas_of_another_primary_are_left_out(host: str, port: str, fit: bool) -> None:
+    """The sentinels bring them back, and wait for minutes before: until then they have other keys."""
+    replica = {"ip": "1.1.1.3", "port": "1", "flags": "slave", "master-host": host, "master-port": port}
+    word = read({"ip": "1.1.1.1", "port": "1"}, ["1.1.1.1", "1"], [replica], [])
+    assert bool(word.replicas) == fit
+
+
 def test_messages_are_read() -> None:
     assert news("+switch-master", "m 1.1.1.1 1 2.2.2.2 2") == News("m", Address("2.2.2.2", 2), Address("1.1.1.1", 1))
     assert news("+switch-master", "m ? 0 2.2.2.2 2") == News("m", Address("2.2.2.2", 2))
