@@ -452,12 +452,12 @@ async def test_replicas_serve_where_the_nearest_server_is_a_primary_that_is_gone
     replica = fresh.replicas_of(victim)[0]
     try:
         for node in fresh.nodes:
-            node.call("CONFIG", "SET", "availability-zone", "near" if node in fresh.primaries() else "far")
+            node.call("CONFIG", "SET", "availability-zone", f"zone-{node in fresh.primaries()}")
     except ErrorReply:
         pytest.skip("the server has no availability zones")
     replica.call("CONFIG", "SET", "cluster-replica-no-failover", "yes")
     try:
-        async with Cluster(fresh.url, read_from="nearest", availability_zone="near", timeout=4) as r:
+        async with Cluster(fresh.url, read_from="nearest", availability_zone="zone-True", timeout=4) as r:
             await in_step(fresh, r)
             assert await asyncio.gather(*map(r.with_options(read_from="replica").get, NAMES)) == NAMES
             fresh.reset_stats()
