@@ -145,8 +145,8 @@ class Course:
 
     @property
     def rest(self) -> float | None:
-        """Seconds until the deadline; None without one."""
-        return None if self._deadline == math.inf else self._deadline - self._now()
+        """Seconds until the deadline, and a moment where the loop was late; None without one."""
+        return None if self._deadline == math.inf else max(self._deadline - self._now(), 0.001)
 
     def note(self) -> Note | None:
         """Return a function that notes the connection by which the target is asked; None unless somebody traces."""

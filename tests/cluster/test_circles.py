@@ -103,7 +103,8 @@ async def go_round(where: str) -> None:
                 assert isinstance(error, RedisError), (where, error)
                 continue
             assert isinstance(error, (TimeoutError, ConnectionError)), (where, name, error)
-            if name == "GET" and type(error) is CommandTimeout:  # a busy machine may be connecting again by then
+            # A busy machine may be connecting again by then, or have no time left for the first answer.
+            if name == "GET" and type(error) is CommandTimeout and asked > 1:
                 assert f"MOVED {SLOT}" in str(error), error
             if str(error).startswith("the cluster did not run it"):
                 assert "redirect to each other" in str(error)
