@@ -450,12 +450,17 @@ def _doubt(known: weakref.ref[Router]) -> Callable[[], None] | None:
     return None if router is None else router.doubt(False)
 
 
-def _successor(known: weakref.ref[Router], error: RedisError) -> Pool[Connection] | None:
-    """Return the pool of the node that serves a slot by the words of a redirect; None while the slot is on its way."""
+def _successor(known: weakref.ref[Router], error: RedisError, slot: int | None) -> Pool[Connection] | None:
+    """Return the pool of the node that serves a slot: by the words of a redirect, or by the table after another error.
+
+    None while the slot is on its way.
+    """
     router = known()
-    if router is None or not isinstance(error, MovedError) or error.slot is None:
+    if router is None or slot is None or isinstance(error, AskError):
         return None
-    before = router.pool(error.slot)
+    before = router.pool(slot)
+    if not isinstance(error, MovedError) or error.slot is None:
+        return before
     router.refresh()
     try:
         address = router.locate(error.host, error.port, None if before is None else router.address(before))

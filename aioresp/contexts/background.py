@@ -50,9 +50,10 @@ REFUSING: Final = frozenset(
 #: Guard that is held back with writes, and refused in none of these states.
 _SCRIPT: Final = pack(("EVAL", "return 0", "0"))
 
-#: Functions that return the pool of the server that a redirect names, by the pool whose server has sent it; None for a
-#: server that is asked again later. A cluster notes one for each of its pools, and other pools have none.
-SUCCESSORS: Final[weakref.WeakKeyDictionary[Pool[Any], Callable[[RedisError], Pool[Connection] | None]]] = (
+#: Functions that return the pool of the server that a redirect names, by the pool whose server has sent it; or for
+#: another error and a slot, the pool of the server that serves the slot by now. None for a server that is asked again
+#: later. A cluster notes one for each of its pools, and other pools have none.
+SUCCESSORS: Final[weakref.WeakKeyDictionary[Pool[Any], Callable[[RedisError, int | None], Pool[Connection] | None]]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -77,6 +78,8 @@ class Background:
         self.loop = loop
         self.in_line = in_line
         self._pool = pool
+        #: Slot of the redirects that were followed; None before the first one.
+        self._slot: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pause = 0.0
         self._give_up_at = 0.0
@@ -168,10 +171,16 @@ class Background:
     def leave(self, error: BaseException) -> bool:
         """Let the pool leave its connections if `error` says that they lead to the wrong server; return whether so.
 
-        After a redirect, the next commands go to the pool of the other server.
+        After a redirect, the next commands go to the pool of the other server. If that one is replaced in turn, they go
+        to its successor. It has heard of all that was done before the redirect, as far as any server has.
         """
-        if isinstance(error, (MovedError, AskError)) and (find := SUCCESSORS.get(self._pool)) is not None:
-            self._pool = find(error) or self._pool
+        find = SUCCESSORS.get(self._pool)
+        if find is not None and isinstance(error, (MovedError, AskError)):
+            self._slot = error.slot if self._slot is None else self._slot
+            self._pool = find(error, self._slot) or self._pool
+            return True
+        if find is not None and isinstance(error, RedisError) and self._slot is not None and self._pool.retired:
+            self._pool = find(error, self._slot) or self._pool
             return True
         if not isinstance(error, RedisError) or not wrong_server(error):
             return False

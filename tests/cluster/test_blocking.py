@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from aioresp import ConnectionLost, MovedError
 from aioresp.cluster import Cluster
 from aioresp.cluster.nodes import retire
+from aioresp.contexts.background import Background
 from aioresp.replies.streams import Entry, GroupEntry
 from aioresp.testing import ClusterNode, ClusterServers
+from aioresp.wire.packing import pack
 from tests.rest import until
 
 
@@ -206,6 +209,35 @@ async def test_a_cancelled_pop_gives_its_element_back(fresh: ClusterServers, r: 
             while await r.llen("{pop}q") != 1:
                 await asyncio.sleep(0.01)
         await r.delete("{pop}q")
+
+
+async def test_what_is_put_back_at_a_node_that_is_replaced_goes_to_its_successor(
+    fresh: ClusterServers, r: Cluster[str]
+) -> None:
+    """The slot has moved after the pop, so the successor has heard of the pop, as far as its node had."""
+    home, target = fresh.primary_of("{pop}q"), other_than(fresh, "{pop}q")
+    await r.ping()
+    router = r.fleet.pools.here()
+    background = Background(router.pool_at(("127.0.0.1", home.port)), asyncio.get_running_loop(), set())
+    push = pack(("RPUSH", "{pop}q", "x"))
+    await asyncio.to_thread(fresh.migrate, "{pop}q", target)
+    try:
+        with pytest.raises(MovedError) as moved:
+            await background.send(push)
+        assert background.leave(moved.value)
+        left = router.pool_at(("127.0.0.1", target.port))
+        await asyncio.to_thread(fresh.failover, target)
+        async with asyncio.timeout(20):
+            while not left.retired:
+                await router.renew()
+        with pytest.raises(ConnectionLost, match="serves no slots") as lost:
+            await background.send(push)
+        assert lost.value.outcome == "not sent"
+        assert background.leave(lost.value)
+        assert await background.send(push) == 1
+        assert await r.lrange("{pop}q", 0, -1) == ["x"]
+    finally:
+        await asyncio.to_thread(fresh.migrate, "{pop}q", home)
 
 
 async def test_no_element_is_lost_while_pops_are_cancelled_and_their_slot_moves(fresh: ClusterServers) -> None:
