@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -21,6 +22,16 @@ from aioresp.recipes import Counts, Queue
 from aioresp.testing import Server
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _keep_the_level_of_the_log() -> Iterator[None]:
+    """A worker that runs in this process sets it, and later tests look at what is logged."""
+    log = logging.getLogger("aioresp")
+    level = log.level
+    yield
+    log.setLevel(level)
+
 
 SHOP = """
 from aioresp import Client

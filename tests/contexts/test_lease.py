@@ -459,7 +459,8 @@ async def test_a_pop_without_an_end_stands_in_line_without_an_end_and_says_so(
             assert not task.done()
         await r.rpush(f"{prefix}q", "job")
         assert await task == (f"{prefix}q", "job")
-    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    told = [record for record in caplog.records if record.name == "aioresp" and record.levelno == logging.WARNING]
+    (line,) = [record.getMessage() for record in told]
     assert line.startswith("BLPOP has waited 0.5 s for a connection of its own, and goes on: Pool(")
     assert "leased by connection() in" in line
 
