@@ -367,8 +367,9 @@ class Engine(Base):
 
     async def while_open(self, call: Awaitable[Any]) -> Any:
         """Return the reply to a blocking command. Raises ConnectionError when the connection is disconnected."""
+        limit = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as limit:
+            async with limit:
                 self._blocked[limit] = asyncio.get_running_loop()
                 try:
                     return await call

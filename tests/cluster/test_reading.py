@@ -36,7 +36,8 @@ def gets(cluster: ClusterServers, replicas: bool) -> int:
 def addresses(replica: ClusterNode) -> set[str]:
     """Return the addresses of the clients that may read from a replica."""
     lines = str(replica.call("CLIENT", "LIST")).splitlines()
-    found = [dict(word.partition("=")[::2] for word in line.split()) for line in lines]
+    words = [[word.partition("=") for word in line.split()] for line in lines]
+    found = [{name: value for name, _, value in each} for each in words]
     return {each["addr"] for each in found if "r" in each["flags"]}
 
 
