@@ -32,6 +32,7 @@ from aioresp.errors import (
 )
 from aioresp.facts.traits import Traits, traits
 from aioresp.options import Terms
+from aioresp.pool.loops import running_loop
 from aioresp.pool.pool import Pool
 from aioresp.pool.queue import forsake
 from aioresp.retry import NEVER, has_not_run, may_connect_again, may_repeat, not_now, wrong_server
@@ -145,8 +146,8 @@ class Course:
 
     @property
     def rest(self) -> float | None:
-        """Seconds until the deadline, and a moment where the loop was late; None without one."""
-        return None if self._deadline == math.inf else max(self._deadline - self._now(), 0.001)
+        """Seconds until the deadline, as `rest_of` tells."""
+        return rest_of(self._deadline)
 
     def note(self) -> Note | None:
         """Return a function that notes the connection by which the target is asked; None unless somebody traces."""
@@ -247,6 +248,11 @@ class Course:
     def _told(self, error: RedisError) -> RedisError:
         told(error, self._facts)
         return error
+
+
+def rest_of(deadline: float) -> float | None:
+    """Return the seconds until a loop time, and a moment where the loop was late; None for infinity."""
+    return None if deadline == math.inf else max(deadline - running_loop().time(), 0.001)
 
 
 class Aim(NamedTuple):

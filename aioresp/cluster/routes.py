@@ -20,6 +20,7 @@ from aioresp.cluster.redirect import (
     Course,
     Step,
     pause,
+    rest_of,
     start_batch,
     step_after,
 )
@@ -134,7 +135,7 @@ class ClusterRoute:
 
     def _begin(self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float) -> Part:
         """Send commands to one node, in one write, and never a second time."""
-        rest = None if deadline == math.inf else max(deadline - running_loop().time(), 0.001)
+        rest = rest_of(deadline)
         packed = joined(commands) if len(commands) <= LARGE else []
         if len(commands) > LARGE or size(packed) > LARGE_BYTES:
             terms = self._terms.replace(retry=NEVER, timeout=rest, middleware=())
@@ -156,7 +157,7 @@ class ClusterRoute:
         self, pool: Pool[Connection], commands: list[Packed], decode: bool, deadline: float
     ) -> Replies:
         """Send a transaction to one node, and never a second time."""
-        rest = None if deadline == math.inf else max(deadline - running_loop().time(), 0.001)
+        rest = rest_of(deadline)
         terms = self._terms.replace(retry=NEVER, timeout=rest, middleware=())
         return await SharedRoute(lambda: pool, terms).carry(commands, decode, True)
 
