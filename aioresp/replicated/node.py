@@ -34,7 +34,7 @@ from aioresp.pool.resource import PoolStats
 from aioresp.reading import NEXT, Choice
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
-from aioresp.replicated.role import out_of_step, role_of
+from aioresp.replicated.role import role_of, standing_of
 from aioresp.retry import NEVER, Retry
 from aioresp.timers import Timeout
 from aioresp.trail import TRAIL, follow
@@ -279,9 +279,10 @@ class ReplicatedNode(Node):
         """Return a connection to a replica, or to a former one that is the primary by now."""
         connection = await self._dial(dial, address)
         try:
-            if await role_of(connection) == "master" and (self.found is None or self.found.primary != address):
+            role, out_of_step = await standing_of(connection)
+            if role == "master" and (self.found is None or self.found.primary != address):
                 raise ConnectError(f"{address} is no replica: it may have been the primary before")
-            if await out_of_step(connection):
+            if out_of_step:
                 raise ConnectError(f"{address} has not got the keys of its primary yet")
         except BaseException:
             connection.close()

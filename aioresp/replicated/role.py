@@ -18,18 +18,21 @@ PATIENCE: Final = 2.0
 async def role_of(connection: Connection) -> str | None:
     """Return "master" or "replica"; None if the server does not tell. With RESP3 the handshake has told it."""
     role = connection.greeting.role
-    if role is None:
-        role = next(iter(await _ask(connection)), None)
-    return "replica" if role == "slave" else role
+    return (await standing_of(connection))[0] if role is None else _word(role)
 
 
-async def out_of_step(connection: Connection) -> bool:
-    """Return whether it leads to a replica whose link to its primary is down; False if the server does not tell.
+async def standing_of(connection: Connection) -> tuple[str | None, bool]:
+    """Return the role, and whether it is a replica whose link to its primary is down, by one question.
 
-    One that has just started has no keys, or old ones.
+    Such a replica that has just started has no keys, or old ones.
     """
-    role = await _ask(connection)
-    return role[:1] == ["slave"] and role[3:4] != ["connected"]
+    told = await _ask(connection)
+    role = connection.greeting.role or next(iter(told), None)
+    return _word(role), told[:1] == ["slave"] and told[3:4] != ["connected"]
+
+
+def _word(role: str | None) -> str | None:
+    return "replica" if role == "slave" else role
 
 
 async def _ask(connection: Connection) -> list[Any]:
