@@ -34,4 +34,4 @@ async def test_over_a_failover(r: Client[str], servers: SentinelServers) -> None
     assert await asyncio.gather(*waiting) == [1] * 5
     assert await cache.get("k", load) == 1
     assert hits > 3
-    assert 0 < (await limiter.peek("k")).remaining <= 1000  # on a busy machine all have come back by now
+    assert 0 < (await limiter.hit("k")).remaining < 1000
