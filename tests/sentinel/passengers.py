@@ -39,6 +39,7 @@ class Writers(Producer):
         self.acknowledged: list[str] = []
         self.sent: list[str] = []
         self.errors: dict[str, list[RedisError]] = {}
+        self.astray: list[tuple[str, str | None]] = []  # what LMOVE should have moved, and what it did
         self.longest = 0.0
         self._r = r
         self._key = key
@@ -77,7 +78,9 @@ class Writers(Producer):
 
     async def _lmove(self, element: str) -> None:
         await self._r.rpush(f"{self._key}:source", element)
-        assert await self._r.lmove(f"{self._key}:source", self._key) == element
+        moved = await self._r.lmove(f"{self._key}:source", self._key)
+        if moved != element:
+            self.astray.append((element, moved))
 
     def tasks(self) -> list[asyncio.Task[None]]:
         return [asyncio.create_task(self._write(name)) for name in self._ways]

@@ -173,6 +173,7 @@ def test_no_acknowledged_write_is_lost_and_none_runs_twice(journey: Journey, nam
     load, found = journey.writers[name], Counts(journey.found[name])
     assert journey.values["old role"] == "master", "it would have lost writes"
     assert len(load.acknowledged) > 40
+    assert load.astray == []
     assert set(load.acknowledged) - set(found) == set()
     assert max(found.values()) == 1
     assert set(load.errors) <= {"lease"}, f"a lease alone does not move: {load.errors}"
