@@ -49,22 +49,30 @@ cached-db: .venv/.examples ## Run an API over SQLite with its cache, and a page;
 # pytest compiles the tests for itself: where that has not been done, once is enough, and each process would do it.
 COMPILED = tests/__pycache__/conftest.*-pytest-*.pyc
 
+# What failed, for the second try, in a folder of this run only.
+MEMORY = -o cache_dir="$$failed"
+
 # The shell has processes in the background ignore Ctrl-C, so it is passed on. Each part says in a line how it ended.
+# Nine processes on two cores hold each other up for seconds. So what fails on asyncio is run once more, alone, up to the
+# first that fails again; pytest lists its name both times.
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, and the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, and beside it"
 	@echo "the quick part on uvloop, shown at the end. It takes seven minutes of processor time: four to five minutes on two"
 	@echo "cores that are free. The long tests: make soak."
 	@ls $(COMPILED) > /dev/null 2>&1 || { echo "compiling the tests: done once"; \
 	$(BIN)/python -m pytest -qq --collect-only > /dev/null 2>&1; }; \
-	quick=$$(mktemp) || exit; \
+	quick=$$(mktemp) && failed=$$(mktemp -d) || exit; \
 	AIORESP_TEST_LOOP=uvloop $(BIN)/python -m pytest -m "quick and $(TESTS)" $(ARGS) > "$$quick" 2>&1 & \
 	beside=$$!; \
-	trap 'kill -INT $$beside 2> /dev/null; wait $$beside; rm -f "$$quick"; exit 130' INT TERM; \
-	$(BIN)/python -m pytest -m "$(TESTS)" $(WORKERS) $(ARGS); first=$$?; \
+	trap 'kill -INT $$beside 2> /dev/null; wait $$beside; rm -rf "$$quick" "$$failed"; exit 130' INT TERM; \
+	$(BIN)/python -m pytest -m "$(TESTS)" $(WORKERS) $(MEMORY) $(ARGS); first=$$?; \
 	wait $$beside; second=$$?; \
-	echo; echo "On uvloop, the quick part:"; cat "$$quick"; rm -f "$$quick"; \
-	said() { if [ $$2 -eq 0 ]; then echo "$$1: passed"; else echo "$$1: failed, with status $$2"; fi; }; \
-	said asyncio $$first; said "uvloop, the quick part" $$second; \
+	echo; echo "On uvloop, the quick part:"; cat "$$quick"; again=; \
+	[ $$first -ne 1 ] || { echo; echo "On asyncio, once more and alone, what failed beside other tests:"; \
+	$(BIN)/python -m pytest -m "$(TESTS)" $(MEMORY) --last-failed -x $(ARGS); first=$$?; again=", at the second try"; }; \
+	rm -rf "$$quick" "$$failed"; \
+	said() { if [ $$2 -eq 0 ]; then echo "$$1: passed$$3"; else echo "$$1: failed, with status $$2"; fi; }; \
+	said asyncio $$first "$$again"; said "uvloop, the quick part" $$second; \
 	[ $$first -eq 0 ] && [ $$second -eq 0 ]
 
 matrix: .venv/.dev ## Run the tests of the commands on every server of the matrix, or on SERVERS="redis-8.0 redis://host".

@@ -588,7 +588,7 @@ async def test_all_that_rest_are_asked_at_once(soon: None) -> None:
 async def test_one_is_opened_beside_those_that_do_not_answer(
     soon: None, monkeypatch: pytest.MonkeyPatch, limit: int, kind: str
 ) -> None:
-    monkeypatch.setattr("aioresp.pool.waking.PAUSES", (0.02, 0.02))
+    monkeypatch.setattr("aioresp.pool.waking.PAUSES", (0.2, 0.2))
     pool, maker = make(limit=limit)
     things = await idle(pool, maker, 3)
     used: asyncio.Future[Thing] = use(pool) if kind == "share" else asyncio.ensure_future(pool.lease("lease", None))

@@ -41,8 +41,9 @@ async def test_500_tasks_share_a_handful_of_connections(make: Make, other: Clien
 async def test_a_blocking_pool_lets_500_in(server: Server, kind: str, prefix: str) -> None:
     if kind == "install":
         aioresp.redis.install()
+    patient: dict[str, Any] = {"socket_connect_timeout": 60, "socket_timeout": 60}  # for a busy machine
     try:
-        pool = theirs.BlockingConnectionPool.from_url(server.url, max_connections=4, timeout=0.001)
+        pool = theirs.BlockingConnectionPool.from_url(server.url, max_connections=4, timeout=0.001, **patient)
         make: Any = theirs.Redis if kind == "install" else aioresp.redis.Redis
         async with make.from_pool(pool) as client:
             counts = await asyncio.gather(*(client.incr(f"{prefix}k") for _ in range(500)))
