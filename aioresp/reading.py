@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from itertools import count
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from aioresp.command import PLAIN
 from aioresp.errors import (
@@ -82,6 +82,14 @@ WEIGHT: Final = 0.3
 
 #: Zone of a server that was not connected to: it may be any.
 _NOT_TOLD: Final = "?"
+
+
+def in_step(role: Sequence[Any]) -> bool:
+    """Return whether a reply to ROLE is that of a replica whose link to its primary is up.
+
+    One that has just started has no link yet, and no keys, or old ones.
+    """
+    return role[:1] == ["slave"] and role[3:4] == ["connected"]
 
 
 def may_be_read(command: Traits) -> bool:

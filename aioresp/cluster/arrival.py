@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aioresp.errors import ConnectError, ResponseError
+from aioresp.reading import in_step
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import Packed, pack
 
@@ -29,7 +30,7 @@ async def refuse_outdated(connection: Connection) -> None:
     role = await _ask(connection, _ROLE)
     if not isinstance(role, list):
         return
-    if role[:1] == ["slave"] and role[3:4] != ["connected"]:
+    if role[:1] == ["slave"] and not in_step(role):
         why = "the replica has not got the keys of its primary yet"
     elif role[:1] == ["master"] and "cluster_state:ok" not in str(await _ask(connection, _STATE)):
         why = "the node takes itself for a primary, and serves nothing"

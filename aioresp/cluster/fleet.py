@@ -109,21 +109,22 @@ class Fleet(Lifetime):
         await self.topology(terms)
         router, reads = self.pools.here(), self.reads
         shard = router.shard_of(slot)
-        alone = shard is None or router.on_its_way(slot)  # a replica would say that a key is not there
+        if shard is None or router.on_its_way(slot):  # a replica would say that a key is not there
+            return await deliver(self.course(packed, slot, terms, deadline), terms.decode)
         redirect: RedisError | None = None
-        for address in () if alone or shard is None else reads.order(router, shard, terms.read_from):
-            leads = shard is not None and address == shard.primary.address
+        for address in reads.order(router, shard, terms.read_from):
+            leads = address == shard.primary.address
             begin = running_loop().time()
             note = None if terms.trail is None else partial(terms.trail.reach, address)
             try:
                 rest = share_of(deadline, begin) - begin
-                pool = router.pool_at(address) if leads else reads.pool(address)
+                pool = reads.pool(router, shard, address)
                 value = await send_once(pool, packed, terms.decode, rest, note)
             except NEXT as error:
                 if leads and is_redirect(error):
                     redirect = error
                     break
-                reads.failed(router, address, [error])
+                reads.failed(router, shard, address, [error])
             else:
                 reads.served(address, begin)
                 if terms.trail is not None:
@@ -135,8 +136,7 @@ class Fleet(Lifetime):
             value = await deliver(self.course(packed, slot, terms, deadline), terms.decode, redirect)
         finally:
             redirect = None  # it holds this frame by its traceback
-        if shard is not None:
-            reads.served(shard.primary.address, begin)
+        reads.served(shard.primary.address, begin)
         return value
 
     @property

@@ -47,20 +47,23 @@ class Reads:
         order = self.choice.order(read_from, shard.primary.address, healthy)
         return order[:-1] if order[-1] == shard.primary.address else order
 
-    def pool(self, address: Address) -> Pool[Connection]:
-        """Return the pool of connections that may read from a replica."""
+    def pool(self, router: Router, shard: Shard, address: Address) -> Pool[Connection]:
+        """Return the pool for reads from a server of a shard, its primary or a replica. Raises ClientClosed."""
+        if address == shard.primary.address:
+            return router.pool_at(address)
         return self._nodes.at(address, readonly=True).pools.here()
 
     def served(self, address: Address, begin: float) -> None:
         """Note that a server has answered reads that were sent at `begin` (loop time)."""
         self.choice.served(address, asyncio.get_running_loop().time() - begin)
 
-    def failed(self, router: Router, address: Address, errors: Iterable[RedisError]) -> None:
-        """Note that a server could not serve reads: it is asked after the others for a while."""
+    def failed(self, router: Router, shard: Shard, address: Address, errors: Iterable[RedisError]) -> None:
+        """Note that a server of a shard could not serve reads: it is asked after the others for a while."""
         self.choice.failed(address)
         for error in errors:
             if isinstance(error, ResponseError) and error.origin and not isinstance(error, (AskError, TryAgainError)):
-                self.pool(address).leave(error.origin, error)  # it may serve again before it has the keys
+                # Otherwise it might serve again before it has the keys.
+                self.pool(router, shard, address).leave(error.origin, error)
             if isinstance(error, MovedError):
                 router.refresh()
 

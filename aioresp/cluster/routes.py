@@ -284,7 +284,7 @@ class ClusterRoute:
         for address in self._reads.order(router, shard, self._terms.read_from):
             begin = running_loop().time()
             leads = address == shard.primary.address
-            pool = router.pool_at(address) if leads else self._reads.pool(address)
+            pool = self._reads.pool(router, shard, address)
             if self._terms.trail is not None and not leads:
                 self._replicas[pool] = address
             await self._all([(pool, False, numbers)], batch, decode, share_of(deadline, begin))
@@ -294,7 +294,7 @@ class ClusterRoute:
             if not left:
                 self._reads.served(address, begin)
                 return []
-            self._reads.failed(router, address, left.values())
+            self._reads.failed(router, shard, address, left.values())
             numbers = list(left)
         return numbers
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aioresp.errors import ResponseError
+from aioresp.reading import in_step
 from aioresp.wire.connection import Connection
 from aioresp.wire.packing import pack
 
@@ -22,13 +23,10 @@ async def role_of(connection: Connection) -> str | None:
 
 
 async def standing_of(connection: Connection) -> tuple[str | None, bool]:
-    """Return the role, and whether it is a replica whose link to its primary is down, by one question.
-
-    Such a replica that has just started has no keys, or old ones.
-    """
+    """Return the role, and whether it is a replica out of step with its primary, by one question."""
     told = await _ask(connection)
     role = connection.greeting.role or next(iter(told), None)
-    return _word(role), told[:1] == ["slave"] and told[3:4] != ["connected"]
+    return _word(role), told[:1] == ["slave"] and not in_step(told)
 
 
 def _word(role: str | None) -> str | None:

@@ -12,6 +12,7 @@ from aioresp.errors import AuthenticationError, ConnectError, ResponseError, TLS
 from aioresp.node import Node
 from aioresp.options import Settings
 from aioresp.pool.resource import PoolStats
+from aioresp.reading import in_step
 from aioresp.replicated.asking import ask_all
 from aioresp.replicated.outlook import Outlook
 from aioresp.replicated.places import Address, Found
@@ -118,9 +119,7 @@ async def _ask(node: Node) -> _Told:
 
 def _fit(said: _Told, history: str | None) -> bool:
     """Return whether a server is a replica whose link is up, and leads to the primary of that history."""
-    role = said.role
-    linked = role[0] == "slave" and len(role) > 3 and role[3] == "connected"
-    return bool(linked and (history is None or said.history in (None, history)))
+    return in_step(said.role) and (history is None or said.history in (None, history))
 
 
 def _have_primary(told: dict[Address, _Told]) -> bool:
