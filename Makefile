@@ -97,9 +97,15 @@ under: .venv/.dev ## Run redis-py's own asyncio suite on aioresp.redis, or with 
 check: .venv/.dev .venv/.docs ## Check form, types and documentation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict
-	$(BIN)/mypy --strict examples
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+	@echo "mypy --strict, and pyright beside it: two to four minutes"
+	@mypy=$$(mktemp) || exit; \
+	{ $(BIN)/mypy --strict && $(BIN)/mypy --strict examples; } > "$$mypy" 2>&1 & \
+	beside=$$!; \
+	trap 'kill $$beside 2> /dev/null; rm -f "$$mypy"; exit 130' INT TERM; \
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python; second=$$?; \
+	wait $$beside; first=$$?; \
+	cat "$$mypy"; rm -f "$$mypy"; \
+	[ $$first -eq 0 ] && [ $$second -eq 0 ]
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: .venv/.dev ## Format the code, sort the imports and write the stub of pipelines.

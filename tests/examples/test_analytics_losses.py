@@ -121,6 +121,7 @@ def ask(running: Server, *words: str | bytes) -> object:
     return asyncio.run(asked())
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_down_for_ten_seconds(parts: Pipeline) -> None:
     parts.api()
     worker = parts.worker()
@@ -151,6 +152,7 @@ def test_a_worker_that_dies_before_commit_or_between_commit_and_acknowledgement(
     parts.settle()
 
 
+@pytest.mark.soak
 def test_workers_that_are_killed_again_and_again(parts: Pipeline) -> None:
     parts.api()
     load = parts.load(500, 10)
@@ -166,6 +168,7 @@ def test_workers_that_are_killed_again_and_again(parts: Pipeline) -> None:
     parts.settle()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("parts", ["postgres"], indirect=True)
 def test_two_workers_share_the_work(parts: Pipeline) -> None:
     parts.api()
@@ -232,6 +235,7 @@ def test_what_cannot_be_stored_goes_to_the_dead_letters(parts: Pipeline, aioresp
     assert parts.sums() == (300,) * 3
 
 
+@pytest.mark.soak
 def test_the_schema_is_made_by_many_at_once_and_collisions_count_once(parts: Pipeline) -> None:
     makers = [parts.code(f"makes-{number}", PREPARES) for number in range(4)]
     for number, maker in enumerate(makers):
@@ -275,6 +279,7 @@ def test_postgresql_is_away_for_a_while(running_postgres: Postgres, aioresp_serv
             running_postgres.start()
 
 
+@pytest.mark.soak
 def test_sqlite_is_locked_for_a_while(aioresp_server: Server, tmp_path: Path) -> None:
     aioresp_server.flush()
     with pipeline(tmp_path, aioresp_server.url) as parts:
@@ -292,6 +297,7 @@ def test_sqlite_is_locked_for_a_while(aioresp_server: Server, tmp_path: Path) ->
         assert worker.poll() is None
 
 
+@pytest.mark.soak
 def test_the_server_of_the_stream_is_killed_and_comes_back(tmp_path: Path) -> None:
     config = {"appendonly": "yes", "appendfsync": "always"}
     with server(config=config) as own, pipeline(tmp_path, own.url) as parts:
@@ -316,6 +322,7 @@ def test_the_server_of_the_stream_is_killed_and_comes_back(tmp_path: Path) -> No
         parts.settle()
 
 
+@pytest.mark.soak
 def test_all_start_while_the_server_is_away(tmp_path: Path) -> None:
     with server() as own, pipeline(tmp_path, own.url) as parts:
         own.stop()
@@ -360,6 +367,7 @@ def test_the_backlog_is_bounded(aioresp_server: Server, tmp_path: Path) -> None:
         parts.settle()
 
 
+@pytest.mark.soak
 def test_sigterm_under_load_ends_all_and_the_rest_is_stored_at_the_next_start(
     aioresp_server: Server, tmp_path: Path
 ) -> None:

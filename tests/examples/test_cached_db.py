@@ -119,7 +119,7 @@ async def shop(own_server: Server) -> AsyncIterator[Shop]:
     own_server.flush()
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_a_thousand_requests_at_once_are_one_load(shop: Shop) -> None:
     loads = []
     for product in (7, 8, 9):  # on a busy machine a load may outlast its lease of 0.25 s, and another one begins
@@ -139,7 +139,7 @@ async def test_the_naive_way_loads_hundreds_of_times(shop: Shop) -> None:
     assert 200 <= await shop.loads("naive") <= 1000
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_the_stale_read_each_time(shop: Shop) -> None:
     old = await shop.price(0, "naive")
     for number in range(100):
@@ -148,7 +148,7 @@ async def test_the_stale_read_each_time(shop: Shop) -> None:
         assert await shop.race("naive", 6000 + number) == (6000 + number - 1 if number else 5099), old
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_a_write_is_seen_by_the_other_process(shop: Shop) -> None:
     for number in range(100):
         writer = number % 2
@@ -206,7 +206,7 @@ async def test_a_locked_database_is_waited_for(shop: Shop) -> None:
     assert await shop.price(1, "aioresp") == 9000
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_a_web_process_that_dies_is_started_again(shop: Shop) -> None:
     await shop.ask(0, "PUT", "/products/1", {"price": 1000})
     dead = shop.running.member("web-1")
@@ -254,7 +254,7 @@ async def test_the_page(shop: Shop, open_page: Open) -> None:
     await shoot(page, "cached-db", full=True)
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 @pytest.mark.browser
 async def test_the_page_on_a_phone_in_the_dark_without_a_cache(shop: Shop, open_page: Open, own_server: Server) -> None:
     page = await open_page(shop.urls[0], width=390, height=844, scheme="dark")

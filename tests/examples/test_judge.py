@@ -221,7 +221,7 @@ async def test_no_verdict_is_lost_with_subscriptions(own_server: Server) -> None
             assert tab.gaps >= 1
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_no_verdict_is_lost_by_a_restart_of_the_server(own_server: Server) -> None:
     async with (
         judging(AIORESP_URL=own_server.url, JUDGE_SECONDS="20") as judge,
@@ -268,7 +268,7 @@ async def test_a_web_server_that_is_killed_comes_back_at_its_address() -> None:
             assert (await again.verdict(id))["verdict"] == "accepted"
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_a_burst_is_judged_once_each(own_server: Server) -> None:
     async with judging(AIORESP_URL=own_server.url, JUDGE_SECONDS="20") as judge, AsyncExitStack() as stack:
         tabs = [await stack.enter_async_context(judge.tab(server=number % 2)) for number in range(4)]
@@ -376,7 +376,7 @@ async def test_all_ends_with_its_starter() -> None:
         assert time.monotonic() - began < 10  # four seconds at most, on a machine that is free
 
 
-@pytest.mark.ci
+@pytest.mark.soak
 async def test_a_job_in_hand_does_not_hold_up_the_end(own_server: Server) -> None:
     async with judging(AIORESP_URL=own_server.url, JUDGE_SECONDS="20") as judge, judge.tab() as tab:
         id = await judge.submit("import time\ntime.sleep(19)")

@@ -69,6 +69,7 @@ async def test_a_verdict_comes_to_both_tabs_and_to_no_other_user(open_page: Open
         app.end()
 
 
+@pytest.mark.soak
 async def test_the_page_moves_when_its_web_server_dies(open_page: Open) -> None:
     with application("judge", JUDGE_SECONDS="20") as app:
         page = await open_page(app.url)
@@ -106,6 +107,7 @@ async def test_verdicts_come_through_a_restart_of_the_server(open_page: Open, ow
         app.end()
 
 
+@pytest.mark.soak
 async def test_a_worker_dies_and_the_page_says_so(open_page: Open) -> None:
     with application("judge", JUDGE_SECONDS="20", JUDGE_LEASE="1.5") as app:
         page = await open_page(app.url)
@@ -123,9 +125,9 @@ async def test_a_worker_dies_and_the_page_says_so(open_page: Open) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("light", {}),
+        pytest.param("light", {}, marks=pytest.mark.soak),
         ("dark", {"scheme": "dark"}),
-        ("phone", {"width": 390, "height": 844}),
+        pytest.param("phone", {"width": 390, "height": 844}, marks=pytest.mark.soak),
         ("narrow", {"width": 320, "height": 568, "scheme": "dark"}),
     ],
 )

@@ -123,7 +123,7 @@ async def test_cancelled_reads_cross_no_reply(server: Server, make: Make, prefix
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak)])
 async def test_many_cancelled_reads_cross_no_reply(server: Server, make: Make, prefix: str, seed: int) -> None:
     async with Proxy(server.host, server.port, delay=(0.0, 0.003), split=(1, 200)) as proxy:
         client = make(proxy.url, decode_responses=True)
@@ -209,7 +209,7 @@ async def test_cancelled_pops_lose_no_element(make: Make, other: Client[str], pr
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak)])
 async def test_many_cancelled_pops_lose_no_element(make: Make, other: Client[str], prefix: str, seed: int) -> None:
     assert await lost_elements(make(), other, f"{prefix}q", 800, seed) == []
 

@@ -218,7 +218,7 @@ def test_only_the_refused_reply_is_lost(name: str, by: str) -> None:
         assert read(cut(stream, size), by) == expected, size
 
 
-@pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.ci)], ids=["each sixteenth", "all"])
+@pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.soak)], ids=["each sixteenth", "all"])
 @pytest.mark.parametrize("by", ["gets", "take"])
 @pytest.mark.parametrize("name", [name for name, reply in SHAPES.items() if len(reply) < 200])
 def test_wherever_it_is_cut_twice(name: str, by: str, every: int) -> None:
@@ -315,7 +315,7 @@ class Server:
 
 
 @pytest.mark.parametrize("by", ["gets", "take"])
-@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.ci) for first in range(50, 400, 50))])
+@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.soak) for first in range(50, 400, 50))])
 def test_the_same_as_a_reader_that_takes_anything(first: int, by: str) -> None:
     refused = 0
     for seed in range(first, first + 50):

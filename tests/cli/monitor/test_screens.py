@@ -155,7 +155,7 @@ async def _clients(w: Watching, web: Client[str], worker: Client[str]) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=str)
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((120, 40), marks=pytest.mark.soak), (200, 60)], ids=str)
 async def test_nothing_is_cut(size: tuple[int, int]) -> None:
     with start_server() as server:
         async with Client(server.url) as client, watching(server.url, size) as w:
@@ -172,7 +172,7 @@ async def test_nothing_is_cut(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("size", [(40, 12), (20, 6), (5, 2)], ids=str)
+@pytest.mark.parametrize("size", [(40, 12), pytest.param((20, 6), marks=pytest.mark.soak), (5, 2)], ids=str)
 async def test_a_terminal_that_is_too_small(size: tuple[int, int]) -> None:
     with start_server() as server:
         async with watching(server.url, size) as w:
