@@ -469,12 +469,13 @@ async def test_the_time_in_line_is_a_part_of_the_pops_own(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aioresp.contexts.borrowed.GRACE", 0.2)
-    async with Client(server.url, limit=1, timeout=0.05) as r:
+    async with Client(server.url, limit=1) as r:
         lease: Lease[str] = r.connection()
         await lease.__aenter__()
         started = time.monotonic()
-        late = asyncio.create_task(r.blpop(f"{prefix}q", 0.3))
-        shorter = asyncio.create_task(r.blpop(f"{prefix}q", 2))
+        hasty = r.with_options(timeout=0.05)
+        late = asyncio.create_task(hasty.blpop(f"{prefix}q", 0.3))
+        shorter = asyncio.create_task(hasty.blpop(f"{prefix}q", 2))
         with pytest.raises(aioresp.PoolTimeout):
             await late
         assert 0.4 < time.monotonic() - started < 1.9  # before the other one
