@@ -244,6 +244,7 @@ async def test_every_job_is_handed_over_once_or_still_there(
     print(await check(own_server, KINDS[kind], jobs, caplog))
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("concurrency", [1, 5000])
 async def test_with_few_connections(own_server: Server, concurrency: int, caplog: pytest.LogCaptureFixture) -> None:
     # Some 50 are put back on a quiet machine, and may be none on a busy one: most workers wait for a connection then.

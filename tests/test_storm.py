@@ -70,6 +70,7 @@ class Storm:
         self.answered += 1
 
 
+@pytest.mark.turns(2)
 @pytest.mark.timeout(170)
 @pytest.mark.parametrize(("concurrency", "limit"), [(5000, 100), (1, 50)], ids=["shared", "concurrency-1"])
 async def test_a_storm_of_cancellations_crosses_no_reply(

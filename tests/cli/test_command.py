@@ -123,6 +123,7 @@ def interrupt(process: subprocess.Popen[str], *signals: int) -> tuple[str, str]:
     return process.communicate(timeout=20)
 
 
+@pytest.mark.ci
 def test_json_has_the_figures_and_the_keys_are_gone(foreign: Server) -> None:
     done = aioresp_demo("--url", foreign.url, "--count", "200", "--json")
     assert (done.returncode, done.stderr) == (0, "")

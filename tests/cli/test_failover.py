@@ -86,6 +86,7 @@ def test_the_lines_tell_what_happens(ran: Ran) -> None:
     assert text.index(f"{killed}, the primary of B, was killed") < text.index(f"{promoted}, its replica, was promoted")
 
 
+@pytest.mark.ci
 def test_the_summary_the_json_and_the_chart(ran: Ran, tmp_path: Path) -> None:
     from aioresp.cli.failover import plot  # noqa: PLC0415 (it imports matplotlib, in each process that collects)
 

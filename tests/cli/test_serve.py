@@ -96,6 +96,7 @@ def refused(*words: str) -> str:
     return done.output.strip()
 
 
+@pytest.mark.ci
 def test_a_folder_keeps_the_keys(tmp_path: Path) -> None:
     """Through three lives: by a snapshot at its end, by a log of all writes, and by that log though nobody asks."""
     folder = tmp_path / "new" / "data"

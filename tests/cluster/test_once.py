@@ -63,6 +63,7 @@ async def cut(proxies: dict[int, Proxy], until: asyncio.Event) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("moving", [False, True])
 async def test_no_call_whose_reply_is_cut_off_runs_twice(
     fresh: ClusterServers, r: Cluster[str], no_debug: None, moving: bool
@@ -87,6 +88,7 @@ async def test_no_call_whose_reply_is_cut_off_runs_twice(
         await counters.check(r)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("transaction", [False, True])
 async def test_no_pipeline_whose_replies_are_cut_off_runs_twice(
     fresh: ClusterServers, r: Cluster[str], no_debug: None, transaction: bool

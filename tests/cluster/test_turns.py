@@ -123,6 +123,7 @@ async def after(turns: int) -> None:
         await asyncio.sleep(turns / 1000)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(("operation", "warm"), CASES)
 async def test_a_call_may_be_cancelled_or_lose_its_connections_at_any_turn(
     fresh: ClusterServers, r: Cluster[str], no_debug: None, operation: Operation, warm: bool

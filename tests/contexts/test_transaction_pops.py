@@ -238,6 +238,7 @@ def test_a_loop_that_ends(server: Server, prefix: str) -> None:
     assert known(losses) == UNKNOWN
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("way", ["closed", "client closed elsewhere"])
 def test_a_loop_that_is_closed_at_any_turn(server: Server, prefix: str, way: str, kept: bool) -> None:

@@ -19,6 +19,7 @@ from tests.examples.kit import application
 VIEW = {"kind": "view", "page": "/shoes", "user": "ada", "ms": 12}
 
 
+@pytest.mark.ci
 def test_events_are_accepted_or_refused_with_a_word_and_stored_once(tmp_path: Path) -> None:
     with application("analytics", "--rate", "0", "--dir", str(tmp_path)) as app:
         url = app.line(r"takes events at (\S+)")

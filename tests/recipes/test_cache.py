@@ -618,6 +618,7 @@ async def test_a_user_who_may_not_subscribe(
     await other.acl_deluser("unheard")
 
 
+@pytest.mark.ci
 async def test_a_server_without_memory(prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     """Values that are there are read, others are loaded and not stored; that is logged once."""
     with start_server() as own:

@@ -37,6 +37,7 @@ async def test_500_tasks_share_a_handful_of_connections(make: Make, other: Clien
     assert 1 <= len(await named(other, prefix.replace(" ", "_"))) <= HANDFUL
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("kind", ["install", "class"])
 async def test_a_blocking_pool_lets_500_in(server: Server, kind: str, prefix: str) -> None:
     if kind == "install":

@@ -228,6 +228,7 @@ IMPOSSIBLE = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("pieces", ["whole", "bytes"])
 @cases("kind", IMPOSSIBLE)
 async def test_what_cannot_be(kind: str, pieces: str) -> None:

@@ -174,6 +174,7 @@ def judge(method: str, outcome: Any) -> None:
     assert SECRET not in shown, shown
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("kind", ODD)
 def test_the_converters_of_all_methods(kind: str) -> None:
     """Without a connection: the parser's reply, as text and as bytes, in each converter."""

@@ -11,6 +11,7 @@ from aioresp import Client, RedisError
 from aioresp.testing import SentinelServers
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("how", ["planned", "killed"])
 async def test_readers_go_on_after_a_failover(servers: SentinelServers, how: str) -> None:
     """At least once, and in order; entries that died with their primary, unreplicated, are in no stream any more."""

@@ -188,6 +188,7 @@ def test_a_client_in_the_auto_mode_of_pytest_asyncio(tmp_path: Path) -> None:
     assert outcome == {"passed": 2 * 2 + 1}
 
 
+@pytest.mark.ci
 def test_a_client_where_both_plugins_are(tmp_path: Path) -> None:
     test = """
         @pytest.mark.asyncio

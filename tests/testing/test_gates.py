@@ -138,6 +138,7 @@ def test_without_proxies_there_are_none() -> None:
         _ = ClusterServers().proxies
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("count", [1, 20])
 def test_connections_that_come_while_gates_close_leave_no_socket_open(
     recwarn: pytest.WarningsRecorder, count: int

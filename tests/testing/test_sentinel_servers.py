@@ -123,6 +123,7 @@ def test_what_does_not_come_is_named(sentinels: SentinelServers) -> None:
         sentinels.wait_until_promoted(sentinels.primary(), timeout=0.1)
 
 
+@pytest.mark.ci
 def test_other_shapes() -> None:
     async def main() -> None:
         kit = SentinelServers(

@@ -160,6 +160,7 @@ def pieces(stream: bytes, cuts: list[int]) -> Iterator[bytes]:
     return (stream[a:b] for a, b in pairwise(ends))
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("undecoded", [False, True])
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(replies, st.integers(0, 9)), max_size=12), st.data())

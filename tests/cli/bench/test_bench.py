@@ -129,6 +129,7 @@ async def test_connections_are_counted_here_and_by_the_server(own: Server, r: Cl
     assert found.deleted > 20
 
 
+@pytest.mark.ci
 async def test_own_commands_and_pipelines(own: Server, r: Client[str]) -> None:
     await r.mset({f"user:{n}": "mine" for n in range(20)})
     found = await bench(own.url, "GET user:{rand}", pipeline=10, ways=("shared",))
@@ -192,6 +193,7 @@ async def test_ten_milliseconds_are_ten_milliseconds(own: Server) -> None:
     assert median == pytest.approx(statistics.median(bare), rel=0.35)
 
 
+@pytest.mark.ci
 async def test_a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one(own: Server) -> None:
     async def stalling(proxy: Proxy, found: Progress) -> None:
         await until_it_measures(found)

@@ -191,6 +191,7 @@ def test_the_summary_fits_eighty_columns(encoding: str) -> None:
     assert "The server counted 12 connections more, which others made meanwhile." in lines
 
 
+@pytest.mark.ci
 def test_the_chart(draw: Draw, tmp_path: Path) -> None:
     draw(tmp_path / "c.png", figures())
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
