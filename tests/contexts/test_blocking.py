@@ -248,7 +248,7 @@ async def test_a_pop_without_an_end_is_not_cut_by_the_deadline_of_the_client(ser
 async def test_a_big_reply_that_keeps_arriving_is_not_late(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocking, "GRACE", 3.5)  # half of what it takes in all
+    monkeypatch.setattr(blocking, "GRACE", 4.0)  # less than it takes in all, if the machine has time
     async with Proxy(server.host, server.port) as proxy, Client(proxy.url) as r, Client(server.url) as direct:
         await r.ping()
         await direct.rpush(f"{prefix}q", "x" * 450_000)
@@ -256,7 +256,7 @@ async def test_a_big_reply_that_keeps_arriving_is_not_late(
 
         def piece() -> int:
             time.sleep(0.011)  # the proxy sends but one piece in a turn of the loop
-            return next(turns) and 700
+            return next(turns) and 1000
 
         proxy.split = piece
         popped = await r.blpop(f"{prefix}q", 0.01)
