@@ -57,8 +57,8 @@ MEMORY = -o cache_dir="$$failed"
 # first that fails again; pytest lists its name both times.
 test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, and the quick part on uvloop.
 	@echo "Testing twice, against servers of its own: all but the long tests on asyncio in its debug mode, and beside it"
-	@echo "the quick part on uvloop, shown at the end. It takes seven minutes of processor time: four to five minutes on two"
-	@echo "cores that are free. The long tests: make soak."
+	@echo "the quick part on uvloop, shown at the end. It takes seven to twelve minutes of processor time: four to seven"
+	@echo "minutes on two cores that are free, and less on more. The long tests: make soak."
 	@ls $(COMPILED) > /dev/null 2>&1 || { echo "compiling the tests: done once"; \
 	$(BIN)/python -m pytest -qq --collect-only > /dev/null 2>&1; }; \
 	quick=$$(mktemp) && failed=$$(mktemp -d) || exit; \

@@ -60,9 +60,10 @@ class Reads:
     def failed(self, router: Router, shard: Shard, address: Address, errors: Iterable[RedisError]) -> None:
         """Note that a server of a shard could not serve reads: it is asked after the others for a while."""
         self.choice.failed(address)
+        leads = address == shard.primary.address
         for error in errors:
-            if isinstance(error, ResponseError) and error.origin and not isinstance(error, (AskError, TryAgainError)):
-                # Otherwise it might serve again before it has the keys.
+            told = isinstance(error, ResponseError) and not isinstance(error, (AskError, TryAgainError))
+            if told and error.origin and not leads:  # a replica might serve again before it has the keys
                 self.pool(router, shard, address).leave(error.origin, error)
             if isinstance(error, MovedError):
                 router.refresh()
