@@ -336,7 +336,7 @@ async def test_the_connection_of_another_database_dies(
             await is_gone(direct, key)
             await cancel(task)
             if sent:
-                proxy.delay = 0.7  # the put-back takes so long, and so does its reply
+                proxy.delay = 1.5  # the put-back takes so long, and so does its reply
                 await becomes(lambda: direct.lrange(key, 0, -1), ["job"])
                 proxy.cut()
             else:

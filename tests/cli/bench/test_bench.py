@@ -115,8 +115,8 @@ async def test_connections_are_counted_here_and_by_the_server(own: Server, r: Cl
     found = await bench(own.url, tests="set,get,incr,mset,lrange_100,xadd", count=20)
     for each in found.lanes:
         made = each.traffic.made
-        # One of the classic pool may be on its way when the last call is done: the server has counted it.
-        assert each.used.connections - made in ((0, 1) if each.way == "classic" else (0,)), each
+        # Those of the classic pool may be on their way when the last call is done: the server has counted them.
+        assert 0 <= each.used.connections - made <= (5 - made if each.way == "classic" else 0), each
         assert made == 20 if each.way == "fresh" else 1 <= made <= 5 if each.way == "classic" else made == 1
         assert each.operations == 20
         assert each.traffic.sent > 20 * 10
