@@ -69,7 +69,8 @@ test: .venv/.dev ## Run the tests: all on asyncio in its debug mode, and the qui
 	wait $$beside; second=$$?; \
 	echo; echo "On uvloop, the quick part:"; cat "$$quick"; again=; \
 	[ $$first -ne 1 ] || { echo; echo "On asyncio, once more and alone, what failed beside other tests:"; \
-	$(BIN)/python -m pytest -m "$(TESTS)" $(MEMORY) --last-failed --last-failed-no-failures none -x $(ARGS); first=$$?; again=", at the second try"; }; \
+	$(BIN)/python -m pytest -m "$(TESTS)" $(MEMORY) --last-failed --last-failed-no-failures none -x $(ARGS); \
+	first=$$?; again=", at the second try"; }; \
 	rm -rf "$$quick" "$$failed"; \
 	said() { if [ $$2 -eq 0 ]; then echo "$$1: passed$$3"; else echo "$$1: failed, with status $$2"; fi; }; \
 	said asyncio $$first "$$again"; said "uvloop, the quick part" $$second; \
